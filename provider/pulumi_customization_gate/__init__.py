@@ -1,0 +1,1 @@
+"""Blocks until the guest customization of virtual machines has succeeded."""

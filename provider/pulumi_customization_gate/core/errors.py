@@ -1,0 +1,78 @@
+"""The errors a user of the library can meet.
+
+    GateError
+    |-- ConfigurationError            something the user wrote, or left out
+    |-- ServerError                   the server could not be used
+    |   |-- AuthenticationError       it refused the credentials: never tried again in this process
+    |   |-- CertificateError          its certificate is not trusted
+    |   `-- ApiError                  it answered with an error
+    |-- CustomizationFailedError      a machine's customization ended badly; holds the report
+    |-- CustomizationTimeoutError     the wait ended before the customization did; holds the report
+    `-- WaitCancelledError            the user ended the wait; holds the report
+
+The text of each is complete: what happened, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.model import GateReport
+
+
+class GateError(Exception):
+    """Base of all errors that this library raises on purpose; `str()` is the whole message for the user."""
+
+
+class ConfigurationError(GateError):
+    """Something the user wrote, or left out, keeps the wait from starting."""
+
+
+class ServerError(GateError):
+    """The server could not be used."""
+
+
+class AuthenticationError(ServerError):
+    """The server refused the credentials. The same credentials are not sent again by this process."""
+
+
+class CertificateError(ServerError):
+    """The server's certificate is not trusted."""
+
+
+class ApiError(ServerError):
+    """The server answered with an error.
+
+    Args:
+        message: The whole message for the user.
+        status: The HTTP status, or None where the protocol has none.
+        code: The server's own word for the error.
+        request_id: The server's identifier of the request, for its log.
+    """
+
+    def __init__(self, message: str, status: int | None = None, code: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class _ReportError(GateError):
+    """An error that holds the report of every machine."""
+
+    def __init__(self, message: str, report: GateReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class CustomizationFailedError(_ReportError):
+    """The customization of at least one machine ended badly, or there was none to wait for."""
+
+
+class CustomizationTimeoutError(_ReportError):
+    """The wait ended before the customization of every machine did."""
+
+
+class WaitCancelledError(_ReportError):
+    """The user ended the wait."""

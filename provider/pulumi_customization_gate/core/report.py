@@ -1,0 +1,188 @@
+"""The sentences people read about a wait. Whatever a guest or a server said is stripped of control characters."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.errors import (
+    CustomizationFailedError,
+    CustomizationTimeoutError,
+    WaitCancelledError,
+)
+from pulumi_customization_gate.core.model import CustomizationStatus, Failure, GateReport, VmOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from pulumi_customization_gate.core.watch import Update
+
+NAMES_ON_A_ROW = 3
+"""How many machines a terminal's row has room for by name."""
+LONGEST_QUOTE = 500
+"""Characters of a guest's or a server's message that are shown."""
+
+_UNFINISHED = frozenset({"Timeout", "StartTimeout", "NotReady"})
+
+
+def plain(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """Returns a foreign text on one line, without control characters, escape sequences or invisible direction marks.
+
+    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go; white space becomes one space.
+    """
+    spaced = "".join(" " if c.isspace() else c for c in text[: 4 * longest])
+    shown = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+    words = " ".join(shown.split())
+    return words if len(words) <= longest else words[: longest - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Returns a length of time as people say it: `45 s`, `3 min 40 s`, `1 h 5 min`."""
+    if seconds < 10:  # noqa: PLR2004 -- where a tenth of a second still tells something
+        return f"{math.floor(seconds * 10) / 10:g} s"
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min {rest} s" if minutes and rest else f"{minutes} min" if minutes else f"{rest} s"
+
+
+def clock_time(at: datetime) -> str:
+    """Returns a time of day in UTC: `12:04:31Z`."""
+    return f"{at:%H:%M:%S}Z"
+
+
+def outcome_line(outcome: VmOutcome) -> str:
+    """Returns what happened to one machine, on one line, without the machine's name."""
+    if outcome.failure is not None and not outcome.good:
+        return _failure_line(outcome, outcome.failure)
+    length = f" in {duration(outcome.seconds)}" if outcome.seconds is not None else ""
+    return f"{outcome.status.value}{length}"
+
+
+def _failure_line(outcome: VmOutcome, failure: Failure) -> str:
+    head = failure.event if failure.event == outcome.status.value else f"{outcome.status.value}: {failure.event}"
+    if failure.event.startswith("Customization"):
+        head = failure.event
+    at = f" at {clock_time(outcome.completed_at)}" if outcome.completed_at else ""
+    said = [plain(failure.message)]
+    if failure.reason and plain(failure.reason) not in said[0]:
+        said.append(f"reason: {plain(failure.reason)}")
+    if failure.log_location:
+        said.append(f"log in the guest: {plain(failure.log_location)}")
+    if failure.hint:
+        said.append(plain(failure.hint))
+    told = "; ".join(part for part in said if part)
+    return f"{head}{at}" + (f": {told}" if told else "")
+
+
+def label(outcome: VmOutcome) -> str:
+    """Returns how a machine is called in a report: the user's key, the name where it differs, the identifier."""
+    names = [plain(outcome.key, 80)]
+    if outcome.name and outcome.name != outcome.key:
+        names.append(plain(outcome.name, 80))
+    if outcome.id not in names:
+        names.append(plain(outcome.id, 80))
+    return f"{names[0]} ({', '.join(names[1:])})" if names[1:] else names[0]
+
+
+def _indented(outcomes: Iterable[VmOutcome]) -> Iterable[str]:
+    for outcome in outcomes:
+        yield f"  {label(outcome)}  {outcome_line(outcome)}"
+        if outcome.failure is not None:
+            yield from (f"    {plain(line)}" for line in outcome.failure.diagnosis)
+
+
+def failure_text(report: GateReport) -> str:
+    """Returns the error's text: one sentence of what happened, a line per machine, what to do."""
+    bad = [outcome for outcome in report.outcomes if not outcome.good]
+    good = [outcome for outcome in report.outcomes if outcome.good]
+    lines = [f"{_headline(report, bad)} after {duration(report.waited)}", *_indented(bad), *_indented(good)]
+    return "\n".join([*lines, *_advice(report, bad)])
+
+
+def _headline(report: GateReport, bad: list[VmOutcome]) -> str:
+    count = f"{len(bad)} of {len(report.outcomes)} virtual machines"
+    if report.cancelled:
+        return f"the wait was cancelled with {count} not ready"
+    if all(outcome.failure and outcome.failure.event in _UNFINISHED for outcome in bad):
+        return f"customization did not finish on {count}"
+    return f"customization failed on {count}"
+
+
+def _advice(report: GateReport, bad: list[VmOutcome]) -> Iterable[str]:
+    """Yields a sentence of what to do for each kind of failure that is there."""
+    if report.cancelled:
+        yield "The machines go on by themselves: run `pulumi up` again to resume the wait."
+        return
+    for applies, sentence in _ADVICE:
+        names = [plain(outcome.key, 80) for outcome in bad if outcome.failure and applies(outcome, outcome.failure)]
+        if names:
+            yield sentence.format(them=" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])))
+
+
+_ADVICE: tuple[tuple[Callable[[VmOutcome, Failure], bool], str], ...] = (
+    (
+        lambda outcome, _: outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED,
+        "The specification was used up by the attempt: fix it and replace {them}, then run `pulumi up` again.",
+    ),
+    (
+        lambda _, failure: failure.event == "NotFound",
+        "Correct the reference of {them} in `vms`, then run `pulumi up` again.",
+    ),
+    (
+        lambda _, failure: failure.event == "VmRemoved",
+        "Create {them} again or take it out of `vms`, then run `pulumi up` again.",
+    ),
+    (
+        lambda _, failure: failure.event == "NoCustomization",
+        'Give {them} a customization specification and replace it, or set expect="auto" where none is wanted.',
+    ),
+    (
+        lambda _, failure: failure.event == "StartTimeout",
+        "Find out why nothing starts on {them}; `pulumi up` again resumes the wait, `start_timeout` is its patience.",
+    ),
+    (
+        lambda _, failure: failure.event in {"Timeout", "NotReady"},
+        "{them} may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer.",
+    ),
+)
+
+
+def progress_line(update: Update) -> str:
+    """Returns where the whole wait stands, on one line: `2 of 3 customized, web-2 running for 3 min 10 s`."""
+    open_ = [outcome for outcome in update.outcomes if not outcome.good]
+    parts = [f"{len(update.outcomes) - len(open_)} of {len(update.outcomes)} customized"]
+    if len(open_) <= NAMES_ON_A_ROW:
+        for outcome in open_:
+            lasting = update.lasting.get(outcome.id, 0)
+            parts.append(f"{plain(outcome.key, 40)} {_WORDS[outcome.status]} for {duration(lasting)}")
+    else:
+        counts = Counter(_WORDS[outcome.status] for outcome in open_)
+        parts += [f"{count} {word}" for word, count in counts.items()]
+    return ", ".join(parts)
+
+
+_WORDS = {
+    CustomizationStatus.VM_NOT_STARTED: "not powered on",
+    CustomizationStatus.CUSTOMIZATION_NOT_STARTED: "not started",
+    CustomizationStatus.CUSTOMIZATION_STARTED: "running",
+    CustomizationStatus.CUSTOMIZATION_SUCCEEDED: "not ready",
+    CustomizationStatus.CUSTOMIZATION_FAILED: "failed",
+    CustomizationStatus.NOT_CUSTOMIZED: "without customization",
+    CustomizationStatus.VM_REMOVED: "removed",
+}
+
+
+def error_for(report: GateReport) -> CustomizationFailedError | CustomizationTimeoutError | WaitCancelledError:
+    """Returns the error that a report which is not good amounts to."""
+    text = failure_text(report)
+    if report.cancelled:
+        return WaitCancelledError(text, report)
+    bad = [outcome.failure for outcome in report.outcomes if not outcome.good]
+    if all(failure is not None and failure.event in _UNFINISHED for failure in bad):
+        return CustomizationTimeoutError(text, report)
+    return CustomizationFailedError(text, report)

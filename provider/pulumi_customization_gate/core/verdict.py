@@ -1,0 +1,364 @@
+"""The verdict of one virtual machine: a pure function of a set of observations, by one ordered table.
+
+Any order and any duplicates of the observations give the same verdict. Two clocks never meet here: events are ordered
+by the server's `key`; an event and a snapshot are compared by the server's clock; the guest's clock is not read at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from types import MappingProxyType
+
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Event,
+    Evidence,
+    Observation,
+    Progress,
+    Signal,
+    Snapshot,
+)
+
+EVENTS: Mapping[str, Signal] = MappingProxyType(
+    {
+        "VmStartingEvent": Signal.VM_STARTING,
+        "VmPoweredOffEvent": Signal.VM_POWERED_OFF,
+        "VmRemovedEvent": Signal.VM_REMOVED,
+        "VmMigratedEvent": Signal.VM_MIGRATED,
+        "DrsVmMigratedEvent": Signal.VM_MIGRATED,
+        "CustomizationStartedEvent": Signal.CUSTOMIZATION_STARTED,
+        "CustomizationSucceeded": Signal.CUSTOMIZATION_SUCCEEDED,
+        "CustomizationFailed": Signal.CUSTOMIZATION_FAILED,
+        "CustomizationLinuxIdentityFailed": Signal.CUSTOMIZATION_FAILED,
+        "CustomizationNetworkSetupFailed": Signal.CUSTOMIZATION_FAILED,
+        "CustomizationSysprepFailed": Signal.CUSTOMIZATION_FAILED,
+        "CustomizationUnknownFailure": Signal.CUSTOMIZATION_FAILED,
+    }
+)
+"""vSphere's event classes. Every concrete class is listed, because a filter by class may not cover its subclasses
+(vSphere Web Services API, EventFilterSpec.eventTypeId)."""
+
+STATES: Mapping[str, Progress] = MappingProxyType(
+    {
+        "TOOLSDEPLOYPKG_IDLE": Progress.IDLE,
+        "TOOLSDEPLOYPKG_PENDING": Progress.PENDING,
+        "TOOLSDEPLOYPKG_RUNNING": Progress.RUNNING,
+        "TOOLSDEPLOYPKG_SUCCEEDED": Progress.SUCCEEDED,
+        "TOOLSDEPLOYPKG_FAILED": Progress.FAILED,
+        "GC_DISABLED": Progress.IDLE,
+        "GC_PENDING": Progress.PENDING,
+        "REBOOT_PENDING": Progress.RUNNING,
+        "POST_GC_PENDING": Progress.RUNNING,
+        "GC_COMPLETE": Progress.SUCCEEDED,
+        "GC_FAILED": Progress.FAILED,
+    }
+)
+"""vSphere's `guest.customizationInfo.customizationStatus` (GuestInfoCustomizationStatus, API 7.0.2) and Cloud
+Director's `GuestCustStatus`; GC_DISABLED is ours for a machine whose guest customization is not enabled."""
+
+MAY_BE_RUNNING = frozenset({"GC_PENDING"})
+"""States that say "not started or in progress": a start is overdue only once VMware Tools could have begun."""
+
+_TERMINAL = (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
+_ENDED = (Progress.SUCCEEDED, Progress.FAILED)
+_EPOCH = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a set of observations of one machine amounts to."""
+
+    anchor: Event | None = None
+    """The newest power-on: what came before it belongs to an earlier life of the machine."""
+    started: Event | None = None
+    """The newest start of a customization after the anchor."""
+    ended: Event | None = None
+    """The newest end of a customization after the anchor."""
+    ended_before: Event | None = None
+    """The newest end of a customization before the anchor."""
+    powered_off: Event | None = None
+    """The newest power-off after the anchor."""
+    removed: Event | None = None
+    latest: Snapshot | None = None
+    missing: Snapshot | None = None
+    """The snapshot that found the machine gone."""
+    seen_open: bool = False
+    """Whether an earlier snapshot of this wait found the customization pending or running."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the machine left the inventory."""
+        return self.removed is not None or self.missing is not None
+
+    @property
+    def is_on(self) -> bool | None:
+        """The power state by the newest evidence, None where there is none."""
+        on = max((e.at for e in (self.anchor, self.started) if e), default=_EPOCH)
+        off = self.powered_off.at if self.powered_off else _EPOCH
+        by_event = None if on == off == _EPOCH else on > off
+        if self.latest is None or self.latest.powered_on is None or self.latest.at <= max(on, off):
+            return by_event
+        return self.latest.powered_on
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the newest snapshot says, unless a terminal event is newer than it."""
+        return STATES.get(self.latest.state) if self.latest is not None and self._is_fresh else None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a specification waits, unless a terminal event is newer than the snapshot that said so."""
+        return self._is_fresh and self.latest is not None and self.latest.specification_pending
+
+    @property
+    def _is_fresh(self) -> bool:
+        ended = max((e.at for e in (self.ended, self.ended_before) if e), default=_EPOCH)
+        return self.latest is not None and self.latest.at > ended
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table: the first that applies decides."""
+
+    status: CustomizationStatus
+    evidence: Evidence | None
+    applies: Callable[[Facts], bool]
+    because: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict of one machine at one moment, and the facts it stands on."""
+
+    status: CustomizationStatus
+    evidence: Evidence | None
+    because: str
+    facts: Facts
+
+    @property
+    def end(self) -> Event | None:
+        """The terminal event that decided, if an event did."""
+        if self.evidence is Evidence.EVENT:
+            return self.facts.ended
+        return self.facts.ended_before if self.evidence is Evidence.EARLIER_EVENT else None
+
+    @property
+    def is_untraced(self) -> bool:
+        """Whether the machine runs and nothing at all tells of a customization."""
+        facts, latest = self.facts, self.facts.latest
+        return (
+            self.status in (CustomizationStatus.NOT_CUSTOMIZED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
+            and bool(facts.is_on)
+            and facts.progress in (None, Progress.IDLE)
+            and not facts.is_pending
+            and latest is not None
+            and latest.tools_running
+        )
+
+    @property
+    def started_at(self) -> datetime | None:
+        """The start of the customization after the last power-on, by the server's clock."""
+        return self.facts.started.at if self.facts.started else None
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """The end of the customization by the server's clock; None where no event tells it."""
+        return self.end.at if self.end else None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the last power-on to the end of the customization, where an event after it decided."""
+        if self.evidence is not Evidence.EVENT or self.facts.anchor is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.facts.anchor.at).total_seconds()
+
+    @property
+    def powered_on_at(self) -> datetime | None:
+        """The last power-on by the server's clock."""
+        if self.facts.anchor:
+            return self.facts.anchor.at
+        return self.facts.latest.booted_at if self.facts.latest else None
+
+    @property
+    def start_can_be_overdue(self) -> bool:
+        """Whether the customization should have started by now if it ever does."""
+        latest = self.facts.latest
+        return latest is None or latest.state not in MAY_BE_RUNNING or not latest.powered_on or latest.tools_running
+
+
+def _ended_with(signal: Signal, event: Event | None) -> bool:
+    return event is not None and event.signal is signal
+
+
+def _is_open(facts: Facts) -> bool:
+    """Whether a customization was asked for, or began, whose end is still to come."""
+    return facts.started is not None or facts.is_pending or facts.progress in (Progress.PENDING, Progress.RUNNING)
+
+
+def _runs(facts: Facts) -> bool:
+    return facts.started is not None or facts.progress is Progress.RUNNING
+
+
+def _seen_to_end(facts: Facts, progress: Progress) -> bool:
+    return facts.seen_open and facts.progress is progress and not facts.is_pending
+
+
+TABLE: tuple[Rule, ...] = (
+    Rule(
+        CustomizationStatus.VM_REMOVED,
+        Evidence.INVENTORY,
+        lambda f: f.is_gone,
+        "the machine is not in the inventory",
+    ),
+    Rule(
+        CustomizationStatus.VM_NOT_STARTED,
+        None,
+        lambda f: f.is_on is False and f.is_pending,
+        "the machine is off and a specification waits for its next power-on",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        Evidence.EVENT,
+        lambda f: _ended_with(Signal.CUSTOMIZATION_SUCCEEDED, f.ended),
+        "the newest terminal event after the last power-on is a success",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_FAILED,
+        Evidence.EVENT,
+        lambda f: _ended_with(Signal.CUSTOMIZATION_FAILED, f.ended),
+        "the newest terminal event after the last power-on is a failure",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        Evidence.STATE,
+        lambda f: _seen_to_end(f, Progress.SUCCEEDED),
+        "this wait saw the server's state change to succeeded",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_FAILED,
+        Evidence.STATE,
+        lambda f: _seen_to_end(f, Progress.FAILED),
+        "this wait saw the server's state change to failed",
+    ),
+    Rule(
+        CustomizationStatus.VM_NOT_STARTED,
+        None,
+        lambda f: _is_open(f) and f.is_on is False,
+        "a customization was asked for and the machine is off",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_STARTED,
+        None,
+        lambda f: _is_open(f) and _runs(f),
+        "the customization began and has not ended",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_NOT_STARTED,
+        None,
+        _is_open,
+        "a customization was asked for and has not begun",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        Evidence.EARLIER_EVENT,
+        lambda f: _ended_with(Signal.CUSTOMIZATION_SUCCEEDED, f.ended_before),
+        "it succeeded before the last power-on and nothing was asked for since",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_FAILED,
+        Evidence.EARLIER_EVENT,
+        lambda f: _ended_with(Signal.CUSTOMIZATION_FAILED, f.ended_before),
+        "it failed before the last power-on and nothing was asked for since",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        Evidence.STATE,
+        lambda f: f.progress is Progress.SUCCEEDED,
+        "no event is in reach and the server's state is succeeded",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_FAILED,
+        Evidence.STATE,
+        lambda f: f.progress is Progress.FAILED,
+        "no event is in reach and the server's state is failed",
+    ),
+    Rule(
+        CustomizationStatus.NOT_CUSTOMIZED,
+        Evidence.NO_TRACE,
+        lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.latest is not None and f.latest.tools_running,
+        "the machine and its VMware Tools run, nothing is pending and the server's state is idle",
+    ),
+    Rule(
+        CustomizationStatus.CUSTOMIZATION_NOT_STARTED,
+        None,
+        lambda f: bool(f.is_on),
+        "the machine is on and nothing tells of a customization yet",
+    ),
+    Rule(
+        CustomizationStatus.VM_NOT_STARTED,
+        None,
+        lambda _: True,
+        "the machine is not on",
+    ),
+)
+"""The whole decision, first match wins."""
+
+
+def gather(observations: Iterable[Observation]) -> Facts:
+    """Reduces the observations of one machine to facts, whatever their order and however often each is there."""
+    seen = frozenset(observations)
+    events = sorted((o for o in seen if isinstance(o, Event)), key=lambda e: (e.key, repr(e)))
+    snapshots = sorted((o for o in seen if isinstance(o, Snapshot)), key=lambda s: (s.at, repr(s)))
+
+    def newest(*signals: Signal, after: int | None = None, before: int | None = None) -> Event | None:
+        hits = (
+            e
+            for e in reversed(events)
+            if e.signal in signals and (after is None or e.key > after) and (before is None or e.key < before)
+        )
+        return next(hits, None)
+
+    anchor = newest(Signal.VM_STARTING)
+    since = anchor.key if anchor else None
+    latest = snapshots[-1] if snapshots else None
+    return Facts(
+        anchor=anchor,
+        started=newest(Signal.CUSTOMIZATION_STARTED, after=since),
+        ended=newest(*_TERMINAL, after=since),
+        ended_before=newest(*_TERMINAL, before=since) if anchor else None,
+        powered_off=newest(Signal.VM_POWERED_OFF, after=since),
+        removed=newest(Signal.VM_REMOVED),
+        latest=latest,
+        missing=next((s for s in reversed(snapshots) if not s.exists), None),
+        seen_open=any(
+            s.specification_pending or STATES.get(s.state) in (Progress.PENDING, Progress.RUNNING)
+            for s in snapshots
+            if latest is not None and s.at < latest.at
+        ),
+    )
+
+
+def judge(observations: Iterable[Observation]) -> Judgement:
+    """Returns the verdict of one machine."""
+    facts = gather(observations)
+    rule = next(rule for rule in TABLE if rule.applies(facts))
+    return Judgement(rule.status, rule.evidence, rule.because, facts)
+
+
+def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
+    """Drops the snapshots that no verdict needs any more; the verdict of what is left is the same.
+
+    A long wait reads the state again and again; this keeps its memory flat.
+    """
+    seen = frozenset(observations)
+    facts = gather(seen)
+    openings = [
+        s
+        for s in seen
+        if isinstance(s, Snapshot)
+        and (s.specification_pending or STATES.get(s.state) in (Progress.PENDING, Progress.RUNNING))
+    ]
+    kept = {s for s in (facts.latest, facts.missing, min(openings, key=lambda s: (s.at, repr(s)), default=None)) if s}
+    return frozenset(o for o in seen if isinstance(o, Event) or o in kept)

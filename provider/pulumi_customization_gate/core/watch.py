@@ -1,0 +1,256 @@
+"""The one waiting loop: observations of a source go to the verdict until every machine is settled or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Evidence,
+    Failure,
+    GateReport,
+    Observation,
+    VmOutcome,
+    VmRef,
+)
+from pulumi_customization_gate.core.verdict import Judgement, compact, judge
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.source import Source
+
+LONGEST_POLL = 0.5
+"""Seconds after which the loop looks up: how late a cancellation can be noticed."""
+HEARTBEAT = 30.0
+"""Seconds between two reports of progress when nothing changes."""
+LAST_LOOK = 0.8
+"""Seconds that the last look at the server may take once a deadline has passed."""
+
+_WAITING = (CustomizationStatus.VM_NOT_STARTED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
+
+
+@dataclass(frozen=True)
+class WaitRules:
+    """How long to wait, and for what."""
+
+    timeout: float = 1800.0
+    """Seconds for the whole wait."""
+    start_timeout: float = 600.0
+    """Seconds in which a customization must have started, from the start of the wait or the last power-on."""
+    expect: str = "required"
+    """"required", or "auto": a machine of which nobody asked a customization is good."""
+    stop_on_missing: bool = True
+    """Whether a machine that the server does not know ends the wait at once."""
+
+
+class Readiness(Protocol):
+    """Says whether a customized machine is ready for work."""
+
+    def unmet(self, vm: VmRef) -> str:
+        """Returns at once what is still missing, in words, or nothing once the machine is ready."""
+
+    def close(self) -> None:
+        """Stops whatever still asks."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a listener hears: on every change of a status, and every HEARTBEAT seconds."""
+
+    outcomes: tuple[VmOutcome, ...]
+    changed: tuple[VmOutcome, ...]
+    """Those whose status, or goodness, is another than at the last update."""
+    waited: float
+    """The length of the wait so far in seconds."""
+    lasting: Mapping[str, float]
+    """Seconds since this wait first saw the present status, by the machine's identifier."""
+    notes: tuple[str, ...] = ()
+    """What the source rode out since the last update."""
+
+
+def watch(
+    source: Source,
+    rules: WaitRules,
+    *,
+    readiness: Readiness | None = None,
+    listener: Callable[[Update], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> GateReport:
+    """Waits until the customization of every machine of the source has ended, or the deadline has passed.
+
+    A deadline is judged once more on a last look at the server, so that an end which was reached in time counts
+    although its message was lost.
+
+    Returns:
+        The report of all machines; whether it is good enough is for the caller to say.
+
+    Raises:
+        ServerError: If the source is certain that waiting longer cannot help.
+        ConfigurationError: If a reference is ambiguous.
+    """
+    try:
+        return _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock).run()
+    finally:
+        if readiness is not None:
+            readiness.close()
+        source.close()
+
+
+class _Wait:
+    def __init__(
+        self,
+        source: Source,
+        rules: WaitRules,
+        *,
+        readiness: Readiness | None,
+        listener: Callable[[Update], None],
+        cancelled: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self.source, self.rules, self.readiness = source, rules, readiness
+        self.listener, self.cancelled, self.clock = listener, cancelled, clock
+        self.began = clock()
+        self.deadline = self.began + rules.timeout
+        self.vms: tuple[VmRef, ...] = ()
+        self.observations: dict[str, frozenset[Observation]] = {}
+        self.judgements: dict[str, Judgement] = {}
+        self.power_ons: dict[str, tuple[int, float]] = {}
+        self.looked_again: set[str] = set()
+        self.told: dict[str, tuple[CustomizationStatus, bool]] = {}
+        self.since: dict[str, float] = {}
+        self.told_at = self.began
+        self.timed_out = False
+        self.notes: list[str] = []
+
+    def run(self) -> GateReport:
+        self.vms = tuple(self.source.start())
+        self.observations = {vm.id: frozenset() for vm in self.vms}
+        self.judgements = {vm.id: judge(()) for vm in self.vms}
+        self._learn(self.source.poll(0), at=self.began)
+        was_cancelled = False
+        missing = any(judgement.facts.missing for judgement in self.judgements.values())
+        while not (missing and self.rules.stop_on_missing):
+            self._look_again_at_overdue()
+            if all(self._is_settled(vm) for vm in self.vms):
+                break
+            if was_cancelled := self.cancelled():
+                break
+            left = self.deadline - self.clock()
+            if left <= 0:
+                self._learn(self.source.look(LAST_LOOK))
+                self.timed_out = not all(self._is_settled(vm) for vm in self.vms)
+                break
+            self._tell()
+            self._learn(self.source.poll(min(left, LONGEST_POLL)))
+        self._tell()
+        outcomes = tuple(self._outcome(vm, at_the_end=True) for vm in self.vms)
+        return GateReport(outcomes, self.clock() - self.began, self.timed_out, was_cancelled, tuple(self.notes))
+
+    def _learn(self, batch: Iterable[Observation], at: float | None = None) -> None:
+        touched: dict[str, set[Observation]] = {}
+        for observation in batch:
+            if observation.vm in self.observations:
+                touched.setdefault(observation.vm, set()).add(observation)
+        for vm, new in touched.items():
+            self.observations[vm] = compact(self.observations[vm] | new)
+            judgement = self.judgements[vm] = judge(self.observations[vm])
+            anchor = judgement.facts.anchor
+            if anchor and self.power_ons.get(vm, (None,))[0] != anchor.key:
+                self.power_ons[vm] = (anchor.key, self.clock() if at is None else at)
+
+    def _look_again_at_overdue(self) -> None:
+        late = {vm.id for vm in self.vms if vm.id not in self.looked_again and self._is_overdue(vm)}
+        if late:
+            self.looked_again |= late
+            self._learn(self.source.look(LAST_LOOK))
+
+    def _tell(self) -> None:
+        notes = tuple(self.source.notes())
+        self.notes.extend(notes)
+        now = self.clock()
+        outcomes = tuple(self._outcome(vm) for vm in self.vms)
+        changed = tuple(o for o in outcomes if self.told.get(o.id) != (o.status, o.good))
+        self.told.update({o.id: (o.status, o.good) for o in changed})
+        self.since.update({o.id: now for o in changed})
+        if changed or notes or now - self.told_at >= HEARTBEAT:
+            self.told_at = now
+            lasting = {vm: now - since for vm, since in self.since.items()}
+            self.listener(Update(outcomes, changed, now - self.began, lasting, notes))
+
+    def _is_overdue(self, vm: VmRef) -> bool:
+        """Whether the customization should have begun: a later start still makes good for it."""
+        judgement = self.judgements[vm.id]
+        if judgement.status not in _WAITING or not judgement.start_can_be_overdue:
+            return False
+        _, powered_on = self.power_ons.get(vm.id, (None, self.began))
+        return self.clock() >= powered_on + self.rules.start_timeout
+
+    def _is_customized(self, vm: VmRef) -> bool:
+        judgement = self.judgements[vm.id]
+        if judgement.status is CustomizationStatus.CUSTOMIZATION_SUCCEEDED:
+            return True
+        if self.rules.expect != "auto":
+            return False
+        # A server too old to tell the state of a customization: time has to tell that nobody asked for one.
+        return judgement.status is CustomizationStatus.NOT_CUSTOMIZED or (
+            judgement.is_untraced and self._is_overdue(vm)
+        )
+
+    def _unmet(self, vm: VmRef) -> str:
+        return "" if self.readiness is None else self.readiness.unmet(vm)
+
+    def _is_settled(self, vm: VmRef) -> bool:
+        if self._is_customized(vm):
+            return not self._unmet(vm)
+        return self.judgements[vm.id].status.is_terminal or self._is_overdue(vm)
+
+    def _outcome(self, vm: VmRef, *, at_the_end: bool = False) -> VmOutcome:
+        judgement = self.judgements[vm.id]
+        customized = self._is_customized(vm)
+        good = customized and not self._unmet(vm)
+        untraced = customized and judgement.is_untraced
+        latest = judgement.facts.latest
+        return VmOutcome(
+            key=vm.key,
+            id=vm.id,
+            name=(latest.name if latest else "") or vm.name,
+            status=CustomizationStatus.NOT_CUSTOMIZED if untraced else judgement.status,
+            good=good,
+            evidence=Evidence.NO_TRACE if untraced else judgement.evidence,
+            powered_on_at=judgement.powered_on_at,
+            started_at=judgement.started_at,
+            completed_at=judgement.completed_at,
+            seconds=judgement.seconds,
+            failure=self._failure(vm, judgement) if at_the_end and not good else None,
+            host_name=latest.host_name if latest else "",
+            ip_addresses=latest.ip_addresses if latest else (),
+        )
+
+    def _failure(self, vm: VmRef, judgement: Judgement) -> Failure:
+        facts, end = judgement.facts, judgement.end
+        if facts.missing is not None:
+            failure = Failure("NotFound", message=facts.missing.message)
+        elif facts.removed is not None:
+            failure = Failure("VmRemoved", message=f"it left the inventory at {facts.removed.at:%H:%M:%SZ}")
+        elif self._is_customized(vm):
+            failure = Failure("NotReady", message=self._unmet(vm), diagnosis=self._diagnosis(vm))
+        elif end is not None:
+            failure = Failure(end.name, end.reason, end.message, end.log_location)
+        elif judgement.status is CustomizationStatus.CUSTOMIZATION_FAILED and facts.latest is not None:
+            failure = Failure(facts.latest.state, message=facts.latest.message)
+        elif judgement.status is CustomizationStatus.NOT_CUSTOMIZED:
+            failure = Failure("NoCustomization", message=judgement.because, diagnosis=self._diagnosis(vm))
+        elif self._is_overdue(vm):
+            late = f"{judgement.because}, {self.rules.start_timeout:g} s after the later of its power-on and the wait"
+            failure = Failure("StartTimeout", message=late, diagnosis=self._diagnosis(vm))
+        elif self.timed_out:
+            failure = Failure("Timeout", message=judgement.because, diagnosis=self._diagnosis(vm))
+        else:
+            failure = Failure("Unfinished", message=judgement.because)
+        return failure
+
+    def _diagnosis(self, vm: VmRef) -> tuple[str, ...]:
+        return tuple(self.source.diagnose(vm, LAST_LOOK))

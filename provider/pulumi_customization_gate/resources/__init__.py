@@ -1,0 +1,1 @@
+"""What a Pulumi program writes, and the dynamic providers behind it."""

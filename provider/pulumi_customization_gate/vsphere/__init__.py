@@ -1,0 +1,1 @@
+"""Observations of virtual machines from a vCenter: its events, its inventory, its guests."""
