@@ -1,0 +1,120 @@
+"""Who waits for whom among the resources of a stack, whatever their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from pulumi_policy import PolicyResource
+
+_PROVIDER_TYPES = "pulumi:providers:"
+
+
+class WaitGraph:
+    """The order in which the engine works through a stack, as a graph of waits.
+
+    A custom resource is one node. A component is two: its start is its registration, its end is its registration and
+    the end of all its children. What depends on a component waits for its end; a child waits for its start. Without
+    the two nodes, a child would seem to wait for its siblings.
+
+    A resource waits for its dependencies, for those of each of its properties, for its parent and for its explicit
+    provider.
+
+    Args:
+        resources: All resources of the stack, in any order.
+        custom: URNs that are custom resources for certain. Of the others, what has children and no provider is a
+            component.
+        references: More waits than the engine knows: URNs of resources that a value names, by the URN of its holder.
+    """
+
+    def __init__(
+        self,
+        resources: Sequence[PolicyResource],
+        custom: Collection[str] = (),
+        references: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self._resources = resources
+        self._start = {resource.urn: node for node, resource in enumerate(resources)}
+        parents = {resource.parent.urn for resource in resources if resource.parent}
+        components = [
+            resource.urn
+            for resource in resources
+            if resource.urn in parents - set(custom)
+            and resource.provider is None
+            and not resource.resource_type.startswith(_PROVIDER_TYPES)
+        ]
+        self._end = {**self._start, **{urn: len(resources) + at for at, urn in enumerate(components)}}
+        self.components = frozenset(components)
+        """URNs of the components that have children."""
+        self._waits = [self._before(resource, references or {}) for resource in resources]
+        self._waits += [[self._start[urn]] for urn in components]
+        for resource in resources:
+            if resource.parent and resource.parent.urn in self.components:
+                self._waits[self._end[resource.parent.urn]].append(self._end[resource.urn])
+        self._order = list(_postorder(self._waits))
+
+    def _before(self, resource: PolicyResource, references: Mapping[str, Collection[str]]) -> list[int]:
+        urns = set(direct_dependencies(resource)).union(references.get(resource.urn, ()))
+        nodes = [self._end[urn] for urn in urns if urn in self._end]
+        earlier = [resource.parent.urn] if resource.parent else []
+        if resource.provider is not None:
+            earlier.append(resource.provider.urn)
+        return nodes + [self._start[urn] for urn in earlier if urn in self._start]
+
+    def gather(self, seeds: Mapping[str, int]) -> dict[str, int]:
+        """Returns by URN the union of the bit sets of all that has ended once the resource has, its own included.
+
+        One pass in depth-first order settles a graph without cycles, a second one finds nothing to do: the cost grows
+        with resources and dependencies. A cycle, which the engine does not make, only costs more passes.
+
+        Args:
+            seeds: The bit set that a resource brings in, by its URN.
+        """
+        sets = [seeds.get(resource.urn, 0) for resource in self._resources] + [0] * len(self.components)
+        changed = True
+        while changed:
+            changed = False
+            for node in self._order:
+                union = sets[node]
+                for other in self._waits[node]:
+                    union |= sets[other]
+                if union != sets[node]:
+                    sets[node] = union
+                    changed = True
+        return {urn: sets[node] for urn, node in self._end.items()}
+
+    def ancestors(self, resource: PolicyResource) -> Iterator[PolicyResource]:
+        """Yields the components that a resource is part of, from the inside out."""
+        parent = resource.parent
+        while parent is not None and parent.urn in self.components:
+            yield parent
+            parent = parent.parent
+
+
+def direct_dependencies(resource: PolicyResource) -> dict[str, PolicyResource]:
+    """Returns by URN what a resource depends on by an option or by the value of a property."""
+    found = {other.urn: other for other in resource.dependencies}
+    for others in resource.property_dependencies.values():
+        found.update((other.urn, other) for other in others)
+    return found
+
+
+def _postorder(waits: Sequence[Sequence[int]]) -> Iterator[int]:
+    # A loop, because a chain of dependencies can be longer than the interpreter's stack is deep.
+    seen = bytearray(len(waits))
+    for root in range(len(waits)):
+        if seen[root]:
+            continue
+        seen[root] = True
+        path = [(root, iter(waits[root]))]
+        while path:
+            node, rest = path[-1]
+            unseen = next((other for other in rest if not seen[other]), None)
+            if unseen is None:
+                path.pop()
+                yield node
+            else:
+                seen[unseen] = True
+                path.append((unseen, iter(waits[unseen])))

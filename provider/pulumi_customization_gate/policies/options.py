@@ -1,0 +1,144 @@
+"""The configuration of the rules: its schema for the engine, and what the rules read out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pulumi_policy import PolicyConfigSchema
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+VSPHERE_VM = "vsphere:index/virtualMachine:VirtualMachine"
+VM_TYPES: Mapping[str, tuple[str, ...]] = {
+    VSPHERE_VM: ("clone.customize", "clone.customizationSpec"),
+    "vcd:index/vm:Vm": ("customization.enabled",),
+    "vcd:index/vappVm:VappVm": ("customization.enabled",),
+}
+"""Types of virtual machines, and the properties any of which, if set and not false, means a customization."""
+
+GUEST_SCRIPT = "pulumi-python:dynamic/customization:GuestScript"
+GUEST_FILE = "pulumi-python:dynamic/customization:GuestFile"
+WORK_TYPES = (GUEST_SCRIPT, GUEST_FILE, "command:remote:*")
+"""Patterns of the types that do work in a guest."""
+
+FAMILIES = ("linux", "windows", "other")
+_BOUNDS: Mapping[str, tuple[float, float]] = {"linux": (120, 3600), "windows": (600, 7200), "other": (120, 7200)}
+
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
+_SECONDS = {"type": "number", "exclusiveMinimum": 0}
+_PROPERTIES: Mapping[str, dict[str, Any]] = {
+    "exempt": {
+        "type": "array",
+        "description": "Resources that the rule leaves alone: a pattern of the name or of a tag, and the reason.",
+        "items": {
+            "type": "object",
+            "properties": {"name": _TEXT, "tag": _TEXT, "reason": _TEXT},
+            "required": ["reason"],
+            "anyOf": [{"required": ["name"]}, {"required": ["tag"]}],
+            "additionalProperties": False,
+        },
+    },
+    "vmTypes": {
+        "type": "object",
+        "description": "More types of virtual machines: a type or a pattern of types, and the paths of the properties "
+        "that mean a customization (none: every machine of the type is customized).",
+        "additionalProperties": _TEXTS,
+    },
+    "workTypes": {**_TEXTS, "description": "More types, or patterns of types, that do work in a guest."},
+    "bounds": {
+        "type": "object",
+        "description": "The shortest and the longest sensible timeout of a gate in seconds, by family of guest OS.",
+        "properties": {
+            family: {
+                "type": "object",
+                "properties": {"minimum": _SECONDS, "maximum": _SECONDS},
+                "additionalProperties": False,
+            }
+            for family in FAMILIES
+        },
+        "additionalProperties": False,
+    },
+}
+
+
+def schema(*names: str) -> PolicyConfigSchema:
+    """Returns the schema of a rule that takes the named options. The engine judges a configuration by it."""
+    return PolicyConfigSchema({name: _PROPERTIES[name] for name in names})
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """Leaves a resource alone if every pattern that is given matches it."""
+
+    reason: str
+    """Why. Required, so that the next reader of the configuration can judge it."""
+    name: str | None = None
+    """A pattern (`*`, `?`, `[abc]`) of the resource's name in the program."""
+    tag: str | None = None
+    """A pattern of a tag: its name, its ID, or `key=value`."""
+
+    def covers(self, name: str, tags: Iterable[str]) -> bool:
+        """Returns whether a resource of this name and with these tags is left alone."""
+        by_name = self.name is None or fnmatchcase(name, self.name)
+        return by_name and (self.tag is None or any(fnmatchcase(tag, self.tag) for tag in tags))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a rule was configured with, over what it has of its own."""
+
+    exempt: tuple[Exemption, ...]
+    """In the order of the configuration."""
+    vm_types: Mapping[str, tuple[str, ...]]
+    """Types of virtual machines and the paths that mean a customization."""
+    work_types: tuple[str, ...]
+    """Patterns of types that do work in a guest."""
+    bounds: Mapping[str, tuple[float, float]]
+    """The shortest and the longest sensible timeout in seconds, by family."""
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Options:
+        """Reads the configuration of one rule.
+
+        The engine has judged it by the schema, but lets keys pass that the schema does not know; a misspelt one
+        would switch an exemption or a type off in silence.
+
+        Raises:
+            ConfigurationError: There is a key of no meaning, an exemption without a reason or without a pattern, or a
+                minimum above its maximum.
+        """
+        unknown = sorted(set(config) - set(_PROPERTIES))
+        if unknown:
+            raise ConfigurationError(
+                f"the policy's configuration has no key {', '.join(unknown)}: it knows {', '.join(sorted(_PROPERTIES))}"
+            )
+        return cls(
+            exempt=tuple(_exemption(entry) for entry in config.get("exempt") or ()),
+            vm_types={
+                **VM_TYPES,
+                **{name: tuple(paths) for name, paths in (config.get("vmTypes") or {}).items()},
+            },
+            work_types=(*WORK_TYPES, *(config.get("workTypes") or ())),
+            bounds={family: _bounds(family, config.get("bounds") or {}) for family in FAMILIES},
+        )
+
+
+def _exemption(entry: Mapping[str, Any]) -> Exemption:
+    if not entry.get("reason") or not (entry.get("name") or entry.get("tag")):
+        raise ConfigurationError('every entry of exempt needs a "reason", and a "name" or a "tag"')
+    return Exemption(entry["reason"], entry.get("name"), entry.get("tag"))
+
+
+def _bounds(family: str, configured: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
+    minimum, maximum = _BOUNDS[family]
+    given = configured.get(family) or {}
+    minimum, maximum = given.get("minimum", minimum), given.get("maximum", maximum)
+    if minimum > maximum:
+        raise ConfigurationError(f"bounds.{family}: the minimum of {minimum:g} s is above the maximum of {maximum:g} s")
+    return minimum, maximum
