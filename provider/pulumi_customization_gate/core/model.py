@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping  # noqa: TC003 -- dataclass fields are read at run time by tests and tools
-from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 -- the same
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_customization_gate.core.errors import ServerError
 
 
 class CustomizationStatus(enum.Enum):
@@ -190,9 +194,10 @@ class GateReport:
     """The length of the wait in seconds."""
     timed_out: bool = False
     cancelled: bool = False
+    trouble: ServerError | None = None
+    """What made it certain, in mid-wait, that waiting longer could not help."""
     notes: tuple[str, ...] = ()
     """What the wait rode out, for the log."""
-    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -25,6 +25,9 @@ NAMES_ON_A_ROW = 3
 LONGEST_QUOTE = 500
 """Characters of a guest's or a server's message that are shown."""
 
+STOPPED_EARLY = "Unfinished"
+"""The event of a machine that was still on its way when the wait ended for another reason."""
+
 _UNFINISHED = frozenset({"Timeout", "StartTimeout", "NotReady"})
 
 
@@ -64,9 +67,6 @@ def outcome_line(outcome: VmOutcome) -> str:
 
 
 def _failure_line(outcome: VmOutcome, failure: Failure) -> str:
-    head = failure.event if failure.event == outcome.status.value else f"{outcome.status.value}: {failure.event}"
-    if failure.event.startswith("Customization"):
-        head = failure.event
     at = f" at {clock_time(outcome.completed_at)}" if outcome.completed_at else ""
     said = [plain(failure.message)]
     if failure.reason and plain(failure.reason) not in said[0]:
@@ -76,7 +76,17 @@ def _failure_line(outcome: VmOutcome, failure: Failure) -> str:
     if failure.hint:
         said.append(plain(failure.hint))
     told = "; ".join(part for part in said if part)
-    return f"{head}{at}" + (f": {told}" if told else "")
+    return f"{_what_happened(outcome, failure)}{at}" + (f": {told}" if told else "")
+
+
+def _what_happened(outcome: VmOutcome, failure: Failure) -> str:
+    """Returns the event's own name where there is one, else our word for it beside the status that it met."""
+    if failure.event in _UNFINISHED:
+        return f"{failure.event} in {outcome.status.value}"
+    if failure.event == STOPPED_EARLY:
+        return outcome.status.value
+    is_state = outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and not failure.event.startswith("Custom")
+    return f"{outcome.status.value} ({failure.event})" if is_state else failure.event
 
 
 def label(outcome: VmOutcome) -> str:
@@ -105,19 +115,23 @@ def failure_text(report: GateReport) -> str:
 
 
 def _headline(report: GateReport, bad: list[VmOutcome]) -> str:
-    count = f"{len(bad)} of {len(report.outcomes)} virtual machines"
+    culprits = [o.failure.event for o in bad if o.failure is not None and o.failure.event != STOPPED_EARLY]
+    count = f"{len(culprits) or len(bad)} of {len(report.outcomes)} virtual machines"
     if report.cancelled:
-        return f"the wait was cancelled with {count} not ready"
-    if all(outcome.failure and outcome.failure.event in _UNFINISHED for outcome in bad):
+        return f"the wait was cancelled with {len(bad)} of {len(report.outcomes)} virtual machines not ready"
+    if report.trouble is not None:
+        return f"{report.trouble} {len(bad)} of {len(report.outcomes)} virtual machines were not ready"
+    if all(event == "NotFound" for event in culprits):
+        return f"{count} not found"
+    if all(event in _UNFINISHED for event in culprits):
         return f"customization did not finish on {count}"
     return f"customization failed on {count}"
 
 
 def _advice(report: GateReport, bad: list[VmOutcome]) -> Iterable[str]:
     """Yields a sentence of what to do for each kind of failure that is there."""
-    if report.cancelled:
+    if report.cancelled or report.trouble is not None:
         yield "The machines go on by themselves: run `pulumi up` again to resume the wait."
-        return
     for applies, sentence in _ADVICE:
         names = [plain(outcome.key, 80) for outcome in bad if outcome.failure and applies(outcome, outcome.failure)]
         if names:
@@ -183,6 +197,6 @@ def error_for(report: GateReport) -> CustomizationFailedError | CustomizationTim
     if report.cancelled:
         return WaitCancelledError(text, report)
     bad = [outcome.failure for outcome in report.outcomes if not outcome.good]
-    if all(failure is not None and failure.event in _UNFINISHED for failure in bad):
+    if all(failure is not None and failure.event in {*_UNFINISHED, STOPPED_EARLY} for failure in bad):
         return CustomizationTimeoutError(text, report)
     return CustomizationFailedError(text, report)

@@ -61,8 +61,9 @@ Director's `GuestCustStatus`; GC_DISABLED is ours for a machine whose guest cust
 MAY_BE_RUNNING = frozenset({"GC_PENDING"})
 """States that say "not started or in progress": a start is overdue only once VMware Tools could have begun."""
 
-_TERMINAL = (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
-_ENDED = (Progress.SUCCEEDED, Progress.FAILED)
+TERMINAL = (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
+"""The signals that end a customization."""
+
 _EPOCH = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -326,8 +327,8 @@ def gather(observations: Iterable[Observation]) -> Facts:
     return Facts(
         anchor=anchor,
         started=newest(Signal.CUSTOMIZATION_STARTED, after=since),
-        ended=newest(*_TERMINAL, after=since),
-        ended_before=newest(*_TERMINAL, before=since) if anchor else None,
+        ended=newest(*TERMINAL, after=since),
+        ended_before=newest(*TERMINAL, before=since) if anchor else None,
         powered_off=newest(Signal.VM_POWERED_OFF, after=since),
         removed=newest(Signal.VM_REMOVED),
         latest=latest,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- datacl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Evidence,
@@ -16,6 +17,7 @@ from pulumi_customization_gate.core.model import (
     VmOutcome,
     VmRef,
 )
+from pulumi_customization_gate.core.report import STOPPED_EARLY
 from pulumi_customization_gate.core.verdict import Judgement, compact, judge
 
 if TYPE_CHECKING:
@@ -131,6 +133,7 @@ class _Wait:
         self.judgements = {vm.id: judge(()) for vm in self.vms}
         self._learn(self.source.poll(0), at=self.began)
         was_cancelled = False
+        trouble: ServerError | None = None
         missing = any(judgement.facts.missing for judgement in self.judgements.values())
         while not (missing and self.rules.stop_on_missing):
             self._look_again_at_overdue()
@@ -144,10 +147,20 @@ class _Wait:
                 self.timed_out = not all(self._is_settled(vm) for vm in self.vms)
                 break
             self._tell()
-            self._learn(self.source.poll(min(left, LONGEST_POLL)))
+            try:
+                self._learn(self.source.poll(min(left, LONGEST_POLL)))
+            except ServerError as error:
+                trouble = error
+                break
         self._tell()
+        if not (self.timed_out or was_cancelled or trouble):
+            # Names and addresses in the guest change with the customization: the report has those of its end.
+            self._learn(self.source.look(LAST_LOOK))
+            self._tell()
         outcomes = tuple(self._outcome(vm, at_the_end=True) for vm in self.vms)
-        return GateReport(outcomes, self.clock() - self.began, self.timed_out, was_cancelled, tuple(self.notes))
+        return GateReport(
+            outcomes, self.clock() - self.began, self.timed_out, was_cancelled, trouble, tuple(self.notes)
+        )
 
     def _learn(self, batch: Iterable[Observation], at: float | None = None) -> None:
         touched: dict[str, set[Observation]] = {}
@@ -232,7 +245,7 @@ class _Wait:
     def _failure(self, vm: VmRef, judgement: Judgement) -> Failure:
         facts, end = judgement.facts, judgement.end
         if facts.missing is not None:
-            failure = Failure("NotFound", message=facts.missing.message)
+            failure = Failure(facts.missing.state or "NotFound", message=facts.missing.message)
         elif facts.removed is not None:
             failure = Failure("VmRemoved", message=f"it left the inventory at {facts.removed.at:%H:%M:%SZ}")
         elif self._is_customized(vm):
@@ -249,7 +262,7 @@ class _Wait:
         elif self.timed_out:
             failure = Failure("Timeout", message=judgement.because, diagnosis=self._diagnosis(vm))
         else:
-            failure = Failure("Unfinished", message=judgement.because)
+            failure = Failure(STOPPED_EARLY, message=judgement.because)
         return failure
 
     def _diagnosis(self, vm: VmRef) -> tuple[str, ...]:

@@ -1,0 +1,65 @@
+"""Turns vCenter's events into observations, and says which events are asked for."""
+
+from __future__ import annotations
+
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.model import Event
+from pulumi_customization_gate.core.verdict import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+PAGE = 1000
+"""The most events that vCenter returns in one answer (EventManager.QueryEvents, ReadNextEvents)."""
+
+
+def moid_of(entity: Any) -> str:
+    """Returns the managed object ID of a pyVmomi reference."""
+    return str(entity._GetMoId())  # noqa: SLF001 -- pyVmomi has no public name for it
+
+
+def event_filter(begin: datetime | None, end: datetime | None = None, entity: Any = None) -> Any:
+    """Returns a filter for the events that a verdict needs, always bounded by type and never by a local clock.
+
+    Args:
+        begin: The server's time of the oldest event, None for all there are.
+        end: The server's time of the newest event, None for no bound.
+        entity: The folder or machine that the events must be about, None for all that the user may see.
+    """
+    spec = vim.event.EventFilterSpec
+    scope = None if entity is None else spec.ByEntity(entity=entity, recursion="all")
+    return spec(
+        eventTypeId=list(EVENTS),
+        time=spec.ByTime(beginTime=begin, endTime=end),
+        entity=scope,
+        disableFullMessage=False,
+        maxCount=PAGE,
+    )
+
+
+def observations(events: Iterable[Any]) -> Iterator[Event]:
+    """Yields an observation for each event that is about a virtual machine and of a class that is asked for."""
+    for event in events:
+        name = type(event).__name__.rsplit(".", 1)[-1]
+        if name in EVENTS and event.vm is not None:
+            yield Event(
+                vm=moid_of(event.vm.vm),
+                key=event.key,
+                signal=EVENTS[name],
+                at=event.createdTime.astimezone(timezone.utc),
+                name=name,
+                reason=str(getattr(event, "reason", None) or ""),
+                message=str(event.fullFormattedMessage or ""),
+                log_location=_log_location(event),
+            )
+
+
+def _log_location(event: Any) -> str:
+    """Returns where the guest keeps its log; vCenter writes "<No Log>" where it does not know."""
+    location = str(getattr(event, "logLocation", None) or "")
+    return "" if location.startswith("<") else location

@@ -1,0 +1,94 @@
+"""What happened to the machines before the wait began, without reading everything that ever happened."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.model import Event, Progress, Snapshot
+from pulumi_customization_gate.core.verdict import STATES, TERMINAL
+from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+RECENT = timedelta(hours=24)
+"""How long ago the machines booted whose history one query for all of them reads."""
+MARGIN = timedelta(minutes=5)
+"""How far before the earliest boot that query begins: the boot time is the host's word, the event's time vCenter's."""
+MOST_PAGES = 40
+"""Pages that one query may need before it is left to queries for the single machines."""
+AT_ONCE = 8
+"""Queries for single machines that run side by side."""
+
+
+def read(session: Session, snapshots: Iterable[Snapshot]) -> list[Event]:
+    """Returns the events that can still decide about these machines.
+
+    Machines that booted within RECENT share one query; of the others only those are asked for one by one that their
+    state does not settle.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+    """
+    present = {snapshot.vm: snapshot for snapshot in snapshots if snapshot.exists}
+    recent = {vm for vm, s in present.items() if s.booted_at is not None and s.at - s.booted_at < RECENT}
+    single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
+    events: list[Event] = []
+    if recent:
+        begin = min(s.booted_at for vm, s in present.items() if vm in recent and s.booted_at is not None) - MARGIN
+        try:
+            events += (event for event in _query(session, begin) if event.vm in present)
+        except _TooManyPagesError:
+            single |= recent
+        except vim.fault.NoPermission as error:
+            if isinstance(error, vim.fault.NotAuthenticated):
+                raise
+            single |= recent
+        # A vCenter that tells no state has only events to tell of a customization before the last power-on.
+        ended = {event.vm for event in events if event.signal in TERMINAL}
+        single |= {vm for vm in recent - ended if not present[vm].state}
+    with ThreadPoolExecutor(AT_ONCE, "customization-gate-history") as pool:
+        for found in pool.map(lambda vm: _of_one(session, vm), sorted(single)):
+            events += found
+    return events
+
+
+def _is_settled(snapshot: Snapshot) -> bool:
+    """Whether the state alone decides, because what events could add is long gone or never was."""
+    ended = STATES.get(snapshot.state) in (Progress.SUCCEEDED, Progress.FAILED, Progress.IDLE)
+    return ended and not snapshot.specification_pending
+
+
+class _TooManyPagesError(Exception):
+    """So much happens in this inventory that reading all of it costs more than asking for each machine."""
+
+
+def _query(session: Session, begin: datetime | None, entity: Any = None) -> Iterator[Event]:
+    """Yields the events since `begin`, newest first, page by page."""
+    told: set[int] = set()
+    end: datetime | None = None
+    for _ in range(MOST_PAGES):
+        page = session.content.eventManager.QueryEvents(event_filter(begin, end, entity)) or []
+        new = [event for event in page if event.key not in told]
+        yield from observations(new)
+        if len(page) < PAGE or not new:
+            return
+        told.update(event.key for event in new)
+        # Pages overlap by one instant, because two events may share it.
+        end = min(event.createdTime for event in new)
+    raise _TooManyPagesError
+
+
+def _of_one(session: Session, moid: str) -> list[Event]:
+    try:
+        return list(_query(session, None, vim.VirtualMachine(moid, session.stub)))
+    except (_TooManyPagesError, vim.fault.NoPermission) as error:
+        if isinstance(error, vim.fault.NotAuthenticated):
+            raise
+        return []

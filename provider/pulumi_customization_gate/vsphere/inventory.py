@@ -1,0 +1,181 @@
+"""Finds virtual machines in a vCenter's inventory and reads the state of many of them in one call."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import Snapshot
+from pulumi_customization_gate.vsphere.events import moid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MOID = re.compile(r"vm-[0-9A-Za-z][0-9A-Za-z._-]*")
+
+_PROPERTIES = (
+    "name",
+    "runtime.powerState",
+    "runtime.bootTime",
+    "summary.runtime.bootTime",
+    "config.tools.pendingCustomization",
+    "guest.toolsRunningStatus",
+    "guest.hostName",
+    "guest.ipAddress",
+    "guest.net",
+)
+_CUSTOMIZATION_INFO = "guest.customizationInfo"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a user wrote to name a virtual machine."""
+
+    kind: str
+    """"moid", "uuid" or "path"."""
+    text: str
+
+
+def parse_reference(text: str) -> Reference:
+    """Returns what kind of reference a text is.
+
+    Raises:
+        ConfigurationError: If it is of no known form.
+    """
+    if _UUID.fullmatch(text):
+        return Reference("uuid", text.lower())
+    if _MOID.fullmatch(text):
+        return Reference("moid", text)
+    if "/" in text.strip("/"):
+        return Reference("path", text.strip("/"))
+    raise ConfigurationError(
+        f"{text!r} names no virtual machine; wanted is a managed object ID (vm-87), an instance or BIOS UUID "
+        "(4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), an inventory path (/Datacenter/vm/folder/web-1), "
+        "or a resource with a moid"
+    )
+
+
+def resolve(session: Session, references: Mapping[str, str]) -> dict[str, str | None]:
+    """Returns the managed object ID for each of the user's keys, None where the inventory has no such machine.
+
+    A managed object ID is returned as it is: whether it exists shows when its state is read.
+
+    Raises:
+        ConfigurationError: If a reference is of no known form, or a UUID belongs to two machines.
+    """
+    return {key: _find(session, parse_reference(text)) for key, text in references.items()}
+
+
+def _find(session: Session, reference: Reference) -> str | None:
+    if reference.kind == "moid":
+        return reference.text
+    index = session.content.searchIndex
+    if reference.kind == "path":
+        found = session.patiently(lambda: index.FindByInventoryPath(reference.text))
+        return moid_of(found) if isinstance(found, vim.VirtualMachine) else None
+
+    def by_uuid() -> list[Any]:
+        wanted = {"uuid": reference.text, "vmSearch": True}
+        return [vm for instance in (True, False) for vm in index.FindAllByUuid(**wanted, instanceUuid=instance) or []]
+
+    matches = {moid_of(vm): vm for vm in session.patiently(by_uuid)}
+    if len(matches) > 1:
+        paths = " and ".join(sorted(f"{inventory_path(session, vm)} ({moid})" for moid, vm in matches.items()))
+        raise ConfigurationError(f"UUID {reference.text} belongs to {paths}; name the one you mean by path or vm-ID")
+    return next(iter(matches), None)
+
+
+def inventory_path(session: Session, entity: Any) -> str:
+    """Returns the inventory path of a managed entity, `/Datacenter/vm/folder/web-1`."""
+    names = session.patiently(lambda: [ancestor.name for ancestor in _lineage(entity)[:-1]])
+    return "/" + "/".join(reversed(names))
+
+
+def _lineage(entity: Any) -> list[Any]:
+    """Returns an entity and what holds it, up to the root folder."""
+    chain = []
+    while entity is not None:
+        chain.append(entity)
+        entity = entity.parent
+    return chain
+
+
+def read(session: Session, moids: Iterable[str]) -> list[Snapshot]:
+    """Reads the state of machines in one call for all of them (more where the server pages its answer).
+
+    A machine that is not there, or no longer, gets a snapshot that says so. One that may not be read gets none.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
+    """
+    wanted = list(moids)
+    if not wanted:
+        return []
+    at = session.current_time()
+    collector = vmodl.query.PropertyCollector
+    paths = [*_PROPERTIES, *([_CUSTOMIZATION_INFO] if session.reports_customization_info else [])]
+    spec = collector.FilterSpec(
+        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=paths)],
+        objectSet=[collector.ObjectSpec(obj=vim.VirtualMachine(moid, session.stub)) for moid in wanted],
+        reportMissingObjectsInResults=True,
+    )
+    service = session.content.propertyCollector
+    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+    found: dict[str, Snapshot] = {}
+    while page is not None:
+        for content in page.objects:
+            snapshot = _snapshot(content, at)
+            found[snapshot.vm] = snapshot
+        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
+    missing = (_gone(session, moid, at) for moid in wanted if moid not in found)
+    return [*found.values(), *missing]
+
+
+def _snapshot(content: Any, at: datetime) -> Snapshot:
+    values = {change.name: change.val for change in content.propSet}
+    info = values.get(_CUSTOMIZATION_INFO)
+    power = values.get("runtime.powerState")
+    addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
+    primary = values.get("guest.ipAddress")
+    booted_at = values.get("runtime.bootTime") or values.get("summary.runtime.bootTime")
+    return Snapshot(
+        vm=moid_of(content.obj),
+        at=at,
+        powered_on=None if power is None else power == "poweredOn",
+        booted_at=booted_at.astimezone(timezone.utc) if booted_at else None,
+        specification_pending=bool(values.get("config.tools.pendingCustomization")),
+        state=str(info.customizationStatus or "") if info else "",
+        message=str(info.errorMsg or "") if info else "",
+        tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
+        name=values.get("name") or "",
+        host_name=values.get("guest.hostName") or "",
+        ip_addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
+    )
+
+
+def _gone(session: Session, moid: str, at: datetime) -> Snapshot:
+    message = f"{session.settings.server} has no virtual machine {moid}"
+    return Snapshot(vm=moid, at=at, exists=False, powered_on=None, message=message)
+
+
+def not_found(session: Session, key: str, reference: str, at: datetime) -> Snapshot:
+    """Returns the snapshot of a reference that the inventory does not know; the reference stands in for an ID."""
+    return Snapshot(
+        vm=reference, at=at, exists=False, name=key, message=f"{session.settings.server} knows no {reference!r}"
+    )
+
+
+def common_folder(session: Session, moids: Sequence[str]) -> Any:
+    """Returns the lowest folder, datacenter or vApp that holds all the machines."""
+    chains = session.patiently(lambda: [_lineage(vim.VirtualMachine(moid, session.stub))[1:] for moid in moids])
+    shared = set.intersection(*({moid_of(entity) for entity in chain} for chain in chains))
+    return next(entity for entity in chains[0] if moid_of(entity) in shared)

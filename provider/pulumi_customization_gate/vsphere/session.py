@@ -1,0 +1,306 @@
+"""One authenticated connection to a vCenter, shared by everything in the process that uses the same credentials."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import socket
+import ssl
+import threading
+from dataclasses import dataclass, field
+from datetime import timezone
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tenacity
+from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
+from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.shared import Shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+T = TypeVar("T")
+
+CALL_TIMEOUT = 10.0
+"""Seconds without a byte after which a call counts as failed."""
+START_TIMEOUT = 25.0
+"""Seconds for which the first calls are tried again before the server counts as out of reach."""
+OLDEST_VERSION = "vim.version.version12"
+"""The API version (6.7) in which a server is asked for its own."""
+CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
+"""The API version that brought `guest.customizationInfo` (vSphere Web Services API, GuestInfo)."""
+
+TRANSIENT = (OSError, http.client.HTTPException, EOFError)
+"""What a network, or a server that restarts, does to a call in flight."""
+
+
+@dataclass(frozen=True)
+class VsphereSettings:
+    """Where a vCenter is, who logs in, and how its certificate is trusted."""
+
+    server: str
+    """`host` or `host:port`."""
+    user: str
+    password: str = field(repr=False)
+    allow_unverified_ssl: bool = False
+    ca_file: str = ""
+    """A PEM file of the authorities that are trusted."""
+    thumbprint: str = ""
+    """The SHA-256 fingerprint of the server's certificate; it alone decides where it is given."""
+
+    def host_and_port(self) -> tuple[str, int]:
+        """Returns the host, and the port or 443."""
+        host, colon, port = self.server.rpartition(":")
+        if colon and port.isdigit() and not host.endswith(":"):
+            return host.strip("[]"), int(port)
+        return self.server.strip("[]"), 443
+
+    @property
+    def trusts_anyone(self) -> bool:
+        """Whether the user asked for no verification at all; a file or a fingerprint asks for one."""
+        return self.allow_unverified_ssl and not self.ca_file and not self.thumbprint
+
+
+def tls_context(settings: VsphereSettings) -> ssl.SSLContext:
+    """Returns the TLS context that the settings ask for.
+
+    A fingerprint is turned into trust in that one certificate, which is fetched and compared first. (pyVmomi's own
+    `thumbprint` looks at the first connection only, and not at all where verification is off.)
+
+    Raises:
+        CertificateError: If the server shows another certificate than the pinned one.
+        OSError: If the server cannot be reached or the file cannot be read.
+    """
+    if settings.thumbprint:
+        return _pinned_context(settings)
+    if settings.trusts_anyone:
+        return _lax_context()
+    return ssl.create_default_context(cafile=settings.ca_file or None)
+
+
+def _lax_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _pinned_context(settings: VsphereSettings) -> ssl.SSLContext:
+    host, port = settings.host_and_port()
+    with (
+        socket.create_connection((host, port), timeout=CALL_TIMEOUT) as raw,
+        _lax_context().wrap_socket(raw, server_hostname=host) as connection,
+    ):
+        certificate = connection.getpeercert(binary_form=True) or b""
+    found = hashlib.sha256(certificate).hexdigest()
+    if found != settings.thumbprint.replace(":", "").lower():
+        shown = ":".join(found[i : i + 2] for i in range(0, len(found), 2)).upper()
+        raise CertificateError(
+            f"{settings.server} shows the certificate {shown}, not the one that `customization:thumbprint` pins. "
+            "Find out which of the two is right before anything is sent there."
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=certificate)
+    return context
+
+
+class Session:
+    """A logged-in session; get one from `acquire`.
+
+    Args:
+        settings: Where to log in and as whom.
+    """
+
+    def __init__(self, settings: VsphereSettings) -> None:
+        _refuse_known(settings)
+        self.settings = settings
+        self._tls = _patiently(lambda: tls_context(settings), settings)
+        self.about = self._ask_about()
+        self.version = _best_version(self.about.apiVersion)
+        self.stub = self._new_stub(CALL_TIMEOUT)
+        self.content: Any = vim.ServiceInstance("ServiceInstance", self.stub).content
+        self._login_lock = threading.Lock()
+        self._generation = 0
+        self._login()
+
+    @property
+    def reports_customization_info(self) -> bool:
+        """Whether this vCenter is new enough to tell `guest.customizationInfo`."""
+        return _numbers(self.about.apiVersion) >= CUSTOMIZATION_INFO_SINCE
+
+    @property
+    def generation(self) -> int:
+        """Counts the log-ins: what was made on the server under an earlier one is gone."""
+        return self._generation
+
+    def stub_for_long_polls(self, longest: float) -> Any:
+        """Returns a second connection of the same session, for calls that the server answers late on purpose."""
+        stub = self._new_stub(longest + CALL_TIMEOUT)
+        stub.cookie = self.stub.cookie
+        return stub
+
+    def current_time(self) -> datetime:
+        """Returns the server's time."""
+        now: datetime = vim.ServiceInstance("ServiceInstance", self.stub).CurrentTime()
+        return now.astimezone(timezone.utc)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Makes calls that only read, again while the network fails, and after logging in again where that is asked.
+
+        Raises:
+            ServerError: If the server does not answer within START_TIMEOUT seconds.
+        """
+
+        def attempt() -> T:
+            generation = self.generation
+            try:
+                return call()
+            except vim.fault.NotAuthenticated:
+                self.log_in_again(generation)
+                return call()
+
+        return _patiently(attempt, self.settings)
+
+    def log_in_again(self, generation: int) -> None:
+        """Logs in anew unless another thread has done so since the given generation.
+
+        Raises:
+            AuthenticationError: If the credentials are refused now.
+        """
+        with self._login_lock:
+            if generation == self._generation:
+                self.stub.DropConnections()
+                self._login()
+
+    def log_out(self) -> None:
+        """Ends the session on the server, as far as it can still be reached."""
+        with contextlib.suppress(*TRANSIENT, vmodl.MethodFault):
+            self.content.sessionManager.Logout()
+        self.stub.DropConnections()
+
+    def _new_stub(self, timeout: float, version: str = "") -> Any:
+        host, port = self.settings.host_and_port()
+        return SoapAdapter.SoapStubAdapter(
+            host=host,
+            port=port,
+            version=version or self.version,
+            sslContext=self._tls,
+            httpConnectionTimeout=timeout,
+        )
+
+    def _ask_about(self) -> Any:
+        """Reads what the server says of itself, which needs no log-in."""
+        stub = self._new_stub(CALL_TIMEOUT, OLDEST_VERSION)
+
+        def ask() -> Any:
+            return vim.ServiceInstance("ServiceInstance", stub).RetrieveContent().about
+
+        try:
+            about = _patiently(ask, self.settings)
+        finally:
+            stub.DropConnections()
+        if about.apiType != "VirtualCenter":
+            raise ServerError(
+                f"{self.settings.server} is {plain(about.fullName)}, not a vCenter: an ESXi host raises no "
+                "customization events. Set vsphereServer to the vCenter that manages it."
+            )
+        return about
+
+    def _login(self) -> None:
+        _refuse_known(self.settings)
+        try:
+            self.content.sessionManager.Login(self.settings.user, self.settings.password)
+        except vim.fault.InvalidLogin:
+            _refused.add(self.settings)
+            _refuse_known(self.settings)
+        except vim.fault.NoPermission:
+            raise AuthenticationError(
+                f"{self.settings.server} knows {self.settings.user} but grants no permission at all. "
+                "Grant the role Read-only on the virtual machines and their folder."
+            ) from None
+        self._generation += 1
+
+
+_refused: set[VsphereSettings] = set()
+_sessions: Shared[VsphereSettings, Session] = Shared(Session, Session.log_out)
+
+
+def acquire(settings: VsphereSettings) -> contextlib.AbstractContextManager[Session]:
+    """Lends the session of these settings; the first user logs in, the last one out logs out.
+
+    Raises:
+        AuthenticationError: If the credentials are refused, now or earlier in this process.
+        CertificateError: If the server's certificate is not trusted.
+        ServerError: If the server does not answer, or is not a vCenter.
+    """
+    return _sessions.lend(settings)
+
+
+def _refuse_known(settings: VsphereSettings) -> None:
+    """Keeps refused credentials from being sent again: a few attempts lock an account."""
+    if settings in _refused:
+        raise AuthenticationError(
+            f"{settings.server} refused the user name or password of {settings.user}. They were sent once and are not "
+            "sent again: correct the password (config `vsphere:password` or environment VSPHERE_PASSWORD), then run "
+            "`pulumi up` again."
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _best_version(api_version: str) -> str:
+    """Returns the newest API version that both the server and pyVmomi speak."""
+    known = {
+        name: _numbers(VmomiSupport.versionIdMap[name])
+        for name in VmomiSupport.nsMap
+        if name.startswith("vim.version.") and VmomiSupport.versionIdMap[name].replace(".", "").isdigit()
+    }
+    fitting = [name for name, numbers in known.items() if numbers <= _numbers(api_version)]
+    return max(fitting, key=known.__getitem__, default=OLDEST_VERSION)
+
+
+def _patiently(call: Callable[[], T], settings: VsphereSettings) -> T:
+    """Repeats a call while the network fails, for START_TIMEOUT seconds at most."""
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        wait=tenacity.wait_exponential_jitter(initial=0.2, max=3),
+        stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT),
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateError(untrusted(settings, error)) from None
+    except TRANSIENT as error:
+        raise ServerError(f"{settings.server} does not answer: {plain(str(error)) or type(error).__name__}.") from None
+    except vmodl.MethodFault as error:
+        raise ApiError(f"{settings.server} answered {describe(error)}.", code=type(error).__name__) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, TRANSIENT) and not isinstance(error, ssl.SSLCertVerificationError)
+
+
+def describe(error: BaseException) -> str:
+    """Returns a fault or a network error in a few words, fit for a log: never a stack, never a whole fault object."""
+    name = type(error).__name__.rsplit(".", 1)[-1]
+    said = plain(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
+    return f"{name}: {said}" if said else name
+
+
+def untrusted(settings: VsphereSettings, error: Exception) -> str:
+    """Returns the message for a certificate that is not trusted, with the three ways out."""
+    reason = plain(getattr(error, "verify_message", "") or str(error), 200)
+    return (
+        f"the certificate of {settings.server} is not trusted ({reason}). Three ways out: `customization:caFile` names "
+        "the PEM file of the authority that signed it; `customization:thumbprint` pins its SHA-256 fingerprint; "
+        "`vsphere:allowUnverifiedSsl` set to true trusts any certificate, which lets others read the password."
+    )

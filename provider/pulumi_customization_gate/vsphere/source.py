@@ -1,0 +1,123 @@
+"""Joins inventory, history and event feed into the observations of one wait."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.model import Event, Observation, Snapshot, VmRef
+from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
+from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class VsphereSource:
+    """Tells what happens to virtual machines of one vCenter.
+
+    Args:
+        settings: Which vCenter, and as whom.
+        references: What names each machine, by the user's key; a key that is the reference itself is replaced by the
+            machine's name where no two share it.
+    """
+
+    def __init__(self, settings: VsphereSettings, references: Mapping[str, str]) -> None:
+        self._settings, self._references = settings, references
+        self._queue: queue.SimpleQueue[Observation | str | ServerError] = queue.SimpleQueue()
+        self._notes: list[str] = []
+        self._held = contextlib.ExitStack()
+        self._feed: event_feed.EventFeed | None = None
+        self._session: Session | None = None
+        self._events: dict[str, dict[int, Event]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+
+    def start(self) -> Sequence[VmRef]:
+        """Logs in, finds the machines, subscribes to their events, then reads their state and history."""
+        session = self._session = self._held.enter_context(acquire(self._settings))
+        moids = inventory.resolve(session, self._references)
+        _refuse_twins(moids)
+        present = [moid for moid in moids.values() if moid is not None]
+        feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
+        snapshots = session.patiently(lambda: feed.read(present))
+        for event in session.patiently(lambda: history.read(session, snapshots)):
+            self._queue.put(event)
+        for snapshot in snapshots:
+            self._queue.put(snapshot)
+        for key, moid in moids.items():
+            if moid is None:
+                at = session.patiently(session.current_time)
+                self._queue.put(inventory.not_found(session, key, self._references[key], at))
+        names = {snapshot.vm: snapshot.name for snapshot in snapshots}
+        return [
+            VmRef(key=key, id=moid or self._references[key], name=names.get(moid or "") or key)
+            for key, moid in moids.items()
+        ]
+
+    def poll(self, timeout: float) -> Sequence[Observation]:
+        """Waits for the feed; no call to the server is made here."""
+        items: list[Observation | str | ServerError] = []
+        with contextlib.suppress(queue.Empty):
+            items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
+            while True:
+                items.append(self._queue.get_nowait())
+        observations = [item for item in items if isinstance(item, Event | Snapshot)]
+        self._notes += (item for item in items if isinstance(item, str))
+        self._remember(observations)
+        for item in items:
+            if isinstance(item, ServerError):
+                raise item
+        return observations
+
+    def look(self, timeout: float) -> Sequence[Observation]:
+        """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
+        session, feed, done = self._session, self._feed, threading.Event()
+        if session is None or feed is None:
+            return []
+
+        def ask() -> None:
+            with contextlib.suppress(*event_feed.FAULTS, ServerError):
+                snapshots = feed.read([vm for vm, snapshot in self._snapshots.items() if snapshot.exists])
+                for event in history.read(session, snapshots):
+                    self._queue.put(event)
+                for snapshot in snapshots:
+                    self._queue.put(snapshot)
+            done.set()
+
+        threading.Thread(target=ask, name="customization-gate-look", daemon=True).start()
+        done.wait(timeout)
+        return self.poll(0)
+
+    def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
+        """Explains from what this wait has seen; the server is not asked again."""
+        events = self._events.get(vm.id, {}).values()
+        return diagnosis.explain(self._snapshots.get(vm.id), events)
+
+    def notes(self) -> Sequence[str]:
+        """Returns what the feed rode out since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def close(self) -> None:
+        """Ends the subscription; the last of a process gives back collector and session."""
+        self._held.close()
+
+    def _remember(self, observations: Iterable[Observation]) -> None:
+        for observation in observations:
+            if isinstance(observation, Snapshot):
+                known = self._snapshots.get(observation.vm)
+                if known is None or known.at <= observation.at:
+                    self._snapshots[observation.vm] = observation
+            else:
+                self._events.setdefault(observation.vm, {})[observation.key] = observation
+
+
+def _refuse_twins(moids: Mapping[str, str | None]) -> None:
+    """Refuses two references to one machine: it would be judged under two names."""
+    keys: dict[str, str] = {}
+    for key, moid in moids.items():
+        if moid is not None and keys.setdefault(moid, key) != key:
+            raise ConfigurationError(f"vms: {keys[moid]!r} and {key!r} are the same virtual machine, {moid}; keep one")
