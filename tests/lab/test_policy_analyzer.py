@@ -1,0 +1,187 @@
+"""The policy pack as its own process, asked over the engine's protocol and a real socket, without an engine."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
+
+from lab import policy_runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACK = Path(__file__).resolve().parents[2] / "policy"
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+VM = "vsphere:index/virtualMachine:VirtualMachine"
+GATE = "pulumi-python:dynamic/customization:CustomizationGate"
+COMMAND = "command:remote:Command"
+START_SECONDS = 60
+CALL_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
+    """Starts the pack as the engine does, by the launcher in a directory of PATH."""
+    launcher = policy_runner.install(tmp_path_factory.mktemp("bin"))
+    # The engine's address is never dialled by a pack that logs nothing.
+    command = [str(launcher), "127.0.0.1:1", ".", "-virtualenv=none"]
+    with subprocess.Popen(command, cwd=PACK, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}) as process:
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{port(process)}") as channel:
+                yield analyzer_pb2_grpc.AnalyzerStub(channel)
+        finally:
+            process.terminate()
+
+
+def port(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(START_SECONDS), "the pack has not said its port"
+    return int(process.stdout.readline())
+
+
+@pytest.fixture
+def analyzer(pack: analyzer_pb2_grpc.AnalyzerStub) -> analyzer_pb2_grpc.AnalyzerStub:
+    """Gives the pack without the configuration of an earlier test."""
+    configure(pack)
+    return pack
+
+
+def struct(values: dict[str, Any]) -> struct_pb2.Struct:
+    message = struct_pb2.Struct()
+    message.update(values)
+    return message
+
+
+def configure(
+    analyzer: analyzer_pb2_grpc.AnalyzerStub, **rules: tuple[analyzer_pb2.EnforcementLevel.ValueType, dict[str, Any]]
+) -> None:
+    """Configures rules, named with underscores, by enforcement level and properties."""
+    policies = {
+        name.replace("_", "-"): analyzer_pb2.PolicyConfig(enforcementLevel=level, properties=struct(properties))
+        for name, (level, properties) in rules.items()
+    }
+    request = analyzer_pb2.ConfigureAnalyzerRequest(policyConfig=policies)
+    assert empty_pb2.Empty() == analyzer.Configure(request, timeout=CALL_SECONDS)
+
+
+def urn(kind: str, name: str) -> str:
+    return f"urn:pulumi:dev::shop::{kind}::{name}"
+
+
+def resource(kind: str, name: str, properties: dict[str, Any], **by: list[str]) -> analyzer_pb2.AnalyzerResource:
+    """Returns a resource as the engine sends it, `by` the URNs that its properties take values of."""
+    return analyzer_pb2.AnalyzerResource(
+        type=kind,
+        urn=urn(kind, name),
+        name=name,
+        properties=struct(properties),
+        dependencies=[other for others in by.values() for other in others],
+        propertyDependencies={
+            key: analyzer_pb2.AnalyzerPropertyDependencies(urns=others) for key, others in by.items()
+        },
+        provider=analyzer_pb2.AnalyzerProviderResource(type="pulumi:providers:any", urn=urn("any", "any"), name="any"),
+    )
+
+
+def machine() -> analyzer_pb2.AnalyzerResource:
+    clone = {"customize": {"timeout": 0, "linuxOptions": {"hostName": UNKNOWN}}}
+    return resource(VM, "web", {"name": UNKNOWN, "moid": UNKNOWN, "waitForGuestNetTimeout": 0, "clone": clone})
+
+
+def gate(timeout: float = 1800) -> analyzer_pb2.AnalyzerResource:
+    return resource(GATE, "gate", {"vms": [UNKNOWN], "timeout": timeout}, vms=[urn(VM, "web")])
+
+
+def command(*after: str) -> analyzer_pb2.AnalyzerResource:
+    return resource(COMMAND, "install", {"connection": {"host": UNKNOWN}}, connection=list(after))
+
+
+def found(
+    analyzer: analyzer_pb2_grpc.AnalyzerStub, *resources: analyzer_pb2.AnalyzerResource
+) -> list[tuple[str, str, int]]:
+    """Returns rule, resource and enforcement level of every diagnostic."""
+    response = analyzer.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources), timeout=CALL_SECONDS)
+    return [(item.policyName, item.urn.rpartition("::")[2], item.enforcementLevel) for item in response.diagnostics]
+
+
+def test_describes_its_rules(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """The pack tells the engine each rule's level and what it can be configured with."""
+    info = analyzer.GetAnalyzerInfo(empty_pb2.Empty(), timeout=CALL_SECONDS)
+    assert info.name == "customization-gate"
+    assert {
+        policy.name: (policy.enforcementLevel, sorted(policy.configSchema.properties)) for policy in info.policies
+    } == {
+        "customized-vm-requires-gate": (analyzer_pb2.MANDATORY, ["exempt", "vmTypes"]),
+        "guest-work-waits-for-gate": (analyzer_pb2.MANDATORY, ["exempt", "vmTypes", "workTypes"]),
+        "gated-vm-does-not-wait-twice": (analyzer_pb2.ADVISORY, ["exempt", "vmTypes"]),
+        "gate-timeout-is-sane": (analyzer_pb2.ADVISORY, ["bounds", "exempt", "vmTypes"]),
+    }
+
+
+def test_stops_a_stack_without_a_gate(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """A machine and work in its guest without a gate are two mandatory violations, each at its resource."""
+    assert found(analyzer, machine(), command(urn(VM, "web"))) == [
+        ("customized-vm-requires-gate", "web", analyzer_pb2.MANDATORY),
+        ("guest-work-waits-for-gate", "install", analyzer_pb2.MANDATORY),
+    ]
+
+
+def test_passes_a_gated_stack_of_unknown_values(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """Unknown values neither hide a good graph nor keep a rule from running: there is no diagnostic at all."""
+    assert found(analyzer, command(urn(VM, "web"), urn(GATE, "gate")), gate(), machine()) == []
+
+
+def test_judges_by_the_graph_where_no_value_is_known(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """A stack of which nothing is known is judged by all the rules; none gives up on an unknown value."""
+    unknown = resource(
+        VM, "web", {"clone": UNKNOWN, "waitForGuestNetTimeout": UNKNOWN, "tags": UNKNOWN, "name": UNKNOWN}
+    )
+    watch = resource(GATE, "gate", {"vms": UNKNOWN, "timeout": UNKNOWN}, vms=[urn(VM, "web")])
+    other = resource(VM, "db", {"clone": UNKNOWN})
+    assert found(analyzer, unknown, watch, other, command(urn(VM, "db"))) == [
+        ("customized-vm-requires-gate", "db", analyzer_pb2.MANDATORY),
+        ("guest-work-waits-for-gate", "install", analyzer_pb2.MANDATORY),
+        ("gated-vm-does-not-wait-twice", "web", analyzer_pb2.ADVISORY),
+        ("gate-timeout-is-sane", "gate", analyzer_pb2.ADVISORY),
+    ]
+
+
+def test_takes_enforcement_from_the_configuration(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """A level in the configuration replaces the built-in one; a disabled rule does not run."""
+    configure(
+        analyzer,
+        customized_vm_requires_gate=(analyzer_pb2.ADVISORY, {}),
+        guest_work_waits_for_gate=(analyzer_pb2.DISABLED, {}),
+    )
+    assert found(analyzer, machine(), command(urn(VM, "web"))) == [
+        ("customized-vm-requires-gate", "web", analyzer_pb2.ADVISORY)
+    ]
+
+
+def test_takes_exemptions_and_bounds_from_the_configuration(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """Each rule has a configuration of its own."""
+    exempt = {"exempt": [{"name": "we?", "reason": "cloud-init"}]}
+    configure(
+        analyzer,
+        customized_vm_requires_gate=(analyzer_pb2.MANDATORY, exempt),
+        gate_timeout_is_sane=(analyzer_pb2.MANDATORY, {"bounds": {"other": {"minimum": 10, "maximum": 20}}}),
+    )
+    alone = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": 30})
+    assert found(analyzer, machine(), alone) == [("gate-timeout-is-sane", "gate", analyzer_pb2.MANDATORY)]
+
+
+def test_fails_on_a_configuration_that_means_nothing(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
+    """A misspelt key fails the call, so that the engine stops the update, with the keys there are."""
+    configure(analyzer, gate_timeout_is_sane=(analyzer_pb2.ADVISORY, {"bound": {}}))
+    with pytest.raises(grpc.RpcError, match="has no key bound: it knows bounds, exempt, vmTypes, workTypes"):
+        found(analyzer, machine())
