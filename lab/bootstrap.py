@@ -1,0 +1,232 @@
+"""Gets what the lab needs and keeps it under `.lab/`: the Pulumi CLI, the lab's vCenter, the vSphere plugin.
+
+The official releases come first. Where only package registries can be reached, the CLI is built from its Go modules,
+and a stand-in takes the place of the vSphere plugin. Each thing is made beside its place and renamed into it, so an
+interrupted run leaves nothing half-made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import go
+from lab.home import ROOT, Home, LabError, digest, locked, read_text
+from lab.processes import run
+
+CLI_VERSION = "3.259.0"
+"""The oldest CLI that is used, and the one that is built."""
+
+_RELEASES = "https://get.pulumi.com/install.sh"
+"""What `PulumiCommand.install` fetches first; it has no time-out of its own, so the probe goes ahead of it."""
+_PROBE_SECONDS = 5.0
+_INSTALL_SECONDS = 600.0
+_LAUNCHER = "pulumi-resource-pulumi-python"
+_PLUGIN = "pulumi-resource-vsphere"
+_VARIABLES = {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run of the lab works with."""
+
+    pulumi: Path
+    """The command line."""
+    vcenter: Path
+    """The lab's vCenter."""
+    stand_in: bool
+    """Whether the stand-in takes the place of the vSphere plugin."""
+
+
+def prepare(home: Home) -> Tools:
+    """Gets what is missing, says what it does, and is done in an instant where nothing is.
+
+    Raises:
+        LabError: Something could not be had; the text says what and why.
+    """
+    with locked(home.path / "bootstrap.lock", "setting up the lab"):
+        pulumi = _pulumi(home)
+        build_vcenter(home)
+        return Tools(pulumi, home.vcenter, _vsphere_plugin(home, pulumi))
+
+
+def build_vcenter(home: Home) -> Path:
+    """Builds the lab's vCenter where its sources have changed, and returns the program."""
+    module = ROOT / "lab" / "vcenter"
+    sources = [file for file in module.iterdir() if file.suffix == ".go" and not file.name.endswith("_test.go")]
+    stamp = home.vcenter.with_suffix(".digest")
+    wanted = digest(files=[*sources, module / "go.mod", module / "go.sum"])
+    if not home.vcenter.exists() or read_text(stamp) != wanted:
+        print("Building the lab's vCenter (usually half a minute, five minutes with nothing cached) ...", flush=True)
+        go.build(home, module, ".", home.vcenter)
+        stamp.write_text(wanted, encoding="utf-8")
+    return home.vcenter
+
+
+def _pulumi(home: Home) -> Path:
+    """Returns the CLI: one on PATH that is new enough, else the official one, else one built from Go modules."""
+    on_path = shutil.which("pulumi")
+    if on_path and _usable(Path(on_path)):
+        return Path(on_path)
+    own = home.engine / "bin" / "pulumi"
+    if not own.exists():
+        draft = home.engine.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        if not _install_official(draft):
+            _build_cli(home, draft)
+        shutil.rmtree(home.engine, ignore_errors=True)
+        draft.rename(home.engine)
+    return own
+
+
+def _usable(pulumi: Path) -> bool:
+    """Tells whether a CLI is new enough and has the launcher of Python's dynamic resources within reach."""
+    try:
+        said = run("pulumi version", [pulumi, "version"], seconds=60, env=_VARIABLES)
+    except LabError:
+        return False
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said.strip())
+    wanted = tuple(int(part) for part in CLI_VERSION.split("."))
+    launcher = shutil.which(_LAUNCHER) or (pulumi.resolve().parent / _LAUNCHER).exists()
+    return bool(found and launcher) and found is not None and tuple(map(int, found.groups())) >= wanted
+
+
+def _install_official(root: Path) -> bool:
+    if not _reachable(_RELEASES):
+        return False
+    print("Installing the Pulumi CLI from its official release (usually under a minute) ...", flush=True)
+    # In a process of its own, because the SDK's installer can hang on a network that drops packets.
+    program = "import sys; from pulumi.automation import PulumiCommand; PulumiCommand.install(root=sys.argv[1])"
+    try:
+        run("the official installer", [sys.executable, "-c", program, str(root)], seconds=_INSTALL_SECONDS)
+    except LabError as error:
+        print(f"That did not work: {error}", flush=True)
+        return False
+    return (root / "bin" / "pulumi").exists()
+
+
+def _build_cli(home: Home, root: Path) -> None:
+    print(
+        f"The official release cannot be reached from here. Building the Pulumi CLI {CLI_VERSION} from its Go modules\n"
+        "(usually four minutes on two cores, under a minute where Go's cache is warm) ...",
+        flush=True,
+    )
+    shutil.rmtree(root, ignore_errors=True)
+    module = ROOT / "lab" / "cli"
+    version = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={CLI_VERSION}"
+    package = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
+    go.build(home, module, package, root / "bin" / "pulumi", linker_flags=f"-s -w {version}")
+    # The SDK's module ships the launcher as a plain script; in the module cache it is read-only and not executable.
+    launcher = go.module_folder(home, module, "github.com/pulumi/pulumi/sdk/v3") / "python" / "dist" / _LAUNCHER
+    copy = root / "bin" / _LAUNCHER
+    shutil.copyfile(launcher, copy)
+    copy.chmod(0o755)
+
+
+def _vsphere_plugin(home: Home, pulumi: Path) -> bool:
+    """Installs the vSphere plugin into the lab's PULUMI_HOME and returns whether it is the stand-in."""
+    version = vsphere_version()
+    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{version}" / _PLUGIN
+    if installed.exists() and not _is_stand_in(installed):
+        return False
+    if not installed.exists() and _install_real_plugin(home, pulumi, version):
+        return False
+    install_stand_in(pulumi, home)
+    return True
+
+
+def install_stand_in(pulumi: Path, home: Home) -> None:
+    """Installs the stand-in for the vSphere plugin into the lab's own PULUMI_HOME, where it is not there already."""
+    version = vsphere_version()
+    # A launcher in sh, because a path with a space breaks in a shebang line. It names this checkout and this Python,
+    # so a checkout that was moved gets a new one.
+    launcher = f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m lab.vsphere_plugin "$@"\n'
+    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{version}" / _PLUGIN
+    if read_text(installed) == launcher:
+        return
+    folder = home.path / "stand-in"
+    folder.mkdir(exist_ok=True)
+    (folder / _PLUGIN).write_text(launcher, encoding="utf-8")
+    (folder / _PLUGIN).chmod(0o755)
+    _install_plugin(home, pulumi, version, "--reinstall", "--file", str(folder))
+
+
+def vsphere_version() -> str:
+    """Returns the version of the vSphere plugin that the installed SDK asks for."""
+    package = importlib.util.find_spec("pulumi_vsphere")
+    if package is None or not package.submodule_search_locations:
+        raise LabError("the package pulumi-vsphere is not installed: run `make up`, which installs it")
+    description = Path(package.submodule_search_locations[0]) / "pulumi-plugin.json"
+    return str(json.loads(description.read_text(encoding="utf-8"))["version"])
+
+
+def _is_stand_in(plugin: Path) -> bool:
+    with plugin.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+def _install_real_plugin(home: Home, pulumi: Path, version: str) -> bool:
+    mine = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins" / f"resource-vsphere-v{version}"
+    if (mine / _PLUGIN).exists():
+        source = ["--file", str(mine)]
+    elif _reachable(_RELEASES):
+        source = []
+        print(f"Installing the vSphere plugin {version} (usually under a minute) ...", flush=True)
+    else:
+        return False
+    try:
+        _install_plugin(home, pulumi, version, *source)
+    except LabError as error:
+        print(f"That did not work: {error}", flush=True)
+        return False
+    return True
+
+
+def _install_plugin(home: Home, pulumi: Path, version: str, *options: str) -> None:
+    command = [str(pulumi), "plugin", "install", "resource", "vsphere", f"v{version}", *options]
+    variables = {**_VARIABLES, "PULUMI_HOME": str(home.pulumi_home)}
+    run("pulumi plugin install", command, seconds=_INSTALL_SECONDS, env=variables)
+
+
+def _reachable(url: str) -> bool:
+    """Tells whether a server answers within five seconds, whatever holds it up: name service, connection, answer."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")  # noqa: S310 -- a constant https address
+            with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):  # noqa: S310 -- the same
+                answered.set()
+        except OSError:
+            pass
+
+    # Look-ups by name have no time-out of their own: the thread is left behind if one hangs.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PROBE_SECONDS)
+    return answered.is_set()
+
+
+def main() -> int:
+    """Gets everything and returns the exit status."""
+    try:
+        prepare(Home())
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the next run starts cleanly", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

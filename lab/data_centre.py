@@ -1,0 +1,218 @@
+"""The lab's vCenter from outside: start it, find it again, stop it, and tell it what shall happen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import requests
+from pyVim.connect import Connect, Disconnect
+
+from lab.home import LabError, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_CALL_SECONDS = 10.0
+_API_VERSION = "vim.version.v8_0_3_0"
+_TAIL = 20
+
+_children: list[subprocess.Popen[bytes]] = []
+"""What this process started. They outlive it on purpose; held here, they are not taken for forgotten ones."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One running vCenter of the lab, and its control endpoint."""
+
+    server: str
+    """Host and port of the API, over HTTPS."""
+    user: str
+    password: str = field(repr=False)
+    ca_file: str
+    """The certificate authority that signed its certificate."""
+    thumbprint: str
+    """The SHA-256 thumbprint of its certificate."""
+    control: str
+    """The address of the control endpoint."""
+    token: str = field(repr=False)
+    pid: int
+
+    def plan(self, name: str, **plan: str) -> None:
+        """Plans what happens to the machine of this name, there or yet to come.
+
+        The words are those of the control endpoint: outcome, startDelay, duration, reason, message, logLocation,
+        guestClockOffset, rebootAfter.
+        """
+        self._control("PUT", f"/vms/{name}", plan)
+
+    def forget(self, name: str) -> None:
+        """Forgets the plan for the machine of this name: it goes by the lab's defaults again."""
+        self._control("DELETE", f"/vms/{name}")
+
+    def post_event(self, vm: str, kind: str, **fields: str) -> None:
+        """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name."""
+        self._control("POST", "/events", {"vm": vm, "type": kind, **fields})
+
+    def purge_events(self) -> None:
+        """Lets the server forget every event so far."""
+        self._control("POST", "/events/purge")
+
+    def stats(self) -> dict[str, Any]:
+        """Returns what the server has counted: sessions, collectors, calls by method, bytes_out, logins."""
+        counted: dict[str, Any] = self._control("GET", "/stats").json()
+        return counted
+
+    def reset_stats(self) -> None:
+        """Starts the server's counting anew."""
+        self._control("POST", "/stats/reset")
+
+    def terminate_sessions(self) -> None:
+        """Ends every session, as an administrator can."""
+        self._control("POST", "/sessions/terminate")
+
+    def connect(self) -> Any:
+        """Logs in and returns pyVmomi's service instance, with verified TLS. `pyVim.connect.Disconnect` ends it."""
+        host, _, port = self.server.partition(":")
+        return Connect(
+            host=host,
+            port=int(port),
+            user=self.user,
+            pwd=self.password,
+            sslContext=ssl.create_default_context(cafile=self.ca_file),
+            version=_API_VERSION,
+            httpConnectionTimeout=_CALL_SECONDS,
+        )
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Logs in for the length of a block."""
+        service = self.connect()
+        try:
+            yield service
+        finally:
+            Disconnect(service)
+
+    def answers(self) -> bool:
+        """Tells whether the API and the control endpoint answer."""
+        try:
+            self.stats()
+            self._session().get(f"https://{self.server}/about", verify=self.ca_file, timeout=_CALL_SECONDS)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _control(self, verb: str, path: str, body: dict[str, str] | None = None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = self._session().request(
+            verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS
+        )
+        answer.raise_for_status()
+        return answer
+
+    @staticmethod
+    def _session() -> requests.Session:
+        # A proxy that the environment names has no business between this machine and itself.
+        session = requests.Session()
+        session.trust_env = False
+        return session
+
+
+def start(program: Path, folder: Path, options: Sequence[str] = ()) -> Lab:
+    """Starts a vCenter on a free port of the loopback interface and returns it once it answers.
+
+    Args:
+        program: The lab's vCenter.
+        folder: Where certificates, ready file and log go.
+        options: More options of the program.
+
+    Raises:
+        LabError: It ended, or did not answer in time; with the end of its log.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ready, log = folder / "ready.json", folder / "log"
+    ready.unlink(missing_ok=True)
+    command = [str(program), "-listen", "127.0.0.1:0", "-control", "127.0.0.1:0", "-tls-dir", str(folder / "tls")]
+    # The password is made by the program and stands in the ready file alone.
+    environment = {key: value for key, value in os.environ.items() if key != "LAB_VCENTER_PASSWORD"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "-ready", str(ready), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    _children.append(process)
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        lab = _read(ready)
+        if lab is not None and lab.answers():
+            return lab
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
+    raise LabError(f"the lab's vCenter did not start; the end of its log:\n{tail}")
+
+
+def find(program: Path, folder: Path) -> Lab | None:
+    """Returns the vCenter that was started in a folder, or None where it runs no more or does not answer."""
+    lab = _read(folder / "ready.json")
+    if lab is None or _process(lab.pid, program) is None or not lab.answers():
+        return None
+    return lab
+
+
+def was_started(folder: Path) -> bool:
+    """Tells whether a vCenter was started in a folder and not stopped on purpose since."""
+    return (folder / "ready.json").exists()
+
+
+def stop(program: Path, folder: Path) -> None:
+    """Stops the vCenter that was started in a folder; one that is gone already is no error."""
+    ready = folder / "ready.json"
+    lab = _read(ready)
+    process = None if lab is None else _process(lab.pid, program)
+    if process is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(_STOP_SECONDS)
+        for child in _children:
+            child.poll()
+    ready.unlink(missing_ok=True)
+
+
+def _read(ready: Path) -> Lab | None:
+    text = read_text(ready)
+    if not text:
+        return None
+    said = json.loads(text)
+    return Lab(**{name: said[name] for name in Lab.__dataclass_fields__})
+
+
+def _process(pid: int, program: Path) -> psutil.Process | None:
+    """Returns the process of this ID if it runs that program; IDs are used again once a process has ended."""
+    try:
+        process = psutil.Process(pid)
+        if process.cmdline()[:1] == [str(program)] and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    except psutil.Error:
+        pass
+    return None

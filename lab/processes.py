@@ -1,0 +1,72 @@
+"""Child processes with an end: a deadline for each, and nothing left behind when one is ended early."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from lab.home import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_TAIL = 30
+
+
+def run(
+    step: str,
+    command: Sequence[str | Path],
+    *,
+    seconds: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+) -> str:
+    """Runs a command to its end and returns what it wrote to standard output.
+
+    Args:
+        step: What the command does, for the error.
+        command: Program and arguments; secrets belong into `stdin` or a file, never in here.
+        seconds: The time-out. The command has a process group of its own, and all of it is ended.
+        cwd: The folder to run in.
+        env: Variables to set beside those of this process.
+        stdin: What the command reads.
+
+    Raises:
+        LabError: The command is missing, failed, or took too long; with the end of its output.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LabError(f"{step} failed: {error}") from error
+    with process:
+        try:
+            out, err = process.communicate(stdin, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            _end_group(process)
+            raise LabError(f"{step} took longer than {seconds:.0f} seconds and was ended.") from None
+        except BaseException:
+            # Ctrl-C: the group does not hear the terminal, so it is told here.
+            _end_group(process)
+            raise
+    if process.returncode:
+        tail = "\n".join((out + err).rstrip().splitlines()[-_TAIL:])
+        raise LabError(f"{step} failed with exit status {process.returncode}:\n{tail}")
+    return out
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,10 @@
+"""Serves the stand-in; the engine starts it and passes its own address."""
+
+import sys
+
+from pulumi.provider.experimental.server import main
+
+from lab.bootstrap import vsphere_version
+from lab.vsphere_plugin.provider import Provider
+
+main(sys.argv[1:], vsphere_version(), Provider())

@@ -1,0 +1,264 @@
+"""What the stand-in asks of vCenter: look-ups, clone, reconfigure, destroy. All of it blocks."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from pyVim.connect import Connect
+from pyVmomi import vim, vmodl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_API_VERSION = "vim.version.v8_0_3_0"
+_CALL_SECONDS = 60
+_TASK_SECONDS = 600.0
+_POLL_SECONDS = 0.05
+
+
+class Inventory:
+    """One vCenter, seen with the credentials of the provider's configuration.
+
+    Args:
+        config: The keys of the `vsphere:` namespace; the environment speaks where one is missing, as with the real
+            plugin.
+    """
+
+    def __init__(self, config: Mapping[str, str]) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._service: Any = None
+
+    def _setting(self, key: str, variable: str) -> str:
+        return self._config.get(key) or os.environ.get(variable, "")
+
+    @property
+    def _content(self) -> Any:
+        # The first call logs in; the others of the same burst wait for it and share its session.
+        with self._lock:
+            if self._service is None:
+                host, _, port = self._setting("vsphereServer", "VSPHERE_SERVER").partition(":")
+                context = ssl.create_default_context()
+                if self._setting("allowUnverifiedSsl", "VSPHERE_ALLOW_UNVERIFIED_SSL").lower() in {"true", "1"}:
+                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                try:
+                    self._service = Connect(
+                        host=host,
+                        port=int(port or 443),
+                        user=self._setting("user", "VSPHERE_USER"),
+                        pwd=self._setting("password", "VSPHERE_PASSWORD"),
+                        sslContext=context,
+                        version=_API_VERSION,
+                        httpConnectionTimeout=_CALL_SECONDS,
+                    )
+                except vim.fault.InvalidLogin:
+                    raise PermissionError(f"{host} refuses the user name or password") from None
+            return self._service.content
+
+    def look_up(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the result of one of the data sources.
+
+        Raises:
+            LookupError: Nothing has that name, or the stand-in does not know the data source.
+        """
+        name = arguments.get("name") or ""
+        datacenter = self._reference(vim.Datacenter, arguments.get("datacenterId"))
+        if function == "getDatacenter":
+            return {**arguments, "id": _moid(self._find(vim.Datacenter, name)), "virtualMachines": []}
+        if function == "getVirtualMachine":
+            return {**arguments, **_describe(self._find(vim.VirtualMachine, name, datacenter))}
+        kinds = {
+            "getDatastore": vim.Datastore,
+            "getComputeCluster": vim.ClusterComputeResource,
+            "getResourcePool": vim.ResourcePool,
+            "getNetwork": vim.Network,
+        }
+        if function not in kinds:
+            raise LookupError(f"{function} is not in the lab's stand-in for the vSphere plugin")
+        found = self._find(kinds[function], name, datacenter)
+        result = {**arguments, "id": _moid(found)}
+        if function == "getNetwork":
+            result["type"] = type(found).__name__.rsplit(".", 1)[-1]
+        if function == "getComputeCluster":
+            result["resourcePoolId"] = _moid(found.resourcePool)
+        return result
+
+    def clone(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Clones a virtual machine, powers it on, and returns its outputs without waiting for the guest.
+
+        Raises:
+            LookupError: There is no such template.
+            RuntimeError: vCenter refused; with its message.
+        """
+        template = self._by_uuid(wanted["clone"]["templateUuid"])
+        if template is None:
+            raise LookupError(f"no virtual machine has the UUID {wanted['clone']['templateUuid']}")
+        spec = vim.vm.CloneSpec(
+            location=vim.vm.RelocateSpec(
+                datastore=self._reference(vim.Datastore, wanted.get("datastoreId")),
+                pool=self._reference(vim.ResourcePool, wanted["resourcePoolId"]),
+            ),
+            powerOn=True,
+            template=False,
+            config=_hardware(wanted),
+            customization=_customization(wanted),
+        )
+        return _outputs(self._finished(template.CloneVM_Task(folder=template.parent, name=wanted["name"], spec=spec)))
+
+    def reconfigure(self, uuid: str, wanted: Mapping[str, Any]) -> None:
+        """Changes what can be changed in place.
+
+        Raises:
+            LookupError: The machine is gone.
+            RuntimeError: vCenter refused; with its message.
+        """
+        vm = self._by_uuid(uuid)
+        if vm is None:
+            raise LookupError(f"no virtual machine has the UUID {uuid}")
+        self._finished(vm.ReconfigVM_Task(spec=_hardware(wanted)))
+
+    def read(self, uuid: str) -> dict[str, Any] | None:
+        """Returns the outputs of a virtual machine, or None where it is gone."""
+        vm = self._by_uuid(uuid)
+        try:
+            return None if vm is None else _outputs(vm)
+        except vmodl.fault.ManagedObjectNotFound:
+            return None
+
+    def destroy(self, uuid: str) -> None:
+        """Powers a virtual machine off and destroys it; one that is gone already is no error.
+
+        Raises:
+            RuntimeError: vCenter refused; with its message.
+        """
+        try:
+            vm = self._by_uuid(uuid)
+            if vm is None:
+                return
+            if vm.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn:
+                self._finished(vm.PowerOffVM_Task())
+            self._finished(vm.Destroy_Task())
+        except vmodl.fault.ManagedObjectNotFound:
+            pass
+
+    def _find(self, kind: type, name: str, root: Any = None) -> Any:
+        content = self._content
+        view = content.viewManager.CreateContainerView(
+            container=root or content.rootFolder, type=[kind], recursive=True
+        )
+        try:
+            for found in view.view:
+                if name.rsplit("/", 1)[-1] in {"", found.name}:
+                    return found
+        finally:
+            view.Destroy()
+        raise LookupError(f"no {kind.__name__.rsplit('.', 1)[-1]} is named {name!r}")
+
+    def _by_uuid(self, uuid: str) -> Any:
+        return self._content.searchIndex.FindByUuid(uuid=uuid, vmSearch=True, instanceUuid=False)
+
+    def _reference(self, kind: Any, moid: str | None) -> Any:
+        return kind(moid, self._content.rootFolder._stub) if moid else None  # noqa: SLF001 -- the stub has no public name either
+
+    def _finished(self, task: Any) -> Any:
+        deadline = time.monotonic() + _TASK_SECONDS
+        while (info := task.info).state not in {"success", "error"}:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{info.descriptionId} took longer than {_TASK_SECONDS:.0f} seconds")
+            time.sleep(_POLL_SECONDS)
+        if info.state == "error":
+            raise RuntimeError(info.error.localizedMessage or info.error.msg or type(info.error).__name__)
+        return info.result
+
+
+def _moid(managed: Any) -> str:
+    return str(managed._moId)  # noqa: SLF001 -- pyVmomi has no public name for the ID
+
+
+def _describe(vm: Any) -> dict[str, Any]:
+    return {
+        "id": vm.config.uuid,
+        "uuid": vm.config.uuid,
+        "moid": _moid(vm),
+        "instanceUuid": vm.config.instanceUuid,
+        "guestId": vm.config.guestId,
+        "numCpus": vm.config.hardware.numCPU,
+        "memory": vm.config.hardware.memoryMB,
+        "firmware": vm.config.firmware or "bios",
+        "scsiType": "lsilogic",
+        "networkInterfaceTypes": ["e1000"],
+        "networkInterfaces": [],
+        "disks": [{"label": "disk0", "size": 10, "thinProvisioned": True, "eagerlyScrub": False, "unitNumber": 0}],
+        "guestIpAddresses": [],
+        "vappTransports": [],
+        "defaultIpAddress": vm.guest.ipAddress or "",
+        "changeVersion": vm.config.changeVersion or "",
+    }
+
+
+def _outputs(vm: Any) -> dict[str, Any]:
+    address = vm.guest.ipAddress
+    return {
+        "moid": _moid(vm),
+        "uuid": vm.config.uuid,
+        "defaultIpAddress": address or "",
+        "guestIpAddresses": [address] if address else [],
+        "powerState": "on" if vm.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn else "off",
+        "changeVersion": vm.config.changeVersion or "",
+        "vmwareToolsStatus": vm.guest.toolsRunningStatus or "",
+        "imported": False,
+        "rebootRequired": False,
+    }
+
+
+def _hardware(wanted: Mapping[str, Any]) -> Any:
+    spec = vim.vm.ConfigSpec(
+        extraConfig=[
+            vim.option.OptionValue(key=key, value=str(value))
+            for key, value in (wanted.get("extraConfig") or {}).items()
+        ],
+        annotation=wanted.get("annotation"),
+    )
+    if "numCpus" in wanted:
+        spec.numCPUs = int(wanted["numCpus"])
+    if "memory" in wanted:
+        spec.memoryMB = int(wanted["memory"])
+    return spec
+
+
+def _customization(wanted: Mapping[str, Any]) -> Any:
+    """Returns the customization specification of a clone for Linux, or None where none is asked for."""
+    customize = wanted["clone"].get("customize")
+    if not customize:
+        return None
+    linux = customize["linuxOptions"]
+    return vim.vm.customization.Specification(
+        identity=vim.vm.customization.LinuxPrep(
+            hostName=vim.vm.customization.FixedName(name=linux["hostName"]),
+            domain=linux["domain"],
+            timeZone=linux.get("timeZone"),
+        ),
+        globalIPSettings=vim.vm.customization.GlobalIPSettings(
+            dnsServerList=customize.get("dnsServerLists") or [],
+            dnsSuffixList=customize.get("dnsSuffixLists") or [],
+        ),
+        nicSettingMap=[_adapter(customize, card) for card in customize.get("networkInterfaces") or []],
+    )
+
+
+def _adapter(customize: Mapping[str, Any], card: Mapping[str, Any]) -> Any:
+    if not card.get("ipv4Address"):
+        settings = vim.vm.customization.IPSettings(ip=vim.vm.customization.DhcpIpGenerator())
+    else:
+        bits = int(card.get("ipv4Netmask") or 24)
+        mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
+        settings = vim.vm.customization.IPSettings(
+            ip=vim.vm.customization.FixedIp(ipAddress=card["ipv4Address"]),
+            subnetMask=".".join(str(mask >> shift & 0xFF) for shift in (24, 16, 8, 0)),
+            gateway=[customize["ipv4Gateway"]] if customize.get("ipv4Gateway") else [],
+        )
+    return vim.vm.customization.AdapterMapping(adapter=settings)

@@ -1,0 +1,69 @@
+"""What every run of the engine in the lab has in common: its environment, its passphrase, its connection to vCenter."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from typing import TYPE_CHECKING
+
+from pulumi import automation
+
+from lab.home import Home, write_private
+from lab.processes import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lab.data_centre import Lab
+
+_CLI_SECONDS = 120.0
+_FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_")
+
+
+def variables(home: Home, lab: Lab) -> dict[str, str]:
+    """Returns the variables with which the engine runs in the lab; the folders that they name exist then."""
+    if not home.passphrase.exists():
+        write_private(home.passphrase, secrets.token_urlsafe(32))
+    for folder in (home.state, home.work, home.pulumi_home):
+        folder.mkdir(exist_ok=True)
+    return {
+        "PULUMI_HOME": str(home.pulumi_home),
+        "PULUMI_BACKEND_URL": home.state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(home.passphrase),
+        # The host of dynamic resources finds its packages by this variable, and by no other.
+        "PULUMI_RUNTIME_VIRTUALENV": sys.prefix,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # The vSphere plugin has no setting for a certificate authority, but takes this variable as most programs do.
+        # So its connection is verified as well, and `vsphere:allowUnverifiedSsl` stays unset.
+        "SSL_CERT_FILE": lab.ca_file,
+    }
+
+
+def command(pulumi: Path, home: Home) -> automation.PulumiCommand:
+    """Returns the CLI for the Automation API, after a farewell to this person's own settings for it.
+
+    The Automation API hands the environment of this process on to the CLI, and to its own first call before any other
+    variable applies. A stray PULUMI_CONFIG_PASSPHRASE or VSPHERE_SERVER must not decide in the lab.
+    """
+    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+        del os.environ[name]
+    os.environ["PULUMI_HOME"] = str(home.pulumi_home)
+    own = pulumi == home.engine / "bin" / "pulumi"
+    return automation.PulumiCommand(root=str(home.engine) if own else None)
+
+
+def connection(lab: Lab) -> dict[str, str]:
+    """Returns the settings that are no secret; the gate verifies the server by the lab's certificate authority."""
+    return {"vsphere:vsphereServer": lab.server, "vsphere:user": lab.user, "customization:caFile": lab.ca_file}
+
+
+def set_password(pulumi: Path, stack: str, lab: Lab, environment: Mapping[str, str], work: Path) -> None:
+    """Stores the password, encrypted, in a stack's settings.
+
+    It goes through standard input, for everyone on the machine can read the arguments of a process.
+    """
+    words = [str(pulumi), "config", "set", "--secret", "vsphere:password", "--stack", stack, "--non-interactive"]
+    run("pulumi config set", words, stdin=lab.password, cwd=work, env=environment, seconds=_CLI_SECONDS)
