@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import selectors
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,39 +10,23 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from lab import policy_runner
+from lab.home import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-PACK = Path(__file__).resolve().parents[2] / "policy"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 VM = "vsphere:index/virtualMachine:VirtualMachine"
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 COMMAND = "command:remote:Command"
-START_SECONDS = 60
 CALL_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
-    """Starts the pack as the engine does, by the launcher in a directory of PATH."""
-    launcher = policy_runner.install(tmp_path_factory.mktemp("bin"))
-    # The engine's address is never dialled by a pack that logs nothing.
-    command = [str(launcher), "127.0.0.1:1", ".", "-virtualenv=none"]
-    with subprocess.Popen(command, cwd=PACK, stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}) as process:
-        try:
-            with grpc.insecure_channel(f"127.0.0.1:{port(process)}") as channel:
-                yield analyzer_pb2_grpc.AnalyzerStub(channel)
-        finally:
-            process.terminate()
-
-
-def port(process: subprocess.Popen[bytes]) -> int:
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        assert selector.select(START_SECONDS), "the pack has not said its port"
-    return int(process.stdout.readline())
+def pack() -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
+    with policy_runner.running() as stub:
+        yield stub
 
 
 @pytest.fixture
@@ -178,6 +158,13 @@ def test_takes_exemptions_and_bounds_from_the_configuration(analyzer: analyzer_p
     )
     alone = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": 30})
     assert found(analyzer, machine(), alone) == [("gate-timeout-is-sane", "gate", analyzer_pb2.MANDATORY)]
+
+
+def test_says_that_a_pack_did_not_start(tmp_path: Path) -> None:
+    """A pack that ends before it serves is an error, not a wait."""
+    (tmp_path / "__main__.py").write_text("print('no port')")
+    with pytest.raises(LabError, match="did not start"), policy_runner.running(tmp_path):
+        pass
 
 
 def test_fails_on_a_configuration_that_means_nothing(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:

@@ -102,8 +102,8 @@ class TestCustomizedVmRequiresGate:
         [(name, message)] = judge(self.rule, machine("web-0"))
         assert name == "web-0"
         assert message == (
-            '"web-0" (vsphere:index/virtualMachine:VirtualMachine) must be watched by a CustomizationGate: it is '
-            "customized, and whatever depends on it can run before its guest is ready.\n"
+            '"web-0" must be watched by a CustomizationGate: it is customized, and whatever depends on it can run '
+            "before its guest is ready.\n"
             'Write: gate = CustomizationGate("web-0-gate", vms=[web_0.moid])'
         )
 
@@ -285,7 +285,7 @@ class TestGuestWorkWaitsForGate:
         [(name, message)] = judge(self.rule, vm, gate(vm), work)
         assert name == "install"
         assert message == (
-            f'"install" ({kind}) must wait for a gate of "web-0": it depends on "web-0", and not on a '
+            '"install" must wait for the gate of "web-0": it depends on "web-0", and not on a '
             'CustomizationGate that watches it. CustomizationGate "gate" does.\n'
             "Write: gate.after(web_0.moid) in place of web_0.moid, whatever the output, or "
             "opts=pulumi.ResourceOptions(depends_on=[gate])"
@@ -332,9 +332,11 @@ class TestGuestWorkWaitsForGate:
     def test_wants_a_gate_for_every_machine(self) -> None:
         """Work on many machines waits for the gates of all, and the message names the ones it misses."""
         vms = [machine(name) for name in "abcdef"]
-        work = resource(COMMAND, "install", by={"connection": vms})
-        [(_, message)] = judge(self.rule, *vms, gate(*vms[:1]), work, resource(COMMAND, "fine", after=[gate(vms[0])]))
-        assert 'a gate of "a", "b", "c" and 3 more: it depends' in message
+        watch = gate(vms[0])
+        work = resource(COMMAND, "install", by={"connection": vms}, after=[watch])
+        fine = resource(COMMAND, "fine", by={"connection": vms[:1]}, after=[watch])
+        [(_, message)] = judge(self.rule, *vms, watch, work, fine)
+        assert 'gate of "b", "c", "d" and 2 more: it depends' in message
 
     def test_follows_a_literal_reference(self) -> None:
         """A guest script that names its machine by a known ID depends on it like one that takes its output."""
@@ -402,7 +404,7 @@ class TestGatedVmDoesNotWaitTwice:
         [(name, message)] = judge(self.rule, vm, gate(vm))
         assert name == "web"
         assert message == (
-            '"web" (vsphere:index/virtualMachine:VirtualMachine) must leave the wait to CustomizationGate "gate": '
+            '"web" must leave the wait to CustomizationGate "gate": '
             "clone.customize.timeout is left at its default of 10 minutes and waitForGuestNetTimeout is left at its "
             "default of 5 minutes, so the machine's own wait comes first and can fail before the gate starts.\n"
             "Write: clone.customize: timeout=0, wait_for_guest_net_timeout=0"
@@ -470,7 +472,7 @@ class TestGateTimeoutIsSane:
         vm = machine("web-0")
         [(_, message)] = judge(self.rule, vm, gate(vm, timeout=30))
         assert message == (
-            f'"gate" ({GATE}) must have a timeout from 120 s to 3600 s for linux machines ("web-0"): it is 30 s.'
+            '"gate" must have a timeout from 120 s to 3600 s for linux machines ("web-0"): it is 30 s.'
             "\nWrite: timeout=120"
         )
 

@@ -37,11 +37,11 @@ class WaitGraph:
     ) -> None:
         self._resources = resources
         self._start = {resource.urn: node for node, resource in enumerate(resources)}
-        parents = {resource.parent.urn for resource in resources if resource.parent}
+        parents = {resource.parent.urn for resource in resources if resource.parent}.difference(custom)
         components = [
             resource.urn
             for resource in resources
-            if resource.urn in parents - set(custom)
+            if resource.urn in parents
             and resource.provider is None
             and not resource.resource_type.startswith(_PROVIDER_TYPES)
         ]

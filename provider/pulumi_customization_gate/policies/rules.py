@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import EnforcementLevel, StackValidationPolicy
@@ -33,6 +34,10 @@ _OWN_WAITS = (
 def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: ReportViolation) -> None:
     options = Options.read(args.get_config())
     stack = WatchedStack(args.resources, options)
+    later = defaultdict(list)
+    for gate in stack.gates:
+        for urn in direct_dependencies(gate):
+            later[urn].append(gate)
     for vm in stack.customized():
         if stack.watchers[vm.urn] or _exempt(vm, options):
             continue
@@ -41,27 +46,28 @@ def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: Re
             if stack.customization(vm)
             else "whether it is customized is not known before the update, so it counts as customized"
         )
-        idle = [gate for gate in stack.gates if vm.urn in direct_dependencies(gate)]
-        if idle:
+        if idle := later[vm.urn]:
             why += f". CustomizationGate {_names(idle)} runs after it, but its vms are others"
         line = _gate_line(vm)
         if stack.gates:
             line = f"add {_reference(vm)} to the vms of CustomizationGate {_name((idle or stack.gates)[0])}, or {line}"
-        report_violation(f"{_told(vm)} must be watched by a CustomizationGate: {why}.\nWrite: {line}", vm.urn)
+        report_violation(f"{_name(vm)} must be watched by a CustomizationGate: {why}.\nWrite: {line}", vm.urn)
 
 
 def _guest_work_waits_for_gate(args: StackValidationArgs, report_violation: ReportViolation) -> None:
     options = Options.read(args.get_config())
     stack = WatchedStack(args.resources, options)
     judged = [vm for vm in stack.customized() if not _exempt(vm, options)]
-    for work, vms, through in stack.ungated(judged):
+    for work, vms, more, through in stack.ungated(judged):
         if _exempt(work, options):
             continue
         gates = {gate.urn: gate for vm in vms for gate in stack.watchers[vm.urn]}
+        machines = _names(vms, more)
         by_way_of = f" through {_names(through)}" if through else ""
+        them = "it" if len(vms) + more == 1 else "them"
         report_violation(
-            f"{_told(work)} must wait for a gate of {_names(vms)}: it depends on {_names(vms)}{by_way_of}, and not on "
-            f"a CustomizationGate that watches it. {_cure(vms, list(gates.values()))}",
+            f"{_name(work)} must wait for the gate of {machines}: it depends on {machines}{by_way_of}, and not on a "
+            f"CustomizationGate that watches {them}. {_cure(vms, list(gates.values()))}",
             work.urn,
         )
 
@@ -97,7 +103,7 @@ def _gated_vm_does_not_wait_twice(args: StackValidationArgs, report_violation: R
         if found:
             gates = _names(stack.watchers[vm.urn])
             report_violation(
-                f"{_told(vm)} must leave the wait to CustomizationGate {gates}: {' and '.join(found)}, so "
+                f"{_name(vm)} must leave the wait to CustomizationGate {gates}: {' and '.join(found)}, so "
                 f"the machine's own wait comes first and can fail before the gate starts.\nWrite: {', '.join(lines)}",
                 vm.urn,
             )
@@ -133,7 +139,7 @@ def _gate_timeout_is_sane(args: StackValidationArgs, report_violation: ReportVio
         nearest = shortest if seconds is not None and seconds < shortest else min(longest, max(shortest, 1800))
         machines = f"{' and '.join(families)} machines" + (f" ({_names(vms)})" if vms else "")
         report_violation(
-            f"{_told(gate)} must have a timeout from {shortest:g} s to {longest:g} s for {machines}: it {states}."
+            f"{_name(gate)} must have a timeout from {shortest:g} s to {longest:g} s for {machines}: it {states}."
             f"\nWrite: timeout={nearest:g}",
             gate.urn,
         )
@@ -171,15 +177,11 @@ def _name(resource: PolicyResource) -> str:
     return f'"{plain(resource.name, _LONGEST_NAME)}"'
 
 
-def _names(resources: Sequence[PolicyResource]) -> str:
+def _names(resources: Sequence[PolicyResource], more: int = 0) -> str:
     shown = [_name(resource) for resource in resources[:_NAMES_SHOWN]]
-    if len(resources) > _NAMES_SHOWN:
-        return f"{', '.join(shown)} and {len(resources) - _NAMES_SHOWN} more"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-
-
-def _told(resource: PolicyResource) -> str:
-    return f"{_name(resource)} ({resource.resource_type})"
+    more += len(resources) - len(shown)
+    last = f"{more} more" if more else shown.pop()
+    return f"{', '.join(shown)} and {last}" if shown else last
 
 
 def _identifier(name: str) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 _IDENTITIES = ("moid", "uuid", "id", "href")
 _VM_OF_WORK = "vm"
+_FIRST = 3
+"""How many machines of a violation are told by name."""
 
 
 class Ungated(NamedTuple):
@@ -30,7 +32,9 @@ class Ungated(NamedTuple):
     work: PolicyResource
     """What does the work."""
     vms: list[PolicyResource]
-    """The machines it waits for without a gate, by URN."""
+    """The first few of the machines that it waits for without a gate."""
+    more: int
+    """How many such machines there are beside them."""
     through: list[PolicyResource]
     """What else it depends on that waits for one of them."""
 
@@ -149,16 +153,17 @@ class WatchedStack:
             if bare := reached[work.urn] & ~covered[work.urn]:
                 direct = direct_dependencies(work)
                 through = [other for urn, other in direct.items() if reached.get(urn, 0) & bare and urn not in bit]
-                found.append(Ungated(work, self._machines(bare), through))
+                found.append(Ungated(work, *self._first_machines(bare), through))
         return found
 
-    def _machines(self, bits: int) -> list[PolicyResource]:
-        found = []
-        while bits:
+    def _first_machines(self, bits: int) -> tuple[list[PolicyResource], int]:
+        # A few, because work at the end of a long chain can wait for every machine of the stack.
+        found: list[PolicyResource] = []
+        while bits and len(found) < _FIRST:
             lowest = bits & -bits
             found.append(self.vms[lowest.bit_length() - 1])
             bits ^= lowest
-        return found
+        return found, bits.bit_count()
 
 
 class _Known:

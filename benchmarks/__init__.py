@@ -1,0 +1,1 @@
+"""Measurements that back what the documentation promises, each a program of its own."""
