@@ -1,1 +1,29 @@
 """Blocks until the guest customization of virtual machines has succeeded."""
+
+from pulumi_customization_gate.core.errors import (
+    ApiError,
+    AuthenticationError,
+    CertificateError,
+    ConfigurationError,
+    CustomizationFailedError,
+    CustomizationTimeoutError,
+    GateError,
+    ServerError,
+    WaitCancelledError,
+)
+from pulumi_customization_gate.core.model import CustomizationStatus
+from pulumi_customization_gate.resources.gate import CustomizationGate
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "CertificateError",
+    "ConfigurationError",
+    "CustomizationFailedError",
+    "CustomizationGate",
+    "CustomizationStatus",
+    "CustomizationTimeoutError",
+    "GateError",
+    "ServerError",
+    "WaitCancelledError",
+]

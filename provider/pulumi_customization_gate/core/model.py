@@ -144,7 +144,15 @@ class Snapshot:
     ip_addresses: tuple[str, ...] = ()
 
 
-Observation = Event | Snapshot
+@dataclass(frozen=True)
+class Remembered:
+    """An earlier wait found this machine customized; it counts where the server has forgotten."""
+
+    vm: str
+    """The `id` of the machine's VmRef."""
+
+
+Observation = Event | Snapshot | Remembered
 
 
 @dataclass(frozen=True)
@@ -194,6 +202,8 @@ class GateReport:
     """The length of the wait in seconds."""
     timed_out: bool = False
     cancelled: bool = False
+    ended_at: datetime | None = None
+    """The server's time of the newest state that the report rests on."""
     trouble: ServerError | None = None
     """What made it certain, in mid-wait, that waiting longer could not help."""
     notes: tuple[str, ...] = ()

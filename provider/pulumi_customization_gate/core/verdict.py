@@ -17,6 +17,7 @@ from pulumi_customization_gate.core.model import (
     Evidence,
     Observation,
     Progress,
+    Remembered,
     Signal,
     Snapshot,
 )
@@ -85,6 +86,8 @@ class Facts:
     latest: Snapshot | None = None
     missing: Snapshot | None = None
     """The snapshot that found the machine gone."""
+    remembered: bool = False
+    """Whether an earlier wait found the machine customized."""
     seen_open: bool = False
     """Whether an earlier snapshot of this wait found the customization pending or running."""
 
@@ -286,6 +289,12 @@ TABLE: tuple[Rule, ...] = (
         "no event is in reach and the server's state is failed",
     ),
     Rule(
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        Evidence.STORED,
+        lambda f: f.remembered,
+        "an earlier wait found it customized, and the server remembers nothing else",
+    ),
+    Rule(
         CustomizationStatus.NOT_CUSTOMIZED,
         Evidence.NO_TRACE,
         lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.latest is not None and f.latest.tools_running,
@@ -331,6 +340,7 @@ def gather(observations: Iterable[Observation]) -> Facts:
         ended_before=newest(*TERMINAL, before=since) if anchor else None,
         powered_off=newest(Signal.VM_POWERED_OFF, after=since),
         removed=newest(Signal.VM_REMOVED),
+        remembered=any(isinstance(o, Remembered) for o in seen),
         latest=latest,
         missing=next((s for s in reversed(snapshots) if not s.exists), None),
         seen_open=any(
@@ -362,4 +372,4 @@ def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
         and (s.specification_pending or STATES.get(s.state) in (Progress.PENDING, Progress.RUNNING))
     ]
     kept = {s for s in (facts.latest, facts.missing, min(openings, key=lambda s: (s.at, repr(s)), default=None)) if s}
-    return frozenset(o for o in seen if isinstance(o, Event) or o in kept)
+    return frozenset(o for o in seen if not isinstance(o, Snapshot) or o in kept)

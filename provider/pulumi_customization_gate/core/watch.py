@@ -21,6 +21,8 @@ from pulumi_customization_gate.core.report import STOPPED_EARLY
 from pulumi_customization_gate.core.verdict import Judgement, compact, judge
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pulumi_customization_gate.core.source import Source
 
 LONGEST_POLL = 0.5
@@ -159,7 +161,13 @@ class _Wait:
             self._tell()
         outcomes = tuple(self._outcome(vm, at_the_end=True) for vm in self.vms)
         return GateReport(
-            outcomes, self.clock() - self.began, self.timed_out, was_cancelled, trouble, tuple(self.notes)
+            outcomes=outcomes,
+            waited=self.clock() - self.began,
+            timed_out=self.timed_out,
+            cancelled=was_cancelled,
+            ended_at=self._ended_at(),
+            trouble=trouble,
+            notes=tuple(self.notes),
         )
 
     def _learn(self, batch: Iterable[Observation], at: float | None = None) -> None:
@@ -192,6 +200,10 @@ class _Wait:
             self.told_at = now
             lasting = {vm: now - since for vm, since in self.since.items()}
             self.listener(Update(outcomes, changed, now - self.began, lasting, notes))
+
+    def _ended_at(self) -> datetime | None:
+        latest = (judgement.facts.latest for judgement in self.judgements.values())
+        return max((snapshot.at for snapshot in latest if snapshot is not None), default=None)
 
     def _is_overdue(self, vm: VmRef) -> bool:
         """Whether the customization should have begun: a later start still makes good for it."""
@@ -236,6 +248,7 @@ class _Wait:
             powered_on_at=judgement.powered_on_at,
             started_at=judgement.started_at,
             completed_at=judgement.completed_at,
+            ready_at=judgement.completed_at if good else None,
             seconds=judgement.seconds,
             failure=self._failure(vm, judgement) if at_the_end and not good else None,
             host_name=latest.host_name if latest else "",

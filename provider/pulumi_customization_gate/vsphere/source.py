@@ -8,12 +8,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.model import Event, Observation, Snapshot, VmRef
+from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 class VsphereSource:
@@ -21,12 +21,24 @@ class VsphereSource:
 
     Args:
         settings: Which vCenter, and as whom.
-        references: What names each machine, by the user's key; a key that is the reference itself is replaced by the
-            machine's name where no two share it.
+        references: What names each machine, by the user's key; a key that is the reference itself gives way to the
+            machine's name.
+        kept: Managed object IDs of machines that are not watched, because they have been judged.
+        remembered: Managed object IDs of machines that an earlier wait found customized.
     """
 
-    def __init__(self, settings: VsphereSettings, references: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: VsphereSettings,
+        references: Mapping[str, str],
+        *,
+        kept: Collection[str] = (),
+        remembered: Collection[str] = (),
+    ) -> None:
         self._settings, self._references = settings, references
+        self._kept, self._remembered = kept, remembered
+        self.skipped: dict[str, str] = {}
+        """After `start`: the managed object IDs of the kept machines, by the user's key."""
         self._queue: queue.SimpleQueue[Observation | str | ServerError] = queue.SimpleQueue()
         self._notes: list[str] = []
         self._held = contextlib.ExitStack()
@@ -40,6 +52,8 @@ class VsphereSource:
         session = self._session = self._held.enter_context(acquire(self._settings))
         moids = inventory.resolve(session, self._references)
         _refuse_twins(moids)
+        self.skipped = {key: moid for key, moid in moids.items() if moid in self._kept and moid is not None}
+        moids = {key: moid for key, moid in moids.items() if key not in self.skipped}
         present = [moid for moid in moids.values() if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
         snapshots = session.patiently(lambda: feed.read(present))
@@ -47,15 +61,19 @@ class VsphereSource:
             self._queue.put(event)
         for snapshot in snapshots:
             self._queue.put(snapshot)
+        for known in present:
+            if known in self._remembered:
+                self._queue.put(Remembered(known))
         for key, moid in moids.items():
             if moid is None:
                 at = session.patiently(session.current_time)
                 self._queue.put(inventory.not_found(session, key, self._references[key], at))
         names = {snapshot.vm: snapshot.name for snapshot in snapshots}
-        return [
-            VmRef(key=key, id=moid or self._references[key], name=names.get(moid or "") or key)
-            for key, moid in moids.items()
-        ]
+        return [self._vm(key, moid, names.get(moid or "") or key) for key, moid in moids.items()]
+
+    def _vm(self, key: str, moid: str | None, name: str) -> VmRef:
+        reference = self._references[key]
+        return VmRef(key=name if key == reference else key, id=moid or reference, name=name)
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
@@ -64,7 +82,7 @@ class VsphereSource:
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
             while True:
                 items.append(self._queue.get_nowait())
-        observations = [item for item in items if isinstance(item, Event | Snapshot)]
+        observations = [item for item in items if isinstance(item, Event | Snapshot | Remembered)]
         self._notes += (item for item in items if isinstance(item, str))
         self._remember(observations)
         for item in items:
@@ -111,7 +129,7 @@ class VsphereSource:
                 known = self._snapshots.get(observation.vm)
                 if known is None or known.at <= observation.at:
                     self._snapshots[observation.vm] = observation
-            else:
+            elif isinstance(observation, Event):
                 self._events.setdefault(observation.vm, {})[observation.key] = observation
 
 

@@ -1,0 +1,126 @@
+"""The resource that a Pulumi program writes to hold work back until its virtual machines are customized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
+
+if TYPE_CHECKING:
+    from pulumi import Input, Output, ResourceOptions
+
+T = TypeVar("T")
+
+Reference = "Input[str] | pulumi.Resource"
+"""A managed object ID, an instance or BIOS UUID, an inventory path, a Cloud Director URN or href, or a resource."""
+
+
+class CustomizationGate(Resource, module="customization", name="CustomizationGate"):
+    """Blocks until the guest customization of virtual machines has ended well, and fails with the reason if it has not.
+
+    Give it the machines; give what must wait the values that come `after` it. One gate for many machines is one wait.
+    The gate writes nothing to the server and can be run again at any time: it picks up where the machines are.
+
+    Args:
+        resource_name: The gate's name in the stack.
+        vms: The machines, a list or a map of your own keys to them. Each is a managed object ID (`vm.moid`), an
+            instance or BIOS UUID, an inventory path, on Cloud Director a URN or href, or a resource with `moid`.
+        platform: "vsphere" (default) or "cloud_director".
+        config_namespace: The namespace of stack config that holds server and credentials; default "vsphere" or "vcd".
+        timeout: Seconds for the whole wait; default 1800.
+        start_timeout: Seconds in which customization must have started, from the start of the wait or the machine's
+            last power-on; default the smaller of 600 and `timeout`.
+        expect: "required" (default): a machine with no trace of a customization fails early and says so. "auto": it
+            passes as NotCustomized.
+        ready_when: "customized" (default), or "guest_operations": after success, guest operations must stay ready
+            for `settle` seconds.
+        settle: Seconds; default 30.
+        checks: Conditions after success, each a map with a `kind`.
+        on_failure: "fail" (default), or "report": the gate opens and `statuses` tell.
+        triggers: Any map; a change judges all machines again.
+        opts: The resource's options. `custom_timeouts` do not matter here: `timeout` decides.
+
+    Raises:
+        TypeError: If a machine is a resource without a managed object ID.
+    """
+
+    ready: Output[bool]
+    """Whether every machine's outcome is good."""
+    statuses: Output[dict[str, str]]
+    """The status of each machine, by your key; for a list by the machine's name, or its ID where two share a name."""
+    results: Output[dict[str, Any]]
+    """What is known of each machine: name, moid, status, evidence, powered_on_at, started_at, completed_at, ready_at
+    (ISO 8601, UTC, the server's clock), seconds, failure {event, reason, message, log_location}, host_name,
+    ip_addresses."""
+    waited: Output[float]
+    """The length of the last wait in seconds."""
+    opened_at: Output[str]
+    """When the gate opened, by the server's clock (ISO 8601, UTC)."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        vms: Input[Sequence[Input[str] | pulumi.Resource] | Mapping[str, Input[str] | pulumi.Resource]],
+        *,
+        platform: Input[str] | None = None,
+        config_namespace: Input[str] | None = None,
+        timeout: Input[float] | None = None,
+        start_timeout: Input[float] | None = None,
+        expect: Input[str] | None = None,
+        ready_when: Input[str] | None = None,
+        settle: Input[float] | None = None,
+        checks: Input[Sequence[Mapping[str, Any]]] | None = None,
+        on_failure: Input[str] | None = None,
+        triggers: Input[Mapping[str, Any]] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "vms": _references(vms, platform),
+            "platform": platform,
+            "config_namespace": config_namespace,
+            "timeout": timeout,
+            "start_timeout": start_timeout,
+            "expect": expect,
+            "ready_when": ready_when,
+            "settle": settle,
+            "checks": checks,
+            "on_failure": on_failure,
+            "triggers": triggers,
+        }
+        outputs = dict.fromkeys(("ready", "statuses", "results", "waited", "opened_at"))
+        super().__init__(CustomizationGateProvider(), resource_name, {**inputs, **outputs}, opts)
+        if opts is not None and opts.custom_timeouts is not None:
+            pulumi.log.warn("custom_timeouts do not end a gate's wait: set its argument `timeout`", self)
+
+    def after(self, value: Input[T]) -> Output[T]:
+        """Returns the value once the gate is open; whatever uses it runs behind the gate.
+
+        It is known wherever the value itself is: when the gate is updated because of one machine, the others' guest
+        work does not change.
+        """
+        return pulumi.Output.all(value, self.id).apply(lambda both: both[0])
+
+
+def _references(vms: Any, platform: object) -> Any:
+    """Puts the reference in the place of each resource."""
+    if isinstance(vms, Mapping):
+        return {key: _reference(vm, platform) for key, vm in vms.items()}
+    if isinstance(vms, Sequence) and not isinstance(vms, str):
+        return [_reference(vm, platform) for vm in vms]
+    return vms
+
+
+def _reference(vm: Any, platform: object) -> Any:
+    if not isinstance(vm, pulumi.Resource):
+        return vm
+    output = getattr(vm, "id" if platform == "cloud_director" else "moid", None)
+    if output is None:
+        raise TypeError(
+            f"vms: {type(vm).__name__} has no moid; wanted is a vsphere.VirtualMachine or another resource with a "
+            "moid, or the machine's reference as a string"
+        )
+    return output

@@ -1,0 +1,250 @@
+"""The dynamic provider behind CustomizationGate. Its path is stored in every stack that has a gate: it is frozen."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+
+from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
+from pulumi_customization_gate.core import report as words
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
+from pulumi_customization_gate.core.watch import Update, watch
+from pulumi_customization_gate.resources import host
+from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
+from pulumi_customization_gate.resources.settings import Config, cloud_director_settings, vsphere_settings
+from pulumi_customization_gate.vsphere.source import VsphereSource
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_customization_gate.core.source import Source
+
+Inputs = dict[str, Any]
+Results = Mapping[str, Mapping[str, Any]]
+
+_REPLACING = ("platform", "config_namespace")
+_TIMES = frozenset({"timeout", "start_timeout", "settle"})
+_JUDGED = ("vms", "expect", "ready_when", "checks", "on_failure", "triggers")
+_SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED.value
+_NOT_CUSTOMIZED = CustomizationStatus.NOT_CUSTOMIZED.value
+
+
+class CustomizationGateProvider(ResourceProvider):
+    """Judges inputs in `check`, waits in `create` and `update`, and touches no server anywhere else."""
+
+    serialize_as_secret_always = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._config: Config = lambda _: None
+
+    def __reduce__(self) -> tuple[type[CustomizationGateProvider], tuple[()]]:
+        """Is pickled by reference: an edit of this file is no change of anybody's stack."""
+        return (type(self), ())
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Takes the stack's config over, credentials included; they are kept in memory only."""
+        self._config = req.config.get
+        host.prepare()
+
+    @host.clean_errors
+    def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
+        """Refuses bad inputs and missing settings before anything is created; opens no connection."""
+        failures = []
+        server = ""
+        try:
+            settings = self._settings(news)
+            server = str(getattr(settings, "url", ""))
+        except ConfigurationError as error:
+            failures.append(CheckFailure("config_namespace", str(error)))
+        failures += [CheckFailure(*problem) for problem in gate_problems(news, host.is_unknown, server)]
+        return CheckResult(news, failures)
+
+    @host.clean_errors
+    def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
+        """Replaces for another server only; any other change is an update, the order of the machines is none."""
+        replaces = [name for name in _REPLACING if _effective(olds, name) != _effective(news, name)]
+        changed = any(_effective(olds, name) != _effective(news, name) for name in (*_JUDGED, *sorted(_TIMES)))
+        return DiffResult(changes=bool(replaces) or changed or _has_failed(olds), replaces=replaces)
+
+    @host.clean_errors
+    def create(self, props: Inputs) -> CreateResult:
+        """Waits for all machines."""
+        gate_id = secrets.token_hex(8)
+        return CreateResult(gate_id, self._judge(gate_id, props, {}, {}))
+
+    @host.clean_errors
+    def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
+        """Waits for the machines that are new or whose stored outcome is not good; for all if `triggers` changed."""
+        stored: Results = _olds.get("results") or {}
+        known = {result["moid"]: result for result in stored.values()}
+        if _only_times_changed(_olds, _news):
+            return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}})
+        good = {moid: result for moid, result in known.items() if _is_good(result, _effective(_news, "expect"))}
+        if _effective(_olds, "triggers") != _effective(_news, "triggers"):
+            return UpdateResult(self._judge(_id, _news, {}, good))
+        return UpdateResult(self._judge(_id, _news, good, {}, str(_olds.get("opened_at") or "")))
+
+    def read(self, id_: str, props: Inputs) -> ReadResult:
+        """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
+        return ReadResult(id_, props)
+
+    def delete(self, _id: str, _props: Inputs) -> None:
+        """Forgets the gate: there is nothing of it on the server."""
+
+    def _settings(self, inputs: Inputs) -> Any:
+        platform = inputs.get("platform")
+        namespace = inputs.get("config_namespace")
+        if host.is_unknown(platform) or host.is_unknown(namespace):
+            return None
+        make = cloud_director_settings if platform == "cloud_director" else vsphere_settings
+        default = NAMESPACES.get(str(platform), NAMESPACES["vsphere"])
+        return make(self._config, os.environ, namespace or default)
+
+    def _judge(self, gate_id: str, inputs: Inputs, kept: Results, remembered: Results, opened_at: str = "") -> Inputs:
+        """Waits and returns all outputs.
+
+        Args:
+            gate_id: The gate's id.
+            inputs: The gate's inputs.
+            kept: Stored results, by ID, of machines that are not judged again.
+            remembered: Stored results, by ID, that count where the server has forgotten.
+            opened_at: When the gate opened before, for the case that nothing has to be judged.
+
+        Raises:
+            PartialFailureError: If the gate stays closed; it holds all outputs.
+        """
+        settings = self._settings(inputs)
+        arguments = GateArguments.of(inputs, str(getattr(settings, "url", "")))
+        references = {key: text for key, text in arguments.references.items() if text not in kept}
+        results = [(key, dict(kept[text])) for key, text in arguments.references.items() if text in kept]
+        if not references:
+            return {**inputs, **_outputs(results, arguments, waited=0.0, opened_at=opened_at)}
+        call = host.Call()
+        for feature in host.missing():
+            call.log(f"this Pulumi SDK does not allow {feature}; the gate works without", warning=True)
+        source: Source
+        if arguments.platform == "cloud_director":
+            source = CloudDirectorSource(settings, references)
+        else:
+            source = VsphereSource(settings, references, kept=frozenset(kept), remembered=frozenset(remembered))
+        report = watch(source, arguments.rules, listener=_Progress(call), cancelled=host.cancelled)
+        results += [(key, dict(kept[moid])) for key, moid in getattr(source, "skipped", {}).items()]
+        results += [(outcome.key, _result(outcome)) for outcome in report.outcomes]
+        opened_at = (_time(report.ended_at) or "") if report.ready or arguments.on_failure == "report" else ""
+        outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
+        if not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble):
+            raise host.PartialFailureError(words.error_for(report), gate_id, outputs)
+        return outputs
+
+
+_OUTPUTS = ("ready", "statuses", "results", "waited", "opened_at")
+
+
+class _Progress:
+    """Writes the wait's progress on the gate's own row, and a lasting line for each machine at its end."""
+
+    def __init__(self, call: host.Call) -> None:
+        self._call = call
+
+    def __call__(self, update: Update) -> None:
+        for note in update.notes:
+            self._call.log(words.plain(note), warning=True)
+        for outcome in update.changed:
+            if outcome.good or outcome.status.is_terminal:
+                self._call.log(f"{words.label(outcome)}  {words.outcome_line(outcome)}")
+        if update.changed or host.has_terminal():
+            self._call.log(words.progress_line(update), lasting=False)
+
+
+def _effective(inputs: Inputs, name: str) -> Any:
+    """Returns an input as it counts: with its default, and the machines of a list in no order."""
+    value = inputs.get(name)
+    if value is None and name == "config_namespace":
+        return NAMESPACES.get(str(inputs.get("platform") or DEFAULTS["platform"]))
+    if value is None and name == "start_timeout":
+        return None
+    if value is None:
+        return DEFAULTS.get(name)
+    if name == "vms" and isinstance(value, list):
+        return sorted(value, key=str) if not any(host.is_unknown(vm) for vm in value) else value
+    return float(value) if name in _TIMES and isinstance(value, int | float) else value
+
+
+def _has_failed(outputs: Inputs) -> bool:
+    return outputs.get("ready") is not True and _effective(outputs, "on_failure") == "fail"
+
+
+def _only_times_changed(olds: Inputs, news: Inputs) -> bool:
+    same = all(_effective(olds, name) == _effective(news, name) for name in _JUDGED)
+    return same and not _has_failed(olds)
+
+
+def _is_good(result: Mapping[str, Any], expect: str) -> bool:
+    is_customized = result.get("status") == _SUCCEEDED or (result.get("status") == _NOT_CUSTOMIZED and expect == "auto")
+    return is_customized and not result.get("failure")
+
+
+def _outputs(
+    results: list[tuple[str, dict[str, Any]]], arguments: GateArguments, *, waited: float, opened_at: str
+) -> Inputs:
+    """Returns the outputs by the user's keys; for a list by name, or by ID where two machines share a name."""
+    names = Counter(result["name"] for _, result in results)
+
+    def key_of(key: str, result: Mapping[str, Any]) -> str:
+        if arguments.is_map:
+            return key
+        return str(result["name"] if names[result["name"]] == 1 else result["moid"])
+
+    by_key = {key_of(key, result): result for key, result in results}
+    return {
+        "ready": all(_is_good(result, arguments.rules.expect) for result in by_key.values()),
+        "statuses": {key: result["status"] for key, result in by_key.items()},
+        "results": by_key,
+        "waited": round(waited, 3),
+        "opened_at": opened_at,
+    }
+
+
+def _result(outcome: VmOutcome) -> dict[str, Any]:
+    failure = outcome.failure
+    return {
+        "name": outcome.name,
+        "moid": outcome.id,
+        "status": outcome.status.value,
+        "evidence": outcome.evidence.value if outcome.evidence else None,
+        "powered_on_at": _time(outcome.powered_on_at),
+        "started_at": _time(outcome.started_at),
+        "completed_at": _time(outcome.completed_at),
+        "ready_at": _time(outcome.ready_at),
+        "seconds": outcome.seconds,
+        "failure": None
+        if failure is None
+        else {
+            "event": failure.event,
+            "reason": words.plain(failure.reason),
+            "message": words.plain(failure.message),
+            "log_location": words.plain(failure.log_location),
+        },
+        "host_name": words.plain(outcome.host_name),
+        "ip_addresses": [words.plain(address) for address in outcome.ip_addresses],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

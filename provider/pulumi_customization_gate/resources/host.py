@@ -1,0 +1,225 @@
+"""The only module that touches the inside of Pulumi's dynamic provider host (`pulumi/dynamic/__main__.py`).
+
+The host gives a provider neither the resource's URN, nor a cancellation, nor a way to fail with a message of its own;
+and it serves four calls at a time. Each accommodation here is detected first. Where a new SDK has moved what it leans
+on, it does nothing, `missing` names it, and the gate goes on in the host's plain way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import status_pb2
+from pulumi.output import Unknown
+from pulumi.runtime import proto, rpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+from pulumi_customization_gate.core.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CALLS_AT_ONCE = 256
+"""Calls that the host serves side by side once its pool is widened; the stock host serves four."""
+LOG_TIMEOUT = 5.0
+"""Seconds that a line for the engine may take."""
+
+_cancelled = threading.Event()
+_prepared: dict[str, bool] = {}
+
+
+class PartialFailureError(GateError):
+    """A failure after which the resource's outputs are kept, so that the next `up` is an update.
+
+    Args:
+        error: What happened, in the words for the user.
+        resource_id: The resource's id.
+        outputs: All of its outputs.
+    """
+
+    def __init__(self, error: GateError, resource_id: str, outputs: Mapping[str, Any]) -> None:
+        super().__init__(str(error))
+        self.resource_id = resource_id
+        self.outputs = outputs
+
+
+def prepare() -> None:
+    """Widens the host's pool and listens to its Cancel; call it from `configure`."""
+    if not _prepared:
+        _prepared["more than four calls at once"] = _widen_pool()
+        _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
+
+
+def missing() -> list[str]:
+    """Returns what this SDK's host does not let a provider do, in words for a warning."""
+    return [feature for feature, found in _prepared.items() if not found]
+
+
+def cancelled() -> bool:
+    """Whether the engine has asked its providers to stop."""
+    return _cancelled.is_set()
+
+
+def is_unknown(value: object) -> bool:
+    """Whether an input will only be known when the resources it comes from are there."""
+    return isinstance(value, Unknown) or value == rpc.UNKNOWN
+
+
+def has_terminal() -> bool:
+    """Whether somebody watches `pulumi up` on a terminal; elsewhere a line that does not last is printed all the same.
+
+    The host's own output is a pipe, but a terminal that the engine runs in is the controlling one of its plugins too.
+    """
+    if os.environ.get("PULUMI_AUTOMATION_API") or os.environ.get("CI"):
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+class Call:
+    """The engine's call that this thread serves."""
+
+    def __init__(self) -> None:
+        self._request, self._context = _find_call()
+
+    @property
+    def urn(self) -> str:
+        """The URN of the resource, or nothing."""
+        return str(getattr(self._request, "urn", ""))
+
+    @property
+    def custom_timeout(self) -> float:
+        """The resource's `custom_timeouts` in seconds, 0 where there is none."""
+        return float(getattr(self._request, "timeout", 0) or 0)
+
+    def log(self, message: str, *, lasting: bool = True, warning: bool = False) -> None:
+        """Writes a line on the resource's own row of `pulumi up`; one that does not last stays out of the log."""
+        engine = _engine()
+        if engine is None or not self.urn:
+            return
+        request = engine_pb2.LogRequest(
+            severity=engine_pb2.WARNING if warning else engine_pb2.INFO,
+            urn=self.urn,
+            message=message,
+            ephemeral=not lasting,
+        )
+        try:
+            engine.Log(request, timeout=LOG_TIMEOUT)
+        except grpc.RpcError:
+            return  # A line that is lost must not fail the wait.
+
+    def fail_cleanly(self, error: GateError) -> None:
+        """Has this call fail with the error's own text instead of a traceback, its outputs kept where it has any."""
+        if self._context is None:
+            return
+        abort = self._context.abort
+        if isinstance(error, PartialFailureError):
+            self._context.set_trailing_metadata((("grpc-status-details-bin", _partial_state(error)),))
+        self._context.abort = lambda _code, _details: abort(grpc.StatusCode.UNKNOWN, str(error))
+
+
+def clean_errors(method: Callable[P, R]) -> Callable[P, R]:
+    """Wraps a provider's method so that an expected error reaches the user as its text alone; a bug keeps its trace."""
+
+    @functools.wraps(method)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except GateError as error:
+            Call().fail_cleanly(error)
+            raise
+
+    return wrapper
+
+
+def _partial_state(error: PartialFailureError) -> bytes:
+    """Returns the details by which the engine keeps a failed resource's outputs (ErrorResourceInitFailed)."""
+    loop = asyncio.new_event_loop()
+    try:
+        properties = loop.run_until_complete(rpc.serialize_properties(dict(error.outputs), {}))
+    finally:
+        loop.close()
+    details = any_pb2.Any()
+    details.Pack(
+        proto.ErrorResourceInitFailed(id=error.resource_id, properties=properties, reasons=[str(error)], inputs=None)
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[details])
+    return bytes(status.SerializeToString())
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- the host hands its call to nobody: it is on the stack
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _find_call() -> tuple[Any, Any]:
+    """Returns the request and the context of the servicer's frame below us, or nothing."""
+    for frame in _frames():
+        request, context = frame.f_locals.get("request"), frame.f_locals.get("context")
+        if hasattr(request, "urn") and hasattr(context, "abort"):
+            return request, context
+    return None, None
+
+
+def _widen_pool() -> bool:
+    """Lets the pool whose worker this thread is grow; Python's own pool makes threads only as they are needed."""
+    for frame in _frames():
+        reference = frame.f_locals.get("executor_reference")
+        if frame.f_code.co_name == "_worker" and callable(reference):
+            executor = reference()
+            if hasattr(executor, "_max_workers") and hasattr(executor, "_adjust_thread_count"):
+                waiting = executor._work_queue.qsize()  # noqa: SLF001 -- the pool has no public way to grow
+                executor._max_workers = max(executor._max_workers, CALLS_AT_ONCE)  # noqa: SLF001 -- the same
+                for _ in range(min(waiting, CALLS_AT_ONCE)):
+                    executor._adjust_thread_count()  # noqa: SLF001 -- the same
+                return True
+    return False
+
+
+def _cancel(_servicer: object, _request: object, _context: object) -> object:
+    """Stands in for the host's Cancel, which does nothing. Runs with the host's globals, so it imports its own."""
+    from google.protobuf import empty_pb2  # noqa: PLC0415 -- see above
+
+    from pulumi_customization_gate.resources import host  # noqa: PLC0415, PLW0406 -- see above
+
+    host.cancel()
+    return empty_pb2.Empty()
+
+
+def cancel() -> None:
+    """Ends every wait of this process."""
+    _cancelled.set()
+
+
+def _hear_cancel() -> bool:
+    """Swaps the code of the host's Cancel: the server holds the method itself, so replacing it would come too late."""
+    servicer = getattr(sys.modules.get("__main__"), "DynamicResourceProviderServicer", None)
+    method: Any = getattr(servicer, "Cancel", None)
+    code = getattr(method, "__code__", None)
+    if code is None or code.co_argcount != _cancel.__code__.co_argcount or code.co_freevars:
+        return False
+    method.__code__ = _cancel.__code__
+    return True
+
+
+@functools.cache
+def _engine() -> Any:
+    """Returns the engine's log service; its address is the host's first argument."""
+    address = next((a for a in sys.argv[1:] if a.rpartition(":")[2].isdigit() and not a.startswith("-")), None)
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None
