@@ -1,0 +1,222 @@
+"""The lab's cloud: machines that move through the states of guest customization, and who may look at them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+PENDING, REBOOT, POST, COMPLETE, FAILED = (
+    "GC_PENDING",
+    "REBOOT_PENDING",
+    "POST_GC_PENDING",
+    "GC_COMPLETE",
+    "GC_FAILED",
+)
+OUTCOMES = ("succeeded", "failed", "never-starts", "never-ends", "disabled", "unknown-state")
+UNKNOWN = "GC_TO_BE_INVENTED"
+"""The state that no documentation knows, for clients that must bear one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to a machine after its power-on."""
+
+    outcome: str = "succeeded"
+    start_delay: float = 0.5
+    """Seconds from power-on until VMware Tools runs and customization begins."""
+    duration: float = 3.0
+    """Seconds that customization takes."""
+
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"no such outcome: {self.outcome!r}; there are {', '.join(OUTCOMES)}")
+
+    def state(self, age: float) -> str:
+        """Returns the state at a number of seconds after the power-on."""
+        done = (age - self.start_delay) / self.duration if self.duration else float(age >= self.start_delay)
+        if self.outcome in ("never-starts", "disabled") or done < _CUSTOMIZED:
+            return PENDING
+        if self.outcome == "failed":
+            return PENDING if done < 1 else FAILED
+        if self.outcome == "unknown-state" and done < 1:
+            return UNKNOWN
+        if done < _REBOOTED:
+            return REBOOT
+        return POST if done < 1 or self.outcome == "never-ends" else COMPLETE
+
+    def tools_run(self, age: float) -> bool:
+        """Returns whether VMware Tools runs then: not before the guest is up, and not while it reboots."""
+        return age >= self.start_delay and self.state(age) != REBOOT
+
+
+_CUSTOMIZED, _REBOOTED = 0.6, 0.8
+"""The parts of the duration after which the guest wants to reboot, and has rebooted."""
+
+
+@dataclass
+class Machine:
+    """One virtual machine. Its state follows from its plan and the time since its power-on, or is set by hand."""
+
+    name: str
+    vapp: str
+    plan: Plan
+    powered_on_at: float | None = None
+    set_state: str = ""
+    tells_tools: bool = True
+    """Whether the server tells if VMware Tools runs: older ones do not."""
+    uuid: str = field(init=False)
+    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
+
+    def __post_init__(self) -> None:
+        # The same name is the same machine after a restart, so that a stack's references stay good.
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vm/{self.vapp}/{self.name}"))
+
+    @property
+    def urn(self) -> str:
+        """The identifier that clients keep."""
+        return f"urn:vcloud:vm:{self.uuid}"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the power-on; negative where it is off."""
+        return -1.0 if self.powered_on_at is None else time.monotonic() - self.powered_on_at
+
+    @property
+    def state(self) -> str:
+        """The customization state now."""
+        return self.set_state or self.plan.state(self.age)
+
+    @property
+    def tools_run(self) -> bool:
+        """Whether VMware Tools runs now."""
+        return self.powered_on_at is not None and self.plan.tools_run(self.age)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether guest customization is enabled."""
+        return self.plan.outcome != "disabled"
+
+
+@dataclass(frozen=True)
+class _Token:
+    value: str
+    ends_at: float
+
+
+class Cloud:
+    """Machines, accounts and tokens. Safe to use from many threads.
+
+    Args:
+        org: The organization whose user logs in; "System" for a provider's administrator.
+        user: The user.
+        password: Its password.
+        token_life: Seconds for which a token is good.
+    """
+
+    def __init__(self, org: str, user: str, password: str, token_life: float = 86400.0) -> None:
+        self.org, self.user, self.password = org, user, password
+        self.empty_vapps: set[str] = set()
+        self.api_token = secrets.token_urlsafe(24)
+        self.token_life = token_life
+        self._lock = threading.Lock()
+        self._machines: dict[str, Machine] = {}
+        self._tokens: dict[str, _Token] = {}
+        self.calls: Counter[str] = Counter()
+        self.logins: Counter[str] = Counter()
+        self.logouts = 0
+
+    def add(self, name: str, vapp: str = "web", plan: Plan | None = None, *, on: bool = True) -> Machine:
+        """Adds a machine, switched on unless that is not wanted."""
+        machine = Machine(name, vapp, plan or Plan(), time.monotonic() if on else None)
+        with self._lock:
+            self._machines[machine.uuid] = machine
+        return machine
+
+    def remove(self, machine: Machine) -> None:
+        """Deletes a machine."""
+        with self._lock:
+            self._machines.pop(machine.uuid, None)
+
+    def machine(self, uuid_or_name: str) -> Machine | None:
+        """Returns a machine by its UUID or name."""
+        return next((m for m in self.machines() if uuid_or_name in (m.uuid, m.name)), None)
+
+    def machines(self, vapp: str = "") -> list[Machine]:
+        """Returns the machines, all or those of one vApp."""
+        with self._lock:
+            return [m for m in self._machines.values() if not vapp or vapp == m.vapp]
+
+    def vapp(self, uuid_text: str) -> str | None:
+        """Returns the name of the vApp of this UUID."""
+        with self._lock:
+            names = {m.vapp for m in self._machines.values()} | self.empty_vapps
+            return next((name for name in names if vapp_uuid(name) == uuid_text), None)
+
+    def log_in(self, user_at_org: str, password: str, *, as_provider: bool) -> str:
+        """Returns a new token, or nothing where the credentials are not good at this door."""
+        good = secrets.compare_digest(f"{self.user}@{self.org}".encode(), user_at_org.encode())
+        good &= secrets.compare_digest(self.password.encode(), password.encode())
+        return self._admit(good and as_provider == (self.org.lower() == "system"))
+
+    def exchange(self, api_token: str) -> str:
+        """Returns a new token for an API token, or nothing where that is not good."""
+        return self._admit(secrets.compare_digest(self.api_token.encode(), api_token.encode()))
+
+    def _admit(self, good: bool) -> str:
+        with self._lock:
+            self.logins["ok" if good else "failed"] += 1
+            if not good:
+                return ""
+            # As long as a real token: clients tell it from the older kind by its length.
+            token = _Token(secrets.token_urlsafe(450), time.monotonic() + self.token_life)
+            self._tokens[token.value] = token
+            return token.value
+
+    def is_good(self, token: str) -> bool:
+        """Returns whether a token is good now."""
+        with self._lock:
+            found = self._tokens.get(token)
+            return found is not None and time.monotonic() < found.ends_at
+
+    def log_out(self, token: str) -> None:
+        """Ends one session."""
+        with self._lock:
+            if self._tokens.pop(token, None):
+                self.logouts += 1
+
+    def end_sessions(self) -> None:
+        """Ends all sessions, as an administrator or a restart does."""
+        with self._lock:
+            self._tokens.clear()
+
+    def count(self, route: str) -> None:
+        """Counts a call."""
+        with self._lock:
+            self.calls[route] += 1
+
+    def stats(self) -> dict[str, object]:
+        """Returns what was counted, and how many sessions there are."""
+        with self._lock:
+            sessions = sum(time.monotonic() < token.ends_at for token in self._tokens.values())
+            return {
+                "sessions": sessions,
+                "calls": dict(self.calls),
+                "logins": {"ok": self.logins["ok"], "failed": self.logins["failed"]},
+                "logouts": self.logouts,
+            }
+
+    def reset_stats(self) -> None:
+        """Begins to count anew."""
+        with self._lock:
+            self.calls.clear()
+            self.logins.clear()
+            self.logouts = 0
+
+
+def vapp_uuid(name: str) -> str:
+    """Returns the UUID of the vApp of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"vapp/{name}"))

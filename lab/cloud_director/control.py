@@ -1,0 +1,80 @@
+"""The lab's control endpoint: it tells the cloud what shall happen."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from flask import Flask, jsonify, request
+
+from lab.cloud_director.cloud import Cloud, Plan
+from lab.cloud_director.faults import Fault, Faults
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+
+class Control:
+    """The control endpoint of one cloud; `app` is the application that serves it to whoever has the token."""
+
+    def __init__(self, cloud: Cloud, faults: Faults, token: str) -> None:
+        self._cloud, self._faults, self._token = cloud, faults, token
+        self.app = app = Flask("control")
+        app.before_request(self._check)
+        app.register_error_handler(ValueError, _complain)
+        app.register_error_handler(TypeError, _complain)
+        for rule, view, method in (
+            ("/vms/<name>", self._plan, "PUT"),
+            ("/vms/<name>", self._remove, "DELETE"),
+            ("/faults", self._add_fault, "POST"),
+            ("/faults", self._clear_faults, "DELETE"),
+            ("/stats", self._stats, "GET"),
+            ("/stats/reset", self._reset_stats, "POST"),
+            ("/sessions/terminate", self._end_sessions, "POST"),
+        ):
+            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+
+    def _check(self) -> ResponseReturnValue | None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return None if secrets.compare_digest(given.encode(), self._token.encode()) else ("", 401)
+
+    def _plan(self, name: str) -> ResponseReturnValue:
+        """Makes a machine, or lets one begin anew, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""
+        said = request.get_json()
+        on = bool(said.pop("on", True))
+        old = self._cloud.machine(name)
+        vapp = str(said.pop("vapp", old.vapp if old else "web"))
+        plan = Plan(**said)
+        if old is not None:
+            self._cloud.remove(old)
+        return jsonify(urn=self._cloud.add(name, vapp, plan, on=on).urn)
+
+    def _remove(self, name: str) -> ResponseReturnValue:
+        machine = self._cloud.machine(name)
+        if machine is None:
+            return "", 404
+        self._cloud.remove(machine)
+        return "", 204
+
+    def _add_fault(self) -> ResponseReturnValue:
+        self._faults.add(Fault(**request.get_json()))
+        return "", 204
+
+    def _clear_faults(self) -> ResponseReturnValue:
+        self._faults.clear()
+        return "", 204
+
+    def _stats(self) -> ResponseReturnValue:
+        return jsonify(self._cloud.stats())
+
+    def _reset_stats(self) -> ResponseReturnValue:
+        self._cloud.reset_stats()
+        return "", 204
+
+    def _end_sessions(self) -> ResponseReturnValue:
+        self._cloud.end_sessions()
+        return "", 204
+
+
+def _complain(error: Exception) -> ResponseReturnValue:
+    return jsonify(error=str(error)), 400

@@ -1,0 +1,1 @@
+"""Observations of virtual machines from VMware Cloud Director's guest customization status."""

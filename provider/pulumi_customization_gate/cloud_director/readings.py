@@ -1,0 +1,143 @@
+"""The requests that tell of a machine. Each blocks; the source runs them on the session's threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pulumi_customization_gate.cloud_director import representations
+from pulumi_customization_gate.cloud_director.representations import Machine, MalformedError
+from pulumi_customization_gate.core.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from pulumi_customization_gate.cloud_director.connection import Answer
+    from pulumi_customization_gate.cloud_director.session import Session
+
+T = TypeVar("T")
+
+DISABLED = "GC_DISABLED"
+"""Our word for a machine whose guest customization is not enabled: Cloud Director's status has none for it."""
+ENDED = frozenset({"GC_COMPLETE", "GC_FAILED"})
+"""The states after which nothing more is to come."""
+_UNDERWAY = frozenset({"REBOOT_PENDING", "POST_GC_PENDING"})
+KNOWN = ENDED | _UNDERWAY | {"GC_PENDING"}
+"""The documented states (VMware Cloud Director API, GET /vApp/{id}/guestcustomizationstatus)."""
+BATCH = 25
+"""Machines in one query: its filter stands in the address, and 25 records are the query's default page."""
+_SMALL = 64 * 1024
+_GONE = (403, 404)
+
+
+@dataclass(frozen=True)
+class State:
+    """The customization state of one machine."""
+
+    word: str
+    at: datetime
+    enabled: bool | None = None
+    """Whether guest customization is enabled; None where that was not asked, or this user may not know."""
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The server does not know the machine, or does not show it to this user."""
+
+    message: str
+
+
+def read_state(session: Session, vm: str, *, ask_enabled: bool) -> State | Gone:
+    """Reads the state, and where it could be that nothing was ever asked for, whether customization is enabled.
+
+    Args:
+        session: The login.
+        vm: `vm-{uuid}`.
+        ask_enabled: Whether it is still open if customization is enabled.
+
+    Raises:
+        ServerError: If the server does not answer well.
+    """
+    path = f"/api/vApp/{vm}/guestcustomizationstatus"
+    try:
+        answer, word = _read(session, path, representations.guest_status, _SMALL)
+    except ApiError as error:
+        if error.status in _GONE and error.code:
+            return _confirm(session, vm, error)
+        raise
+    if not ask_enabled or word in ENDED | _UNDERWAY:
+        return State(word, answer.at)
+    enabled = read_enabled(session, vm)
+    return State(DISABLED if enabled is False else word, answer.at, enabled, asked=True)
+
+
+def read_enabled(session: Session, vm: str) -> bool | None:
+    """Returns whether guest customization is enabled; None where this user may not know."""
+    path = f"/api/vApp/{vm}/guestCustomizationSection/"
+    try:
+        return _read(session, path, representations.is_customization_enabled)[1]
+    except ApiError as error:
+        if error.status in _GONE:
+            return None
+        raise
+
+
+def read_machines(session: Session, vms: Sequence[str]) -> Mapping[str, tuple[datetime, Machine]]:
+    """Returns name, power state and VMware Tools of machines, by one query; a machine that is gone is left out.
+
+    Where the query tells nothing of a machine, the machine's own document tells its name and power state.
+    """
+    filters = ",".join(f"id==urn:vcloud:vm:{vm.removeprefix('vm-')}" for vm in vms)
+    path = f"/api/query?type=vm&format=records&pageSize={BATCH}&filter=({filters})"
+    found: dict[str, tuple[datetime, Machine]] = {}
+    try:
+        answer, records = _read(session, path, representations.records)
+        found = {vm: (answer.at, records[vm]) for vm in vms if vm in records}
+    except ApiError as error:
+        if error.status not in _REFUSED:
+            raise
+    for vm in vms:
+        if vm not in found:
+            try:
+                answer, machine = _read(session, f"/api/vApp/{vm}", representations.machine)
+            except ApiError as error:
+                if error.status not in _GONE:
+                    raise
+            else:
+                found[vm] = (answer.at, machine)
+    return found
+
+
+def read_vapp(session: Session, vapp: str) -> Sequence[Machine]:
+    """Returns the machines of a vApp.
+
+    Raises:
+        ServerError: If the server does not answer well; ApiError with status 403 or 404 if it does not know the vApp.
+    """
+    return _read(session, f"/api/vApp/{vapp}", representations.machines_of_vapp)[1]
+
+
+_REFUSED = (400, 403, 404)
+
+
+def _confirm(session: Session, vm: str, refusal: ApiError) -> Gone:
+    """Asks for the machine itself: a right that is missing on its status alone must not count as its removal."""
+    try:
+        session.get(f"/api/vApp/{vm}")
+    except ApiError as error:
+        if error.status in _GONE and error.code:
+            return Gone(f"no such machine, or no right to see it: {error}")
+        raise
+    raise refusal
+
+
+def _read(
+    session: Session, path: str, understand: Callable[[bytes], T], largest: int | None = None
+) -> tuple[Answer, T]:
+    answer = session.get(path) if largest is None else session.get(path, largest)
+    try:
+        return answer, understand(answer.body)
+    except MalformedError as error:
+        raise session.malformed(path, answer, error) from None

@@ -1,0 +1,137 @@
+"""What Cloud Director's documents say, read without entities or DTDs. Only the named values ever leave a document."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from pulumi_customization_gate.core.report import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+_POWER = {"POWERED_ON": True, "POWERED_OFF": False, "SUSPENDED": False, "RESOLVED": False}
+"""The words of a VMRecord's `status`; the others say nothing about power."""
+_POWER_BY_NUMBER = {"4": True, "8": False, "3": False, "1": False}
+"""The same as numbers, in the `status` of a Vm."""
+_TOOLS_RUN = frozenset({"RUNNING", "GUESTTOOLSRUNNING", "TOOLSOK", "TOOLSOLD"})
+"""A VMRecord's `vmToolsStatus` has no documented list of values: vSphere's two are taken."""
+_ID = re.compile(r"(?:urn:vcloud:vm:|vm-)([0-9a-f-]{36})", re.IGNORECASE)
+
+
+class MalformedError(ValueError):
+    """A document is not what was asked for; its text is never quoted."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What Cloud Director's inventory says of a machine."""
+
+    id: str
+    """`vm-{uuid}`."""
+    name: str
+    powered_on: bool | None = None
+    tools_running: bool | None = None
+    """None where the server does not say."""
+    ip_addresses: tuple[str, ...] = ()
+
+
+def parse(body: bytes, root: str) -> Element:
+    """Returns a document's root element.
+
+    Raises:
+        MalformedError: If it is no XML, declares a DTD or has another root element.
+    """
+    try:
+        element: Element = fromstring(body, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise MalformedError(f"it is not the XML that was asked for ({type(error).__name__})") from None
+    if _local(element) != root:
+        raise MalformedError(f"it is a {plain(_local(element), 60)} instead of a {root}")
+    return element
+
+
+def versions(body: bytes) -> Sequence[str]:
+    """Returns the API versions of a SupportedVersions document, without the alpha ones."""
+    root = parse(body, "SupportedVersions")
+    return [text.strip() for info in root.iterfind("{*}VersionInfo") if (text := info.findtext("{*}Version", ""))]
+
+
+def guest_status(body: bytes) -> str:
+    """Returns the word in a GuestCustomizationStatusSection."""
+    text = parse(body, "GuestCustomizationStatusSection").findtext("{*}GuestCustStatus", "").strip()
+    if not text:
+        raise MalformedError("it holds no GuestCustStatus")
+    return plain(text, 60)
+
+
+def is_customization_enabled(body: bytes) -> bool:
+    """Returns the flag of a GuestCustomizationSection; the rest of it, passwords among it, is not looked at."""
+    text = parse(body, "GuestCustomizationSection").findtext("{*}Enabled", "").strip().lower()
+    if text not in ("true", "false", "1", "0"):
+        raise MalformedError("it does not say whether guest customization is enabled")
+    return text in ("true", "1")
+
+
+def machine(body: bytes) -> Machine:
+    """Returns name and power state of a Vm."""
+    return _machine(parse(body, "Vm"))
+
+
+def machines_of_vapp(body: bytes) -> Sequence[Machine]:
+    """Returns the machines in a VApp."""
+    return [_machine(vm) for vm in parse(body, "VApp").iterfind("{*}Children/{*}Vm")]
+
+
+def records(body: bytes) -> Mapping[str, Machine]:
+    """Returns the VMRecords of a query by the machine's identifier."""
+    root = parse(body, "QueryResultRecords")
+    found = (_record(element) for element in root if _local(element) in ("VMRecord", "AdminVMRecord"))
+    return {record.id: record for record in found}
+
+
+def error(body: bytes) -> tuple[str, str]:
+    """Returns code and message of an Error document, XML or JSON; empty where the body is none."""
+    try:
+        attributes: Mapping[str, object] = (
+            json.loads(body) if body.lstrip()[:1] == b"{" else dict(parse(body, "Error").attrib)
+        )
+    except (MalformedError, ValueError, RecursionError):
+        return "", ""
+    code = attributes.get("minorErrorCode") or attributes.get("error") or ""
+    message = attributes.get("message") or attributes.get("error_description") or ""
+    return plain(str(code), 80), plain(str(message))
+
+
+def _machine(vm: Element) -> Machine:
+    return Machine(_id(vm), plain(vm.get("name", "")), _POWER_BY_NUMBER.get(vm.get("status", "")))
+
+
+def _record(record: Element) -> Machine:
+    tools = record.get("vmToolsStatus")
+    address = plain(record.get("ipAddress", ""))
+    return Machine(
+        id=_id(record),
+        name=plain(record.get("name", "")),
+        powered_on=_POWER.get(record.get("status", "")),
+        tools_running=None if tools is None else re.sub("[^A-Z]", "", tools.upper()) in _TOOLS_RUN,
+        ip_addresses=(address,) if address else (),
+    )
+
+
+def _id(element: Element) -> str:
+    match = _ID.search(element.get("id", "")) or _ID.search(element.get("href", ""))
+    if match is None:
+        raise MalformedError("it holds a machine without an identifier")
+    return f"vm-{match[1].lower()}"
+
+
+def _local(element: Element) -> str:
+    return str(element.tag).rpartition("}")[2]
