@@ -184,7 +184,9 @@ class TestCustomizedVmRequiresGate:
         vm = machine()
         by_option = resource(GATE, "gate", {"vms": ["vm-1"]}, after=[vm])
         assert violators(self.rule, vm, by_option) == []
-        assert violators(self.rule, vm, resource(GATE, "gate", {"vms": UNKNOWN}, after=[vm])) == []
+        more = machine("db")
+        unknown = resource(GATE, "gate", {"vms": UNKNOWN}, after=[vm, more])
+        assert violators(self.rule, vm, more, unknown) == []
 
     def test_stops_a_gate_that_only_runs_later(self) -> None:
         """A gate over other machines that merely runs after this one does not watch it, and the message says so."""
@@ -222,11 +224,12 @@ class TestCustomizedVmRequiresGate:
         assert violators(self.rule, component, vm, inner) == []
         assert violators(self.rule, component, vm) == ["web-vm"]
 
-    def test_leaves_the_children_of_a_machine_out(self) -> None:
-        """A machine that is the child of another machine is not part of it."""
-        vm = machine()
-        child = machine("child", parent=vm)
-        assert violators(self.rule, vm, child, gate(vm)) == ["child"]
+    def test_leaves_the_children_of_custom_resources_out(self) -> None:
+        """A machine that is the child of another machine, or of a folder, is not part of it."""
+        vm, folder = machine(), resource("vsphere:index/folder:Folder", "folder")
+        children = [machine("a", parent=vm), machine("b", parent=folder)]
+        watch = resource(GATE, "gate", {"vms": UNKNOWN}, by={"vms": [vm, folder]})
+        assert violators(self.rule, vm, folder, *children, watch) == ["a", "b"]
 
     @pytest.mark.parametrize("kind", ["vcd:index/vm:Vm", "vcd:index/vappVm:VappVm"])
     def test_knows_cloud_director(self, kind: str) -> None:
@@ -235,7 +238,7 @@ class TestCustomizedVmRequiresGate:
         off = resource(kind, "db", {"customization": {"enabled": False}})
         [(name, message)] = judge(self.rule, on, off)
         assert name == "web"
-        assert 'CustomizationGate("web-gate", vms=[web.href], platform="cloud_director")' in message
+        assert 'CustomizationGate("web-gate", vms=[web.id], platform="cloud_director")' in message
         assert violators(self.rule, on, resource(GATE, "gate", {"vms": ["https://vcd/api/vApp/vm-1"]})) == []
 
     def test_takes_more_types(self) -> None:
@@ -435,6 +438,11 @@ class TestGatedVmDoesNotWaitTwice:
         vm = machine(customize={"timeout": off}, waitForGuestNetTimeout=off)
         assert violators(self.rule, vm, gate(vm)) == []
 
+    def test_leaves_machines_without_own_waits_alone(self) -> None:
+        """A Cloud Director machine has no wait of its own to turn off."""
+        vm = resource("vcd:index/vm:Vm", "web", {"customization": {"enabled": True}})
+        assert violators(self.rule, vm, gate(vm)) == []
+
     def test_leaves_ungated_machines_alone(self) -> None:
         """A machine without a gate needs its own wait."""
         assert violators(self.rule, machine(customize={"timeout": 10})) == []
@@ -492,8 +500,9 @@ class TestGateTimeoutIsSane:
 
     def test_judges_a_gate_over_foreign_machines(self) -> None:
         """A gate over machines of elsewhere keeps the bounds of other guests."""
-        foreign = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": 10})
-        assert violators(self.rule, foreign) == ["gate"]
+        for timeout, found in ((10, ["gate"]), (7200, [])):
+            foreign = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": timeout})
+            assert violators(self.rule, foreign) == found
 
     def test_says_that_a_timeout_is_unknown(self) -> None:
         """An unknown timeout is reported, not passed over."""

@@ -15,29 +15,26 @@ _PROVIDER_TYPES = "pulumi:providers:"
 class WaitGraph:
     """The order in which the engine works through a stack, as a graph of waits.
 
-    A custom resource is one node. A component is two: its start is its registration, its end is its registration and
-    the end of all its children. What depends on a component waits for its end; a child waits for its start. Without
-    the two nodes, a child would seem to wait for its siblings.
+    A custom resource is one node. A component, which is what has children and no provider, is two: its start is its
+    registration, its end is its registration and the end of all its children. What depends on a component waits for its
+    end; a child waits for its start. Without the two nodes, a child would seem to wait for its siblings.
 
     A resource waits for its dependencies, for those of each of its properties, for its parent and for its explicit
     provider.
 
     Args:
         resources: All resources of the stack, in any order.
-        custom: URNs that are custom resources for certain. Of the others, what has children and no provider is a
-            component.
         references: More waits than the engine knows: URNs of resources that a value names, by the URN of its holder.
     """
 
     def __init__(
         self,
         resources: Sequence[PolicyResource],
-        custom: Collection[str] = (),
         references: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._resources = resources
         self._start = {resource.urn: node for node, resource in enumerate(resources)}
-        parents = {resource.parent.urn for resource in resources if resource.parent}.difference(custom)
+        parents = {resource.parent.urn for resource in resources if resource.parent}
         components = [
             resource.urn
             for resource in resources

@@ -190,7 +190,7 @@ def _identifier(name: str) -> str:
 
 
 def _reference(vm: PolicyResource) -> str:
-    attribute = "moid" if vm.resource_type == VSPHERE_VM else "href" if vm.resource_type.startswith("vcd:") else "id"
+    attribute = "moid" if vm.resource_type == VSPHERE_VM else "id"
     return f"{_identifier(vm.name)}.{attribute}"
 
 

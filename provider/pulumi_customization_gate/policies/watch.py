@@ -67,7 +67,6 @@ class WatchedStack:
         self._known = _Known(self.vms)
         self.graph = WaitGraph(
             resources,
-            custom={resource.urn for resource in (*self.vms, *self.gates)},
             references={work.urn: self._referred(work) for work in self.work},
         )
         """Who waits for whom."""
