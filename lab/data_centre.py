@@ -82,7 +82,7 @@ class Lab:
         self._control("POST", "/sessions/terminate")
 
     def connect(self) -> Any:
-        """Logs in and returns pyVmomi's service instance, with verified TLS. `pyVim.connect.Disconnect` ends it."""
+        """Logs in and returns pyVmomi's service instance, with verified TLS; see `connected` for its end."""
         host, _, port = self.server.partition(":")
         return Connect(
             host=host,
@@ -102,6 +102,7 @@ class Lab:
             yield service
         finally:
             Disconnect(service)
+            service._stub.DropConnections()  # noqa: SLF001 -- Disconnect leaves the pool of connections open
 
     def answers(self) -> bool:
         """Tells whether the API and the control endpoint answer."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
 _TOOLCHAIN = ROOT / "lab" / "cli" / "go-toolchain.txt"
 
-# The module files decide, not what the machine happens to have: no other toolchain is fetched, no C compiler is needed.
-_ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+# The module files decide, not what the machine happens to have: no other toolchain is fetched, no workspace joins in.
+_ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 def build(
@@ -39,7 +39,7 @@ def build(
     """
     draft = output.with_name(f"{output.name}.new")
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = [_go(home, module), "build", "-mod=readonly", "-buildvcs=false", "-trimpath"]
+    command = [_go(home, module), "build", "-mod=readonly", "-buildvcs=false"]
     command += ["-ldflags", linker_flags, "-o", str(draft), package]
     run(f"go build of {package}", command, cwd=module, env=_ENVIRONMENT, seconds=seconds)
     draft.replace(output)

@@ -51,8 +51,8 @@ def command(pulumi: Path, home: Home) -> automation.PulumiCommand:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ["PULUMI_HOME"] = str(home.pulumi_home)
-    own = pulumi == home.engine / "bin" / "pulumi"
-    return automation.PulumiCommand(root=str(home.engine) if own else None)
+    # A CLI that is given by its root finds the plugins beside itself first.
+    return automation.PulumiCommand(root=str(pulumi.parent.parent) if pulumi.parent.name == "bin" else None)
 
 
 def connection(lab: Lab) -> dict[str, str]:

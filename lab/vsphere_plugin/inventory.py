@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pyVim.connect import Connect
+from pyVim.connect import Connect, Disconnect
 from pyVmomi import vim, vmodl
 
 if TYPE_CHECKING:
@@ -26,10 +26,12 @@ class Inventory:
     Args:
         config: The keys of the `vsphere:` namespace; the environment speaks where one is missing, as with the real
             plugin.
+        ca_file: The certificate authorities to trust; the machine's own where it is missing.
     """
 
-    def __init__(self, config: Mapping[str, str]) -> None:
+    def __init__(self, config: Mapping[str, str], ca_file: str | None = None) -> None:
         self._config = config
+        self._ca_file = ca_file
         self._lock = threading.Lock()
         self._service: Any = None
 
@@ -42,7 +44,7 @@ class Inventory:
         with self._lock:
             if self._service is None:
                 host, _, port = self._setting("vsphereServer", "VSPHERE_SERVER").partition(":")
-                context = ssl.create_default_context()
+                context = ssl.create_default_context(cafile=self._ca_file)
                 if self._setting("allowUnverifiedSsl", "VSPHERE_ALLOW_UNVERIFIED_SSL").lower() in {"true", "1"}:
                     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 try:
@@ -58,6 +60,14 @@ class Inventory:
                 except vim.fault.InvalidLogin:
                     raise PermissionError(f"{host} refuses the user name or password") from None
             return self._service.content
+
+    def close(self) -> None:
+        """Logs out, where a call has logged in."""
+        with self._lock:
+            service, self._service = self._service, None
+        if service is not None:
+            Disconnect(service)
+            service._stub.DropConnections()  # noqa: SLF001 -- Disconnect leaves the pool of connections open
 
     def look_up(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the result of one of the data sources.
