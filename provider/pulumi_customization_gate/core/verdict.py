@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
@@ -21,6 +21,9 @@ from pulumi_customization_gate.core.model import (
     Signal,
     Snapshot,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 EVENTS: Mapping[str, Signal] = MappingProxyType(
     {
@@ -65,7 +68,8 @@ MAY_BE_RUNNING = frozenset({"GC_PENDING"})
 TERMINAL = (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
 """The signals that end a customization."""
 
-_EPOCH = datetime.min.replace(tzinfo=timezone.utc)
+OPEN = (Progress.PENDING, Progress.RUNNING)
+"""What a state says while a customization is still to end."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Facts:
     """The newest end of a customization after the anchor."""
     ended_before: Event | None = None
     """The newest end of a customization before the anchor."""
+    cut_short: Event | None = None
+    """The start of a customization before the anchor that no end followed: the machine was restarted in its midst."""
     powered_off: Event | None = None
     """The newest power-off after the anchor."""
     removed: Event | None = None
@@ -88,8 +94,12 @@ class Facts:
     """The snapshot that found the machine gone."""
     remembered: bool = False
     """Whether an earlier wait found the machine customized."""
+    was_there: bool = False
+    """Whether the machine was ever observed in the inventory."""
     seen_open: bool = False
-    """Whether an earlier snapshot of this wait found the customization pending or running."""
+    """Whether a snapshot since the newest end found a customization pending or running."""
+    seen_to_change: bool = False
+    """Whether the snapshots since the newest end told another state than the latest one."""
 
     @property
     def is_gone(self) -> bool:
@@ -99,10 +109,9 @@ class Facts:
     @property
     def is_on(self) -> bool | None:
         """The power state by the newest evidence, None where there is none."""
-        on = max((e.at for e in (self.anchor, self.started) if e), default=_EPOCH)
-        off = self.powered_off.at if self.powered_off else _EPOCH
-        by_event = None if on == off == _EPOCH else on > off
-        if self.latest is None or self.latest.powered_on is None or self.latest.at <= max(on, off):
+        event = max((e for e in (self.anchor, self.started, self.powered_off) if e), key=_key, default=None)
+        by_event = None if event is None else event is not self.powered_off
+        if self.latest is None or self.latest.powered_on is None or (event and self.latest.at <= event.at):
             return by_event
         return self.latest.powered_on
 
@@ -117,9 +126,25 @@ class Facts:
         return self._is_fresh and self.latest is not None and self.latest.specification_pending
 
     @property
+    def tools_running(self) -> bool:
+        """Whether VMware Tools were seen to run since the last power-on."""
+        return (
+            self.latest is not None
+            and self.latest.tools_running
+            and (self.anchor is None or self.latest.at > self.anchor.at)
+        )
+
+    @property
     def _is_fresh(self) -> bool:
-        ended = max((e.at for e in (self.ended, self.ended_before) if e), default=_EPOCH)
-        return self.latest is not None and self.latest.at > ended
+        return self.latest is not None and _is_since(self.latest, self.ended or self.ended_before)
+
+
+def _key(event: Event) -> int:
+    return event.key
+
+
+def _is_since(snapshot: Snapshot, end: Event | None) -> bool:
+    return end is None or snapshot.at > end.at
 
 
 @dataclass(frozen=True)
@@ -151,14 +176,13 @@ class Judgement:
     @property
     def is_untraced(self) -> bool:
         """Whether the machine runs and nothing at all tells of a customization."""
-        facts, latest = self.facts, self.facts.latest
+        facts = self.facts
         return (
             self.status in (CustomizationStatus.NOT_CUSTOMIZED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
             and bool(facts.is_on)
-            and facts.progress in (None, Progress.IDLE)
-            and not facts.is_pending
-            and latest is not None
-            and latest.tools_running
+            and facts.tools_running
+            and facts.cut_short is None
+            and not _is_open(facts)
         )
 
     @property
@@ -197,8 +221,11 @@ def _ended_with(signal: Signal, event: Event | None) -> bool:
 
 
 def _is_open(facts: Facts) -> bool:
-    """Whether a customization was asked for, or began, whose end is still to come."""
-    return facts.started is not None or facts.is_pending or facts.progress in (Progress.PENDING, Progress.RUNNING)
+    """Whether a customization was asked for, or began, whose end is still to come.
+
+    A power-on uses the specification up before the guest says anything: that it was seen to wait stays true.
+    """
+    return facts.started is not None or facts.seen_open
 
 
 def _runs(facts: Facts) -> bool:
@@ -206,7 +233,11 @@ def _runs(facts: Facts) -> bool:
 
 
 def _seen_to_end(facts: Facts, progress: Progress) -> bool:
-    return facts.seen_open and facts.progress is progress and not facts.is_pending
+    return facts.seen_to_change and facts.progress is progress and not facts.is_pending
+
+
+def _stands(signal: Signal, facts: Facts) -> bool:
+    return facts.cut_short is None and _ended_with(signal, facts.ended_before)
 
 
 TABLE: tuple[Rule, ...] = (
@@ -267,13 +298,13 @@ TABLE: tuple[Rule, ...] = (
     Rule(
         CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
         Evidence.EARLIER_EVENT,
-        lambda f: _ended_with(Signal.CUSTOMIZATION_SUCCEEDED, f.ended_before),
+        lambda f: _stands(Signal.CUSTOMIZATION_SUCCEEDED, f),
         "it succeeded before the last power-on and nothing was asked for since",
     ),
     Rule(
         CustomizationStatus.CUSTOMIZATION_FAILED,
         Evidence.EARLIER_EVENT,
-        lambda f: _ended_with(Signal.CUSTOMIZATION_FAILED, f.ended_before),
+        lambda f: _stands(Signal.CUSTOMIZATION_FAILED, f),
         "it failed before the last power-on and nothing was asked for since",
     ),
     Rule(
@@ -291,13 +322,13 @@ TABLE: tuple[Rule, ...] = (
     Rule(
         CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
         Evidence.STORED,
-        lambda f: f.remembered,
+        lambda f: f.remembered and f.cut_short is None,
         "an earlier wait found it customized, and the server remembers nothing else",
     ),
     Rule(
         CustomizationStatus.NOT_CUSTOMIZED,
         Evidence.NO_TRACE,
-        lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.latest is not None and f.latest.tools_running,
+        lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.tools_running and f.cut_short is None,
         "the machine and its VMware Tools run, nothing is pending and the server's state is idle",
     ),
     Rule(
@@ -310,7 +341,7 @@ TABLE: tuple[Rule, ...] = (
         CustomizationStatus.VM_NOT_STARTED,
         None,
         lambda _: True,
-        "the machine is not on",
+        "nothing tells that the machine is on",
     ),
 )
 """The whole decision, first match wins."""
@@ -320,7 +351,7 @@ def gather(observations: Iterable[Observation]) -> Facts:
     """Reduces the observations of one machine to facts, whatever their order and however often each is there."""
     seen = frozenset(observations)
     events = sorted((o for o in seen if isinstance(o, Event)), key=lambda e: (e.key, repr(e)))
-    snapshots = sorted((o for o in seen if isinstance(o, Snapshot)), key=lambda s: (s.at, repr(s)))
+    snapshots = sorted((o for o in seen if isinstance(o, Snapshot)), key=_age)
 
     def newest(*signals: Signal, after: int | None = None, before: int | None = None) -> Event | None:
         hits = (
@@ -332,23 +363,31 @@ def gather(observations: Iterable[Observation]) -> Facts:
 
     anchor = newest(Signal.VM_STARTING)
     since = anchor.key if anchor else None
+    ended = newest(*TERMINAL, after=since)
+    ended_before = newest(*TERMINAL, before=since) if anchor else None
+    end = ended or ended_before
+    begun = newest(Signal.CUSTOMIZATION_STARTED, after=end.key if end else None)
     latest = snapshots[-1] if snapshots else None
+    current = [s for s in snapshots if _is_since(s, end)]
     return Facts(
         anchor=anchor,
         started=newest(Signal.CUSTOMIZATION_STARTED, after=since),
-        ended=newest(*TERMINAL, after=since),
-        ended_before=newest(*TERMINAL, before=since) if anchor else None,
+        ended=ended,
+        ended_before=ended_before,
+        cut_short=begun if begun and anchor and begun.key < anchor.key else None,
         powered_off=newest(Signal.VM_POWERED_OFF, after=since),
         removed=newest(Signal.VM_REMOVED),
         remembered=any(isinstance(o, Remembered) for o in seen),
         latest=latest,
         missing=next((s for s in reversed(snapshots) if not s.exists), None),
-        seen_open=any(
-            s.specification_pending or STATES.get(s.state) in (Progress.PENDING, Progress.RUNNING)
-            for s in snapshots
-            if latest is not None and s.at < latest.at
-        ),
+        was_there=bool(events) or any(s.exists for s in snapshots),
+        seen_open=any(s.specification_pending or STATES.get(s.state) in OPEN for s in current),
+        seen_to_change=any(s.state in STATES and latest is not None and s.state != latest.state for s in current),
     )
+
+
+def _age(snapshot: Snapshot) -> tuple[datetime, str]:
+    return snapshot.at, repr(snapshot)
 
 
 def judge(observations: Iterable[Observation]) -> Judgement:
@@ -359,17 +398,13 @@ def judge(observations: Iterable[Observation]) -> Judgement:
 
 
 def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
-    """Drops the snapshots that no verdict needs any more; the verdict of what is left is the same.
+    """Drops the snapshots that no verdict needs any more, now or with whatever else is observed later.
 
-    A long wait reads the state again and again; this keeps its memory flat.
+    A long wait reads the state again and again; this keeps its memory flat. Of the snapshots that say the same of a
+    customization only the newest can ever matter, because the facts ask what was told since some event.
     """
     seen = frozenset(observations)
-    facts = gather(seen)
-    openings = [
-        s
-        for s in seen
-        if isinstance(s, Snapshot)
-        and (s.specification_pending or STATES.get(s.state) in (Progress.PENDING, Progress.RUNNING))
-    ]
-    kept = {s for s in (facts.latest, facts.missing, min(openings, key=lambda s: (s.at, repr(s)), default=None)) if s}
-    return frozenset(o for o in seen if not isinstance(o, Snapshot) or o in kept)
+    newest: dict[tuple[bool, bool, str], Snapshot] = {}
+    for snapshot in sorted((o for o in seen if isinstance(o, Snapshot)), key=_age):
+        newest[snapshot.exists, snapshot.specification_pending, snapshot.state] = snapshot
+    return frozenset(o for o in seen if not isinstance(o, Snapshot)) | frozenset(newest.values())

@@ -1,0 +1,363 @@
+"""The verdict of one machine, a scenario a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Observation, Remembered
+from pulumi_customization_gate.core.verdict import TABLE, Facts, gather, judge
+from tests.unit.core.timeline import (
+    VM,
+    at,
+    failed,
+    gone,
+    migrated,
+    powered_off,
+    read,
+    removed,
+    started,
+    starting,
+    succeeded,
+)
+
+NOT_ON = CustomizationStatus.VM_NOT_STARTED
+WAITING = CustomizationStatus.CUSTOMIZATION_NOT_STARTED
+RUNNING = CustomizationStatus.CUSTOMIZATION_STARTED
+SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
+FAILED = CustomizationStatus.CUSTOMIZATION_FAILED
+UNTOUCHED = CustomizationStatus.NOT_CUSTOMIZED
+REMOVED = CustomizationStatus.VM_REMOVED
+
+REMEMBER = Remembered(VM)
+EVENT, EARLIER, STATE = Evidence.EVENT, Evidence.EARLIER_EVENT, Evidence.STATE
+
+Scenario = tuple[Sequence[Observation], CustomizationStatus, Evidence | None]
+
+
+def row(
+    what_happens: str,
+    observations: Sequence[Observation],
+    status: CustomizationStatus,
+    evidence: Evidence | None = None,
+) -> object:
+    return pytest.param(observations, status, evidence, id=what_happens)
+
+
+FIRST_POWER_ON = [
+    row("nothing is known", [], NOT_ON),
+    row("the state may not be read", [read(0, on=None, tools=False)], NOT_ON),
+    row("off, specification waits", [read(0, "PENDING", on=False, pending=True, tools=False)], NOT_ON),
+    row("off, nothing waits", [read(0, "IDLE", on=False, tools=False)], NOT_ON),
+    row("powers on", [starting(10)], WAITING),
+    row("powers on, the state of before says off", [read(5, on=False, pending=True), starting(10)], WAITING),
+    row("on, Tools have yet to take it up", [starting(10), read(20, "PENDING", tools=False)], WAITING),
+    row("starts", [starting(10), started(20)], RUNNING),
+    row("starts, the event was lost", [starting(10), read(20, "RUNNING")], RUNNING),
+    row("succeeds", [starting(10), started(20), succeeded(30)], SUCCEEDED, EVENT),
+    row("succeeds, the start was lost", [starting(10), succeeded(30)], SUCCEEDED, EVENT),
+    row("succeeds, the power-on was purged", [succeeded(30)], SUCCEEDED, EVENT),
+    row("succeeds, the state lags", [starting(10), succeeded(30), read(31, "RUNNING")], SUCCEEDED, EVENT),
+    row("succeeds at the moment of a read", [starting(10), read(30, "RUNNING"), succeeded(30)], SUCCEEDED, EVENT),
+    row("fails", [starting(10), started(20), failed(30)], FAILED, EVENT),
+    row("fails, the start was lost", [starting(10), failed(30)], FAILED, EVENT),
+    row("is moved to another host", [starting(10), started(20), migrated(25)], RUNNING),
+    row("is moved after success", [starting(10), succeeded(20), migrated(25)], SUCCEEDED, EVENT),
+    row("is switched off in the middle", [starting(10), started(20), powered_off(25)], NOT_ON),
+    row("is off in the middle, event lost", [starting(10), started(20), read(25, "RUNNING", on=False)], NOT_ON),
+    row("is switched off after success", [starting(10), succeeded(20), powered_off(30)], SUCCEEDED, EVENT),
+]
+
+RESTARTS = [
+    row("HA restart before success", [starting(10), started(20), powered_off(25), starting(30)], WAITING),
+    row("HA restart before success, it starts over", [starting(10), started(20), starting(30), started(40)], RUNNING),
+    row(
+        "HA restart before success, it ends", [starting(10), started(20), starting(30), succeeded(40)], SUCCEEDED, EVENT
+    ),
+    row("HA restart before failure", [starting(10), started(20), starting(30), failed(40)], FAILED, EVENT),
+    row("HA restart after success", [starting(10), succeeded(20), powered_off(25), starting(30)], SUCCEEDED, EARLIER),
+    row(
+        "HA restart after success, state confirms",
+        [starting(10), succeeded(20), starting(30), read(40, "SUCCEEDED")],
+        SUCCEEDED,
+        EARLIER,
+    ),
+    row("HA restart after failure", [starting(10), failed(20), starting(30)], FAILED, EARLIER),
+    row(
+        "HA restart after success, state only",
+        [read(0, "RUNNING"), starting(30), read(40, "SUCCEEDED")],
+        SUCCEEDED,
+        STATE,
+    ),
+    row(
+        "HA restart, old success, seen pending before, guest says nothing for a while",
+        [starting(1), succeeded(2), read(5, "PENDING"), starting(10), read(12, tools=False)],
+        WAITING,
+    ),
+]
+
+SECOND_TIME = [
+    row("second fails", [starting(1), succeeded(2), starting(10), started(20), failed(30)], FAILED, EVENT),
+    row("second fails without a power-on between", [starting(1), succeeded(2), started(3), failed(4)], FAILED, EVENT),
+    row("second succeeds", [starting(1), failed(2), starting(10), started(20), succeeded(30)], SUCCEEDED, EVENT),
+    row("second runs", [starting(1), succeeded(2), starting(10), started(20)], RUNNING),
+    row(
+        "second failed, then HA restart",
+        [starting(1), succeeded(2), starting(3), failed(4), starting(5)],
+        FAILED,
+        EARLIER,
+    ),
+    row(
+        "second waits, machine off",
+        [starting(1), succeeded(2), powered_off(3), read(5, on=False, pending=True)],
+        NOT_ON,
+    ),
+    row(
+        "second waits, power-off lost", [starting(1), succeeded(2), read(5, "PENDING", on=False, pending=True)], NOT_ON
+    ),
+    row("second waits after a failure", [starting(1), failed(2), read(5, on=False, pending=True)], NOT_ON),
+    row(
+        "stale success, specification waits, on",
+        [starting(1), succeeded(2), starting(10), read(11, "PENDING", pending=True)],
+        WAITING,
+    ),
+    row(
+        "stale success, power-on used the specification, state tells",
+        [starting(1), succeeded(2), read(5, "PENDING", on=False, pending=True), starting(10), read(20, "PENDING")],
+        WAITING,
+    ),
+    row(
+        "stale success, power-on used the specification, vCenter tells no state",
+        [starting(1), succeeded(2), read(5, on=False, pending=True), starting(10), read(20)],
+        WAITING,
+    ),
+    row(
+        "stale success, power-on used the specification, state is still the first one's",
+        [starting(1), succeeded(2), read(5, "SUCCEEDED", on=False, pending=True), starting(10), read(20, "SUCCEEDED")],
+        WAITING,
+    ),
+    row(
+        "stale success and the first one was seen to run",
+        [
+            starting(1),
+            read(2, "RUNNING"),
+            succeeded(3),
+            read(5, "SUCCEEDED", on=False, pending=True),
+            starting(10),
+            read(20, "SUCCEEDED"),
+        ],
+        WAITING,
+    ),
+    row(
+        "stale failure, power-on used the specification, vCenter tells no state",
+        [starting(1), failed(2), read(5, on=False, pending=True), starting(10), read(20)],
+        WAITING,
+    ),
+    row(
+        "second was cut short by an HA restart, vCenter tells no state",
+        [starting(1), succeeded(2), starting(10), started(20), powered_off(25), starting(30), read(40)],
+        WAITING,
+    ),
+    row(
+        "second was cut short by an HA restart, state idle",
+        [starting(1), succeeded(2), starting(10), started(20), starting(30), read(40, "IDLE")],
+        WAITING,
+    ),
+    row(
+        "second went on over an HA restart, its end is told by the state only",
+        [starting(1), failed(2), starting(10), started(20), starting(30), read(40, "SUCCEEDED")],
+        SUCCEEDED,
+        STATE,
+    ),
+    row(
+        "second was cut short by an HA restart and ends",
+        [starting(1), succeeded(2), starting(10), started(20), starting(30), started(40), failed(50)],
+        FAILED,
+        EVENT,
+    ),
+]
+
+STATE_ONLY = [
+    row("state pending", [read(0, "PENDING")], WAITING),
+    row("state pending, off", [read(0, "PENDING", on=False)], NOT_ON),
+    row("state running", [read(0, "RUNNING")], RUNNING),
+    row("state succeeded", [read(0, "SUCCEEDED")], SUCCEEDED, STATE),
+    row("state succeeded, another waits", [read(0, "SUCCEEDED", pending=True)], WAITING),
+    row("state failed", [read(0, "FAILED", message="no")], FAILED, STATE),
+    row("state seen to change to succeeded", [read(0, "PENDING"), read(5, "SUCCEEDED")], SUCCEEDED, STATE),
+    row("state seen to change to failed", [read(0, "RUNNING"), read(5, "FAILED")], FAILED, STATE),
+    row("state seen to leave idle", [starting(1), read(2, "IDLE"), started(3), read(5, "SUCCEEDED")], SUCCEEDED, STATE),
+    row(
+        "started and succeeded by state",
+        [starting(1), read(2, "PENDING"), started(3), read(5, "SUCCEEDED")],
+        SUCCEEDED,
+        STATE,
+    ),
+    row("started, an old succeeded state unseen to change", [starting(1), started(3), read(5, "SUCCEEDED")], RUNNING),
+    row("state of before the end is stale", [starting(1), read(2, "FAILED"), succeeded(3)], SUCCEEDED, EVENT),
+    row("all events purged", [read(0, "SUCCEEDED", tools=False)], SUCCEEDED, STATE),
+    row("unknown word", [read(0, "TOOLSDEPLOYPKG_NEW")], WAITING),
+    row("Cloud Director pending", [read(0, "GC_PENDING")], WAITING),
+    row("Cloud Director reboots", [read(0, "REBOOT_PENDING")], RUNNING),
+    row("Cloud Director after the reboot", [read(0, "POST_GC_PENDING")], RUNNING),
+    row("Cloud Director complete", [read(0, "GC_PENDING"), read(9, "GC_COMPLETE")], SUCCEEDED, STATE),
+    row("Cloud Director failed", [read(0, "GC_PENDING"), read(9, "GC_FAILED")], FAILED, STATE),
+    row("Cloud Director, not enabled", [read(0, "GC_DISABLED")], UNTOUCHED, Evidence.NO_TRACE),
+]
+
+NO_TRACE = [
+    row("idle with Tools", [starting(1), read(5, "IDLE")], UNTOUCHED, Evidence.NO_TRACE),
+    row("idle before Tools ran", [starting(1), read(5, "IDLE", tools=False)], WAITING),
+    row("idle and a specification waits", [read(5, "IDLE", pending=True)], WAITING),
+    row("idle and it started", [starting(1), started(2), read(5, "IDLE")], RUNNING),
+    row("idle and it was seen to wait", [read(0, on=False, pending=True), starting(1), read(5, "IDLE")], WAITING),
+    row("idle was read before the last power-on", [read(5, "IDLE"), powered_off(6), starting(7)], WAITING),
+    row(
+        "idle, an older success in reach", [starting(1), succeeded(2), starting(3), read(5, "IDLE")], SUCCEEDED, EARLIER
+    ),
+    row("vCenter older than 7.0.2, on, Tools run", [starting(1), read(5)], WAITING),
+    row("vCenter older than 7.0.2 succeeds", [starting(1), read(5), started(6), succeeded(7)], SUCCEEDED, EVENT),
+    row(
+        "vCenter older than 7.0.2, HA restart after success",
+        [starting(1), succeeded(2), starting(3), read(5)],
+        SUCCEEDED,
+        EARLIER,
+    ),
+]
+
+REMEMBERED = [
+    row("an earlier wait's success, events purged", [REMEMBER, read(5, "IDLE")], SUCCEEDED, Evidence.STORED),
+    row("an earlier wait's success, machine off", [REMEMBER, read(5, on=False)], SUCCEEDED, Evidence.STORED),
+    row("an earlier wait's success, another waits", [REMEMBER, read(5, pending=True)], WAITING),
+    row("an earlier wait's success, another runs", [REMEMBER, starting(1), started(2)], RUNNING),
+    row("an earlier wait's success, another failed", [REMEMBER, starting(1), failed(2)], FAILED, EVENT),
+    row("an earlier wait's success, another was cut short", [REMEMBER, started(2), starting(3), read(5)], WAITING),
+    row("an earlier wait's success, removed", [REMEMBER, gone(5)], REMOVED, Evidence.INVENTORY),
+]
+
+REMOVALS = [
+    row("removed", [starting(1), started(2), removed(3)], REMOVED, Evidence.INVENTORY),
+    row("removed after success", [starting(1), succeeded(2), removed(3)], REMOVED, Evidence.INVENTORY),
+    row("not found", [gone(0)], REMOVED, Evidence.INVENTORY),
+    row("found gone by a read", [read(0, "RUNNING"), gone(5)], REMOVED, Evidence.INVENTORY),
+]
+
+CLOCKS = [
+    row(
+        "server's clock steps back over a power-off",
+        [starting(100, key=1), started(110, key=2), powered_off(50, key=3)],
+        NOT_ON,
+    ),
+    row(
+        "server's clock steps back over the second end",
+        [starting(1), succeeded(100, key=2), starting(20, key=3), succeeded(30, key=4)],
+        SUCCEEDED,
+        EVENT,
+    ),
+    row(
+        "server's clock steps back, the later failure counts",
+        [starting(1), succeeded(100, key=2), starting(20, key=3), failed(30, key=4), read(40, "FAILED")],
+        FAILED,
+        EVENT,
+    ),
+    row("a power-on and a power-off in one instant", [starting(5, key=1), powered_off(5, key=2), read(4)], NOT_ON),
+    row("a power-off and a power-on in one instant", [powered_off(5, key=1), starting(5, key=2)], WAITING),
+]
+
+SCENARIOS = [*FIRST_POWER_ON, *RESTARTS, *SECOND_TIME, *STATE_ONLY, *NO_TRACE, *REMEMBERED, *REMOVALS, *CLOCKS]
+
+
+@pytest.mark.parametrize(("observations", "status", "evidence"), SCENARIOS)
+def test_verdict(observations: Sequence[Observation], status: CustomizationStatus, evidence: Evidence | None) -> None:
+    """What was observed of a machine has one status, and one source that decided."""
+    judgement = judge(observations)
+
+    assert (status, evidence) == (judgement.status, judgement.evidence)
+
+
+def test_every_row_of_the_table_decides_a_scenario() -> None:
+    """No row of the table is dead, and none goes untested."""
+    reasons = {judge(param.values[0]).because for param in SCENARIOS}  # type: ignore[attr-defined]
+
+    assert {rule.because for rule in TABLE} == reasons
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["an hour behind", "an hour ahead"])
+@pytest.mark.parametrize(("observations", "status", "evidence"), SCENARIOS)
+def test_only_differences_of_the_server_clock_count(
+    observations: Sequence[Observation], status: CustomizationStatus, evidence: Evidence | None, hours: int
+) -> None:
+    """No verdict compares the server's clock with another: the whole time line moved is the same verdict."""
+    moved = [o if isinstance(o, Remembered) else replace(o, at=o.at + timedelta(hours=hours)) for o in observations]
+    judgement = judge(moved)
+
+    assert (status, evidence) == (judgement.status, judgement.evidence)
+
+
+@pytest.mark.parametrize(
+    ("observations", "untraced"),
+    [
+        pytest.param([starting(1), read(5)], True, id="no state told, Tools run"),
+        pytest.param([starting(1), read(5, "IDLE")], True, id="idle"),
+        pytest.param([starting(1), read(5, tools=False)], False, id="Tools never ran"),
+        pytest.param([starting(1), read(5, pending=True)], False, id="a specification waits"),
+        pytest.param([starting(1), read(5, "PENDING")], False, id="state pending"),
+        pytest.param([read(0, on=False, pending=True), starting(1), read(5)], False, id="seen to wait before power-on"),
+        pytest.param([starting(1), started(2), starting(3), read(5)], False, id="cut short by an HA restart"),
+        pytest.param([read(0), powered_off(1), starting(2)], False, id="Tools ran before the power-on only"),
+        pytest.param([starting(1), started(2), read(5)], False, id="started"),
+        pytest.param([read(5, on=False)], False, id="off"),
+        pytest.param([], False, id="nothing known"),
+    ],
+)
+def test_untraced(observations: Sequence[Observation], untraced: bool) -> None:
+    """A machine is untraced if it runs, its Tools run, and nothing ever told of a customization."""
+    assert untraced == judge(observations).is_untraced
+
+
+@pytest.mark.parametrize(
+    ("observation", "overdue"),
+    [
+        pytest.param(read(5, "GC_PENDING", tools=False), False, id="Tools have yet to run"),
+        pytest.param(read(5, "GC_PENDING"), True, id="Tools run"),
+        pytest.param(read(5, "GC_PENDING", on=False, tools=False), True, id="off"),
+        pytest.param(read(5, "PENDING", tools=False), True, id="vSphere tells pending from running"),
+    ],
+)
+def test_start_can_be_overdue(observation: Observation, overdue: bool) -> None:
+    """A state that may mean "running" is overdue only where VMware Tools could have begun."""
+    assert overdue == judge([observation]).start_can_be_overdue
+
+
+def test_times_are_the_server_events() -> None:
+    """Power-on, start, end and length come from the events of the last power-on."""
+    judgement = judge([starting(1), succeeded(2), starting(10), started(20), succeeded(250)])
+
+    assert (at(10), at(20), at(250), 240.0) == (
+        judgement.powered_on_at,
+        judgement.started_at,
+        judgement.completed_at,
+        judgement.seconds,
+    )
+
+
+def test_an_earlier_end_has_no_length() -> None:
+    """An end before the last power-on has a time, and no length: it is not the last power-on's."""
+    judgement = judge([starting(1), succeeded(2), starting(10)])
+
+    assert (at(2), None) == (judgement.completed_at, judgement.seconds)
+
+
+def test_power_on_without_events_is_the_boot_time() -> None:
+    """Without a power-on event in reach the machine's boot time stands in."""
+    assert at(3) == judge([replace(read(5, "SUCCEEDED"), booted_at=at(3))]).powered_on_at
+
+
+def test_facts_of_another_life_are_kept_apart() -> None:
+    """What came before the last power-on is no fact of the life after it."""
+    facts = gather([starting(1), started(2), powered_off(3), starting(4)])
+
+    assert Facts(anchor=starting(4), cut_short=started(2), was_there=True) == facts

@@ -1,0 +1,129 @@
+"""What holds for every set of observations, whatever happened to the machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Event,
+    Evidence,
+    Observation,
+    Remembered,
+    Signal,
+    Snapshot,
+)
+from pulumi_customization_gate.core.verdict import STATES, TERMINAL, compact, judge
+from tests.unit.core.timeline import VM, at
+
+SECONDS = st.integers(0, 30)
+
+events = st.builds(
+    lambda signal, second, drift: Event(VM, second, signal, at(second + drift), signal.value),
+    st.sampled_from([signal for signal in Signal if signal is not Signal.VM_REMOVED]),
+    SECONDS,
+    st.sampled_from([0, 0, 0, -3, 3]),
+)
+snapshots = st.builds(
+    Snapshot,
+    vm=st.just(VM),
+    at=SECONDS.map(at),
+    powered_on=st.sampled_from([True, True, False, None]),
+    specification_pending=st.booleans(),
+    state=st.sampled_from(["", "TOOLSDEPLOYPKG_UNHEARD_OF", *STATES]),
+    tools_running=st.booleans(),
+)
+histories = st.lists(st.one_of(events, events, snapshots, st.just(Remembered(VM))), max_size=14)
+with_removals = st.lists(
+    st.one_of(
+        events,
+        snapshots,
+        snapshots.map(lambda snapshot: replace(snapshot, exists=False)),
+        SECONDS.map(lambda second: Event(VM, second, Signal.VM_REMOVED, at(second))),
+    ),
+    max_size=10,
+)
+
+
+@given(histories, st.data())
+def test_order_and_duplicates_never_change_a_verdict(history: list[Observation], data: st.DataObject) -> None:
+    """A verdict is a function of the set of observations."""
+    repeated = data.draw(st.lists(st.sampled_from(history))) if history else []
+    shuffled = data.draw(st.permutations([*history, *repeated]))
+
+    assert judge(history) == judge(shuffled)
+
+
+@given(with_removals, with_removals)
+def test_compacting_never_changes_a_verdict(before: list[Observation], after: list[Observation]) -> None:
+    """What is dropped could not have mattered, now or with whatever is observed later."""
+    kept = compact(before)
+
+    assert (judge(before), judge([*before, *after])) == (judge(kept), judge([*kept, *after]))
+    assert kept <= set(before)
+    assert kept == compact(kept)
+
+
+@given(histories, histories)
+def test_compacting_step_by_step_is_compacting_once(first: list[Observation], then: list[Observation]) -> None:
+    """A wait that compacts after every batch holds what one compaction of all would hold."""
+    assert compact([*first, *then]) == compact([*compact(first), *then])
+
+
+@given(st.lists(snapshots, max_size=200))
+def test_compacting_keeps_memory_flat(history: list[Observation]) -> None:
+    """However often the state is read, no more stays than there are different things to say."""
+    assert len(compact(history)) <= 2 * (len(STATES) + 2)
+
+
+@given(histories, st.lists(events, max_size=6))
+def test_stale_events_never_unset_a_terminal_status(history: list[Observation], late: list[Any]) -> None:
+    """Events older than the last power-on, told late, change nothing about an end after it."""
+    anchor = Event(VM, 100, Signal.VM_STARTING, at(100))
+    end = Event(VM, 200, TERMINAL[len(history) % 2], at(200))
+    told = [*history, anchor, end]
+    before, after = judge(told), judge([*told, *late])
+
+    assert Evidence.EVENT is before.evidence
+    assert (before.status, before.end, before.seconds) == (after.status, after.end, after.seconds)
+
+
+@given(histories)
+def test_nothing_is_ready_while_a_specification_waits(history: list[Observation]) -> None:
+    """No success and no "not customized" stands against the newest read, which sees a machine off with work to do."""
+    waiting = Snapshot(VM, at(1000), powered_on=False, specification_pending=True)
+
+    assert judge([*history, waiting]).status is CustomizationStatus.VM_NOT_STARTED
+
+
+@given(histories)
+def test_nothing_is_ready_once_the_power_on_has_used_a_specification_up(history: list[Observation]) -> None:
+    """Between that power-on and the guest's first word no earlier success counts, and no lack of a trace."""
+    waiting = Snapshot(VM, at(1000), powered_on=False, specification_pending=True)
+    power_on = Event(VM, 1100, Signal.VM_STARTING, at(1100))
+    silent = Snapshot(VM, at(1200), powered_on=True, tools_running=True)
+    judgement = judge([*history, waiting, power_on, silent])
+
+    assert judgement.status is CustomizationStatus.CUSTOMIZATION_NOT_STARTED
+    assert not judgement.is_untraced
+
+
+@given(histories)
+def test_a_machine_that_left_never_comes_back(history: list[Observation]) -> None:
+    """A removal is terminal, whatever else is observed."""
+    removal = Event(VM, 15, Signal.VM_REMOVED, at(15))
+
+    assert judge([*history, removal]).status is CustomizationStatus.VM_REMOVED
+
+
+@given(histories)
+def test_every_verdict_says_why(history: list[Observation]) -> None:
+    """Each set of observations meets a row of the table, and a status that ends a wait names its evidence."""
+    judgement = judge(history)
+
+    assert judgement.because
+    assert judgement.status.is_terminal == (judgement.evidence is not None)
