@@ -66,6 +66,7 @@ func (c *eventCalls) CreateCollectorForEvents(ctx *simulator.Context, req *types
 		limit:   collectorBuffer,
 		last:    -1,
 	}
+	collector.Self.Type = "EventHistoryCollector"
 	collector.Filter = req.Filter
 	for _, e := range journal.entries {
 		if collector.accept(e) {

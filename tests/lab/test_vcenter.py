@@ -1,0 +1,774 @@
+"""The lab's vCenter on real sockets, asked with pyVmomi: it is the ground on which every other test stands."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+import stat
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from pyVmomi import SoapStubAdapter, vim, vmodl
+
+from lab import data_centre
+from lab.bootstrap import build_vcenter
+from lab.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+START = "100ms"
+DURATION = "200ms"
+VERSION = "8.0.3.0"
+PATIENCE = 15.0
+"""How long anything may take that takes well under a second: the machine may be busy."""
+
+
+@dataclass
+class Centre:
+    """One running lab with a session, and what the tests do to it."""
+
+    lab: data_centre.Lab
+    service: Any
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(10_000)))
+
+    @property
+    def content(self) -> Any:
+        return self.service.content
+
+    def control(self, verb: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.lab.token}"}
+        return requests.request(verb, self.lab.control + path, json=body, headers=headers, timeout=PATIENCE)
+
+    def done(self, verb: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        answer = self.control(verb, path, body)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def find(self, name: str) -> Any:
+        view = self.content.viewManager.CreateContainerView(
+            self.content.rootFolder, [vim.VirtualMachine], recursive=True
+        )
+        try:
+            return {vm.name: vm for vm in view.view}[name]
+        finally:
+            view.Destroy()
+
+    @property
+    def template(self) -> Any:
+        return self.find("linux-template")
+
+    def clone(self, name: str = "", *, on: bool = True, custom: Any = None, plan: dict[str, str] | None = None) -> Any:
+        template = self.template
+        extra = [vim.option.OptionValue(key=f"lab.{key}", value=value) for key, value in (plan or {}).items()]
+        spec = vim.vm.CloneSpec(
+            location=vim.vm.RelocateSpec(pool=template.resourcePool),
+            powerOn=on,
+            customization=custom,
+            config=vim.vm.ConfigSpec(extraConfig=extra),
+        )
+        return finish(template.CloneVM_Task(template.parent, name or f"clone-{next(self.numbers)}", spec))
+
+    def events(self, **filters: Any) -> list[Any]:
+        return list(self.content.eventManager.QueryEvents(vim.event.EventFilterSpec(**filters)))
+
+    def story(self, vm: Any, since: str = "VmStartingEvent") -> list[str]:
+        """Returns the classes of a machine's events, oldest first, from the newest one of a class on."""
+        only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
+        classes = [kind(event) for event in self.events(entity=only)]
+        return classes[classes.index(since) :: -1]
+
+
+@contextlib.contextmanager
+def connection(lab: data_centre.Lab) -> Iterator[Any]:
+    """Gives a service instance without a session; its sockets are closed at the end."""
+    host, _, port = lab.server.partition(":")
+    context = ssl.create_default_context(cafile=lab.ca_file)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    stub = SoapStubAdapter(
+        host=host,
+        port=int(port),
+        sslContext=context,
+        version=f"vim.version.v{VERSION.replace('.', '_')}",
+        httpConnectionTimeout=PATIENCE,
+    )
+    try:
+        yield vim.ServiceInstance("ServiceInstance", stub)
+    finally:
+        stub.DropConnections()
+
+
+@contextlib.contextmanager
+def session(lab: data_centre.Lab) -> Iterator[Any]:
+    """Gives a service instance with a session of its own."""
+    with connection(lab) as service:
+        manager = service.RetrieveContent().sessionManager
+        manager.Login(lab.user, lab.password)
+        try:
+            yield service
+        finally:
+            with contextlib.suppress(vim.fault.NotAuthenticated):  # a test may have ended it
+                manager.Logout()
+
+
+def kind(event: Any) -> str:
+    return type(event).__name__.rpartition(".")[2]
+
+
+def finish(task: Any) -> Any:
+    """Waits for a task, and raises its fault."""
+    until(lambda: task.info.state in ("success", "error"))
+    if task.info.state == "error":
+        raise task.info.error
+    return task.info.result
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def status(vm: Any) -> str:
+    return str(vm.guest.customizationInfo.customizationStatus).removeprefix("TOOLSDEPLOYPKG_")
+
+
+def linux(*addresses: str, host_name: str = "web-1") -> Any:
+    """Returns a Linux specification with one card per address; an empty address means DHCP."""
+    cards = []
+    for address in addresses or ("",):
+        fixed = vim.vm.customization.FixedIp(ipAddress=address)
+        adapter = vim.vm.customization.IPSettings(
+            ip=fixed if address else vim.vm.customization.DhcpIpGenerator(), subnetMask="255.255.255.0"
+        )
+        cards.append(vim.vm.customization.AdapterMapping(adapter=adapter))
+    name = vim.vm.customization.FixedName(name=host_name)
+    return vim.vm.customization.Specification(
+        identity=vim.vm.customization.LinuxPrep(hostName=name, domain="lab.test"),
+        globalIPSettings=vim.vm.customization.GlobalIPSettings(),
+        nicSettingMap=cards,
+    )
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    return build_vcenter(Home())
+
+
+@pytest.fixture(scope="module")
+def start(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    @contextlib.contextmanager
+    def start(*options: str) -> Iterator[Centre]:
+        folder = tmp_path_factory.mktemp("vcenter")
+        lab = data_centre.start(program, folder, ["-start-delay", START, "-duration", DURATION, *options])
+        try:
+            with session(lab) as service:
+                yield Centre(lab, service)
+        finally:
+            data_centre.stop(program, folder)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def centre(start: Callable[..., Any]) -> Iterator[Centre]:
+    """A lab that the tests of this module share: each has machines of its own."""
+    with start("-vms", "2", "-hosts", "2") as centre:
+        yield centre
+
+
+# ---- what it is
+
+
+def test_it_says_that_it_is_a_lab(centre: Centre) -> None:
+    """Nobody can take the lab for a real vCenter."""
+    about = centre.content.about
+
+    assert "lab" in about.fullName
+    assert "not a VMware product" in about.fullName
+    assert (about.apiVersion, about.apiType) == (VERSION, "VirtualCenter")
+
+
+def test_the_inventory_is_the_promised_one(centre: Centre) -> None:
+    """The inventory has the names that the example stack looks up."""
+    datacenter = centre.content.rootFolder.childEntity[0]
+    cluster = datacenter.hostFolder.childEntity[0]
+    networks = [network.name for network in datacenter.network]
+
+    assert (datacenter.name, cluster.name, [store.name for store in datacenter.datastore]) == (
+        "DC0",
+        "DC0_C0",
+        ["LocalDS_0"],
+    )
+    assert "VM Network" in networks
+    assert {vm.name for vm in (centre.template, centre.find("vm-0"))} == {"linux-template", "vm-0"}
+
+
+def test_the_whole_machine_is_readable(centre: Centre) -> None:
+    """PyVmomi can read every large property of a machine, before and after it has run."""
+    for vm in (centre.template, centre.clone(on=True)):
+        assert vm.runtime.recordReplayState == "inactive"
+        assert vm.summary.runtime.faultToleranceState == "notConfigured"
+        assert str(vm.guestHeartbeatStatus) in ("gray", "green")
+        assert vm.config.uuid
+        assert vm.guest.toolsStatus
+
+
+def test_the_ready_file_is_private(centre: Centre, program: Path, tmp_path: Path) -> None:
+    """The ready file, with the password in it, can be read by its owner alone; every lab has a password of its own."""
+    lab = data_centre.start(program, tmp_path)
+    try:
+        mode = stat.S_IMODE((tmp_path / "ready.json").stat().st_mode)
+    finally:
+        data_centre.stop(program, tmp_path)
+
+    assert oct(mode) == "0o600"
+    assert lab.password != centre.lab.password
+
+
+def test_it_leaves_no_temporary_folder(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab that is stopped has removed the simulator's files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    data_centre.start(program, tmp_path / "lab")
+    while_running = list((tmp_path / "temporary").iterdir())
+    data_centre.stop(program, tmp_path / "lab")
+
+    assert len(while_running) == 1
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+# ---- logging in
+
+
+def test_a_wrong_password_is_refused_and_counted(centre: Centre) -> None:
+    """A wrong password is InvalidLogin, and the control endpoint counts it."""
+    before = centre.lab.stats()["logins"]
+
+    with connection(centre.lab) as service, pytest.raises(vim.fault.InvalidLogin):
+        service.content.sessionManager.Login(centre.lab.user, "wrong")
+
+    after = centre.lab.stats()["logins"]
+    assert (after["ok"] - before["ok"], after["failed"] - before["failed"]) == (0, 1)
+
+
+def test_nothing_is_readable_without_a_session(centre: Centre) -> None:
+    """A property of a machine read after the session has ended is NotAuthenticated, not a value."""
+    with session(centre.lab) as service:
+        vm = vim.VirtualMachine(centre.template._moId, service._stub)
+        name = vm.name
+        service.content.sessionManager.Logout()
+
+        with pytest.raises(vim.fault.NotAuthenticated):
+            _ = vm.name
+    assert name == "linux-template"
+
+
+def test_terminated_sessions_end_and_free_what_they_held(start: Callable[..., Any]) -> None:
+    """After the sessions are terminated a call is NotAuthenticated, and no session or collector is left."""
+    with start() as centre:
+        centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        held = centre.lab.stats()
+        centre.done("POST", "/sessions/terminate")
+        left = centre.lab.stats()
+
+        with pytest.raises(vim.fault.NotAuthenticated):
+            centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+
+    assert (held["sessions"], held["collectors"]) == (1, 1)
+    assert (left["sessions"], left["collectors"]) == (0, 0)
+
+
+# ---- customization
+
+
+def test_a_customized_clone_goes_through_all_states(centre: Centre) -> None:
+    """A clone with a specification is customized after its power-on, and its name and addresses move with success."""
+    vm = centre.clone(custom=linux("10.9.8.7", host_name="db-7"), plan={"startDelay": "400ms", "duration": "400ms"})
+    at_power_on = (status(vm), vm.guest.toolsRunningStatus, vm.config.tools.pendingCustomization, vm.guest.ipAddress)
+    until(lambda: status(vm) == "RUNNING")
+    while_running = (vm.guest.toolsRunningStatus, vm.guest.toolsVersionStatus2, vm.guest.hostName)
+    until(lambda: status(vm) == "SUCCEEDED")
+
+    info = vm.guest.customizationInfo
+    assert at_power_on == ("PENDING", "guestToolsNotRunning", None, None)
+    assert while_running == ("guestToolsRunning", "guestToolsCurrent", "localhost")
+    assert (vm.guest.hostName, vm.guest.ipAddress, vm.guest.net[0].ipAddress) == ("db-7", "10.9.8.7", ["10.9.8.7"])
+    assert timedelta(seconds=0.4) <= info.endTime - info.startTime < timedelta(seconds=0.4 + PATIENCE)
+    assert centre.story(vm) == [
+        "VmStartingEvent",
+        "VmPoweredOnEvent",
+        "CustomizationStartedEvent",
+        "CustomizationSucceeded",
+    ]
+
+
+def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(centre: Centre) -> None:
+    """CustomizeVM_Task only asks; the power-on customizes, and uses the request up."""
+    vm = centre.clone(on=False)
+    finish(vm.CustomizeVM_Task(linux()))
+    asked = (status(vm), bool(vm.config.tools.pendingCustomization), str(vm.runtime.bootTime))
+    finish(vm.PowerOnVM_Task())
+    pending = vm.config.tools.pendingCustomization
+    until(lambda: status(vm) == "SUCCEEDED")
+
+    assert asked == ("PENDING", True, "None")
+    assert pending is None
+    assert abs(vm.runtime.bootTime - centre.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+    assert vm.runtime.bootTime == vm.summary.runtime.bootTime
+
+
+def test_a_second_specification_is_refused(centre: Centre) -> None:
+    """While one specification waits another one is CustomizationPending."""
+    vm = centre.clone(on=False)
+    finish(vm.CustomizeVM_Task(linux()))
+
+    with pytest.raises(vim.fault.CustomizationPending):
+        finish(vm.CustomizeVM_Task(linux()))
+
+
+def test_a_specification_for_other_cards_makes_no_clone(centre: Centre) -> None:
+    """A specification with the wrong number of cards fails at once, and leaves no machine."""
+    with pytest.raises(vim.fault.NicSettingMismatch):
+        centre.clone("two-cards", custom=linux("", ""))
+
+    with pytest.raises(KeyError):
+        centre.find("two-cards")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "CustomizationFailed",
+        "CustomizationLinuxIdentityFailed",
+        "CustomizationNetworkSetupFailed",
+        "CustomizationSysprepFailed",
+        "CustomizationUnknownFailure",
+    ],
+)
+def test_a_failure_has_its_class_and_its_texts(centre: Centre, outcome: str) -> None:
+    """A planned failure posts the planned class, with reason, message and log location, and sets errorMsg."""
+    plan = {
+        "outcome": outcome,
+        "reason": "userDefinedScriptDisabled",
+        "message": "no name",
+        "logLocation": "/var/log/lab.log",
+    }
+    vm = centre.clone(custom=linux(), plan=plan)
+    until(lambda: status(vm) == "FAILED")
+    only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
+    event = until(lambda: centre.events(entity=only, eventTypeId=[outcome]))[0]
+
+    assert (event.reason, event.fullFormattedMessage, event.logLocation) == (
+        "userDefinedScriptDisabled",
+        "no name",
+        "/var/log/lab.log",
+    )
+    assert vm.guest.customizationInfo.errorMsg == "no name"
+    assert vm.guest.hostName == "localhost"
+
+
+def test_a_plan_by_name_reaches_a_machine_that_does_not_exist_yet(centre: Centre) -> None:
+    """The control endpoint plans for a name; DELETE forgets it."""
+    centre.done("PUT", "/vms/planned", {"outcome": "CustomizationFailed", "duration": 0.05})
+    vm = centre.clone("planned", custom=linux())
+    until(lambda: status(vm) == "FAILED")
+    centre.done("DELETE", "/vms/planned")
+    finish(vm.PowerOffVM_Task())
+    finish(vm.CustomizeVM_Task(linux()))
+    finish(vm.PowerOnVM_Task())
+
+    assert until(lambda: status(vm) == "SUCCEEDED")
+
+
+@pytest.mark.parametrize(("outcome", "state"), [("never-starts", "PENDING"), ("never-ends", "RUNNING")])
+def test_a_customization_may_hang(centre: Centre, outcome: str, state: str) -> None:
+    """Nothing more comes from a customization that never starts or never ends, though VMware Tools run."""
+    vm = centre.clone(custom=linux(), plan={"outcome": outcome, "startDelay": "50ms", "duration": "50ms"})
+    until(lambda: status(vm) == state and vm.guest.toolsRunningStatus == "guestToolsRunning")
+    time.sleep(0.3)  # six times what a customization of this plan would take
+
+    assert status(vm) == state
+    assert "CustomizationSucceeded" not in centre.story(vm)
+
+
+def test_a_machine_without_a_specification_boots_only(centre: Centre) -> None:
+    """Without a specification VMware Tools come up, customizationInfo is IDLE, and no customization event comes."""
+    vm = centre.clone()
+    until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
+
+    assert status(vm) == "IDLE"
+    assert vm.guest.ipAddress
+    assert centre.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
+
+
+def test_power_off_ends_a_customization(centre: Centre) -> None:
+    """A power-off in mid-customization posts no end, and the next power-on neither repeats it nor changes its state."""
+    vm = centre.clone(custom=linux(), plan={"duration": "1h"})
+    until(lambda: status(vm) == "RUNNING")
+    finish(vm.PowerOffVM_Task())
+    off = (vm.guest.toolsRunningStatus, vm.runtime.bootTime)
+    finish(vm.PowerOnVM_Task())
+    until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
+
+    assert off == ("guestToolsNotRunning", None)
+    assert status(vm) == "RUNNING"
+    assert centre.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
+
+
+def test_a_later_power_on_keeps_the_old_state(centre: Centre) -> None:
+    """After a success a power-cycle posts no customization event, and customizationInfo keeps its value."""
+    vm = centre.clone(custom=linux())
+    until(lambda: status(vm) == "SUCCEEDED")
+    centre.done("POST", f"/vms/{vm.name}/power", {"kind": "ha_restart"})
+    until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
+
+    assert status(vm) == "SUCCEEDED"
+    assert centre.story(vm, since="VmPoweredOffEvent") == ["VmPoweredOffEvent", "VmStartingEvent", "VmPoweredOnEvent"]
+
+
+def test_the_guest_has_a_clock_of_its_own(centre: Centre) -> None:
+    """A guest clock that is off moves the times of customizationInfo and of nothing else."""
+    vm = centre.clone(custom=linux(), plan={"guestClockOffset": "-3h"})
+    until(lambda: status(vm) == "SUCCEEDED")
+    only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
+    event = centre.events(entity=only, eventTypeId=["CustomizationSucceeded"])[0]
+
+    behind = event.createdTime - vm.guest.customizationInfo.endTime
+    assert abs(behind - timedelta(hours=3)) < timedelta(seconds=1)
+    assert abs(event.createdTime - centre.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+
+
+def test_a_bulk_power_on_customizes_too(centre: Centre) -> None:
+    """PowerOnMultiVM_Task of the datacenter starts customizations like any other power-on."""
+    machines = [centre.clone(on=False, custom=linux()) for _ in range(3)]
+    finish(centre.content.rootFolder.childEntity[0].PowerOnMultiVM_Task(machines))
+
+    for vm in machines:
+        assert until(lambda vm=vm: status(vm) == "SUCCEEDED")  # type: ignore[misc]
+
+
+def test_a_bad_plan_fails_the_one_machine(centre: Centre) -> None:
+    """A plan that makes no sense fails its machine's customization, says why, and stops no other."""
+    bad = centre.clone(custom=linux(), plan={"duration": "soon"})
+    good = centre.clone(custom=linux())
+    until(lambda: status(bad) == "FAILED")
+
+    assert "duration" in bad.guest.customizationInfo.errorMsg
+    assert until(lambda: status(good) == "SUCCEEDED")
+
+
+def test_clones_inherit_the_plan_of_their_source(centre: Centre) -> None:
+    """The plan's extraConfig keys go over to clones, as extraConfig does; the clone's own keys win."""
+    source = centre.clone(on=False, plan={"outcome": "CustomizationFailed", "message": "inherited"})
+    spec = vim.vm.CloneSpec(
+        location=vim.vm.RelocateSpec(),
+        powerOn=True,
+        customization=linux(),
+        config=vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="lab.message", value="own")]),
+    )
+    vm = finish(source.CloneVM_Task(source.parent, f"{source.name}-clone", spec))
+    until(lambda: status(vm) == "FAILED")
+
+    assert vm.guest.customizationInfo.errorMsg == "own"
+
+
+def test_a_guest_reboots_after_success(centre: Centre) -> None:
+    """A plan with reboots takes VMware Tools away after success, and brings them back, without any event."""
+    plan = {"rebootAfter": "50ms", "rebootDuration": "400ms", "reboots": "2"}
+    vm = centre.clone(custom=linux(), plan=plan)
+    until(lambda: status(vm) == "SUCCEEDED")
+    until(lambda: not vm.guest.guestOperationsReady and vm.guest.toolsRunningStatus == "guestToolsNotRunning")
+    until(lambda: vm.guest.guestOperationsReady and str(vm.guestHeartbeatStatus) == "green")
+    until(lambda: not vm.guest.guestOperationsReady)
+    until(lambda: vm.guest.guestOperationsReady)
+
+    assert centre.story(vm)[-1] == "CustomizationSucceeded"
+
+
+def test_migrations_are_events(centre: Centre) -> None:
+    """MigrateVM_Task and RelocateVM_Task move a machine to another host and post VmMigratedEvent."""
+    vm = centre.clone()
+    here, there = sorted(vm.resourcePool.owner.host, key=lambda host: bool(host != vm.runtime.host))
+    finish(vm.MigrateVM_Task(None, there, "defaultPriority"))
+    moved = vm.runtime.host
+    finish(vm.RelocateVM_Task(vim.vm.RelocateSpec(host=here)))
+
+    assert (moved, vm.runtime.host) == (there, here)
+    assert centre.story(vm)[-2:] == ["VmMigratedEvent", "VmMigratedEvent"]
+
+
+# ---- events
+
+
+def test_the_history_is_complete_and_newest_first(start: Callable[..., Any]) -> None:
+    """QueryEvents reaches every event, a thousand at a time, newest first, however many there are."""
+    with start("-vms", "2") as centre:
+        vm = centre.find("vm-0")
+        centre.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationSucceeded", "count": 2500})
+        newest = centre.events(eventTypeId=["CustomizationSucceeded"])
+        few = centre.events(eventTypeId=["CustomizationSucceeded"], maxCount=3)
+        keys: set[int] = set()
+        end = None
+        while True:
+            page = centre.events(
+                eventTypeId=["CustomizationSucceeded"], time=vim.event.EventFilterSpec.ByTime(endTime=end)
+            )
+            if {event.key for event in page} <= keys:
+                break
+            keys |= {event.key for event in page}
+            end = page[-1].createdTime
+
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            centre.events(maxCount=1001)
+
+    assert len(newest) == 1000
+    assert [event.key for event in newest] == sorted((event.key for event in newest), reverse=True)
+    assert [event.key for event in few] == [event.key for event in newest[:3]]
+    assert len(keys) == 2500
+
+
+def test_events_are_found_by_entity(centre: Centre) -> None:
+    """A folder's children include its machines' events, its self does not; a machine that is gone is not found."""
+    vm = centre.clone()
+    finish(vm.PowerOffVM_Task())
+    folder = centre.content.rootFolder.childEntity[0].vmFolder
+
+    def keys(entity: Any, recursion: str) -> set[int]:
+        only = vim.event.EventFilterSpec.ByEntity(entity=entity, recursion=recursion)
+        return {event.key for event in centre.events(entity=only, eventTypeId=["VmPoweredOffEvent"])}
+
+    own = keys(vm, "self")
+    below, itself, everything = keys(folder, "children"), keys(folder, "self"), keys(centre.content.rootFolder, "all")
+    finish(vm.Destroy_Task())
+    still_below = keys(folder, "children")
+
+    assert len(own) == 1
+    assert own <= below
+    assert own <= everything
+    assert own <= still_below
+    assert itself == set()
+    with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+        keys(vm, "self")
+
+
+def test_a_base_class_is_no_event_type_id(centre: Centre) -> None:
+    """The lab is strict: eventTypeId names concrete classes."""
+    vm = centre.clone(custom=linux())
+    until(lambda: status(vm) == "SUCCEEDED")
+
+    assert centre.events(eventTypeId=["CustomizationEvent"]) == []
+    assert kind(centre.events(eventTypeId=["CustomizationSucceeded"])[0]) == "CustomizationSucceeded"
+
+
+def test_a_collector_rings_and_is_read_on(centre: Centre) -> None:
+    """A collector's latestPage moves with every event, and ReadNextEvents gives each event once."""
+    vm = centre.find("vm-0")
+    begin = vim.event.EventFilterSpec.ByTime(beginTime=centre.service.CurrentTime())
+    spec = vim.event.EventFilterSpec(time=begin, eventTypeId=["CustomizationFailed"], disableFullMessage=False)
+    events = centre.content.eventManager.CreateCollectorForEvents(spec)
+    events.SetCollectorPageSize(1)
+    properties = centre.content.propertyCollector.CreatePropertyCollector()
+    bell = vmodl.query.PropertyCollector.FilterSpec(
+        objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=events)],
+        propSet=[
+            vmodl.query.PropertyCollector.PropertySpec(type=vim.event.EventHistoryCollector, pathSet=["latestPage"])
+        ],
+    )
+    properties.CreateFilter(bell, partialUpdates=True)
+    version = properties.WaitForUpdatesEx("", None).version
+    posted = [centre.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
+    rung = properties.WaitForUpdatesEx(version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(PATIENCE)))
+    read = [event.key for event in events.ReadNextEvents(1000)]
+    rest = list(events.ReadNextEvents(1000))
+    events.RewindCollector()
+    again = [event.key for event in events.ReadNextEvents(2)]
+    properties.DestroyPropertyCollector()
+    events.DestroyCollector()
+
+    assert rung is not None
+    assert read == posted
+    assert rest == []
+    assert again == posted[:2]
+
+
+def test_an_overrun_collector_reads_nothing_until_it_rewinds(centre: Centre) -> None:
+    """More than a thousand unread events push a reader's place out of the buffer."""
+    vm = centre.find("vm-0")
+    begin = vim.event.EventFilterSpec.ByTime(beginTime=centre.service.CurrentTime())
+    spec = vim.event.EventFilterSpec(time=begin, eventTypeId=["CustomizationUnknownFailure"])
+    events = centre.content.eventManager.CreateCollectorForEvents(spec)
+    body = {"vm": vm._moId, "type": "CustomizationUnknownFailure"}
+    centre.done("POST", "/events", body)
+    first = list(events.ReadNextEvents(10))
+    last = centre.done("POST", "/events", {**body, "count": 1500})["key"]
+    stuck = list(events.ReadNextEvents(1000))
+    events.RewindCollector()
+    rest = [event.key for _ in range(2) for event in events.ReadNextEvents(1000)]
+    events.DestroyCollector()
+
+    assert (len(first), stuck) == (1, [])
+    assert rest == list(range(last - 1000, last + 1))
+
+
+def test_collectors_are_limited_and_freed(start: Callable[..., Any]) -> None:
+    """The limit counts collectors that exist: destroying one makes room, and so does logging out."""
+    with start("-max-collectors", "2") as centre:
+        spec = vim.event.EventFilterSpec()
+        with session(centre.lab) as other:
+            held = other.content.eventManager.CreateCollectorForEvents(spec)
+            centre.content.eventManager.CreateCollectorForEvents(spec)
+            with pytest.raises(vim.fault.InvalidState):
+                centre.content.eventManager.CreateCollectorForEvents(spec)
+            held.DestroyCollector()
+            other.content.eventManager.CreateCollectorForEvents(spec)
+        centre.content.eventManager.CreateCollectorForEvents(spec)
+        collectors = centre.lab.stats()["collectors"]
+
+    assert collectors == 2
+
+
+def test_purged_events_are_gone_for_every_reader(start: Callable[..., Any]) -> None:
+    """After a purge neither a query nor a new collector finds an older event."""
+    with start("-vms", "2", "-autostart") as centre:
+        before = centre.events()
+        centre.lab.purge_events()
+        collector = centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        after, collected = centre.events(), list(collector.ReadNextEvents(1000))
+
+    assert len(before) > 3
+    assert (after, collected) == ([], [])
+
+
+def test_a_restart_keeps_machines_and_ends_sessions(start: Callable[..., Any]) -> None:
+    """A restarted vCenter comes back at its address with its machines and, as told, with or without its events."""
+    with start("-vms", "2") as centre:
+        for events in ("kept", "lost"):
+            before = {event.key for event in centre.events(eventTypeId=["VmCreatedEvent"])}
+            centre.done("POST", "/restart", {"down": 0.2, "events": events})
+            with pytest.raises((OSError, http.client.HTTPException)):
+                centre.service.CurrentTime()
+            until(centre.lab.answers)
+            with pytest.raises(vim.fault.NotAuthenticated):
+                centre.service.CurrentTime()
+            centre.content.sessionManager.Login(centre.lab.user, centre.lab.password)
+            after = {event.key for event in centre.events(eventTypeId=["VmCreatedEvent"])}
+
+            assert len(before) == 2
+            assert after == (before if events == "kept" else set())
+        assert centre.find("vm-0")
+
+
+# ---- flags
+
+
+def test_an_old_version_knows_no_customization_info(start: Callable[..., Any]) -> None:
+    """Before 7.0.2 guest.customizationInfo is no property: to ask for it is InvalidProperty, and events still come."""
+    with start("-api-version", "7.0.1.0") as centre:
+        vm = centre.clone(custom=linux())
+        until(lambda: "CustomizationSucceeded" in centre.story(vm))
+        spec = vmodl.query.PropertyCollector.FilterSpec(
+            objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm)],
+            propSet=[
+                vmodl.query.PropertyCollector.PropertySpec(
+                    type=vim.VirtualMachine, pathSet=["guest.customizationInfo.customizationStatus"]
+                )
+            ],
+        )
+
+        with pytest.raises(vmodl.query.InvalidProperty):
+            centre.content.propertyCollector.RetrieveContents([spec])
+        assert vm.guest.customizationInfo is None
+
+
+def test_it_can_pretend_to_be_a_host(start: Callable[..., Any]) -> None:
+    """With -esxi the lab says HostAgent, and has no event history."""
+    with start("-esxi") as centre:
+        assert centre.content.about.apiType == "HostAgent"
+        with pytest.raises(vmodl.fault.NotSupported):
+            centre.events()
+
+
+def test_a_fleet_can_have_been_customized_long_ago(start: Callable[..., Any]) -> None:
+    """With -history customized the machines run, and their power-on and customization lie hours back, in order."""
+    with start("-vms", "4", "-history", "customized", "-history-age", "30h") as centre:
+        now = centre.service.CurrentTime()
+        vm = centre.find("vm-1")
+        only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
+        times = [event.createdTime for event in reversed(centre.events(entity=only))]
+
+        assert status(vm) == "SUCCEEDED"
+        assert abs(now - vm.runtime.bootTime - timedelta(hours=30)) < timedelta(minutes=1)
+        assert times == sorted(times)
+        assert abs(now - times[-1] - timedelta(hours=30)) < timedelta(minutes=1)
+        assert centre.story(vm)[-1] == "CustomizationSucceeded"
+        assert str(centre.template.runtime.powerState) == "poweredOff"
+
+
+def test_a_large_fleet_starts_quickly(start: Callable[..., Any]) -> None:
+    """A thousand machines, powered on and being customized, are there within twenty seconds."""
+    began = time.monotonic()
+    with start("-vms", "1001", "-autostart", "-customize") as centre:
+        took = time.monotonic() - began
+        end = vim.event.EventFilterSpec.ByTime(beginTime=datetime.now(timezone.utc) - timedelta(hours=1))
+        until(lambda: len(centre.events(eventTypeId=["CustomizationSucceeded"], time=end)) == 1000)
+
+    assert took < 20
+
+
+# ---- the control endpoint
+
+
+def test_the_control_endpoint_asks_for_its_token(centre: Centre) -> None:
+    """Without the token the control endpoint answers nothing but 401."""
+    answer = requests.get(f"{centre.lab.control}/stats", headers={"Authorization": "Bearer wrong"}, timeout=PATIENCE)
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "code"),
+    [
+        pytest.param("PUT", "/vms/x", {"outcome": "fine"}, 400, id="unknown outcome"),
+        pytest.param("PUT", "/vms/x", {"durations": "1s"}, 400, id="unknown key"),
+        pytest.param("PUT", "/vms/x", {"duration": "-1s"}, 400, id="negative time"),
+        pytest.param("POST", "/vms/nobody/power", {"kind": "on"}, 404, id="unknown machine"),
+        pytest.param("POST", "/vms/vm-0/power", {"kind": "explode"}, 400, id="unknown kind"),
+        pytest.param("POST", "/events", {"vm": "vm-0", "type": "VirtualMachine"}, 400, id="not an event"),
+        pytest.param("POST", "/restart", {"events": "some"}, 400, id="unknown fate of events"),
+        pytest.param("GET", "/nothing", None, 404, id="unknown path"),
+    ],
+)
+def test_the_control_endpoint_refuses_nonsense(
+    centre: Centre, verb: str, path: str, body: dict[str, Any] | None, code: int
+) -> None:
+    """What the control endpoint does not understand it refuses, instead of testing something else than was meant."""
+    assert centre.control(verb, path, body).status_code == code
+
+
+def test_the_counts_are_those_of_the_calls(start: Callable[..., Any]) -> None:
+    """The statistics count calls by method, bytes, sessions and logins, and can be reset."""
+    with start() as centre:
+        centre.lab.reset_stats()
+        threads = [threading.Thread(target=centre.service.CurrentTime) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stats = centre.lab.stats()
+
+    assert stats["calls"] == {"CurrentTime": 5}
+    assert stats["sessions"] == 1
+    assert stats["logins"] == {"ok": 0, "failed": 0}
+    assert stats["bytes_out"] > 5 * 100
