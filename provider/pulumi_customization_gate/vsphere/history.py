@@ -53,10 +53,18 @@ def read(session: Session, snapshots: Iterable[Snapshot]) -> list[Event]:
         # A vCenter that tells no state has only events to tell of a customization before the last power-on.
         ended = {event.vm for event in events if event.signal in TERMINAL}
         single |= {vm for vm in recent - ended if not present[vm].state}
+    return events + read_all(session, sorted(single))
+
+
+def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
+    """Returns every event of these machines that the server remembers and a verdict could look at, oldest first.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+    """
     with ThreadPoolExecutor(AT_ONCE, "customization-gate-history") as pool:
-        for found in pool.map(lambda vm: _of_one(session, vm), sorted(single)):
-            events += found
-    return events
+        found = pool.map(lambda vm: _of_one(session, vm), moids)
+        return sorted((event for events in found for event in events), key=lambda event: event.key)
 
 
 def _is_settled(snapshot: Snapshot) -> bool:
