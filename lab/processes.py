@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING
+
+import psutil
 
 from lab.home import LabError
 
@@ -65,6 +68,28 @@ def run(
         tail = "\n".join((out + err).rstrip().splitlines()[-_TAIL:])
         raise LabError(f"{step} failed with exit status {process.returncode}:\n{tail}")
     return out
+
+
+def end_leftovers(variable: str, value: str, words: Sequence[str]) -> int:
+    """Ends the processes that a killed run has left behind, and returns how many there were.
+
+    Args:
+        variable: A variable that tells a run's processes from all others.
+        value: Its value.
+        words: What the command line of such a process has in it, one of these at least.
+    """
+    leftovers = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if any(word in line for word in words) and process.environ().get(variable) == value:
+                process.terminate()
+                leftovers.append(process)
+    _, alive = psutil.wait_procs(leftovers, timeout=5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return len(leftovers)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

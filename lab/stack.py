@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -27,6 +28,7 @@ from rich.table import Table
 from lab import data_centre, timetable, workspace
 from lab.bootstrap import prepare
 from lab.home import ROOT, Home, LabError, locked
+from lab.processes import end_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 STACK = "lab"
 _VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
+_PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
 _FAILURE = {
     "outcome": "CustomizationLinuxIdentityFailed",
     "reason": "the host name could not be set",
@@ -178,6 +181,8 @@ def down(home: Home) -> int:
             print("The stack could not be destroyed in order; its data centre is thrown away with all that is in it.")
             status = 1
     data_centre.stop(home.vcenter, home.data_centre)
+    # The engine ends its plugins; those of an engine that was killed are still there.
+    end_leftovers("PULUMI_HOME", str(home.pulumi_home), _PLUGINS)
     _forget(home)
     print("The lab is down.")
     return status
@@ -186,7 +191,7 @@ def down(home: Home) -> int:
 def _begin(home: Home) -> Run:
     tools = prepare(home)
     if tools.stand_in:
-        print("Here a stand-in of the lab takes the place of the vSphere plugin, which cannot be had.", flush=True)
+        print("vSphere plugin: the lab's stand-in, for the real one cannot be had here.", flush=True)
     return Run.begin(home, tools, _data_centre(home, tools))
 
 
@@ -194,6 +199,10 @@ def _data_centre(home: Home, tools: Tools) -> Lab:
     """Returns the running vCenter, or starts one; a stack whose data centre is gone goes with it."""
     lab = data_centre.find(tools.vcenter, home.data_centre)
     if lab is not None:
+        if data_centre.is_outdated(tools.vcenter, lab):
+            print(
+                "The lab's vCenter was started from an older build; `make down` makes way for the new one.", flush=True
+            )
         return lab
     if data_centre.was_started(home.data_centre):
         print("The lab's vCenter is gone, and its machines with it: the stack starts over.", flush=True)
@@ -209,7 +218,9 @@ def _forget(home: Home) -> None:
 
 
 def _show(line: str) -> None:
-    print(line, flush=True)
+    # What `destroy` closes with is advice for somebody who runs the CLI by hand on a backend that stays.
+    if not line.startswith(("The resources in the stack have been deleted", "If you want to remove the stack")):
+        print(line, flush=True)
 
 
 def _report(run: Run, *, succeeded: bool, fail: str) -> int:
@@ -217,7 +228,7 @@ def _report(run: Run, *, succeeded: bool, fail: str) -> int:
     table = timetable.rows(run.resources())
     view = Table("machine", "power-on", "started", "completed", "gate open", "witness", "status", box=None)
     for row in table:
-        times = (row.powered_on, row.started, row.completed, timetable.opened(row, table), row.witness)
+        times = (row.powered_on, row.started, row.completed, row.opened, row.witness)
         view.add_row(row.name, *map(_clock, times), row.status)
     print()
     Console(width=120).print(view)
@@ -227,7 +238,9 @@ def _report(run: Run, *, succeeded: bool, fail: str) -> int:
         print("The gate did not do its job: " + " ".join(breaches))
         return 1
     if not succeeded:
-        print("The gate stayed shut: nothing behind it ran in this run.")
+        bad = [row.name for row in table if not row.good]
+        shut = f"The gate stayed shut because of {', '.join(bad)}: nothing behind it ran."
+        print(shut if bad else "The run failed; what the engine says of it stands above.")
         return 1
     if fail:
         print(f"No machine is named {fail!r}, so none failed; there are {', '.join(row.name for row in table)}.")
@@ -247,8 +260,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--platform", choices=["vsphere"], default="vsphere", help="the kind of data centre")
     parser.add_argument("--fail", default="", metavar="NAME", help="let the customization of this machine fail")
     parser.add_argument("--replace", default="", metavar="NAME", help="replace this machine")
+    parser.add_argument("--home", type=Path, default=ROOT / ".lab", metavar="FOLDER", help="where the lab keeps things")
     options = parser.parse_args(arguments)
-    home = Home()
+    home = Home(options.home.resolve())
     commands = {"preview": preview, "refresh": refresh, "destroy": destroy, "down": down}
     started = time.monotonic()
     try:

@@ -24,24 +24,35 @@ class Row:
     started: datetime | None
     completed: datetime | None
     ready: datetime | None
+    opened: datetime | None
+    """When the gate opened for the work on it: never, if that work has not run."""
     witness: datetime | None
+    """When the work on it ran. Work on an earlier machine of the same name does not count."""
+
+    @property
+    def good(self) -> bool:
+        """Whether the gate may open as far as this machine goes."""
+        return self.status in _GOOD
 
     @property
     def times(self) -> tuple[datetime | None, ...]:
         """All times, in the order in which they must come."""
-        return self.powered_on, self.started, self.completed, self.ready, self.witness
+        return self.powered_on, self.started, self.completed, self.ready, self.opened, self.witness
 
 
 def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Returns a row per machine of the gate, from the resources of an exported stack."""
-    results: dict[str, Any] = {}
+    gate: Mapping[str, Any] = {}
     ran: dict[str, datetime | None] = {}
     for resource in resources:
+        outputs = resource.get("outputs", {})
         if resource["type"] == GATE:
-            results = resource.get("outputs", {}).get("results") or {}
+            gate = outputs
         elif resource["type"] == WITNESS:
-            name = resource["urn"].rsplit("::", 1)[-1]
-            ran[name] = _time(resource.get("outputs", {}).get("ran_at"))
+            ran[str(outputs.get("vm"))] = _time(outputs.get("ran_at"))
+    results: Mapping[str, Any] = gate.get("results") or {}
+    last_opened = _time(gate.get("opened_at"))
+    all_ready = [moment for moment in (_time(result.get("ready_at")) for result in results.values()) if moment]
     return [
         Row(
             name,
@@ -50,17 +61,24 @@ def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
             started=_time(result.get("started_at")),
             completed=_time(result.get("completed_at")),
             ready=_time(result.get("ready_at")),
-            witness=ran.get(name),
+            opened=_opened(ran.get(result.get("moid")), last_opened, all_ready),
+            witness=ran.get(result.get("moid")),
         )
         for name, result in sorted(results.items())
     ]
 
 
-def opened(row: Row, table: Iterable[Row]) -> datetime | None:
-    """Returns when the gate opened for a machine: when the last of those was ready that its witness waited for."""
-    if row.witness is None:
+def _opened(witness: datetime | None, last: datetime | None, ready: list[datetime]) -> datetime | None:
+    """Returns when the gate opened for a witness.
+
+    The gate remembers when it opened last. A witness that had run by then was let through by an earlier opening: when
+    the last of the machines was ready that it waited for.
+    """
+    if witness is None:
         return None
-    return max((other.ready for other in table if other.ready and other.ready <= row.witness), default=None)
+    if last is not None and last <= witness:
+        return last
+    return max((moment for moment in ready if moment <= witness), default=None)
 
 
 def broken(table: list[Row], since: datetime) -> list[str]:
@@ -77,7 +95,7 @@ def broken(table: list[Row], since: datetime) -> list[str]:
             continue
         waited_for = table if row.witness >= since else [row]
         for other in waited_for:
-            if other.status not in _GOOD or other.ready is None:
+            if not other.good or other.ready is None:
                 breaches.append(f"{row.name}'s witness ran although {other.name} is {other.status}.")
             elif other.ready > row.witness:
                 breaches.append(f"{row.name}'s witness ran before {other.name} was ready.")
