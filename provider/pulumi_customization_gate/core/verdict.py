@@ -107,9 +107,14 @@ class Facts:
         return self.removed is not None or self.missing is not None
 
     @property
+    def power_event(self) -> Event | None:
+        """The newest power-on or power-off."""
+        return self.powered_off or self.anchor
+
+    @property
     def is_on(self) -> bool | None:
         """The power state by the newest evidence, None where there is none."""
-        event = max((e for e in (self.anchor, self.started, self.powered_off) if e), key=_key, default=None)
+        event = max((e for e in (self.power_event, self.started) if e), key=_key, default=None)
         by_event = None if event is None else event is not self.powered_off
         if self.latest is None or self.latest.powered_on is None or (event and self.latest.at <= event.at):
             return by_event

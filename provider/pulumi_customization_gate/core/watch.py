@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
@@ -17,8 +19,8 @@ from pulumi_customization_gate.core.model import (
     VmOutcome,
     VmRef,
 )
-from pulumi_customization_gate.core.report import STOPPED_EARLY
-from pulumi_customization_gate.core.verdict import Judgement, compact, judge
+from pulumi_customization_gate.core.report import STOPPED_EARLY, clock_time
+from pulumi_customization_gate.core.verdict import Facts, Judgement, compact, judge
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +32,7 @@ LONGEST_POLL = 0.5
 HEARTBEAT = 30.0
 """Seconds between two reports of progress when nothing changes."""
 LAST_LOOK = 0.8
-"""Seconds that the last look at the server may take once a deadline has passed."""
+"""Seconds that the last look at the server may take once a deadline has passed, and giving things back after it."""
 
 _WAITING = (CustomizationStatus.VM_NOT_STARTED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
 
@@ -42,7 +44,10 @@ class WaitRules:
     timeout: float = 1800.0
     """Seconds for the whole wait."""
     start_timeout: float = 600.0
-    """Seconds in which a customization must have started, from the start of the wait or the last power-on."""
+    """Seconds in which a customization must have started, from the start of the wait or the last power-on.
+
+    A power-off counts like a power-on: the cluster may need a while to restart the machine on another host.
+    """
     expect: str = "required"
     """"required", or "auto": a machine of which nobody asked a customization is good."""
     stop_on_missing: bool = True
@@ -92,15 +97,21 @@ def watch(
         The report of all machines; whether it is good enough is for the caller to say.
 
     Raises:
-        ServerError: If the source is certain that waiting longer cannot help.
+        ServerError: If the wait cannot start. A server that is lost for good later ends it with a report that says so.
         ConfigurationError: If a reference is ambiguous.
     """
-    try:
-        return _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock).run()
-    finally:
+    with contextlib.ExitStack() as held:
+        held.callback(_close, source)
         if readiness is not None:
-            readiness.close()
-        source.close()
+            held.callback(readiness.close)
+        return _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock).run()
+
+
+def _close(source: Source) -> None:
+    """Lets a source give back what it holds; one whose server hangs is left to itself, the report does not wait."""
+    closing = threading.Thread(target=source.close, name="customization-gate-close", daemon=True)
+    closing.start()
+    closing.join(LAST_LOOK)
 
 
 class _Wait:
@@ -121,75 +132,95 @@ class _Wait:
         self.vms: tuple[VmRef, ...] = ()
         self.observations: dict[str, frozenset[Observation]] = {}
         self.judgements: dict[str, Judgement] = {}
-        self.power_ons: dict[str, tuple[int, float]] = {}
-        self.looked_again: set[str] = set()
+        self.power_changes: dict[str, float] = {}
         self.told: dict[str, tuple[CustomizationStatus, bool]] = {}
         self.since: dict[str, float] = {}
         self.told_at = self.began
-        self.timed_out = False
+        self.is_hopeless = self.timed_out = self.was_cancelled = False
+        self.trouble: ServerError | None = None
+        self.untold: list[str] = []
         self.notes: list[str] = []
 
     def run(self) -> GateReport:
         self.vms = tuple(self.source.start())
         self.observations = {vm.id: frozenset() for vm in self.vms}
         self.judgements = {vm.id: judge(()) for vm in self.vms}
-        self._learn(self.source.poll(0), at=self.began)
-        was_cancelled = False
-        trouble: ServerError | None = None
+        self.power_changes = dict.fromkeys(self.judgements, self.began)
+        self._poll(0)
         missing = any(judgement.facts.missing for judgement in self.judgements.values())
-        while not (missing and self.rules.stop_on_missing):
-            self._look_again_at_overdue()
-            if all(self._is_settled(vm) for vm in self.vms):
-                break
-            if was_cancelled := self.cancelled():
-                break
-            left = self.deadline - self.clock()
-            if left <= 0:
-                self._learn(self.source.look(LAST_LOOK))
-                self.timed_out = not all(self._is_settled(vm) for vm in self.vms)
-                break
+        self.is_hopeless = missing and self.rules.stop_on_missing
+        while not self._is_over():
             self._tell()
-            try:
-                self._learn(self.source.poll(min(left, LONGEST_POLL)))
-            except ServerError as error:
-                trouble = error
-                break
+            self._poll(max(0.0, min(self.deadline - self.clock(), LONGEST_POLL)))
         self._tell()
-        if not (self.timed_out or was_cancelled or trouble):
-            # Names and addresses in the guest change with the customization: the report has those of its end.
-            self._learn(self.source.look(LAST_LOOK))
-            self._tell()
-        outcomes = tuple(self._outcome(vm, at_the_end=True) for vm in self.vms)
         return GateReport(
-            outcomes=outcomes,
+            outcomes=tuple(self._outcome(vm, at_the_end=True) for vm in self.vms),
             waited=self.clock() - self.began,
             timed_out=self.timed_out,
-            cancelled=was_cancelled,
+            cancelled=self.was_cancelled,
             ended_at=self._ended_at(),
-            trouble=trouble,
+            trouble=self.trouble,
             notes=tuple(self.notes),
         )
 
-    def _learn(self, batch: Iterable[Observation], at: float | None = None) -> None:
+    def _is_over(self) -> bool:
+        """Whether the wait ends here. Its end is believed if a look at the server confirms it.
+
+        That look finds a start or an end whose event was lost, a machine that is customized a second time, and the
+        names and addresses that the customization gave.
+        """
+        if self.trouble is not None:
+            return True
+        if self._is_decided():
+            self._look()
+            if self._is_decided():
+                return True
+        if self.cancelled():
+            self.was_cancelled = True
+        elif self.clock() >= self.deadline:
+            self._look()
+            self.timed_out = not self._is_decided()
+        else:
+            return False
+        return True
+
+    def _is_decided(self) -> bool:
+        return self.is_hopeless or all(self._is_settled(vm) for vm in self.vms)
+
+    def _poll(self, timeout: float) -> None:
+        try:
+            self._learn(self.source.poll(timeout))
+        except ServerError as error:
+            self.trouble = error
+
+    def _look(self) -> None:
+        try:
+            self._learn(self.source.look(LAST_LOOK))
+        except ServerError as error:
+            self.untold.append(str(error))
+
+    def _learn(self, batch: Iterable[Observation]) -> None:
         touched: dict[str, set[Observation]] = {}
         for observation in batch:
             if observation.vm in self.observations:
                 touched.setdefault(observation.vm, set()).add(observation)
         for vm, new in touched.items():
             self.observations[vm] = compact(self.observations[vm] | new)
-            judgement = self.judgements[vm] = judge(self.observations[vm])
-            anchor = judgement.facts.anchor
-            if anchor and self.power_ons.get(vm, (None,))[0] != anchor.key:
-                self.power_ons[vm] = (anchor.key, self.clock() if at is None else at)
+            before, judgement = self.judgements[vm].facts, judge(self.observations[vm])
+            self.judgements[vm] = judgement
+            self._learn_power_change(vm, before, judgement.facts)
 
-    def _look_again_at_overdue(self) -> None:
-        late = {vm.id for vm in self.vms if vm.id not in self.looked_again and self._is_overdue(vm)}
-        if late:
-            self.looked_again |= late
-            self._learn(self.source.look(LAST_LOOK))
+    def _learn_power_change(self, vm: str, before: Facts, now: Facts) -> None:
+        """Dates the last power-on or power-off by the clock of the wait, also one that is heard of late."""
+        if now.power_event is not None and now.power_event != before.power_event:
+            age = (now.latest.at - now.power_event.at).total_seconds() if now.latest else 0.0
+            self.power_changes[vm] = max(self.began, self.clock() - max(0.0, age))
+        elif {before.is_on, now.is_on} == {True, False}:
+            self.power_changes[vm] = self.clock()
 
     def _tell(self) -> None:
-        notes = tuple(self.source.notes())
+        notes = (*self.untold, *self.source.notes())
+        self.untold.clear()
         self.notes.extend(notes)
         now = self.clock()
         outcomes = tuple(self._outcome(vm) for vm in self.vms)
@@ -210,8 +241,7 @@ class _Wait:
         judgement = self.judgements[vm.id]
         if judgement.status not in _WAITING or not judgement.start_can_be_overdue:
             return False
-        _, powered_on = self.power_ons.get(vm.id, (None, self.began))
-        return self.clock() >= powered_on + self.rules.start_timeout
+        return self.clock() >= self.power_changes[vm.id] + self.rules.start_timeout
 
     def _is_customized(self, vm: VmRef) -> bool:
         judgement = self.judgements[vm.id]
@@ -257,10 +287,12 @@ class _Wait:
 
     def _failure(self, vm: VmRef, judgement: Judgement) -> Failure:
         facts, end = judgement.facts, judgement.end
-        if facts.missing is not None:
+        if facts.removed is not None:
+            failure = Failure("VmRemoved", message=f"it left the inventory at {clock_time(facts.removed.at)}")
+        elif facts.missing is not None and facts.was_there:
+            failure = Failure("VmRemoved", message="it left the inventory")
+        elif facts.missing is not None:
             failure = Failure(facts.missing.state or "NotFound", message=facts.missing.message)
-        elif facts.removed is not None:
-            failure = Failure("VmRemoved", message=f"it left the inventory at {facts.removed.at:%H:%M:%SZ}")
         elif self._is_customized(vm):
             failure = Failure("NotReady", message=self._unmet(vm), diagnosis=self._diagnosis(vm))
         elif end is not None:

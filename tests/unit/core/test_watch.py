@@ -1,0 +1,771 @@
+"""The waiting loop, against a source that follows a script and a clock that only the source moves."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_customization_gate.core import watch as watch_module
+from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Evidence,
+    Failure,
+    GateReport,
+    Observation,
+    Remembered,
+    VmOutcome,
+    VmRef,
+)
+from pulumi_customization_gate.core.watch import HEARTBEAT, LAST_LOOK, LONGEST_POLL, Update, WaitRules, watch
+from tests.unit.core.timeline import (
+    NOON,
+    VM,
+    at,
+    failed,
+    gone,
+    powered_off,
+    read,
+    removed,
+    started,
+    starting,
+    succeeded,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WEB_0, WEB_1, WEB_2 = (VmRef(f"web-{i}", f"vm-{85 + i}", f"web-{i}") for i in range(3))
+ALONE = (WEB_2,)
+
+assert WEB_2.id == VM
+
+
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.began = self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    @property
+    def elapsed(self) -> float:
+        return self.now - self.began
+
+
+class ScriptedSource:
+    """Tells each observation when the wait is as old as the observation's second says, or as `delay` adds to it.
+
+    Args:
+        vms: The machines of the wait.
+        told: What `poll` tells; observations of negative seconds are told at once.
+        unheard: What only `look` tells, for its event was lost.
+        silent_until: The second before which nothing is told, but then all that happened.
+        raised: Second and error of polls that fail.
+        look_takes: Seconds that a look costs; None for a server that hangs.
+        look_raises: What a look raises.
+    """
+
+    def __init__(
+        self,
+        vms: Sequence[VmRef],
+        told: Sequence[Observation] = (),
+        *,
+        unheard: Sequence[Observation] = (),
+        silent_until: float = 0.0,
+        raised: tuple[float, ServerError] | None = None,
+        look_takes: float | None = 0.0,
+        look_raises: ServerError | None = None,
+        noted: dict[float, str] | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.vms = vms
+        self.untold = sorted(((max(silent_until, self._second(o)), o) for o in told), key=lambda due: due[0])
+        self.unheard = unheard
+        self.raised, self.look_takes, self.look_raises = raised, look_takes, look_raises
+        self.noted = dict(noted or {})
+        self.polls: list[float] = []
+        self.looks: list[float] = []
+        self.closed = 0
+
+    @staticmethod
+    def _second(observation: Observation) -> float:
+        return 0.0 if isinstance(observation, Remembered) else (observation.at - NOON).total_seconds()
+
+    def start(self) -> Sequence[VmRef]:
+        return self.vms
+
+    def poll(self, timeout: float) -> Sequence[Observation]:
+        assert timeout >= 0
+        self.polls.append(timeout)
+        until = self.clock.elapsed + timeout
+        if self.raised and self.raised[0] <= until:
+            raise self.raised[1]
+        if self.untold and self.untold[0][0] <= until:
+            until = max(self.untold[0][0], self.clock.elapsed)
+        self.clock.now = self.clock.began + until
+        due = [observation for second, observation in self.untold if second <= until]
+        self.untold = self.untold[len(due) :]
+        return due
+
+    def look(self, timeout: float) -> Sequence[Observation]:
+        self.looks.append(self.clock.elapsed)
+        if self.look_raises:
+            raise self.look_raises
+        if self.look_takes is None:
+            self.clock.now += timeout
+            return []
+        self.clock.now += self.look_takes
+        return [o for o in self.unheard if self._second(o) <= self.clock.elapsed]
+
+    def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
+        assert timeout > 0
+        return [f"likely cause: {vm.name} sleeps"]
+
+    def notes(self) -> Sequence[str]:
+        due = [second for second in self.noted if second <= self.clock.elapsed]
+        return [self.noted.pop(second) for second in due]
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def watch(
+        self,
+        rules: WaitRules = WaitRules(),  # noqa: B008 -- frozen
+        *,
+        listener: Callable[[Update], None] = lambda _: None,
+        cancelled_at: float | None = None,
+    ) -> GateReport:
+        return watch(
+            self,
+            rules,
+            listener=listener,
+            cancelled=lambda: cancelled_at is not None and self.clock.elapsed >= cancelled_at,
+            clock=self.clock,
+        )
+
+
+def told_of(report: GateReport) -> dict[str, tuple[str, bool, str]]:
+    """Returns status, goodness and failure event of each machine."""
+    return {o.key: (o.status.value, o.good, o.failure.event if o.failure else "") for o in report.outcomes}
+
+
+def only(report: GateReport) -> VmOutcome:
+    (outcome,) = report.outcomes
+    return outcome
+
+
+def row(what_happens: str, source: ScriptedSource, rules: WaitRules, waited: float, *told: object) -> object:
+    return pytest.param(source, rules, waited, told, id=what_happens)
+
+
+REQUIRED = WaitRules(timeout=100, start_timeout=20)
+AUTO = WaitRules(timeout=100, start_timeout=20, expect="auto")
+NO_HEARING = ServerError("vc.example.com refused the user name or password.")
+
+ONE_MACHINE = [
+    row(
+        "succeeds",
+        ScriptedSource(ALONE, [starting(1), started(10), succeeded(30)]),
+        REQUIRED,
+        30,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "had succeeded before the wait",
+        ScriptedSource(ALONE, [starting(-90), succeeded(-60), read(-1, "SUCCEEDED")]),
+        REQUIRED,
+        0,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "fails",
+        ScriptedSource(ALONE, [starting(1), started(10), failed(30)]),
+        REQUIRED,
+        30,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+    row(
+        "fails by state only",
+        ScriptedSource(ALONE, [read(0, "RUNNING"), read(9, "FAILED", message="no")]),
+        REQUIRED,
+        9,
+        ("CustomizationFailed", False, "TOOLSDEPLOYPKG_FAILED"),
+    ),
+    row(
+        "second customization fails",
+        ScriptedSource(
+            ALONE, [starting(-9), succeeded(-5), read(0, on=False, pending=True), starting(2), started(8), failed(30)]
+        ),
+        REQUIRED,
+        30,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+    row(
+        "stale success while a specification waits, then success",
+        ScriptedSource(
+            ALONE, [starting(-9), succeeded(-5), read(0, on=False, pending=True), starting(2), read(5), succeeded(15)]
+        ),
+        REQUIRED,
+        15,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "HA restart before success",
+        ScriptedSource(ALONE, [starting(1), started(10), powered_off(12), starting(25), started(30), succeeded(40)]),
+        REQUIRED,
+        40,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no event and no state until the deadline",
+        ScriptedSource(ALONE, [starting(1), started(10)]),
+        REQUIRED,
+        100,
+        ("CustomizationStarted", False, "Timeout"),
+    ),
+    row(
+        "the success was lost, the last look finds it",
+        ScriptedSource(ALONE, [starting(1), started(10)], unheard=[succeeded(50)]),
+        REQUIRED,
+        100,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "the server hangs at the deadline",
+        ScriptedSource(ALONE, [starting(1), started(10)], look_takes=None),
+        REQUIRED,
+        100 + LAST_LOOK,
+        ("CustomizationStarted", False, "Timeout"),
+    ),
+    row(
+        "the server hangs and both deadlines are one",
+        ScriptedSource(ALONE, [read(0, "PENDING")], look_takes=None),
+        WaitRules(timeout=20, start_timeout=20),
+        20 + LAST_LOOK,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "nobody asked for one",
+        ScriptedSource(ALONE, [starting(-5), read(0, "IDLE", tools=False), read(7, "IDLE")]),
+        REQUIRED,
+        7,
+        ("NotCustomized", False, "NoCustomization"),
+    ),
+    row(
+        "nobody asked for one, and none is required",
+        ScriptedSource(ALONE, [starting(-5), read(0, "IDLE", tools=False), read(7, "IDLE")]),
+        AUTO,
+        7,
+        ("NotCustomized", True, ""),
+    ),
+    row(
+        "none required, one waits and fails",
+        ScriptedSource(ALONE, [read(0, "PENDING", on=False, pending=True), starting(2), failed(9)]),
+        AUTO,
+        9,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+    row(
+        "none required, vCenter older than 7.0.2",
+        ScriptedSource(ALONE, [starting(-5), read(0)]),
+        AUTO,
+        20,
+        ("NotCustomized", True, ""),
+    ),
+    row(
+        "none required, vCenter older than 7.0.2, one was asked for",
+        ScriptedSource(ALONE, [read(0, on=False, pending=True), starting(5), read(9)]),
+        AUTO,
+        25,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "none required, vCenter older than 7.0.2, Tools never run",
+        ScriptedSource(ALONE, [starting(-5), read(0, tools=False)]),
+        AUTO,
+        20,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "required, vCenter older than 7.0.2",
+        ScriptedSource(ALONE, [starting(-5), read(0)]),
+        REQUIRED,
+        20,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "never powered on",
+        ScriptedSource(ALONE, [read(0, "PENDING", on=False, pending=True)]),
+        REQUIRED,
+        20,
+        ("VmNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "removed in mid-wait, and then not found by the last look",
+        ScriptedSource(ALONE, [starting(1), started(5), removed(8)], unheard=[gone(8)]),
+        REQUIRED,
+        8,
+        ("VmRemoved", False, "VmRemoved"),
+    ),
+    row(
+        "removed in mid-wait, its event was lost",
+        ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)]),
+        REQUIRED,
+        8,
+        ("VmRemoved", False, "VmRemoved"),
+    ),
+    row("never there", ScriptedSource(ALONE, [gone(0)]), REQUIRED, 0, ("VmRemoved", False, "NotFound")),
+    row(
+        "an earlier wait's success is remembered",
+        ScriptedSource(ALONE, [read(0, "IDLE"), Remembered(VM)]),
+        REQUIRED,
+        0,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "restarted for a second customization at the end, found by the last look",
+        ScriptedSource(
+            ALONE,
+            [starting(1), started(5), succeeded(40), failed(60)],
+            unheard=[starting(40, key=41), started(40, key=42)],
+        ),
+        REQUIRED,
+        60,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+]
+
+START_TIMEOUTS = [
+    row(
+        "counts from the start of the wait for a machine that was on",
+        ScriptedSource(ALONE, [starting(-500), read(0, "PENDING")]),
+        REQUIRED,
+        20,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "counts from the last power-on",
+        ScriptedSource(ALONE, [starting(5), read(6, "PENDING"), powered_off(9), starting(15)]),
+        REQUIRED,
+        35,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "counts from the power-on though it is told late",
+        ScriptedSource(ALONE, [starting(5), read(15, "PENDING")], silent_until=15),
+        REQUIRED,
+        25,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "counts from a power-on of which only the last look knows",
+        ScriptedSource(ALONE, [read(0, "PENDING", on=False)], unheard=[starting(5), read(20, "PENDING")]),
+        REQUIRED,
+        25,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "counts from a power-on that the state alone tells",
+        ScriptedSource(ALONE, [read(0, "PENDING", on=False), read(12, "PENDING")]),
+        REQUIRED,
+        32,
+        ("CustomizationNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "counts anew from a power-off in the midst, for the cluster has to restart the machine",
+        ScriptedSource(ALONE, [starting(1), started(10), powered_off(19)]),
+        REQUIRED,
+        39,
+        ("VmNotStarted", False, "StartTimeout"),
+    ),
+    row(
+        "does not count while Cloud Director's pending may mean running",
+        ScriptedSource(ALONE, [read(0, "GC_PENDING", tools=False)]),
+        REQUIRED,
+        100,
+        ("CustomizationNotStarted", False, "Timeout"),
+    ),
+    row(
+        "is over when the last look finds the start",
+        ScriptedSource(ALONE, [starting(1), succeeded(60)], unheard=[started(15)]),
+        REQUIRED,
+        60,
+        ("CustomizationSucceeded", True, ""),
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "rules", "waited", "told"), [*ONE_MACHINE, *START_TIMEOUTS])
+def test_wait_for_one(
+    source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[tuple[str, bool, str]]
+) -> None:
+    """A wait ends when its machine is settled or its time is up, and says which."""
+    report = source.watch(rules)
+
+    assert ({"web-2": told[0]}, waited, 1) == (told_of(report), round(report.waited, 6), source.closed)
+
+
+SLOW = [starting(0, WEB_0.id), started(5, WEB_0.id), succeeded(70, WEB_0.id)]
+
+MANY = [
+    row(
+        "all succeed, in the order of the request",
+        ScriptedSource((WEB_1, WEB_0), [succeeded(9, WEB_0.id), succeeded(7, WEB_1.id)]),
+        REQUIRED,
+        9,
+        {"web-1": ("CustomizationSucceeded", True, ""), "web-0": ("CustomizationSucceeded", True, "")},
+    ),
+    row(
+        "one fails and the other is still waited for",
+        ScriptedSource((WEB_0, WEB_1), [*SLOW, failed(3, WEB_1.id)]),
+        REQUIRED,
+        70,
+        {
+            "web-0": ("CustomizationSucceeded", True, ""),
+            "web-1": ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+        },
+    ),
+    row(
+        "a start after its start_timeout makes good while another is waited for",
+        ScriptedSource(
+            (WEB_0, WEB_1), [*SLOW, read(0, "PENDING", vm=WEB_1.id), started(50, WEB_1.id), succeeded(60, WEB_1.id)]
+        ),
+        REQUIRED,
+        70,
+        {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("CustomizationSucceeded", True, "")},
+    ),
+    row(
+        "a start after its start_timeout is waited for to its end",
+        ScriptedSource(
+            (WEB_0, WEB_1), [*SLOW, read(0, "PENDING", vm=WEB_1.id), started(50, WEB_1.id), succeeded(90, WEB_1.id)]
+        ),
+        REQUIRED,
+        90,
+        {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("CustomizationSucceeded", True, "")},
+    ),
+    row(
+        "each has a start_timeout of its own",
+        ScriptedSource((WEB_0, WEB_1), [starting(3, WEB_0.id), starting(15, WEB_1.id)]),
+        REQUIRED,
+        35,
+        {
+            "web-0": ("CustomizationNotStarted", False, "StartTimeout"),
+            "web-1": ("CustomizationNotStarted", False, "StartTimeout"),
+        },
+    ),
+    row(
+        "one is not found: the wait stops at once and keeps what it knows of the others",
+        ScriptedSource(
+            (WEB_0, WEB_1, WEB_2), [gone(0, WEB_0.id), succeeded(-5, WEB_1.id), read(0, "RUNNING", vm=WEB_2.id)]
+        ),
+        REQUIRED,
+        0,
+        {
+            "web-0": ("VmRemoved", False, "NotFound"),
+            "web-1": ("CustomizationSucceeded", True, ""),
+            "web-2": ("CustomizationStarted", False, "Unfinished"),
+        },
+    ),
+    row(
+        "one is not found and the wait goes on for the other",
+        ScriptedSource((WEB_0, WEB_1), [*SLOW, gone(0, WEB_1.id)]),
+        WaitRules(timeout=100, start_timeout=20, stop_on_missing=False),
+        70,
+        {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmRemoved", False, "NotFound")},
+    ),
+    row(
+        "one is removed in mid-wait and the other is still waited for",
+        ScriptedSource((WEB_0, WEB_1), [*SLOW, starting(1, WEB_1.id), removed(8, WEB_1.id)]),
+        REQUIRED,
+        70,
+        {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmRemoved", False, "VmRemoved")},
+    ),
+    row(
+        "one may not be read and the other succeeds",
+        ScriptedSource((WEB_0, WEB_1), SLOW),
+        REQUIRED,
+        70,
+        {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmNotStarted", False, "StartTimeout")},
+    ),
+    row(
+        "others than those of the wait are told of",
+        ScriptedSource((WEB_0,), [*SLOW, removed(8, "vm-1"), failed(9, "vm-2")]),
+        REQUIRED,
+        70,
+        {"web-0": ("CustomizationSucceeded", True, "")},
+    ),
+    row(
+        "one was customized, then read as idle before its restart, while another is waited for",
+        ScriptedSource(
+            (WEB_0, WEB_1),
+            [*SLOW, read(0, "IDLE", vm=WEB_1.id), powered_off(60, WEB_1.id), starting(65, WEB_1.id)],
+            unheard=[read(70, "PENDING", vm=WEB_1.id)],
+        ),
+        AUTO,
+        85,
+        {
+            "web-0": ("CustomizationSucceeded", True, ""),
+            "web-1": ("CustomizationNotStarted", False, "StartTimeout"),
+        },
+    ),
+    row("there is none", ScriptedSource(()), REQUIRED, 0, {}),
+]
+
+
+@pytest.mark.parametrize(("source", "rules", "waited", "told"), MANY)
+def test_wait_for_many(
+    source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[dict[str, tuple[str, bool, str]]]
+) -> None:
+    """A wait ends when each of its machines is settled, and keeps every verdict."""
+    report = source.watch(rules)
+
+    assert (told[0], waited) == (told_of(report), round(report.waited, 6))
+    assert list(told[0]) == [outcome.key for outcome in report.outcomes]
+
+
+def test_outcome_of_a_success() -> None:
+    """An outcome has the server's times of the last power-on, and what the guest last said of itself."""
+    source = ScriptedSource(
+        ALONE, [starting(1), started(10), succeeded(30)], unheard=[read(30, "SUCCEEDED", name="renamed")]
+    )
+
+    assert VmOutcome(
+        key="web-2",
+        id=VM,
+        name="renamed",
+        status=CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+        good=True,
+        evidence=Evidence.EVENT,
+        powered_on_at=at(1),
+        started_at=at(10),
+        completed_at=at(30),
+        ready_at=at(30),
+        seconds=29.0,
+    ) == only(source.watch())
+
+
+FAILURES = [
+    pytest.param(
+        [failed(9, reason="customizationDisabled", message="no", log_location="/var/log/vmware-imc")],
+        Failure("CustomizationSysprepFailed", "customizationDisabled", "no", "/var/log/vmware-imc"),
+        id="the event's own words",
+    ),
+    pytest.param(
+        [starting(1), failed(9, message="no"), starting(15)],
+        Failure("CustomizationSysprepFailed", message="no"),
+        id="those of an earlier event",
+    ),
+    pytest.param(
+        [starting(1)],
+        Failure(
+            "StartTimeout",
+            message="the machine is on and nothing tells of a customization yet, "
+            "20 s after the later of its power-on and the wait",
+            diagnosis=("likely cause: web-2 sleeps",),
+        ),
+        id="never started",
+    ),
+    pytest.param(
+        [started(1)],
+        Failure(
+            "Timeout",
+            message="the customization began and has not ended",
+            diagnosis=("likely cause: web-2 sleeps",),
+        ),
+        id="never ended",
+    ),
+    pytest.param(
+        [read(0, "IDLE")],
+        Failure(
+            "NoCustomization",
+            message="the machine and its VMware Tools run, nothing is pending and the server's state is idle",
+            diagnosis=("likely cause: web-2 sleeps",),
+        ),
+        id="nobody asked",
+    ),
+    pytest.param(
+        [starting(1), removed(9)], Failure("VmRemoved", message="it left the inventory at 12:00:09Z"), id="removed"
+    ),
+    pytest.param(
+        [read(0, "RUNNING"), gone(9)], Failure("VmRemoved", message="it left the inventory"), id="removed unheard"
+    ),
+    pytest.param(
+        [gone(0)], Failure("NotFound", message="vc.example.com has no virtual machine vm-87"), id="never there"
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "failure"), FAILURES)
+def test_failure(told: Sequence[Observation], failure: Failure) -> None:
+    """A machine that is not good says what happened, in the words of whoever knows best."""
+    assert failure == only(ScriptedSource(ALONE, told).watch(REQUIRED)).failure
+
+
+def test_cancellation_is_noticed_within_one_poll() -> None:
+    """A cancelled wait ends with what it knows, without another look, as soon as the poll in flight is over."""
+    source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
+    report = source.watch(cancelled_at=10.1)
+
+    assert told_of(report) == {
+        "web-0": ("CustomizationStarted", False, "Unfinished"),
+        "web-1": ("CustomizationSucceeded", True, ""),
+    }
+    assert (report.cancelled, report.timed_out, source.looks, source.closed) == (True, False, [], 1)
+    assert report.waited <= 10.1 + LONGEST_POLL
+
+
+def test_a_wait_that_is_over_is_not_cancelled() -> None:
+    """A cancellation that comes together with the end changes nothing."""
+    report = ScriptedSource(ALONE, [succeeded(0)]).watch(cancelled_at=0)
+
+    assert (report.ready, report.cancelled) == (True, False)
+
+
+@pytest.mark.parametrize("second", [0, 50], ids=["at once", "in mid-wait"])
+def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) -> None:
+    """A poll that is certain to be in vain keeps what is known of every machine."""
+    refused = AuthenticationError("refused")
+    report = ScriptedSource(ALONE, [starting(1), started(10)], raised=(second, refused)).watch(REQUIRED)
+    status = "CustomizationStarted" if second else "VmNotStarted"
+
+    assert ({"web-2": (status, False, "Unfinished")}, refused, False) == (
+        told_of(report),
+        report.trouble,
+        report.timed_out,
+    )
+    assert report.waited <= second
+
+
+@pytest.mark.parametrize(
+    ("told", "ready"), [([succeeded(9)], True), ([started(9)], False)], ids=["settled", "at the deadline"]
+)
+def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready: bool) -> None:
+    """A server that refuses the last look leaves the verdicts as they are, and a note."""
+    report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).watch(REQUIRED)
+
+    assert (ready, not ready, (str(NO_HEARING),)) == (report.ready, report.timed_out, report.notes)
+
+
+def test_an_error_at_the_start_is_passed_on() -> None:
+    """Where the wait cannot even start there is no report, and the source is closed."""
+
+    class Unstartable(ScriptedSource):
+        def start(self) -> Sequence[VmRef]:
+            raise ConfigurationError("web-2 is ambiguous")
+
+    source = Unstartable(ALONE)
+    with pytest.raises(ConfigurationError, match=r"^web-2 is ambiguous$"):
+        source.watch()
+
+    assert source.closed == 1
+
+
+def test_a_source_that_hangs_while_it_closes_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving things back to a server that does not answer does not hold up the report."""
+    released = threading.Event()
+
+    class Stuck(ScriptedSource):
+        def close(self) -> None:
+            released.wait(60)
+            super().close()
+
+    monkeypatch.setattr(watch_module, "LAST_LOOK", 0.05)
+    source = Stuck(ALONE, [succeeded(1)])
+    ready = source.watch().ready
+    closed_before = source.closed
+    released.set()
+
+    assert (ready, closed_before) == (True, 0)
+
+
+def test_listener_hears_changes_and_a_heartbeat() -> None:
+    """A listener hears each change when it is told, and every half a minute when nothing changes."""
+    updates: list[Update] = []
+    ScriptedSource(ALONE, [starting(1), started(10), succeeded(95)]).watch(listener=updates.append)
+
+    assert [(u.waited, [o.status.value for o in u.changed], u.lasting[VM]) for u in updates] == [
+        (0, ["VmNotStarted"], 0),
+        (1, ["CustomizationNotStarted"], 0),
+        (10, ["CustomizationStarted"], 0),
+        (40, [], 30),
+        (70, [], 60),
+        (95, ["CustomizationSucceeded"], 0),
+    ]
+
+
+def test_heartbeat_is_never_late() -> None:
+    """Between two updates lie no more than the heartbeat and one poll."""
+    updates: list[Update] = []
+    ScriptedSource(ALONE, [started(1)]).watch(WaitRules(timeout=200), listener=updates.append)
+    gaps = [later.waited - earlier.waited for earlier, later in itertools.pairwise(updates)]
+
+    assert max(gaps) <= HEARTBEAT + LONGEST_POLL
+
+
+def test_notes_are_told_at_once_and_kept() -> None:
+    """What the source rode out reaches the listener when it happens, and the report."""
+    updates: list[Update] = []
+    source = ScriptedSource(ALONE, [succeeded(9)], noted={0: "503", 4: "watching again"})
+    report = source.watch(listener=updates.append)
+
+    assert [(u.waited, u.notes) for u in updates if u.notes] == [(0, ("503",)), (4, ("watching again",))]
+    assert report.notes == ("503", "watching again")
+
+
+class Unready:
+    """Is ready once the clock says so."""
+
+    def __init__(self, clock: Clock, second: float) -> None:
+        self.clock, self.second, self.closed = clock, second, 0
+
+    def unmet(self, vm: VmRef) -> str:
+        return "" if self.clock.elapsed >= self.second else f"guest operations of {vm.name} do not answer"
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("second", "told", "waited"),
+    [
+        pytest.param(40, ("CustomizationSucceeded", True, ""), 40, id="ready after a while"),
+        pytest.param(400, ("CustomizationSucceeded", False, "NotReady"), 100, id="never ready"),
+    ],
+)
+def test_readiness(second: float, told: tuple[str, bool, str], waited: float) -> None:
+    """A customized machine is good once it is ready for work, too."""
+    source = ScriptedSource(ALONE, [succeeded(9)])
+    readiness = Unready(source.clock, second)
+    report = watch(source, REQUIRED, readiness=readiness, clock=source.clock)
+
+    assert ({"web-2": told}, 1, 1) == (told_of(report), readiness.closed, source.closed)
+    assert waited <= report.waited <= waited + LONGEST_POLL
+
+
+def test_readiness_is_not_asked_of_a_failed_machine() -> None:
+    """A failure settles a machine whatever its guest would answer."""
+    source = ScriptedSource(ALONE, [failed(9)])
+
+    assert watch(source, REQUIRED, readiness=Unready(source.clock, 400), clock=source.clock).waited == 9
+
+
+def test_polls_are_short_and_end_with_the_deadline() -> None:
+    """No poll lasts longer than a cancellation may wait, and the last one ends at the deadline."""
+    source = ScriptedSource(ALONE, [started(1)])
+    report = source.watch(WaitRules(timeout=10.2))
+
+    assert (round(report.waited, 6), report.timed_out) == (10.2, True)
+    assert max(source.polls) <= LONGEST_POLL
+
+
+def test_the_report_rests_on_the_newest_state() -> None:
+    """A report says at which of the server's instants it was true."""
+    source = ScriptedSource(ALONE, [read(0, "PENDING"), succeeded(9)], unheard=[read(9, "SUCCEEDED")])
+
+    assert at(9) == source.watch().ended_at
