@@ -59,6 +59,8 @@ class Inventory:
                     )
                 except vim.fault.InvalidLogin:
                     raise PermissionError(f"{host} refuses the user name or password") from None
+                except vim.fault.HostConnectFault as fault:
+                    raise ConnectionError(f"{host}: {fault.msg}") from None
             return self._service.content
 
     def close(self) -> None:
