@@ -16,9 +16,10 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from pulumi_customization_gate import policies
+from pulumi_customization_gate import CustomizationGate, policies
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.policies.graph import WaitGraph
+from pulumi_customization_gate.resources.arguments import DEFAULTS
 
 UNKNOWN = UNKNOWN_STRING_VALUE
 VM = "vsphere:index/virtualMachine:VirtualMachine"
@@ -514,6 +515,18 @@ class TestGateTimeoutIsSane:
         """An exempt gate may wait as long as it likes."""
         vm = machine()
         assert violators(self.rule, vm, gate(vm, timeout=1), exempt=[{"name": "gate", "reason": "r"}]) == []
+
+
+class TestLibrary:
+    def test_knows_the_type_of_the_gate(self) -> None:
+        """The rules look for the very type that the library's resource has in every stack."""
+        assert f"pulumi-python:{CustomizationGate._resource_type_name}" == GATE
+
+    def test_knows_the_default_timeout_of_the_gate(self) -> None:
+        """A gate without a timeout is judged by the one it takes."""
+        vm = machine()
+        bounds = {"linux": {"minimum": DEFAULTS["timeout"], "maximum": DEFAULTS["timeout"]}}
+        assert violators(policies.GATE_TIMEOUT_IS_SANE, vm, gate(vm), bounds=bounds) == []
 
 
 class TestConfiguration:

@@ -21,6 +21,7 @@ VM_TYPES: Mapping[str, tuple[str, ...]] = {
 }
 """Types of virtual machines, and the properties any of which, if set and not false, means a customization."""
 
+GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 GUEST_SCRIPT = "pulumi-python:dynamic/customization:GuestScript"
 GUEST_FILE = "pulumi-python:dynamic/customization:GuestFile"
 WORK_TYPES = (GUEST_SCRIPT, GUEST_FILE, "command:remote:*")

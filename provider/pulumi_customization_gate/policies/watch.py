@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pulumi_customization_gate.policies.graph import WaitGraph, direct_dependencies
-from pulumi_customization_gate.policies.options import GUEST_FILE, GUEST_SCRIPT
+from pulumi_customization_gate.policies.options import GATE, GUEST_FILE, GUEST_SCRIPT
 from pulumi_customization_gate.policies.properties import ABSENT, UNKNOWN, Missing, is_list, item, items, lookup
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.policies.options import Options
 
-GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 _IDENTITIES = ("moid", "uuid", "id", "href")
 _VM_OF_WORK = "vm"
 _FIRST = 3
