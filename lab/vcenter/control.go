@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -51,7 +52,12 @@ func (c *Control) routes() http.Handler {
 		"GET /stats":               c.showStats,
 		"POST /stats/reset":        c.resetStats,
 		"POST /sessions/terminate": c.terminateSessions,
+		"POST /connections/reset":  c.resetConnections,
 		"POST /restart":            c.restart,
+		"GET /faults":              c.listFaults,
+		"POST /faults":             c.addFault,
+		"DELETE /faults":           c.removeFaults,
+		"DELETE /faults/{id}":      c.removeFaults,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, handle) })
 	}
@@ -238,5 +244,38 @@ func (c *Control) restart(r *http.Request) (any, error) {
 		return nil, errors.New(`down is a number of seconds, events is "kept" or "lost"`)
 	}
 	c.server.Restart(time.Duration(body.Down*float64(time.Second)), body.Events == "kept")
+	return nil, nil
+}
+
+func (c *Control) resetConnections(*http.Request) (any, error) {
+	return map[string]any{"reset": c.server.ResetConnections()}, nil
+}
+
+func (c *Control) listFaults(*http.Request) (any, error) {
+	return c.lab.faults.List(), nil
+}
+
+// addFault takes a rule; see Rule.
+func (c *Control) addFault(r *http.Request) (any, error) {
+	rule := new(Rule)
+	if err := read(r, rule); err != nil {
+		return nil, err
+	}
+	if err := rule.check(c.lab); err != nil {
+		return nil, err
+	}
+	c.lab.faults.Add(rule)
+	return map[string]any{"id": rule.ID}, nil
+}
+
+func (c *Control) removeFaults(r *http.Request) (any, error) {
+	id := 0
+	if text := r.PathValue("id"); text != "" {
+		var err error
+		if id, err = strconv.Atoi(text); err != nil || id < 1 {
+			return nil, fmt.Errorf("fault %q: %w", text, errNotFound)
+		}
+	}
+	c.lab.faults.Remove(id)
 	return nil, nil
 }

@@ -49,6 +49,7 @@ func newLab(options Options) (*Lab, error) {
 		journal:  newJournal(),
 		stats:    newStats(),
 		sessions: newSessions(),
+		faults:   new(Faults),
 		guests:   make(map[types.ManagedObjectReference]*guest),
 		named:    make(map[string]Settings),
 	}

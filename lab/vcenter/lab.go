@@ -23,6 +23,7 @@ type Lab struct {
 	journal  *Journal
 	stats    *Stats
 	sessions *sessions
+	faults   *Faults
 
 	mu     sync.Mutex
 	guests map[types.ManagedObjectReference]*guest
@@ -201,6 +202,9 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 	if fault := l.unknownProperty(m); fault != nil {
 		return nil, fault
 	}
+	if object, fault := l.permit(ctx, m); object != nil || fault != nil {
+		return object, fault
+	}
 	switch m.Name {
 	case "CloneVM_Task", "CustomizeVM_Task", "MigrateVM_Task":
 		if vm := l.machine(m.This); vm != nil {
@@ -279,9 +283,6 @@ func propertySpecs(m *simulator.Method) []types.PropertyFilterSpec {
 		ObjectSet: []types.ObjectSpec{{Obj: this}},
 	}}
 }
-
-// visible narrows a filter to what the lab's permissions let through.
-func (l *Lab) visible(accept func(entry) bool) func(entry) bool { return accept }
 
 // sweep frees what sessions that are gone have left behind, as a real vCenter does.
 func (l *Lab) sweep(ctx *simulator.Context) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,13 +22,14 @@ type Server struct {
 	handler     http.Handler
 	address     string // host:port
 
-	mu      sync.Mutex
-	running *http.Server
+	mu          sync.Mutex
+	running     *http.Server
+	connections map[net.Conn]bool
 }
 
 // newServer starts to serve at the address; port 0 means any free one.
 func newServer(lab *Lab, certificate tls.Certificate, listen string) (*Server, error) {
-	s := &Server{lab: lab, certificate: certificate}
+	s := &Server{lab: lab, certificate: certificate, connections: make(map[net.Conn]bool)}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, err
@@ -43,7 +46,7 @@ func newServer(lab *Lab, certificate tls.Certificate, listen string) (*Server, e
 	service.Listen = &url.URL{Host: s.address, User: service.Listen.User}
 	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	service.NewServer().Close()
-	s.handler = s.counted(service.ServeMux)
+	s.handler = s.counted(s.faulty(service.ServeMux))
 	return s, s.Start()
 }
 
@@ -61,6 +64,7 @@ func (s *Server) Start() error {
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: time.Minute,
+		ConnState:         s.track,
 		ErrorLog:          log.New(quiet{}, "", 0),
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.certificate}, MinVersion: tls.VersionTLS12},
 		// A vCenter speaks HTTP/1.1 to SOAP clients, and only such a connection can be taken over to break it.
@@ -78,11 +82,33 @@ func (s *Server) Start() error {
 // Stop closes the listener and every connection.
 func (s *Server) Stop() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running != nil {
-		_ = s.running.Close() // what can fail in closing is of no use to anybody
-		s.running = nil
+	running := s.running
+	s.running = nil
+	s.mu.Unlock()
+	if running != nil {
+		_ = running.Close() // what can fail in closing is of no use to anybody
 	}
+}
+
+func (s *Server) track(connection net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(s.connections, connection)
+	} else {
+		s.connections[connection] = true
+	}
+}
+
+// ResetConnections breaks every connection off, with the calls in flight, and serves on.
+func (s *Server) ResetConnections() int {
+	s.mu.Lock()
+	connections := slices.Collect(maps.Keys(s.connections))
+	s.mu.Unlock()
+	for _, connection := range connections {
+		breakOff(connection)
+	}
+	return len(connections)
 }
 
 // Restart goes down for a time. All sessions end; a restarted server knows none.

@@ -1,0 +1,4 @@
+package main
+
+// guestFilePath is where guest files are transferred.
+const guestFilePath = "/guestFile"
