@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -31,15 +32,29 @@ STOPPED_EARLY = "Unfinished"
 _UNFINISHED = frozenset({"Timeout", "StartTimeout", "NotReady"})
 
 
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b(?=[\d?]))[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor, screen
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # strings for the terminal: titles, links, the clipboard
+    r"|\x1b[ -/]*[0-~]"  # all other sequences
+)
+"""Escape sequences of terminals (ECMA-48): without their first character the rest would stand in the text."""
+
+_COMMANDS = re.compile(r"##(?=\[|vso\[|teamcity\[)|^::")
+"""What CI servers take for a command to them when it stands in a log."""
+
+
 def plain(text: str, longest: int = LONGEST_QUOTE) -> str:
     """Returns a foreign text on one line, without control characters, escape sequences or invisible direction marks.
 
-    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go; white space becomes one space.
+    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go; white space becomes one space. What a
+    CI server would take for a command is broken up by a space.
     """
-    spaced = "".join(" " if c.isspace() else c for c in text[: 4 * longest])
+    head = _ESCAPES.sub("", text[: 4 * longest])
+    spaced = "".join(" " if c.isspace() else c for c in head)
     shown = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
-    words = " ".join(shown.split())
-    return words if len(words) <= longest else words[: longest - 1] + "…"
+    words = _COMMANDS.sub(lambda command: " ".join(command[0]), " ".join(shown.split()))
+    is_whole = len(words) <= longest and len(text) <= 4 * longest
+    return words if is_whole else words[: longest - 1].rstrip() + "…"
 
 
 def duration(seconds: float) -> str:
@@ -86,7 +101,8 @@ def _what_happened(outcome: VmOutcome, failure: Failure) -> str:
     if failure.event == STOPPED_EARLY:
         return outcome.status.value
     is_state = outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and not failure.event.startswith("Custom")
-    return f"{outcome.status.value} ({failure.event})" if is_state else failure.event
+    event = plain(failure.event, 80)
+    return f"{outcome.status.value} ({event})" if is_state else event
 
 
 def label(outcome: VmOutcome) -> str:
@@ -121,7 +137,7 @@ def _headline(report: GateReport, bad: list[VmOutcome]) -> str:
         return f"the wait was cancelled with {len(bad)} of {len(report.outcomes)} virtual machines not ready"
     if report.trouble is not None:
         return f"{report.trouble} {len(bad)} of {len(report.outcomes)} virtual machines were not ready"
-    if all(event == "NotFound" for event in culprits):
+    if culprits and all(event == "NotFound" for event in culprits):
         return f"{count} not found"
     if all(event in _UNFINISHED for event in culprits):
         return f"customization did not finish on {count}"
