@@ -96,7 +96,7 @@ def _usable(pulumi: Path) -> bool:
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said.strip())
     wanted = tuple(int(part) for part in CLI_VERSION.split("."))
     launcher = shutil.which(_LAUNCHER) or (pulumi.resolve().parent / _LAUNCHER).exists()
-    return bool(found and launcher) and found is not None and tuple(map(int, found.groups())) >= wanted
+    return bool(launcher and found and tuple(map(int, found.groups())) >= wanted)
 
 
 def _install_official(root: Path) -> bool:

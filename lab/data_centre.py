@@ -60,6 +60,10 @@ class Lab:
         """Forgets the plan for the machine of this name: it goes by the lab's defaults again."""
         self._control("DELETE", f"/vms/{name}")
 
+    def power(self, name: str, kind: str) -> None:
+        """Switches the machine of this name, or all but the template for "*": on, off, reset or ha_restart."""
+        self._control("POST", f"/vms/{name}/power", {"kind": kind})
+
     def post_event(self, vm: str, kind: str, **fields: str) -> None:
         """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name."""
         self._control("POST", "/events", {"vm": vm, "type": kind, **fields})

@@ -82,8 +82,8 @@ def _version(text: str) -> tuple[int, int]:
 def main(arguments: Sequence[str]) -> int:
     """Runs `go vet` on the module in a folder and returns the exit status."""
     home, module = Home(), Path(arguments[-1]).resolve()
-    command = [_go(home, module), "vet", "-mod=readonly", "./..."]
     try:
+        command = [_go(home, module), "vet", "-mod=readonly", "./..."]
         run(f"go vet of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)

