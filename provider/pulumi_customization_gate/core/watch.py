@@ -133,6 +133,8 @@ class _Wait:
         self.observations: dict[str, frozenset[Observation]] = {}
         self.judgements: dict[str, Judgement] = {}
         self.power_changes: dict[str, float] = {}
+        self.outcomes: dict[str, VmOutcome] = {}
+        self.touched: set[str] = set()
         self.told: dict[str, tuple[CustomizationStatus, bool]] = {}
         self.since: dict[str, float] = {}
         self.told_at = self.began
@@ -208,6 +210,7 @@ class _Wait:
             self.observations[vm] = compact(self.observations[vm] | new)
             before, judgement = self.judgements[vm].facts, judge(self.observations[vm])
             self.judgements[vm] = judgement
+            self.touched.add(vm)
             self._learn_power_change(vm, before, judgement.facts)
 
     def _learn_power_change(self, vm: str, before: Facts, now: Facts) -> None:
@@ -223,14 +226,25 @@ class _Wait:
         self.untold.clear()
         self.notes.extend(notes)
         now = self.clock()
-        outcomes = tuple(self._outcome(vm) for vm in self.vms)
-        changed = tuple(o for o in outcomes if self.told.get(o.id) != (o.status, o.good))
+        # Of a thousand machines one moves at a time: only what may have changed is put in words again.
+        fresh = [self._outcome(vm) for vm in self.vms if vm.id in self.touched or self._may_change_by_time(vm)]
+        self.touched.clear()
+        self.outcomes.update({o.id: o for o in fresh})
+        changed = tuple(o for o in fresh if self.told.get(o.id) != (o.status, o.good))
         self.told.update({o.id: (o.status, o.good) for o in changed})
         self.since.update({o.id: now for o in changed})
         if changed or notes or now - self.told_at >= HEARTBEAT:
             self.told_at = now
             lasting = {vm: now - since for vm, since in self.since.items()}
+            outcomes = tuple(self.outcomes[vm.id] for vm in self.vms)
             self.listener(Update(outcomes, changed, now - self.began, lasting, notes))
+
+    def _may_change_by_time(self, vm: VmRef) -> bool:
+        """Whether an outcome can change although nothing was observed: readiness, and patience with expect="auto"."""
+        if vm.id not in self.outcomes:
+            return True
+        is_open = not self.outcomes[vm.id].good
+        return is_open and (self.readiness is not None or self.rules.expect == "auto")
 
     def _ended_at(self) -> datetime | None:
         latest = (judgement.facts.latest for judgement in self.judgements.values())

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     Sink = Callable[[Observation | str | ServerError], None]
     """Takes what the feed has to tell: an observation, a sentence for the log, or the end of the feed."""
 
-LONGEST_POLL = 45.0
+LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
-RECONCILE_EVERY = 90.0
+RECONCILE_EVERY = 120.0
 """Seconds between two bulk reads of the state, which find what no event told."""
 IMPATIENT = 5.0
 """Seconds until the first of those for a machine whose VMware Tools have yet to say that nothing was requested."""
