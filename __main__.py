@@ -2,9 +2,9 @@
 
 import pulumi
 import pulumi_vsphere as vsphere
-from pulumi_customization_gate import CustomizationGate
 
 from lab.witness import Witness
+from pulumi_customization_gate import CustomizationGate
 
 config = pulumi.Config()
 datacenter = vsphere.get_datacenter(name=config.require("datacenter"))
