@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from lab.cloud_director.faults import Faults
 
-VERSIONS = ("36.3", "37.0", "37.3", "38.0", "38.1")
+VERSIONS = ("36.3", "37.0", "37.1", "37.2", "37.3", "38.0", "38.1")
 """Those of Cloud Director 10.5."""
-_DOORS = ("/cloudapi/1.0.0/sessions", "/oauth/")
+_DOOR = "/cloudapi/1.0.0/sessions"
 _VERSION = re.compile(r"version=([\d.]+)")
 _MACHINE = "/api/vApp/vm-<uuid_text>"
 
@@ -40,7 +40,7 @@ class Api:
         self._cloud, self._faults = cloud, faults
         self.app = app = Flask("cloud-director")
         app.before_request(self._receive)
-        app.after_request(_send)
+        app.after_request(self._send)
         app.register_error_handler(_RefusalError, _refuse)
         for rule, view, methods in (
             ("/api/versions", self._versions, ["GET"]),
@@ -69,15 +69,20 @@ class Api:
         self._cloud.count(f"{request.method} {_without_identifiers(path)}")
         if (faulty := self._faults.strike(path, self._cloud)) is not None:
             return faulty
-        if path == "/api/versions":
+        if path == "/api/versions" or path.startswith("/oauth/"):
             return None
         asked = _VERSION.search(request.headers.get("Accept", ""))
         if asked is None or asked[1] not in VERSIONS:
             raise _RefusalError(406, "NOT_ACCEPTABLE", "The request has invalid accept header: no supported version")
         g.version = asked[1]
-        if not (request.method == "POST" and path.startswith(_DOORS)) and not self._cloud.is_good(_token()):
+        if not (request.method == "POST" and path.startswith(_DOOR)) and not self._cloud.is_good(_token()):
             raise _RefusalError(401, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", "Authentication failed or token expired")
         return None
+
+    def _send(self, response: Response) -> Response:
+        self._cloud.count_answer(response.status_code)
+        response.headers["X-VMWARE-VCLOUD-REQUEST-ID"] = g.get("request_id", "")
+        return response
 
     def _versions(self) -> ResponseReturnValue:
         return _answer(documents.versions(_address(), VERSIONS))
@@ -113,12 +118,13 @@ class Api:
         return _answer(documents.org_list(_address(), self._cloud.org))
 
     def _query(self) -> ResponseReturnValue:
-        if request.args.get("type") != "vm":
-            raise _RefusalError(400, "BAD_REQUEST", "The lab knows queries of type vm only")
+        is_provider = self._cloud.org.lower() == "system"
+        if request.args.get("type") != ("adminVM" if is_provider else "vm"):
+            raise _RefusalError(400, "BAD_REQUEST", "This user may query its machines, and nothing else")
         wanted = set(re.findall(r"id==(?:urn:vcloud:vm:)?([0-9a-f-]{36})", request.args.get("filter", "")))
         page, size = int(request.args.get("page", 1)), min(int(request.args.get("pageSize", 25)), 128)
         machines = [machine for machine in self._cloud.machines() if not wanted or machine.uuid in wanted]
-        return _answer(documents.records(_address(), machines, page, size))
+        return _answer(documents.records(_address(), machines, page, size, is_provider=is_provider))
 
     def _vapp(self, uuid_text: str) -> ResponseReturnValue:
         name = self._cloud.vapp(uuid_text)
@@ -140,11 +146,6 @@ class Api:
         if machine is None or machine.uuid != uuid_text:
             raise _forbidden("vm", uuid_text)
         return machine
-
-
-def _send(response: Response) -> Response:
-    response.headers["X-VMWARE-VCLOUD-REQUEST-ID"] = g.get("request_id", "")
-    return response
 
 
 def _refuse(error: _RefusalError) -> Response:

@@ -126,6 +126,7 @@ class Cloud:
         self._machines: dict[str, Machine] = {}
         self._tokens: dict[str, _Token] = {}
         self.calls: Counter[str] = Counter()
+        self.answers: Counter[int] = Counter()
         self.logins: Counter[str] = Counter()
         self.logouts = 0
 
@@ -198,6 +199,11 @@ class Cloud:
         with self._lock:
             self.calls[route] += 1
 
+    def count_answer(self, status: int) -> None:
+        """Counts an answer by its HTTP status."""
+        with self._lock:
+            self.answers[status] += 1
+
     def stats(self) -> dict[str, object]:
         """Returns what was counted, and how many sessions there are."""
         with self._lock:
@@ -205,14 +211,24 @@ class Cloud:
             return {
                 "sessions": sessions,
                 "calls": dict(self.calls),
+                "answers": {str(status): count for status, count in self.answers.items()},
                 "logins": {"ok": self.logins["ok"], "failed": self.logins["failed"]},
                 "logouts": self.logouts,
             }
+
+    def clear(self) -> None:
+        """Forgets all machines, sessions and counts."""
+        self.end_sessions()
+        self.reset_stats()
+        with self._lock:
+            self._machines.clear()
+            self.empty_vapps.clear()
 
     def reset_stats(self) -> None:
         """Begins to count anew."""
         with self._lock:
             self.calls.clear()
+            self.answers.clear()
             self.logins.clear()
             self.logouts = 0
 

@@ -103,14 +103,15 @@ def vapp(address: str, name: str, machines: Sequence[Machine]) -> Element:
     return root
 
 
-def records(address: str, machines: Sequence[Machine], page: int, page_size: int) -> Element:
-    """Returns one page of QueryResultRecords of type `vm`."""
+def records(address: str, machines: Sequence[Machine], page: int, page_size: int, *, is_provider: bool) -> Element:
+    """Returns one page of QueryResultRecords of type `vm`, or `adminVM`, which says nothing of VMware Tools."""
+    kind = "adminVM" if is_provider else "vm"
     shown = machines[(page - 1) * page_size : page * page_size]
     root = _vcloud(
         "QueryResultRecords",
-        href=f"{address}/api/query?type=vm&page={page}&pageSize={page_size}&format=records",
+        href=f"{address}/api/query?type={kind}&page={page}&pageSize={page_size}&format=records",
         type=f"{_MEDIA}.query.records+xml",
-        name="vm",
+        name=kind,
         page=str(page),
         pageSize=str(page_size),
         total=str(len(machines)),
@@ -119,7 +120,7 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
         on = machine.powered_on_at is not None
         record = SubElement(
             root,
-            "VMRecord",
+            "AdminVMRecord" if is_provider else "VMRecord",
             href=f"{address}/api/vApp/vm-{machine.uuid}",
             id=machine.urn,
             name=machine.name,
@@ -131,7 +132,7 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
             gcStatus=machine.state,
             ipAddress=f"192.168.20.{10 + number % 200}",
         )
-        if machine.tells_tools:
+        if machine.tells_tools and not is_provider:
             record.set("vmToolsStatus", "RUNNING" if machine.tools_run else "NOT_RUNNING")
     return root
 

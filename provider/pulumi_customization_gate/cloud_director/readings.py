@@ -90,7 +90,9 @@ def read_machines(session: Session, vms: Sequence[str]) -> Mapping[str, tuple[da
     Where the query tells nothing of a machine, the machine's own document tells its name and power state.
     """
     filters = ",".join(f"id==urn:vcloud:vm:{vm.removeprefix('vm-')}" for vm in vms)
-    path = f"/api/query?type=vm&format=records&pageSize={BATCH}&filter=({filters})"
+    # A provider's administrator sees the tenants' machines in records of another type, which do not tell Tools.
+    kind = "adminVM" if session.is_provider else "vm"
+    path = f"/api/query?type={kind}&format=records&pageSize={BATCH}&filter=({filters})"
     found: dict[str, tuple[datetime, Machine]] = {}
     try:
         answer, records = _read(session, path, representations.records)

@@ -88,6 +88,11 @@ class Session:
         self._paused_until = 0.0
 
     @property
+    def is_provider(self) -> bool:
+        """Whether the login is that of a provider's administrator."""
+        return self._settings.is_provider
+
+    @property
     def pause(self) -> float:
         """Seconds for which the server asked not to be asked."""
         return max(0.0, self._paused_until - time.monotonic())

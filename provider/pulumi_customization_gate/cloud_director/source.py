@@ -43,7 +43,7 @@ from pulumi_customization_gate.core.errors import (
 from pulumi_customization_gate.core.model import Observation, Snapshot, VmRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pulumi_customization_gate.cloud_director.representations import Machine
 
@@ -131,6 +131,7 @@ class CloudDirectorSource:
     Args:
         settings: The server and the login.
         references: What the user wrote for each machine or vApp, by the user's own key.
+        kept: Identifiers (`vm-{uuid}`) of machines that are not watched, because they have been judged.
         patience: Seconds for which `start` rides out a server that does not answer well.
 
     Raises:
@@ -138,10 +139,18 @@ class CloudDirectorSource:
     """
 
     def __init__(
-        self, settings: CloudDirectorSettings, references: Mapping[str, str], *, patience: float = PATIENCE
+        self,
+        settings: CloudDirectorSettings,
+        references: Mapping[str, str],
+        *,
+        kept: Collection[str] = (),
+        patience: float = PATIENCE,
     ) -> None:
         self._settings, self._patience = settings, patience
         self._references = {key: parse_reference(text, settings.address) for key, text in references.items()}
+        self._kept = kept
+        self.skipped: dict[str, str] = {}
+        """After `start`: the identifiers of the kept machines, by the user's key."""
         self._login = ExitStack()
         self._closed = threading.Event()
         self._vms: dict[str, _Watched] = {}
@@ -163,11 +172,16 @@ class CloudDirectorSource:
         deadline = time.monotonic() + self._patience
         self._session = session = self._login.enter_context(acquire(self._settings))
         self._ride_out(session.open)
+        taken: dict[str, str] = {}
         for key, reference in self._references.items():
             for vm in self._machines(key, reference):
-                if clash := self._vms.get(vm.ref.id):
-                    raise ConfigurationError(f"{clash.ref.key!r} and {vm.ref.key!r} are one machine: {vm.ref.id}")
-                self._vms[vm.ref.id] = vm
+                if vm.ref.id in taken:
+                    raise ConfigurationError(f"{taken[vm.ref.id]!r} and {vm.ref.key!r} are one machine: {vm.ref.id}")
+                taken[vm.ref.id] = vm.ref.key
+                if vm.ref.id in self._kept:
+                    self.skipped[vm.ref.key] = vm.ref.id
+                else:
+                    self._vms[vm.ref.id] = vm
         self._ask_all()
         self._hear_all(deadline)
         for vm in self._vms.values():

@@ -1,0 +1,322 @@
+"""The source for Cloud Director against the lab's server: every way a customization can go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.cloud_director.cloud import UNKNOWN, Cloud, Machine, Plan, vapp_uuid
+from lab.cloud_director.outside import certificate
+from lab.cloud_director.server import Running, serve
+from lab.home import Home
+from pulumi_customization_gate.cloud_director import source as module
+from pulumi_customization_gate.cloud_director.session import CONCURRENCY, CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import GateReport, Snapshot
+from pulumi_customization_gate.core.watch import WaitRules, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+FAST = Plan(start_delay=0.1, duration=0.5)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serve(Cloud("acme", "ann", "s3cret"), certificate(Home())) as running:
+        yield running
+
+
+@pytest.fixture
+def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    server.cloud.clear()
+    monkeypatch.setattr(module, "SHORTEST_INTERVAL", 0.05)
+    monkeypatch.setattr(module, "LONGEST_INTERVAL", 0.1)
+    monkeypatch.setattr(module, "POWER_INTERVAL", 0.2)
+    return server
+
+
+def settings(lab: Running) -> CloudDirectorSettings:
+    ca_file = str(certificate(Home()) / "ca.pem")
+    return CloudDirectorSettings(lab.url, lab.cloud.org, lab.cloud.user, lab.cloud.password, ca_file=ca_file)
+
+
+def wait(lab: Running, references: Mapping[str, str], **rules: Any) -> GateReport:
+    source = CloudDirectorSource(settings(lab), references)
+    return watch(source, WaitRules(**{"timeout": 20.0, **rules}))
+
+
+def told_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], bool]) -> list[Snapshot]:
+    told: list[Snapshot] = []
+    deadline = time.monotonic() + 10
+    while not any(map(wanted, told)):
+        assert time.monotonic() < deadline, told
+        told += [observation for observation in source.poll(0.5) if isinstance(observation, Snapshot)]
+    return told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(["GC_PENDING", "REBOOT_PENDING", "POST_GC_PENDING", "GC_COMPLETE"], id="the-long-way"),
+        pytest.param(["GC_PENDING", "GC_COMPLETE"], id="no-reboot"),
+        pytest.param(["GC_PENDING", "GC_FAILED"], id="failed-at-once"),
+        pytest.param(["GC_PENDING", "REBOOT_PENDING", "GC_FAILED"], id="failed-before-the-reboot"),
+        pytest.param(["GC_PENDING", "POST_GC_PENDING", "GC_FAILED"], id="failed-after-the-reboot"),
+        pytest.param(["GC_PENDING", UNKNOWN, "GC_COMPLETE"], id="over-an-unknown-state"),
+        pytest.param(["POST_GC_PENDING", "GC_PENDING", "GC_COMPLETE"], id="customized-again-on-a-reboot"),
+        pytest.param(["GC_COMPLETE"], id="already-done"),
+        pytest.param(["GC_FAILED"], id="already-failed"),
+    ],
+)
+def test_every_state_is_told_in_its_order(lab: Running, path: list[str]) -> None:
+    """Each state is told once, in the order in which the server went through them, at growing times."""
+    machine = lab.cloud.add("web-0")
+    machine.set_state = path[0]
+    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    try:
+        source.start()
+        told: list[Snapshot] = []
+        for word in path:
+            machine.set_state = word
+            told += told_until(source, partial(is_in, word))
+    finally:
+        source.close()
+    changes = [snapshot.state for at, snapshot in enumerate(told) if at == 0 or told[at - 1].state != snapshot.state]
+    assert path == changes
+    assert [snapshot.at for snapshot in told] == sorted({snapshot.at for snapshot in told})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "rules", "status", "event"),
+    [
+        pytest.param("succeeded", {}, "CustomizationSucceeded", "", id="succeeded"),
+        pytest.param("failed", {}, "CustomizationFailed", "GC_FAILED", id="failed"),
+        pytest.param("never-ends", {"timeout": 1.5}, "CustomizationStarted", "Timeout", id="never-ends"),
+        pytest.param(
+            "never-starts",
+            {"timeout": 8.0, "start_timeout": 1.0},
+            "CustomizationNotStarted",
+            "StartTimeout",
+            id="stuck",
+        ),
+        pytest.param("disabled", {}, "NotCustomized", "NoCustomization", id="disabled"),
+        pytest.param("disabled", {"expect": "auto"}, "NotCustomized", "", id="disabled-and-that-is-good"),
+        pytest.param(
+            "succeeded", {"expect": "auto"}, "CustomizationSucceeded", "", id="auto-waits-where-it-is-enabled"
+        ),
+    ],
+)
+def test_every_outcome_gets_its_verdict(
+    lab: Running, outcome: str, rules: dict[str, Any], status: str, event: str
+) -> None:
+    """A wait ends with the status, and the failure if any, that belongs to what the machine did."""
+    machine = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
+    (told,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
+    assert (status, event) == (told.status.value, told.failure.event if told.failure else "")
+
+
+def test_customization_that_sticks_is_told_how_to_be_forced(lab: Running) -> None:
+    """GC_PENDING with the machine on and Tools running fails after start_timeout with the hint about forcing it."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    (told,) = wait(lab, {"web-0": machine.urn}, start_timeout=0.5).outcomes
+    assert told.failure is not None
+    assert "forceCustomization" in told.failure.diagnosis[0]
+    assert list(told.failure.diagnosis[2:]) == ["power: on", "VMware Tools: running"]
+
+
+@pytest.mark.parametrize("tells_tools", [True, False], ids=["tools-not-running", "tools-not-told"])
+def test_pending_without_tools_is_not_late(lab: Running, tells_tools: bool) -> None:
+    """GC_PENDING may mean that customization runs: without Tools known to run, a late start is no verdict."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if tells_tools else 0.0))
+    machine.tells_tools = tells_tools
+    (told,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
+    assert told.failure is not None
+    assert told.failure.event == "Timeout"
+
+
+def test_disabled_customization_passes_where_tools_is_not_told(lab: Running) -> None:
+    """An older server that says nothing of Tools does not keep `expect="auto"` from passing."""
+    machine = lab.cloud.add("web-0", plan=Plan("disabled"))
+    machine.tells_tools = False
+    (told,) = wait(lab, {"web-0": machine.urn}, expect="auto").outcomes
+    assert (told.status.value, told.good) == ("NotCustomized", True)
+
+
+def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
+    """A machine whose customization is enabled while the wait goes on is waited for."""
+    machine = lab.cloud.add("web-0", plan=Plan("disabled"), on=False)
+    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    try:
+        source.start()
+        assert told_until(source, lambda snapshot: snapshot.state == "GC_DISABLED")
+        machine.plan = FAST
+        assert told_until(source, lambda snapshot: snapshot.state == "GC_PENDING")
+    finally:
+        source.close()
+
+
+def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
+    """A state that the documentation does not know neither ends the wait nor is told again and again."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    machine.set_state = UNKNOWN
+    timer = threading.Timer(1.0, setattr, [machine, "set_state", "GC_COMPLETE"])
+    timer.start()
+    report = wait(lab, {"web-0": machine.urn}, start_timeout=0.3)
+    timer.join()
+    assert report.ready
+    assert len([note for note in report.notes if UNKNOWN in note]) == 1
+
+
+def test_a_machine_that_is_off_has_not_started(lab: Running) -> None:
+    """The power state is told as it changes in mid-wait."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0), on=False)
+    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    try:
+        source.start()
+        assert told_until(source, lambda snapshot: snapshot.powered_on is False)
+        machine.powered_on_at = time.monotonic()
+        assert told_until(source, lambda snapshot: snapshot.powered_on is True and snapshot.tools_running)
+    finally:
+        source.close()
+
+
+def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -> None:
+    """One wait tells apart who succeeded, who failed, who is off and who is unknown."""
+    done = lab.cloud.add("done", plan=FAST)
+    failed = lab.cloud.add("failed", plan=Plan("failed", 0.0, 0.5))
+    off = lab.cloud.add("off", on=False)
+    references = {"z": done.urn, "y": failed.urn, "x": off.urn, "w": f"vm-{vapp_uuid('nobody')}"}
+    report = wait(lab, references, timeout=2.0, start_timeout=2.0, stop_on_missing=False)
+    told = [(o.key, o.name, o.status.value, o.failure.event if o.failure else "") for o in report.outcomes]
+    assert told == [
+        ("z", "done", "CustomizationSucceeded", ""),
+        ("y", "failed", "CustomizationFailed", "GC_FAILED"),
+        ("x", "off", "VmNotStarted", "StartTimeout"),
+        ("w", f"vm-{vapp_uuid('nobody')}", "VmRemoved", "NotFound"),
+    ]
+
+
+def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
+    """A machine that the server does not know is said at once, with the server's word and the request's number."""
+    began = time.monotonic()
+    (told,) = wait(lab, {"web-9": f"urn:vcloud:vm:{vapp_uuid('nobody')}"}).outcomes
+    assert told.failure is not None
+    assert "ACCESS_TO_RESOURCE_IS_FORBIDDEN" in told.failure.message
+    assert "(request customization-gate-" in told.failure.message
+    assert time.monotonic() - began < 5
+
+
+def test_a_machine_that_is_deleted_in_mid_wait_is_noticed(lab: Running) -> None:
+    """A machine that vanishes is VmRemoved, and does not hold the wait up."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    timer = threading.Timer(0.5, lab.cloud.remove, [machine])
+    timer.start()
+    (told,) = wait(lab, {"web-0": machine.urn}).outcomes
+    timer.join()
+    assert told.status.value == "VmRemoved"
+
+
+@pytest.mark.parametrize("form", ["urn:vcloud:vapp:{0}", "vapp-{0}", "{1}/api/vApp/vapp-{0}"])
+def test_a_vapp_stands_for_all_machines_in_it(lab: Running, form: str) -> None:
+    """A vApp's URN, identifier or href waits for each of its machines, under the user's key and the machine's name."""
+    for name in ("db", "app"):
+        lab.cloud.add(name, "shop", FAST)
+    lab.cloud.add("other", "elsewhere", Plan("failed"))
+    report = wait(lab, {"shop": form.format(vapp_uuid("shop"), lab.url)})
+    assert [(o.key, o.good) for o in report.outcomes] == [("shop/db", True), ("shop/app", True)]
+
+
+def test_an_unknown_vapp_is_told_like_an_unknown_machine(lab: Running) -> None:
+    """A vApp that the server does not know is missing, by the user's key."""
+    (told,) = wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('nobody')}"}).outcomes
+    assert told.failure is not None
+    assert (told.key, told.failure.event) == ("shop", "NotFound")
+    assert "no such vApp" in told.failure.message
+
+
+def test_an_empty_vapp_is_a_mistake(lab: Running) -> None:
+    """A vApp without machines would open the gate for nothing: it is refused."""
+    lab.cloud.empty_vapps.add("bare")
+    with pytest.raises(ConfigurationError, match="holds no machine"):
+        wait(lab, {"bare": f"urn:vcloud:vapp:{vapp_uuid('bare')}"})
+
+
+def test_a_machine_named_twice_is_a_mistake(lab: Running) -> None:
+    """A machine and the vApp that holds it are one machine too many."""
+    machine = lab.cloud.add("db", "shop", FAST)
+    with pytest.raises(ConfigurationError, match="'shop/db' and 'mine' are one machine"):
+        wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}", "mine": machine.urn})
+
+
+def test_a_machine_that_was_judged_before_is_not_watched(lab: Running) -> None:
+    """A kept machine is named, and not asked about."""
+    kept, new = lab.cloud.add("kept", plan=Plan("never-ends")), lab.cloud.add("new", plan=FAST)
+    source = CloudDirectorSource(settings(lab), {"a": kept.urn, "b": new.urn}, kept={f"vm-{kept.uuid}"})
+    report = watch(source, WaitRules(timeout=20))
+    assert ([o.key for o in report.outcomes], source.skipped) == (["b"], {"a": f"vm-{kept.uuid}"})
+
+
+def test_terminal_machines_are_asked_about_no_more(lab: Running) -> None:
+    """Once a machine's customization has ended, its state costs no request."""
+    ended, open_ = lab.cloud.add("ended"), lab.cloud.add("open", plan=Plan("never-ends"))
+    ended.set_state = "GC_COMPLETE"
+    source = CloudDirectorSource(settings(lab), {"ended": ended.urn, "open": open_.urn})
+    try:
+        source.start()
+        lab.cloud.remove(ended)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            told = source.poll(0.1)
+            assert [
+                observation for observation in told if observation.vm == f"vm-{ended.uuid}" and gone(observation)
+            ] == []
+    finally:
+        source.close()
+
+
+def is_in(word: str, snapshot: Snapshot) -> bool:
+    return snapshot.state == word
+
+
+def gone(observation: object) -> bool:
+    return isinstance(observation, Snapshot) and not observation.exists
+
+
+def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
+    """Power state and VMware Tools of many machines come in one query per 25."""
+    machines = [lab.cloud.add(f"vm-{number}") for number in range(60)]
+    for machine in machines:
+        machine.set_state = "GC_COMPLETE"
+    source = CloudDirectorSource(settings(lab), {machine.name: machine.urn for machine in machines})
+    try:
+        assert [machine.name for machine in machines] == [vm.name for vm in source.start()]
+    finally:
+        source.close()
+    assert lab.cloud.calls["GET /api/query"] == 3
+
+
+def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:
+    """64 waits at once log in once, use a bounded number of threads, and the last one logs out."""
+    machines: list[Machine] = [lab.cloud.add(f"vm-{number}", plan=FAST) for number in range(64)]
+    good: list[bool] = []
+    most = 0
+
+    def gate(machine: Machine) -> None:
+        good.append(wait(lab, {machine.name: machine.urn}).ready)
+
+    threads = [threading.Thread(target=gate, args=[machine]) for machine in machines]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, sum(thread.name.startswith("cloud-director-") for thread in threading.enumerate()))
+        time.sleep(0.01)
+    stats = lab.cloud.stats()
+    assert good == [True] * 64
+    assert (stats["logins"], stats["logouts"], stats["sessions"]) == ({"ok": 1, "failed": 0}, 1, 0)
+    assert 0 < most <= CONCURRENCY

@@ -1,0 +1,52 @@
+"""Why a machine of Cloud Director did not get there, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from pulumi_customization_gate.cloud_director.diagnosis import explain
+from pulumi_customization_gate.cloud_director.representations import Machine
+
+
+def machine(on: bool | None, tools: bool | None) -> Machine:
+    return Machine("vm-x", "x", powered_on=on, tools_running=tools)
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "cause"),
+    [
+        pytest.param("GC_PENDING", machine(on=True, tools=True), "forceCustomization", id="stuck"),
+        pytest.param("GC_PENDING", machine(on=True, tools=None), "forceCustomization", id="stuck-tools-not-told"),
+        pytest.param("GC_PENDING", machine(on=True, tools=False), "VMware Tools does not run", id="no-tools"),
+        pytest.param("GC_PENDING", machine(on=False, tools=False), "powered off", id="off"),
+        pytest.param("POST_GC_PENDING", machine(on=False, tools=None), "powered off", id="off-on-the-way"),
+        pytest.param("GC_DISABLED", machine(on=True, tools=True), "not enabled", id="disabled"),
+        pytest.param("GC_FAILED", None, "/var/log/vmware-imc", id="failed"),
+    ],
+)
+def test_the_likeliest_cause_comes_first(state: str, found: Machine | None, cause: str) -> None:
+    """The first line is the cause that the facts point to."""
+    assert cause in explain(state, found, 90.0)[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "lines"),
+    [
+        pytest.param("", None, ["status: the server never told it"], id="nothing"),
+        pytest.param(
+            "POST_GC_PENDING",
+            machine(on=True, tools=True),
+            ["status: POST_GC_PENDING for 1 min 30 s", "power: on", "VMware Tools: running"],
+            id="on-its-way",
+        ),
+        pytest.param(
+            "GC_PENDING",
+            machine(on=None, tools=None),
+            ["status: GC_PENDING for 1 min 30 s", "power: not told", "VMware Tools: not told"],
+            id="not-told",
+        ),
+    ],
+)
+def test_without_a_likely_cause_the_facts_stand_alone(state: str, found: Machine | None, lines: list[str]) -> None:
+    """Where nothing points to a cause, none is made up."""
+    assert lines == list(explain(state, found, 90.0))
