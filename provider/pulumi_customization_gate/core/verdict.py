@@ -216,9 +216,16 @@ class Judgement:
 
     @property
     def start_can_be_overdue(self) -> bool:
-        """Whether the customization should have started by now if it ever does."""
+        """Whether the customization should have started by now if it ever does.
+
+        A state that nobody knows may mean anything: only the deadline ends the wait for it.
+        """
         latest = self.facts.latest
-        return latest is None or latest.state not in MAY_BE_RUNNING or not latest.powered_on or latest.tools_running
+        if latest is None or latest.state == "":
+            return True
+        if latest.state not in STATES:
+            return False
+        return latest.state not in MAY_BE_RUNNING or latest.powered_on is False or latest.tools_running
 
 
 def _ended_with(signal: Signal, event: Event | None) -> bool:
