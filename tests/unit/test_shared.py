@@ -1,0 +1,144 @@
+"""One thing for all who ask under the same key."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pulumi_customization_gate.shared import Shared
+
+PATIENCE = 10
+"""Seconds after which a thread that should have come counts as lost."""
+
+
+class Workshop:
+    """Makes things and remembers what became of them."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.failures = failures
+        self.made: list[str] = []
+        self.unmade: list[str] = []
+        self.shared = Shared(self._make, self.unmade.append)
+
+    def _make(self, key: str) -> str:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionRefusedError(key)
+        self.made.append(f"{key} {len(self.made) + 1}")
+        return self.made[-1]
+
+
+def test_all_who_ask_get_the_one_thing() -> None:
+    """A thing is made for the first, lent to the others, and unmade after the last."""
+    workshop = Workshop()
+    with workshop.shared.lend("a") as first:
+        with workshop.shared.lend("a") as second:
+            held = (first, second, list(workshop.unmade))
+        still_held = list(workshop.unmade)
+
+    assert held == ("a 1", "a 1", [])
+    assert (still_held, workshop.unmade, workshop.made) == ([], ["a 1"], ["a 1"])
+
+
+def test_each_key_has_its_own_thing() -> None:
+    """Things of two keys know nothing of each other."""
+    workshop = Workshop()
+    with workshop.shared.lend("a"), workshop.shared.lend("b"):
+        pass
+
+    assert (workshop.made, workshop.unmade) == (["a 1", "b 2"], ["b 2", "a 1"])
+
+
+def test_after_the_last_user_a_new_thing_is_made() -> None:
+    """Nothing that was given up is lent again."""
+    workshop = Workshop()
+    for _ in range(2):
+        with workshop.shared.lend("a"):
+            pass
+
+    assert workshop.unmade == workshop.made == ["a 1", "a 2"]
+
+
+def test_an_error_inside_still_gives_the_thing_back() -> None:
+    """A user who fails is a user who is done."""
+    workshop = Workshop()
+    with pytest.raises(ZeroDivisionError), workshop.shared.lend("a"):
+        raise ZeroDivisionError
+
+    assert workshop.unmade == ["a 1"]
+
+
+def test_a_thing_that_could_not_be_made_is_not_unmade() -> None:
+    """A failure to make is the asker's, leaves nothing behind, and the next who asks tries again."""
+    workshop = Workshop(failures=1)
+    with pytest.raises(ConnectionRefusedError), workshop.shared.lend("a"):
+        pytest.fail("nothing was made")
+    with workshop.shared.lend("a") as thing:
+        pass
+
+    assert (thing, workshop.unmade) == ("a 1", ["a 1"])
+
+
+def test_a_crowd_makes_one_thing() -> None:
+    """Those who ask while the thing is being made wait for it."""
+    everyone_asks = threading.Barrier(16, timeout=PATIENCE)
+    everyone_has = threading.Barrier(16, timeout=PATIENCE)
+    workshop = Workshop()
+
+    def use(_: int) -> str:
+        everyone_asks.wait()
+        with workshop.shared.lend("a") as thing:
+            everyone_has.wait()
+            return thing
+
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(use, range(16)))
+
+    assert (got, workshop.made, workshop.unmade) == (["a 1"] * 16, ["a 1"], ["a 1"])
+
+
+def test_a_crowd_survives_the_first_ones_failure() -> None:
+    """Where the first fails to make the thing, one of those who wait makes it for the rest."""
+    everyone_asks = threading.Barrier(8, timeout=PATIENCE)
+    the_rest_has = threading.Barrier(7, timeout=PATIENCE)
+    workshop = Workshop(failures=1)
+
+    def use(_: int) -> str:
+        everyone_asks.wait()
+        try:
+            with workshop.shared.lend("a") as thing:
+                the_rest_has.wait()
+                return thing
+        except ConnectionRefusedError:
+            return "refused"
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(use, range(8)))
+
+    assert sorted(got) == ["a 1"] * 7 + ["refused"]
+    assert (workshop.made, workshop.unmade) == (["a 1"], ["a 1"])
+
+
+def test_one_key_does_not_wait_for_another() -> None:
+    """A thing that takes long to make holds up nobody who asks for another."""
+    release = threading.Event()
+
+    def make(key: str) -> str:
+        if key == "slow":
+            assert release.wait(PATIENCE)
+        return key
+
+    def use(key: str) -> str:
+        with shared.lend(key) as thing:
+            return thing
+
+    shared: Shared[str, str] = Shared(make, lambda _: None)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(use, "slow")
+        quick = pool.submit(use, "quick").result(PATIENCE)
+        was_waiting = not slow.done()
+        release.set()
+
+    assert (quick, was_waiting, slow.result()) == ("quick", True, "slow")

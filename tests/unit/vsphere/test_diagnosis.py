@@ -1,0 +1,106 @@
+"""Why a machine did not get there, in the words that stand below its line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_customization_gate.vsphere.diagnosis import LAST_EVENTS, explain
+from tests.unit.core.timeline import at, failed, migrated, read, started, starting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pulumi_customization_gate.core.model import Event, Snapshot
+
+NEVER_ON = read(60, "PENDING", on=False, pending=True, tools=False)
+
+CAUSES = [
+    pytest.param(None, [], "the state of the machine may not be read; grant the role Read-only on it", id="no right"),
+    pytest.param(
+        NEVER_ON, [], "the machine was never powered on; its specification waits for that", id="never powered on"
+    ),
+    pytest.param(read(60, on=False, tools=False), [], "the machine is powered off; power it on", id="off"),
+    pytest.param(
+        read(60, "RUNNING", tools=False),
+        [started(5)],
+        "VMware Tools do not run in the guest, and customization is their work; "
+        "install them in the template, and see on the console whether the guest boots",
+        id="no Tools",
+    ),
+    pytest.param(
+        read(60),
+        [starting(1), started(5)],
+        "the customization hangs in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
+        id="hangs, by event",
+    ),
+    pytest.param(
+        read(60, "RUNNING"),
+        [],
+        "the customization hangs in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
+        id="hangs, by state",
+    ),
+    pytest.param(
+        read(60, "PENDING"),
+        [starting(1)],
+        "VMware Tools run but do not take the specification up; the template may forbid it "
+        "(vmware-toolbox-cmd config get deployPkg enable-customization) or lack the package open-vm-tools-deploypkg",
+        id="not taken up",
+    ),
+    pytest.param(
+        read(60, "IDLE"),
+        [starting(1)],
+        "nobody asked for a customization; give the clone a specification "
+        '(clone.customize), or set expect="auto" where none is wanted',
+        id="nobody asked",
+    ),
+]
+
+
+@pytest.mark.parametrize(("snapshot", "events", "cause"), CAUSES)
+def test_likeliest_cause(snapshot: Snapshot | None, events: Sequence[Event], cause: str) -> None:
+    """The first line is one cause, with what to do about it."""
+    told = explain(snapshot, events)
+
+    assert f"likely cause: {cause}" == told[0]
+    assert [line for line in told if line.startswith("likely cause")] == told[:1]
+
+
+def test_whole_diagnosis() -> None:
+    """Below the cause stand power, Tools, specification, state, the last events with their ages, and migrations."""
+    snapshot = replace(read(200, "FAILED", message="no\x1b[2J deployPkg"), booted_at=at(10))
+    events = [starting(10), migrated(100), failed(70), migrated(190)]
+
+    assert explain(snapshot, events)[1:] == [
+        "power: on since 3 min 10 s; VMware Tools: running; specification: none waits",
+        "customizationInfo: TOOLSDEPLOYPKG_FAILED: no deployPkg",
+        "event: DrsVmMigratedEvent at 12:03:10Z, 10 s earlier",
+        "event: DrsVmMigratedEvent at 12:01:40Z, 1 min 40 s earlier",
+        "event: CustomizationSysprepFailed at 12:01:10Z, 2 min 10 s earlier",
+        "event: VmStartingEvent at 12:00:10Z, 3 min 10 s earlier",
+        "migrations seen: 2",
+    ]
+
+
+def test_diagnosis_of_a_silent_machine() -> None:
+    """What is not known is said, too."""
+    assert explain(replace(NEVER_ON, state="", powered_on=None), [])[1:] == [
+        "power: unknown; VMware Tools: not running; specification: waits",
+        "customizationInfo: not told by this vCenter",
+        "event: none in reach",
+    ]
+
+
+def test_diagnosis_without_a_read_still_tells_the_events() -> None:
+    """Events have no age where the server's present time is unknown."""
+    assert explain(None, [starting(10)])[1:] == ["event: VmStartingEvent at 12:00:10Z"]
+
+
+def test_only_the_last_events_are_told_newest_first() -> None:
+    """A machine with a long history has a short diagnosis, in whatever order its events came."""
+    told = [line for line in explain(None, [starting(i) for i in (3, 9, 1, 7, 5, 8, 2)]) if line.startswith("event")]
+
+    assert told == [f"event: VmStartingEvent at 12:00:0{i}Z" for i in (9, 8, 7, 5, 3)]
+    assert len(told) == LAST_EVENTS

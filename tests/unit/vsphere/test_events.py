@@ -1,0 +1,140 @@
+"""vCenter's events become observations; nothing else does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pyVmomi import VmomiSupport, vim
+
+from pulumi_customization_gate.core.model import Event, Signal
+from pulumi_customization_gate.core.verdict import EVENTS, STATES
+from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+
+
+def vcenter_event(kind: type, *, key: int = 7, moid: str | None = "vm-87", **values: Any) -> Any:
+    vm = moid and vim.event.VmEventArgument(name="web-2", vm=vim.VirtualMachine(moid))
+    said = {"createdTime": NOON, "fullFormattedMessage": "what happened", **values}
+    return kind(key=key, chainId=key, userName="", vm=vm or None, **said)
+
+
+def an_event(signal: Signal, name: str, **said: str) -> Event:
+    return Event("vm-87", 7, signal, NOON, name, **{"message": "what happened", **said})
+
+
+EACH_CLASS = [
+    pytest.param(vim.event.VmStartingEvent, {}, an_event(Signal.VM_STARTING, "VmStartingEvent"), id="power-on"),
+    pytest.param(vim.event.VmPoweredOffEvent, {}, an_event(Signal.VM_POWERED_OFF, "VmPoweredOffEvent"), id="power-off"),
+    pytest.param(vim.event.VmRemovedEvent, {}, an_event(Signal.VM_REMOVED, "VmRemovedEvent"), id="removal"),
+    pytest.param(vim.event.VmMigratedEvent, {}, an_event(Signal.VM_MIGRATED, "VmMigratedEvent"), id="migration"),
+    pytest.param(vim.event.DrsVmMigratedEvent, {}, an_event(Signal.VM_MIGRATED, "DrsVmMigratedEvent"), id="DRS"),
+    pytest.param(
+        vim.event.CustomizationStartedEvent,
+        {"logLocation": "/var/log/vmware-imc/toolsDeployPkg.log"},
+        an_event(
+            Signal.CUSTOMIZATION_STARTED,
+            "CustomizationStartedEvent",
+            log_location="/var/log/vmware-imc/toolsDeployPkg.log",
+        ),
+        id="start",
+    ),
+    pytest.param(
+        vim.event.CustomizationSucceeded,
+        {"logLocation": "<No Log>"},
+        an_event(Signal.CUSTOMIZATION_SUCCEEDED, "CustomizationSucceeded"),
+        id="success, no log",
+    ),
+    pytest.param(
+        vim.event.CustomizationFailed,
+        {"logLocation": "", "reason": "customizationDisabled"},
+        an_event(Signal.CUSTOMIZATION_FAILED, "CustomizationFailed", reason="customizationDisabled"),
+        id="failure with a reason",
+    ),
+    pytest.param(
+        vim.event.CustomizationSysprepFailed,
+        {"logLocation": "C:\\log", "sysprepVersion": "1", "systemVersion": "2", "fullFormattedMessage": None},
+        an_event(Signal.CUSTOMIZATION_FAILED, "CustomizationSysprepFailed", message="", log_location="C:\\log"),
+        id="failure without a message",
+    ),
+    *(
+        pytest.param(
+            getattr(vim.event, name), {"logLocation": ""}, an_event(Signal.CUSTOMIZATION_FAILED, name), id=name
+        )
+        for name in (
+            "CustomizationLinuxIdentityFailed",
+            "CustomizationNetworkSetupFailed",
+            "CustomizationUnknownFailure",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "event"), EACH_CLASS)
+def test_observations(kind: type, values: dict[str, Any], event: Event) -> None:
+    """Each class of event that is asked for becomes one observation, with all that a verdict or a person needs."""
+    assert [event] == list(observations([vcenter_event(kind, **values)]))
+
+
+def test_only_what_is_asked_for_becomes_an_observation() -> None:
+    """Other classes, also those that derive from one that counts, and events about no machine are passed over."""
+    other = [
+        vcenter_event(vim.event.VmPoweredOnEvent),
+        vcenter_event(vim.event.VmStartingSecondaryEvent),
+        vcenter_event(vim.event.UserLoginSessionEvent, moid=None, ipAddress="", locale="", sessionId=""),
+        vcenter_event(vim.event.CustomizationSucceeded, moid=None, logLocation=""),
+    ]
+
+    assert list(observations(other)) == []
+
+
+def test_times_are_utc() -> None:
+    """A time is the same instant, told in UTC, whatever zone the server writes."""
+    abroad = NOON.astimezone(timezone(timedelta(hours=9)))
+    (event,) = observations([vcenter_event(vim.event.VmStartingEvent, createdTime=abroad)])
+
+    assert (NOON, timezone.utc) == (event.at, event.at.tzinfo)
+
+
+def test_every_class_of_customization_event_is_asked_for() -> None:
+    """Each concrete customization event of the API is listed by name, because a filter may not cover subclasses."""
+    known = {name.rsplit(".", 1)[-1] for name in VmomiSupport.ListDataTypes() if name.startswith("vim.event.Custom")}
+    customization = {name for name in known if issubclass(getattr(vim.event, name), vim.event.CustomizationEvent)}
+
+    assert customization - {"CustomizationEvent"} == {name for name in EVENTS if name.startswith("Customization")}
+
+
+def test_every_class_that_is_asked_for_exists() -> None:
+    """A server refuses a filter with a class that it does not know."""
+    assert [name for name in EVENTS if not issubclass(getattr(vim.event, name), vim.event.VmEvent)] == []
+
+
+def test_every_state_of_the_api_has_a_meaning() -> None:
+    """Each state that the API knows for `guest.customizationInfo` is listed."""
+    known = set(vim.vm.GuestInfo.CustomizationStatus.values)
+
+    assert known == {state for state in STATES if state.startswith("TOOLSDEPLOYPKG_")}
+
+
+def test_filter_is_bounded_by_type_and_time() -> None:
+    """A filter always names its classes and its time, and asks for the messages."""
+    spec = event_filter(NOON, NOON + timedelta(seconds=1))
+
+    assert (set(EVENTS), PAGE, False, None) == (
+        set(spec.eventTypeId),
+        spec.maxCount,
+        spec.disableFullMessage,
+        spec.entity,
+    )
+    assert (NOON, NOON + timedelta(seconds=1)) == (spec.time.beginTime, spec.time.endTime)
+    assert not spec.type
+
+
+def test_filter_of_one_entity_covers_what_is_in_it() -> None:
+    """A folder stands for the machines below it."""
+    folder = vim.Folder("group-v3")
+    spec = event_filter(None, entity=folder)
+
+    assert (folder, "all") == (spec.entity.entity, spec.entity.recursion)

@@ -1,0 +1,114 @@
+"""Settings and versions: what a session decides before it opens a socket."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from pulumi_customization_gate.vsphere.session import (
+    OLDEST_VERSION,
+    VsphereSettings,
+    _best_version,
+    describe,
+    tls_context,
+    untrusted,
+)
+
+SETTINGS = VsphereSettings("vc.example.com", "ann@vsphere.local", "hunter2")
+
+
+@pytest.mark.parametrize(
+    ("api_version", "spoken"),
+    [
+        ("6.5", "vim.version.version11"),
+        ("6.7", "vim.version.version12"),
+        ("7.0.0.0", "vim.version.v7_0"),
+        ("7.0.2.0", "vim.version.v7_0_2_0"),
+        ("7.0.3.2", "vim.version.v7_0_3_2"),
+        ("8.0.3.0", "vim.version.v8_0_3_0"),
+        ("7.0.3.99", "vim.version.v7_0_3_2"),
+    ],
+)
+def test_best_version(api_version: str, spoken: str) -> None:
+    """Server and client speak the newest version that both know."""
+    assert spoken == _best_version(api_version)
+
+
+def test_a_server_newer_than_pyvmomi_is_spoken_to_in_its_newest_version() -> None:
+    """A version that is not known yet is no reason to fall back to an old one."""
+    assert _best_version("999.0.0.0") == _best_version("998.0.0.0") != OLDEST_VERSION
+
+
+@pytest.mark.parametrize("api_version", ["", "unknown", "1.0"])
+def test_a_version_that_nobody_knows_is_answered_in_the_oldest(api_version: str) -> None:
+    """A server that says nothing useful is asked in the version that all know."""
+    assert _best_version(api_version) == OLDEST_VERSION
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "port"),
+    [
+        ("vc.example.com", "vc.example.com", 443),
+        ("vc.example.com:8443", "vc.example.com", 8443),
+        ("192.0.2.1:8989", "192.0.2.1", 8989),
+        ("[2001:db8::1]:8443", "2001:db8::1", 8443),
+        ("[2001:db8::1]", "2001:db8::1", 443),
+        ("::1", "::1", 443),
+    ],
+)
+def test_host_and_port(server: str, host: str, port: int) -> None:
+    """A server is a host, with a port or without."""
+    settings = VsphereSettings(server, "ann", "hunter2")
+
+    assert (host, port) == settings.host_and_port()
+
+
+def test_no_repr_has_the_password() -> None:
+    """A password does not reach a log with its settings."""
+    assert "hunter2" not in repr(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trusts_anyone"),
+    [
+        pytest.param({}, False, id="default"),
+        pytest.param({"allow_unverified_ssl": True}, True, id="unverified"),
+        pytest.param({"allow_unverified_ssl": True, "ca_file": "ca.pem"}, False, id="a CA file wins"),
+        pytest.param({"allow_unverified_ssl": True, "thumbprint": "AA"}, False, id="a thumbprint wins"),
+    ],
+)
+def test_who_is_trusted(wanted: dict[str, object], trusts_anyone: bool) -> None:
+    """Verification is off only where the user asked for that and for no other kind of trust."""
+    settings = VsphereSettings("vc", "ann", "hunter2", **wanted)  # type: ignore[arg-type]
+
+    assert trusts_anyone == settings.trusts_anyone
+
+
+def test_tls_is_verified_unless_told_otherwise() -> None:
+    """The default context asks for a trusted certificate of that host; the lax one for none."""
+    strict, lax = tls_context(SETTINGS), tls_context(VsphereSettings("vc", "ann", "x", allow_unverified_ssl=True))
+
+    assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert (lax.verify_mode, lax.check_hostname) == (ssl.CERT_NONE, False)
+
+
+def test_a_fault_is_described_without_its_stack() -> None:
+    """An error is its kind and its words, on one line."""
+    errors = [ConnectionResetError(104, "Connection\x1b[2J reset\nby peer"), TimeoutError()]
+
+    assert [describe(error) for error in errors] == [
+        "ConnectionResetError: [Errno 104] Connection reset by peer",
+        "TimeoutError",
+    ]
+
+
+def test_an_untrusted_certificate_has_three_ways_out() -> None:
+    """The message names each setting that helps, and the server."""
+    message = untrusted(SETTINGS, ssl.SSLError("self-signed certificate"))
+
+    assert [
+        word
+        for word in ("vc.example.com", "self-signed", "caFile", "thumbprint", "allowUnverifiedSsl")
+        if word not in message
+    ] == []
