@@ -31,9 +31,14 @@ Each operation starts the CLI once (about a second and a half with a dynamic res
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import gc
 import itertools
 import json
+import logging
+import sys
+import threading
+import time
 import warnings
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -41,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
 from pulumi.automation.errors import CommandError
+from pulumi.runtime.settings import reset_options
 
 from lab import data_centre, workspace
 from lab.bootstrap import install_stand_in
@@ -59,6 +65,8 @@ if TYPE_CHECKING:
 PROJECT = "tests"
 _DELAYS = ("-start-delay", "100ms", "-duration", "300ms")
 _SEED = "seed"
+_LEFT_OVER_SECONDS = 3.0
+"""How long the threads of a program that ended may take to notice."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,21 @@ class Stack:
         raise KeyError(name)
 
     @property
+    def pending_operations(self) -> list[dict[str, Any]]:
+        """What the engine had begun and not finished when it was killed."""
+        checkpoint = json.loads(self._state.read_text(encoding="utf-8"))["checkpoint"]
+        return list((checkpoint.get("latest") or {}).get("pending_operations") or [])
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self._stack.name
+
+    def unlock(self) -> None:
+        """Takes away the lock that a killed engine left, as `pulumi cancel` does."""
+        self._stack.cancel()
+
+    @property
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
         for resource in self.resources:
@@ -160,16 +183,13 @@ class Stack:
         lines: list[str] = []
         events: list[EngineEvent] = []
         succeeded = True
-        # The SDK leaves an event loop open per run of a program. It is collected here, where its warning is known.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
+        with _nothing_left_over():
             try:
                 operation(
                     on_output=lines.append, on_error=lines.append, on_event=events.append, color="never", **options
                 )
             except CommandError:
                 succeeded = False
-            gc.collect()
         return Result(succeeded, "\n".join(lines), events)
 
 
@@ -205,21 +225,21 @@ class Engine:
         """Returns a name that nothing else in this session has."""
         return f"{name}-{next(self._numbers)}"
 
-    def machine(self, name: str, **plan: str) -> str:
-        """Clones a machine with a customization specification, powers it on, and returns its managed object ID.
+    def machine(self, name: str, *, specification: bool = True, **plan: str) -> str:
+        """Clones a machine, powers it on, and returns its managed object ID.
 
         Args:
             name: The machine's name; `unique` makes one that is free.
+            specification: Whether the clone gets a customization specification.
             plan: What happens to it, in the words of the lab's control endpoint.
         """
         if plan:
             self.lab.plan(name, **plan)
-        customize = {"linuxOptions": {"hostName": name, "domain": "example.com"}, "networkInterfaces": [{}]}
-        wanted = {
-            "name": name,
-            "resourcePoolId": self._pool,
-            "clone": {"templateUuid": self._template, "customize": customize},
-        }
+        clone: dict[str, Any] = {"templateUuid": self._template}
+        if specification:
+            linux = {"hostName": name, "domain": "example.com"}
+            clone["customize"] = {"linuxOptions": linux, "networkInterfaces": [{}]}
+        wanted = {"name": name, "resourcePoolId": self._pool, "clone": clone}
         return str(self._inventory.clone(wanted)["moid"])
 
     def stack(
@@ -261,6 +281,34 @@ class Engine:
         settings = made.stack_settings(_SEED)
         settings.config = {**workspace.connection(self.lab), **(settings.config or {})}
         return settings
+
+
+@contextlib.contextmanager
+def _nothing_left_over() -> Iterator[None]:
+    """Collects what the SDK leaves open per run of a program, here, where the warnings about it are known.
+
+    A run leaves an event loop, and a failed one also the program's coroutines and the threads that served it. Python's
+    log of the server's failure would hold on to them, and they would turn up as warnings of some later test.
+    """
+    threads = set(threading.enumerate())
+    hook, log = sys.unraisablehook, logging.getLogger("grpc._server")
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sys.unraisablehook = lambda _: None
+            yield
+            # The SDK's settings remember the last program by a default of theirs.
+            contextvars.Context().run(reset_options)
+            deadline = time.monotonic() + _LEFT_OVER_SECONDS
+            while True:
+                gc.collect()
+                serving = [t for t in threading.enumerate() if t not in threads and "ThreadPool" in t.name]
+                if not serving or time.monotonic() > deadline:
+                    return
+                serving[0].join(_LEFT_OVER_SECONDS / 100)
+    finally:
+        sys.unraisablehook, log.disabled = hook, False
 
 
 def _name(urn: str) -> str:
