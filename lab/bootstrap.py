@@ -62,13 +62,22 @@ def build_vcenter(home: Home) -> Path:
     """Builds the lab's vCenter where its sources have changed, and returns the program."""
     module = ROOT / "lab" / "vcenter"
     sources = [file for file in module.iterdir() if file.suffix == ".go" and not file.name.endswith("_test.go")]
-    stamp = home.vcenter.with_suffix(".digest")
+    stamp = _digest_file(home)
     wanted = digest(files=[*sources, module / "go.mod", module / "go.sum"])
     if not home.vcenter.exists() or read_text(stamp) != wanted:
         print("Building the lab's vCenter (usually half a minute, five minutes with nothing cached) ...", flush=True)
         go.build(home, module, ".", home.vcenter)
         stamp.write_text(wanted, encoding="utf-8")
     return home.vcenter
+
+
+def build_digest(home: Home) -> str:
+    """Returns the digest of the sources from which the lab's vCenter was built."""
+    return read_text(_digest_file(home))
+
+
+def _digest_file(home: Home) -> Path:
+    return home.vcenter.with_suffix(".digest")
 
 
 def _pulumi(home: Home) -> Path:

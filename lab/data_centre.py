@@ -181,12 +181,6 @@ def find(program: Path, folder: Path) -> Lab | None:
     return lab
 
 
-def is_outdated(program: Path, lab: Lab) -> bool:
-    """Tells whether the program was built anew since this vCenter was started."""
-    process = _process(lab.pid, program)
-    return process is not None and process.create_time() < program.stat().st_mtime
-
-
 def was_started(folder: Path) -> bool:
     """Tells whether a vCenter was started in a folder and not stopped on purpose since."""
     return (folder / "ready.json").exists()

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import data_centre, timetable, workspace
-from lab.bootstrap import prepare
-from lab.home import ROOT, Home, LabError, locked
+from lab.bootstrap import build_digest, prepare
+from lab.home import ROOT, Home, LabError, locked, read_text, write_private
 from lab.processes import end_leftovers
 
 if TYPE_CHECKING:
@@ -198,8 +198,9 @@ def _begin(home: Home) -> Run:
 def _data_centre(home: Home, tools: Tools) -> Lab:
     """Returns the running vCenter, or starts one; a stack whose data centre is gone goes with it."""
     lab = data_centre.find(tools.vcenter, home.data_centre)
+    built, started_from = build_digest(home), home.data_centre / "digest"
     if lab is not None:
-        if data_centre.is_outdated(tools.vcenter, lab):
+        if read_text(started_from) != built:
             print(
                 "The lab's vCenter was started from an older build; `make down` makes way for the new one.", flush=True
             )
@@ -209,7 +210,9 @@ def _data_centre(home: Home, tools: Tools) -> Lab:
         data_centre.stop(tools.vcenter, home.data_centre)
     _forget(home)
     print("Starting the lab's vCenter (usually a second) ...", flush=True)
-    return data_centre.start(tools.vcenter, home.data_centre)
+    lab = data_centre.start(tools.vcenter, home.data_centre)
+    write_private(started_from, built)
+    return lab
 
 
 def _forget(home: Home) -> None:
@@ -241,6 +244,8 @@ def _report(run: Run, *, succeeded: bool, fail: str) -> int:
         bad = [row.name for row in table if not row.good]
         shut = f"The gate stayed shut because of {', '.join(bad)}: nothing behind it ran."
         print(shut if bad else "The run failed; what the engine says of it stands above.")
+        for name in bad:
+            print(f"`make up REPLACE={name}` replaces {name}.")
         return 1
     if fail:
         print(f"No machine is named {fail!r}, so none failed; there are {', '.join(row.name for row in table)}.")
