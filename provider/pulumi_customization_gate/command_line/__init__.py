@@ -1,0 +1,24 @@
+"""`customization-gate`: the gate's wait run by hand, and the picture of what happened. It starts no Pulumi engine."""
+
+from __future__ import annotations
+
+import sys
+
+_LIBRARIES = frozenset({"typer", "rich", "shellingham"})
+
+
+def main() -> None:
+    """Runs the program and exits with one of the statuses in `endings.ExitCode`."""
+    try:
+        from pulumi_customization_gate.command_line.application import (  # noqa: PLC0415 -- its libraries are an extra
+            application,
+        )
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _LIBRARIES:
+            raise
+        sys.stderr.write(
+            f"customization-gate: the library {error.name} is missing; it comes with the extra `cli`: "
+            'pip install "pulumi-customization-gate[cli]"\n'
+        )
+        sys.exit(2)
+    application(prog_name="customization-gate")

@@ -1,0 +1,278 @@
+"""The commands of `customization-gate` and their help."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence  # noqa: TC003 -- typer reads annotations at run time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pulumi_customization_gate import timeline as pictures
+from pulumi_customization_gate.command_line import options, views
+from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.command_line.documents import event_document, report_document
+from pulumi_customization_gate.command_line.endings import Interrupt, errors_told, exit_code
+from pulumi_customization_gate.command_line.history import histories
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.watch import WaitRules, watch
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.model import GateReport
+
+_STATUSES = """\
+Exit status: 0 all are customized; 1 some failed, are gone or have no customization; 2 wrong usage;
+3 the time-out passed, or (status) some are still on their way; 4 the server cannot be used;
+130 after Ctrl-C, with the report so far."""
+
+application = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"customization-gate {metadata.version('pulumi-customization-gate')}")
+        raise typer.Exit
+
+
+@application.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Wait until the guest customization of virtual machines has ended, and say how, without Pulumi.
+
+    The verdicts are those of the Pulumi resource CustomizationGate; so are the settings in the environment.
+    """
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value:g} is no length of time; wanted are seconds above 0, for example 600")
+    return value
+
+
+_Timeout = Annotated[float, typer.Option(metavar="SECONDS", callback=_seconds, help="Seconds for the whole wait.")]
+_StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        callback=_seconds,
+        help="Seconds in which a customization must have started, from the start of the wait or the machine's last "
+        "power-on. Default: 600, or the time-out if that is less.",
+        show_default=False,
+    ),
+]
+
+
+@application.command(epilog=_STATUSES)
+def wait(
+    vms: options.Words,
+    *,
+    timeout: _Timeout = 600,
+    start_timeout: _StartTimeout = None,
+    expect: options.ExpectOption = options.Expect.required,
+    output: options.OutputFormat = options.Output.text,
+    platform: options.PlatformOption = options.Platform.vsphere,
+    server: options.Server = None,
+    org: options.Org = None,
+    user: options.User = None,
+    password_file: options.PasswordFile = None,
+    ca_file: options.CaFile = None,
+    thumbprint: options.Thumbprint = None,
+    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+) -> None:
+    """Wait until the customization of all machines has ended.
+
+    One wait watches all machines by one session. A customization that ended before the wait began counts, if nothing
+    has been asked of the machine since. Progress goes to standard error: a live table in a terminal, a line for each
+    change elsewhere; the report goes to standard output.
+
+    For example:
+
+    - `customization-gate wait web-1 web-2 --timeout 1800`
+    - `customization-gate wait '/DC/vm/web/*' --output json > report.json`
+    - `govc find vm -name 'web-*' | customization-gate wait -`
+    """
+    patience = min(600.0, timeout) if start_timeout is None else start_timeout
+    if patience > timeout:
+        raise typer.BadParameter(f"it is {patience:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
+    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    rules = WaitRules(timeout=timeout, start_timeout=patience, expect=expect.value)
+    interrupt = Interrupt()
+    with errors_told(), interrupt.caught():
+        words = _words(vms)
+        with access.source(words) as source, views.progress() as listener:
+            report = watch(source, rules, listener=listener, cancelled=interrupt)
+    views.show(report, output.value)
+    raise typer.Exit(128 + interrupt.number if report.cancelled else exit_code(report))
+
+
+@application.command(epilog=_STATUSES)
+def status(
+    vms: options.Words,
+    *,
+    expect: options.ExpectOption = options.Expect.required,
+    output: options.OutputFormat = options.Output.text,
+    platform: options.PlatformOption = options.Platform.vsphere,
+    server: options.Server = None,
+    org: options.Org = None,
+    user: options.User = None,
+    password_file: options.PasswordFile = None,
+    ca_file: options.CaFile = None,
+    thumbprint: options.Thumbprint = None,
+    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+) -> None:
+    """Say how the customization of machines stands now, without waiting.
+
+    For example:
+
+    - `customization-gate status 'web-*'`
+    - `customization-gate status vm-87 --output json`
+    """
+    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    with errors_told():
+        report = _judge_now(access, _words(vms), expect.value)
+    views.show(report, output.value, is_wait=False)
+    raise typer.Exit(exit_code(report))
+
+
+@application.command()
+def events(
+    vms: options.Words,
+    *,
+    output: options.OutputFormat = options.Output.text,
+    server: options.Server = None,
+    user: options.User = None,
+    password_file: options.PasswordFile = None,
+    ca_file: options.CaFile = None,
+    thumbprint: options.Thumbprint = None,
+    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+) -> None:
+    """Print what the vCenter remembers of machines: power, moves and customization, oldest first.
+
+    These are the events that the verdicts stand on. Cloud Director keeps none.
+
+    For example:
+
+    - `customization-gate events web-1`
+    - `customization-gate events 'web-*' --output json`
+    """
+    access = Access("vsphere", server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    with errors_told(), access.session() as session:
+        found, names = histories(session, _words(vms))
+    if output is options.Output.json:
+        typer.echo(json.dumps([event_document(event, names[event.vm]) for event in found], indent=2))
+    else:
+        views.show_events(found, names)
+
+
+@application.command()
+def timeline(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            show_default=False,
+            help="JSON with a gate's results: `pulumi stack output --json`, `pulumi stack export`, or the report of "
+            "`wait --output json`. Without a file, or with -, standard input. With --live: the machines.",
+        ),
+    ] = None,
+    *,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an SVG picture there; - is standard output.")
+    ] = None,
+    theme: Annotated[pictures.Theme, typer.Option(help="The picture's background.")] = pictures.Theme.light,
+    align: Annotated[
+        pictures.Align,
+        typer.Option(
+            help="clock: by the time of day. power-on: every bar begins at its machine's power-on. auto: by the clock, "
+            "unless the machines were made at times far apart."
+        ),
+    ] = pictures.Align.auto,
+    title: Annotated[str, typer.Option(help="The picture's title.")] = "",
+    live: Annotated[bool, typer.Option("--live", help="Judge these machines now, and draw that.")] = False,
+    platform: options.PlatformOption = options.Platform.vsphere,
+    server: options.Server = None,
+    org: options.Org = None,
+    user: options.User = None,
+    password_file: options.PasswordFile = None,
+    ca_file: options.CaFile = None,
+    thumbprint: options.Thumbprint = None,
+    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+) -> None:
+    """Draw what happened: a bar for each machine, in the terminal or as an SVG picture.
+
+    A bar tells power-on, start and end of the customization, when the machine was ready and when the gate opened; a
+    failure has its name beside it.
+
+    For example:
+
+    - `pulumi stack output --json | customization-gate timeline`
+    - `customization-gate timeline export.json --svg timeline.svg`
+    - `customization-gate wait 'web-*' --output json | customization-gate timeline --svg timeline.svg`
+    - `customization-gate timeline --live 'web-*'`
+    """
+    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    with errors_told():
+        if live:
+            document: Any = report_document(_judge_now(access, _words(source or []), "auto"))
+        else:
+            document = _document(source or ["-"])
+        chart = pictures.chart(pictures.waits(document), align)
+        if svg is None:
+            pictures.show(chart, views.console(stderr=False), title)
+        else:
+            _write(pictures.svg(chart, theme, title), svg)
+
+
+def _judge_now(access: Access, words: Sequence[str], expect: str) -> GateReport:
+    """Returns the first judgement of a wait: one that is called off as soon as it has judged."""
+    rules = WaitRules(start_timeout=math.inf, expect=expect, stop_on_missing=False)
+    with access.source(words) as source:
+        return watch(source, rules, cancelled=lambda: True)
+
+
+def _words(arguments: Sequence[str]) -> list[str]:
+    """Returns what names the machines; `-` stands for the lines of standard input, without comments and blank lines."""
+    words: list[str] = []
+    for argument in arguments:
+        lines = sys.stdin.read().splitlines() if argument == "-" else [argument]
+        words += (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not words:
+        raise ConfigurationError("no virtual machine is named: give at least one, for example web-1 or /DC/vm/web/*")
+    return list(dict.fromkeys(words))
+
+
+def _document(files: Sequence[str]) -> Any:
+    if len(files) > 1:
+        raise ConfigurationError("timeline draws one file; machines are named with --live only")
+    name = files[0]
+    if name == "-" and sys.stdin.isatty():
+        raise ConfigurationError("nothing to draw: name a file, pipe JSON in, or give --live and machines")
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise ConfigurationError(f"{name!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{name!r} holds no JSON: {error}") from None
+
+
+def _write(picture: bytes, file: Path) -> None:
+    if str(file) == "-":
+        sys.stdout.buffer.write(picture)
+        return
+    try:
+        file.write_bytes(picture)
+    except OSError as error:
+        raise ConfigurationError(f"{str(file)!r} cannot be written: {error.strerror}") from None

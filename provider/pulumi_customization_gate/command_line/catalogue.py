@@ -1,0 +1,182 @@
+"""What a vCenter's inventory holds, in one read, and what the words of a command line mean in it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.vsphere import inventory
+from pulumi_customization_gate.vsphere.events import moid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+_HOLDERS = (vim.Folder, vim.Datacenter, vim.VirtualApp)
+_MOST_NAMED = 5
+"""How many machines, or wrong words, an error names."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One virtual machine of the inventory."""
+
+    moid: str
+    name: str
+    path: str
+    """`/Datacenter/vm/folder/name`."""
+    is_template: bool = False
+
+
+def read(session: Session) -> list[Machine]:
+    """Returns all machines that the user may see, by one bulk read.
+
+    Raises:
+        ServerError: If the server does not answer.
+    """
+    return session.patiently(lambda: list(_machines(_properties(session))))
+
+
+def _properties(session: Session) -> dict[str, dict[str, Any]]:
+    """Returns names and parents of machines and of what holds them, by ID."""
+    collector = vmodl.query.PropertyCollector
+    kinds = [vim.VirtualMachine, *_HOLDERS]
+    view = session.content.viewManager.CreateContainerView(session.content.rootFolder, kinds, recursive=True)
+    try:
+        paths = {
+            vim.VirtualMachine: ["name", "parent", "parentVApp", "summary.config.template"],
+            vim.VirtualApp: ["name", "parent", "parentVApp", "parentFolder"],
+        }
+        spec = collector.FilterSpec(
+            propSet=[collector.PropertySpec(type=kind, pathSet=paths.get(kind, ["name", "parent"])) for kind in kinds],
+            objectSet=[
+                collector.ObjectSpec(
+                    obj=view,
+                    skip=True,
+                    selectSet=[
+                        collector.TraversalSpec(name="all", type=vim.view.ContainerView, path="view", skip=False)
+                    ],
+                )
+            ],
+        )
+        service = session.content.propertyCollector
+        page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+        found = {}
+        while page is not None:
+            for content in page.objects:
+                values = {change.name: change.val for change in content.propSet}
+                found[moid_of(content.obj)] = {**values, "is_machine": isinstance(content.obj, vim.VirtualMachine)}
+            page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
+        return found
+    finally:
+        view.DestroyView()
+
+
+def _machines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Machine]:
+    for moid, values in found.items():
+        if values["is_machine"]:
+            names = reversed(list(_names(found, moid)))
+            is_template = bool(values.get("summary.config.template"))
+            yield Machine(moid, values.get("name") or moid, "/" + "/".join(names), is_template)
+
+
+def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
+    """Yields the name of an entity and of what holds it, up to but without the root folder.
+
+    What the user may not see has no name and ends the path there. A machine in a vApp has no parent but the vApp.
+    """
+    seen: set[str] = set()
+    while moid in found and moid not in seen:
+        seen.add(moid)
+        values = found[moid]
+        yield values.get("name") or moid
+        parent = values.get("parentVApp") or values.get("parentFolder") or values.get("parent")
+        moid = moid_of(parent) if parent is not None else ""
+
+
+def expand(session: Session, words: Sequence[str]) -> dict[str, str]:
+    """Returns what names each machine of the words, each machine once, in the order of the words.
+
+    Raises:
+        ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
+    """
+    machines = read(session)
+    references: dict[str, str] = {}
+    problems = []
+    for word in words:
+        try:
+            references |= {reference: reference for reference in _meant(session, word, machines)}
+        except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are told at once
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError(_listed(problems, "\n"))
+    return references
+
+
+def _meant(session: Session, word: str, machines: Sequence[Machine]) -> Iterable[str]:
+    with contextlib.suppress(ConfigurationError):
+        if inventory.parse_reference(word).kind == "uuid":
+            return [inventory.resolve(session, {word: word})[word] or word]
+    return meant(word, machines)
+
+
+def meant(word: str, machines: Sequence[Machine]) -> list[str]:
+    """Returns the IDs of the machines that a word means: an ID, a name, an inventory path, or a pattern of either.
+
+    An exact ID, path or name counts before a pattern, so that a name with a bracket in it can be written. Patterns
+    leave templates out: a template is never customized. An ID or a path that is not there is returned as it is, for
+    the wait's report to say so.
+
+    Raises:
+        ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
+    """
+    path = "/" + word.strip("/")
+    exact = [m for m in machines if m.moid == word] or [m for m in machines if "/" in word and m.path == path]
+    named = exact or [machine for machine in machines if machine.name == word]
+    if len(named) > 1:
+        paths = _listed([f"{plain(machine.path)} ({machine.moid})" for machine in named])
+        raise ConfigurationError(
+            f"{len(named)} virtual machines are named {plain(word)!r}: {paths}; name one by its path or ID"
+        )
+    if named:
+        return [named[0].moid]
+    if any(character in word for character in "*?["):
+        fitting = [m.moid for m in machines if not m.is_template and _fits(m, word)]
+        if not fitting:
+            raise ConfigurationError(f"no virtual machine fits {plain(word)!r} (a pattern passes over templates)")
+        return fitting
+    try:
+        inventory.parse_reference(word)
+    except ConfigurationError:
+        near = difflib.get_close_matches(word, [machine.name for machine in machines], n=1)
+        hint = f"; did you mean {plain(near[0])!r}?" if near else ""
+        raise ConfigurationError(f"no virtual machine is named {plain(word)!r}{hint}") from None
+    return [word]
+
+
+def _fits(machine: Machine, pattern: str) -> bool:
+    """Whether a machine's name, or its path, fits a pattern; `**` in a path stands for any number of folders."""
+    if "/" not in pattern:
+        return fnmatch.fnmatchcase(machine.name, pattern)
+    return _path_fits(machine.path.strip("/").split("/"), pattern.strip("/").split("/"))
+
+
+def _path_fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return any(_path_fits(names[skipped:], patterns[1:]) for skipped in range(len(names) + 1))
+    return bool(names) and fnmatch.fnmatchcase(names[0], patterns[0]) and _path_fits(names[1:], patterns[1:])
+
+
+def _listed(texts: Sequence[str], separator: str = ", ") -> str:
+    more = len(texts) - _MOST_NAMED
+    return separator.join([*texts[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,145 @@
+"""Where to connect and as whom: options first, then the environment, and the password never as an argument."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
+from pulumi_customization_gate.command_line import catalogue
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
+from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.source import VsphereSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+    from pulumi_customization_gate.core.source import Source
+    from pulumi_customization_gate.vsphere.session import Session, VsphereSettings
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the options say of server and login; None leaves it to the environment."""
+
+    platform: str = "vsphere"
+    server: str | None = None
+    org: str | None = None
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: str | None = None
+    thumbprint: str | None = None
+    allow_unverified_ssl: bool | None = None
+
+    @property
+    def is_vsphere(self) -> bool:
+        """Whether the platform is vSphere."""
+        return self.platform == "vsphere"
+
+    @contextlib.contextmanager
+    def source(self, words: Sequence[str]) -> Iterator[Source]:
+        """Finds the machines of the words and lends a source that watches them.
+
+        Raises:
+            ConfigurationError: If a setting is missing or wrong, or a word means no machine.
+            ServerError: If the server cannot be used.
+        """
+        if self.is_vsphere:
+            with self.session() as session:
+                yield VsphereSource(session.settings, catalogue.expand(session, words))
+        else:
+            yield CloudDirectorSource(self.cloud_director_settings(os.environ), {word: word for word in words})
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """Lends a session at the vCenter.
+
+        Raises:
+            ConfigurationError: If a setting is missing or wrong.
+            ServerError: If the vCenter cannot be used.
+        """
+        with acquire(self.vsphere_settings(os.environ)) as session:
+            yield session
+
+    def vsphere_settings(self, environment: Mapping[str, str]) -> VsphereSettings:
+        """Returns where the vCenter is and who logs in.
+
+        Raises:
+            ConfigurationError: If something is missing or wrong.
+        """
+        server = self._required("--server", self.server, "VSPHERE_SERVER", environment)
+        user = self._required("--user", self.user, "VSPHERE_USER", environment)
+        config = {
+            "vsphere:vsphereServer": server,
+            "vsphere:user": user,
+            "vsphere:password": self._password("VSPHERE_PASSWORD", environment, f"{user} at {server}"),
+            "vsphere:allowUnverifiedSsl": self._trust(),
+            "customization:caFile": self.ca_file,
+            "customization:thumbprint": self.thumbprint,
+        }
+        return vsphere_settings(config.get, environment)
+
+    def cloud_director_settings(self, environment: Mapping[str, str]) -> CloudDirectorSettings:
+        """Returns where Cloud Director is and who logs in; the API token comes from the environment only.
+
+        Raises:
+            ConfigurationError: If something is missing or wrong.
+        """
+        url = self._required("--server", self.server, "VCD_URL", environment)
+        org = self._required("--org", self.org, "VCD_ORG", environment)
+        config: dict[str, str | None] = {
+            "vcd:url": url if "://" in url else f"https://{url}",
+            "vcd:org": org,
+            "vcd:allowUnverifiedSsl": self._trust(),
+            "customization:caFile": self.ca_file,
+            "customization:thumbprint": self.thumbprint,
+        }
+        if self.user or self.password_file or not environment.get("VCD_API_TOKEN"):
+            user = self._required("--user", self.user, "VCD_USER", environment)
+            password = self._password("VCD_PASSWORD", environment, f"{user} of {org} at {url}")
+            config |= {"vcd:user": user, "vcd:password": password, "vcd:apiToken": ""}
+        return cloud_director_settings(config.get, environment)
+
+    def _trust(self) -> str | None:
+        return None if self.allow_unverified_ssl is None else str(self.allow_unverified_ssl).lower()
+
+    @staticmethod
+    def _required(option: str, value: str | None, variable: str, environment: Mapping[str, str]) -> str:
+        found = (value if value is not None else environment.get(variable, "")).strip()
+        if not found:
+            raise ConfigurationError(f"missing {option}, or {variable} in the environment")
+        return found
+
+    def _password(self, variable: str, environment: Mapping[str, str], whose: str) -> str:
+        """Returns the password from the file, else the environment, else whoever sits at the terminal."""
+        if self.password_file is not None:
+            return _first_line(self.password_file)
+        if password := environment.get(variable):
+            return password
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ConfigurationError(
+                f"missing the password: name its file by --password-file or set {variable}; "
+                "it can be asked for at a terminal only"
+            )
+        if not (password := getpass.getpass(f"Password of {whose}: ", sys.stderr)):
+            raise ConfigurationError("the password is empty")
+        return password
+
+
+def _first_line(file: Path) -> str:
+    """Returns the first line of a password file; an editor's line end is not part of the password."""
+    try:
+        line = file.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError(f"--password-file {str(file)!r} cannot be read: {reason}") from None
+    if not line:
+        raise ConfigurationError(f"--password-file {str(file)!r} has an empty first line; the password belongs there")
+    return line

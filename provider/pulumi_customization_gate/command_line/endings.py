@@ -1,0 +1,130 @@
+"""How a run ends: its exit status, the sentence of an error, and what Ctrl-C does."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import re
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from pulumi_customization_gate.core.errors import ConfigurationError, CustomizationTimeoutError, ServerError
+from pulumi_customization_gate.core.report import error_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from pulumi_customization_gate.core.model import GateReport
+
+
+class ExitCode(enum.IntEnum):
+    """The exit statuses; 130 and 143 come from a signal: 128 and its number."""
+
+    SUCCEEDED = 0
+    """Every machine is customized."""
+    FAILED = 1
+    """At least one machine failed, is gone or has no customization."""
+    USAGE = 2
+    """The command line, a file it names or a setting is wrong: nothing was waited for."""
+    UNFINISHED = 3
+    """The time-out passed, or `status` found machines that are still on their way; none failed."""
+    UNREACHABLE = 4
+    """The server cannot be reached, is not trusted, refuses the login or stopped answering."""
+
+
+def exit_code(report: GateReport) -> ExitCode:
+    """Returns the exit status for a wait that no signal ended."""
+    if report.ready:
+        return ExitCode.SUCCEEDED
+    if report.trouble is not None:
+        return ExitCode.UNREACHABLE
+    is_unfinished = isinstance(error_for(replace(report, cancelled=False)), CustomizationTimeoutError)
+    return ExitCode.UNFINISHED if is_unfinished else ExitCode.FAILED
+
+
+_OPTIONS = {
+    "vsphereServer": "--server",
+    "url": "--server",
+    "org": "--org",
+    "user": "--user",
+    "password": "--password-file",
+    "apiToken": "VCD_API_TOKEN",
+    "caFile": "--ca-file",
+    "thumbprint": "--thumbprint",
+    "allowUnverifiedSsl": "--allow-unverified-ssl",
+}
+_KEY = re.compile(rf"`?\b(?:vsphere|customization|vcd):({'|'.join(_OPTIONS)})\b`?")
+_PHRASES = (
+    ("config --", "--"),
+    ("Set vsphereServer to", "Set --server to"),
+    ("--allow-unverified-ssl set to true trusts", "--allow-unverified-ssl trusts"),
+    ("run `pulumi up` again to resume", "run the same command again to resume"),
+    ("run `pulumi up` again", "run the command again"),
+    ("`pulumi up` again resumes", "the same command again resumes"),
+    (" in `vms`,", ","),
+    ("take it out of `vms`", "leave it out"),
+    ("vms: ", ""),
+    ("`start_timeout`", "--start-timeout"),
+    ("`timeout`", "--timeout"),
+    ('set expect="auto"', "give --expect auto"),
+)
+
+
+def in_options(text: str) -> str:
+    """Returns a sentence that was written for a stack in the words of this program's options."""
+    text = _KEY.sub(lambda key: _OPTIONS[key[1]], text)
+    for phrase, ours in _PHRASES:
+        text = text.replace(phrase, ours)
+    return text
+
+
+@contextlib.contextmanager
+def errors_told() -> Iterator[None]:
+    """Turns an error that can be expected into its sentence on standard error and an exit status."""
+    try:
+        yield
+    except ConfigurationError as error:
+        code, text = ExitCode.USAGE, str(error)
+    except ServerError as error:
+        code, text = ExitCode.UNREACHABLE, str(error)
+    else:
+        return
+    typer.echo(f"customization-gate: {in_options(text)}", err=True)
+    raise typer.Exit(code)
+
+
+class Interrupt:
+    """Lets the first Ctrl-C, or SIGTERM, end a wait with its report.
+
+    Called as the `cancelled` of a watch. Until the watch asks for the first time, and from the second signal on, there
+    is nothing to report, so the program ends at once.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The signal that came, 0 for none."""
+        self._is_asked_for = False
+
+    def __call__(self) -> bool:
+        """Tells whether a signal came."""
+        self._is_asked_for = True
+        return self.number != 0
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[Interrupt]:
+        """Catches the signals for the length of a block."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        is_first, self.number = self.number == 0, number
+        if not (is_first and self._is_asked_for):
+            raise SystemExit(128 + number)

@@ -1,0 +1,109 @@
+"""The options that several commands share, with their help."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_CONNECTION = "Connection (an option wins over the environment variable below it)"
+
+
+class Platform(str, enum.Enum):
+    """Where the machines are."""
+
+    vsphere = "vsphere"
+    cloud_director = "cloud_director"
+
+
+class Output(str, enum.Enum):
+    """How a result is written."""
+
+    text = "text"
+    json = "json"
+
+
+class Expect(str, enum.Enum):
+    """Whether a machine must have been asked to customize."""
+
+    required = "required"
+    auto = "auto"
+
+
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VM",
+        show_default=False,
+        help="A managed object ID (`vm-87`), a UUID, a name, an inventory path (`/DC/vm/web/web-1`), or a pattern of "
+        "names or paths (`web-*`, `/DC/vm/**/web-?`); `-` reads them from standard input, one a line. "
+        "On Cloud Director: URN, href or `vm-UUID` of a machine or a vApp.",
+    ),
+]
+OutputFormat = Annotated[
+    Output,
+    typer.Option("--output", "-o", help="json writes one document, and nothing else, to standard output."),
+]
+ExpectOption = Annotated[
+    Expect,
+    typer.Option(
+        help="required: a machine of which nobody asked a customization is a failure. "
+        "auto: it is good, as NotCustomized."
+    ),
+]
+PlatformOption = Annotated[
+    Platform, typer.Option(metavar="NAME", help="vsphere or cloud_director.", rich_help_panel=_CONNECTION)
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST",
+        help="Its name or address, with :PORT if need be.  \nVSPHERE_SERVER, VCD_URL",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+Org = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Cloud Director's organization.  \nVCD_ORG", rich_help_panel=_CONNECTION),
+]
+User = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Who logs in.  \nVSPHERE_USER, VCD_USER", rich_help_panel=_CONNECTION),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file whose first line is the password. Without it and the variable, a terminal is asked.  \n"
+        "VSPHERE_PASSWORD, VCD_PASSWORD; VCD_API_TOKEN is a token itself",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+CaFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A PEM file of the authorities to trust.  \nVSPHERE_CA_FILE, VCD_CA_FILE",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+Thumbprint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHA256",
+        help="The fingerprint of the one certificate to trust.  \nVSPHERE_THUMBPRINT, VCD_THUMBPRINT",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+AllowUnverifiedSsl = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unverified-ssl",
+        show_default=False,
+        help="Trust any certificate, which lets others read the password.  \n"
+        "VSPHERE_ALLOW_UNVERIFIED_SSL, VCD_ALLOW_UNVERIFIED_SSL",
+        rich_help_panel=_CONNECTION,
+    ),
+]

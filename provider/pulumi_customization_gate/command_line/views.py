@@ -1,0 +1,202 @@
+"""What people see of a wait: a live table in a terminal, plain lines elsewhere, and the report at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pulumi_customization_gate.command_line.documents import report_document
+from pulumi_customization_gate.command_line.endings import in_options
+from pulumi_customization_gate.core.model import CustomizationStatus
+from pulumi_customization_gate.core.report import (
+    clock_time,
+    duration,
+    failure_text,
+    label,
+    outcome_line,
+    plain,
+    progress_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from pulumi_customization_gate.core.model import Event, GateReport, VmOutcome
+    from pulumi_customization_gate.core.watch import Update
+
+_FRAMES_PER_SECOND = 4
+_LINES_AROUND = 4
+"""Lines of a terminal that the table's head, the line below it and the prompt take."""
+_LONGEST_NAME = 40
+
+_STYLES = {
+    CustomizationStatus.VM_NOT_STARTED: "dim",
+    CustomizationStatus.CUSTOMIZATION_NOT_STARTED: "yellow",
+    CustomizationStatus.CUSTOMIZATION_STARTED: "cyan",
+    CustomizationStatus.CUSTOMIZATION_SUCCEEDED: "green",
+    CustomizationStatus.CUSTOMIZATION_FAILED: "bold red",
+    CustomizationStatus.NOT_CUSTOMIZED: "yellow",
+    CustomizationStatus.VM_REMOVED: "bold red",
+}
+
+
+def console(*, stderr: bool) -> Console:
+    """Returns a console that shows texts as they are: nothing in them counts as markup."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[Update], None]]:
+    """Lends a listener that shows a wait on standard error."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield tell_lines
+        return
+    table = LiveTable(screen)
+    with Live(get_renderable=table.render, console=screen, refresh_per_second=_FRAMES_PER_SECOND, transient=True):
+        yield table
+
+
+def tell_lines(update: Update) -> None:
+    """Writes a line for each change, and one for the whole wait now and then."""
+    now = clock_time(datetime.now(timezone.utc))
+    for note in update.notes:
+        typer.echo(f"{now}  {plain(note)}", err=True)
+    for outcome in update.changed:
+        typer.echo(f"{now}  {label(outcome)}  {outcome_line(outcome)}", err=True)
+    if not update.changed:
+        typer.echo(f"{now}  {progress_line(update)}", err=True)
+
+
+class LiveTable:
+    """A table of the wait whose times go on between two updates.
+
+    Args:
+        screen: The terminal.
+        clock: Seconds, for tests.
+    """
+
+    def __init__(self, screen: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._screen, self._clock = screen, clock
+        self._update: tuple[Update, float] | None = None
+        self._spinner = Spinner("dots", "looking for the machines ...")
+
+    def __call__(self, update: Update) -> None:
+        """Takes the newest update over; what it notes scrolls past above the table."""
+        self._update = (update, self._clock())
+        for note in update.notes:
+            self._screen.print(plain(note), style="yellow")
+
+    def render(self) -> RenderableType:
+        """Returns the frame of this moment: what fits on the screen, the machines still on their way first."""
+        if self._update is None:
+            return self._spinner
+        update, heard_at = self._update
+        since = self._clock() - heard_at
+        room = max(3, self._screen.height - _LINES_AROUND)
+        shown = list(update.outcomes)
+        if len(shown) > room:
+            shown = sorted(shown, key=lambda outcome: outcome.good)[:room]
+            kept = {outcome.id for outcome in shown}
+            shown = [outcome for outcome in update.outcomes if outcome.id in kept]
+        times = {outcome.id: duration(update.lasting.get(outcome.id, 0) + since) for outcome in shown}
+        good = sum(outcome.good for outcome in update.outcomes)
+        summary = f"{good} of {len(update.outcomes)} customized after {duration(update.waited + since)}"
+        hidden = len(update.outcomes) - len(shown)
+        if hidden:
+            counts = Counter(outcome.status.value for outcome in update.outcomes)
+            told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+            summary += f"; {hidden} more not shown, in all {told}"
+        return Group(_table(shown, "for", times), Text(summary, style="bold"))
+
+
+def show(report: GateReport, output: str, *, is_wait: bool = True) -> None:
+    """Writes a report to standard output.
+
+    Args:
+        report: The report.
+        output: "text", or "json": one document, and the sentence about it on standard error.
+        is_wait: Whether to say how the wait ended, beside how each machine stands.
+    """
+    end = list(_conclusion(report)) if is_wait else []
+    if output == "json":
+        typer.echo(json.dumps(report_document(report), indent=2))
+    else:
+        _show_text(report)
+    for line in end:
+        typer.echo(line, err=output == "json")
+
+
+def _show_text(report: GateReport) -> None:
+    screen = console(stderr=False)
+    if not screen.is_terminal:
+        for outcome in report.outcomes:
+            typer.echo("\n".join(_lines(outcome)))
+        return
+    took = {o.id: "" if o.seconds is None else duration(o.seconds) for o in report.outcomes}
+    screen.print(_table(report.outcomes, "took", took))
+    for outcome in report.outcomes:
+        if not outcome.good:
+            screen.print("\n".join(_lines(outcome)), style=_STYLES[outcome.status])
+
+
+def _lines(outcome: VmOutcome) -> Iterator[str]:
+    yield f"{label(outcome)}  {outcome_line(outcome)}"
+    if outcome.failure is not None:
+        yield from (f"  {in_options(plain(line))}" for line in outcome.failure.diagnosis)
+
+
+def _conclusion(report: GateReport) -> Iterator[str]:
+    """Yields how the wait ended and what to do: the sentences of a failure that are about no single machine."""
+    if report.ready:
+        count = len(report.outcomes)
+        yield f"{count} of {count} customized after {duration(report.waited)}"
+        return
+    yield from (in_options(line) for line in failure_text(report).splitlines() if not line.startswith(" "))
+
+
+def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("machine", no_wrap=True, max_width=_LONGEST_NAME)
+    table.add_column("ID", no_wrap=True, overflow="ellipsis")
+    table.add_column("status", no_wrap=True, min_width=len("CustomizationSucceeded"))
+    table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("host name", no_wrap=True, overflow="ellipsis")
+    table.add_column("addresses", no_wrap=True, overflow="ellipsis")
+    for outcome in outcomes:
+        cells: list[Any] = [
+            plain(outcome.key, _LONGEST_NAME),
+            outcome.id,
+            Text(outcome.status.value, style=_STYLES[outcome.status]),
+            times[outcome.id],
+            plain(outcome.host_name),
+            plain(", ".join(outcome.ip_addresses)),
+        ]
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    return table
+
+
+def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
+    """Writes a line for each event: when, which machine, what, and what was said of it."""
+    width = max((len(f"{plain(names[event.vm], _LONGEST_NAME)} ({event.vm})") for event in events), default=0)
+    for event in events:
+        machine = f"{plain(names[event.vm], _LONGEST_NAME)} ({event.vm})"
+        said = [plain(event.message), event.reason and f"reason: {plain(event.reason)}"]
+        said.append(event.log_location and f"log in the guest: {plain(event.log_location)}")
+        told = "; ".join(part for part in said if part)
+        typer.echo(f"{event.at:%Y-%m-%d} {clock_time(event.at)}  {machine:<{width}}  {event.name:<25}  {told}".rstrip())
+    if not events:
+        typer.echo("no event in reach: nothing happened, or the vCenter has forgotten it", err=True)

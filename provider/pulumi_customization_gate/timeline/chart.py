@@ -1,0 +1,159 @@
+"""Turns what happened into bars on one scale of seconds: the same for the picture and for the terminal."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from pulumi_customization_gate.timeline.results import Machine, Wait
+
+SCATTERED = 3.0
+"""How many times longer than all bars together the time between them may be before bars begin at their power-on."""
+
+
+class Align(str, enum.Enum):
+    """Where a bar begins."""
+
+    auto = "auto"
+    clock = "clock"
+    power_on = "power-on"
+
+
+class Phase(enum.Enum):
+    """What a part of a bar tells; its value is what the legend calls it."""
+
+    BOOTING = "powered on, not started"
+    CUSTOMIZING = "customizing"
+    SETTLING = "customized, not ready yet"
+    HELD = "ready, gate closed"
+
+
+class End(enum.Enum):
+    """How a bar ends; its value is what the legend calls it."""
+
+    GOOD = "succeeded"
+    FAILED = "failed"
+    UNFINISHED = "not finished"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a bar, in seconds from the chart's left side."""
+
+    phase: Phase
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """The bar of one machine, or the heading of one gate."""
+
+    label: str
+    spans: tuple[Span, ...] = ()
+    end: End | None = None
+    """None for a heading."""
+    at: float | None = None
+    """Where the end is marked; None where no time is known."""
+    note: str = ""
+    """What is said beside the bar."""
+    seconds: float | None = None
+    """From power-on to the end of the customization."""
+
+    @property
+    def is_heading(self) -> bool:
+        """Whether this is the name of a gate and not a machine."""
+        return self.end is None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All bars, ready to be drawn."""
+
+    rows: tuple[Row, ...]
+    length: float
+    """Seconds from the left side to the last thing that happened."""
+    origin: datetime | None
+    """The time of the left side; None where each bar begins at its own power-on, or no time is known."""
+    opened: tuple[float, ...]
+    """When gates opened, in seconds from the left side."""
+
+    @property
+    def machines(self) -> list[Row]:
+        """The rows without the headings."""
+        return [row for row in self.rows if not row.is_heading]
+
+
+def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
+    """Returns the bars of the machines of all gates, a heading before each gate where there are several."""
+    times = [time for gate in gates for machine in gate.machines for time in machine.times]
+    by_clock = align is Align.clock or (align is Align.auto and not _are_scattered(gates))
+    origin = min(times) if by_clock and times else None
+    rows: list[Row] = []
+    for gate in gates:
+        if len(gates) > 1:
+            rows.append(Row(gate.name or "gate"))
+        rows += (_row(machine, gate, origin) for machine in gate.machines)
+    opened = {(gate.opened - origin).total_seconds() for gate in gates if origin and gate.opened}
+    ends = [span.end for row in rows for span in row.spans] + [row.at for row in rows if row.at is not None]
+    return Chart(tuple(rows), max([*ends, *opened, 0.0]), origin, tuple(sorted(opened)))
+
+
+def _row(machine: Machine, gate: Wait, origin: datetime | None) -> Row:
+    end = End.GOOD if machine.is_good else End.FAILED if machine.has_failed else End.UNFINISHED
+    note = "" if machine.is_good else (machine.failure if end is End.FAILED else "") or machine.status
+    if not machine.times:
+        return Row(machine.name, (), end, None, note or f"{machine.status}, no time is known")
+    left = origin or min(machine.times)
+
+    def after(time: datetime | None) -> float | None:
+        return None if time is None else (time - left).total_seconds()
+
+    started, completed, ready = after(machine.started), after(machine.completed), after(machine.ready)
+    powered_on = after(machine.powered_on)
+    if completed is not None and powered_on is not None and powered_on > completed:
+        powered_on = None  # It was powered on anew after its customization, which keeps its verdict.
+    if completed is not None and started is not None and started > completed:
+        started = None
+    stop = completed if completed is not None else after(gate.ended)
+    spans: list[tuple[Phase, float | None, float | None]] = []
+    if powered_on is not None:
+        # Where no event tells the start, all that is known is that the customization ended.
+        first = started if started is not None else powered_on if completed is not None else stop
+        spans.append((Phase.BOOTING, powered_on, first))
+    begin = started if started is not None else powered_on if completed is not None else None
+    spans.append((Phase.CUSTOMIZING, begin, stop))
+    spans.append((Phase.SETTLING, completed, ready))
+    if origin is not None and machine.is_good:
+        spans.append((Phase.HELD, ready if ready is not None else completed, after(gate.opened)))
+    drawn = tuple(Span(p, b, e) for p, b, e in spans if b is not None and e is not None and e > b)
+    known = powered_on if powered_on is not None else after(machine.powered_on)
+    marked = next((at for at in (completed, stop, known) if at is not None), None)
+    seconds = completed - powered_on if completed is not None and powered_on is not None else None
+    return Row(machine.name, drawn, end, marked, note, seconds)
+
+
+def _are_scattered(gates: Sequence[Wait]) -> bool:
+    """Whether the machines were made at times so far apart that their bars would be too short to see."""
+    bars = sorted((min(m.times), max(m.times)) for gate in gates for m in gate.machines if m.times)
+    covered, reached = 0.0, None
+    for begin, end in bars:
+        start = begin if reached is None else max(begin, reached)
+        covered += max(0.0, (end - start).total_seconds())
+        reached = end if reached is None else max(end, reached)
+    if not bars or reached is None:
+        return False
+    whole = (reached - bars[0][0]).total_seconds()
+    return whole - covered > SCATTERED * covered
+
+
+def scale(length: float, most: int = 8) -> list[float]:
+    """Returns round seconds for the marks of an axis, from 0, at most so many."""
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
+    step = next((step for step in steps if length / step <= most - 1), 0) or 86400 * -(-length // (86400 * (most - 1)))
+    return [number * step for number in range(int(length / step) + 1)]
