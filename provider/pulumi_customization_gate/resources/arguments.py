@@ -84,7 +84,8 @@ class GateArguments:
         is_map = isinstance(vms, Mapping)
         timeout = float(given["timeout"])
         return cls(
-            references=dict(vms) if is_map else {reference: reference for reference in vms},
+            # The engine hands a map over in no order; reports are read by people.
+            references=dict(sorted(vms.items())) if is_map else {reference: reference for reference in vms},
             is_map=is_map,
             platform=given["platform"],
             config_namespace=given.get("config_namespace") or NAMESPACES[given["platform"]],

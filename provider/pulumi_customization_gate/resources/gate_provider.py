@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import (
@@ -22,7 +22,7 @@ from pulumi.dynamic import (
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
+from pulumi_customization_gate.core.model import CustomizationStatus, GateReport, VmOutcome
 from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
@@ -31,8 +31,6 @@ from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from pulumi_customization_gate.core.source import Source
 
 Inputs = dict[str, Any]
 Results = Mapping[str, Mapping[str, Any]]
@@ -65,15 +63,16 @@ class CustomizationGateProvider(ResourceProvider):
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Refuses bad inputs and missing settings before anything is created; opens no connection."""
-        failures = []
-        server = ""
+        server, missing = "", ""
         try:
-            settings = self._settings(news)
-            server = str(getattr(settings, "url", ""))
+            server = str(getattr(self._settings(news), "url", ""))
         except ConfigurationError as error:
-            failures.append(CheckFailure("config_namespace", str(error)))
-        failures += [CheckFailure(*problem) for problem in gate_problems(news, host.is_unknown, server)]
-        return CheckResult(news, failures)
+            missing = str(error)
+        problems = list(gate_problems(news, host.is_unknown, server))
+        if missing and not any(name in _REPLACING for name, _ in problems):
+            # It is no input that is wrong, so the failure names none.
+            problems.insert(0, ("", missing))
+        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
@@ -91,10 +90,10 @@ class CustomizationGateProvider(ResourceProvider):
     @host.clean_errors
     def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
         """Waits for the machines that are new or whose stored outcome is not good; for all if `triggers` changed."""
-        stored: Results = _olds.get("results") or {}
-        known = {result["moid"]: result for result in stored.values()}
+        stored = _stored(_olds)
         if _only_times_changed(_olds, _news):
-            return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}})
+            return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}, "results": stored})
+        known = {result["moid"]: result for result in stored.values()}
         good = {moid: result for moid, result in known.items() if _is_good(result, _effective(_news, "expect"))}
         if _effective(_olds, "triggers") != _effective(_news, "triggers"):
             return UpdateResult(self._judge(_id, _news, {}, good))
@@ -102,7 +101,7 @@ class CustomizationGateProvider(ResourceProvider):
 
     def read(self, id_: str, props: Inputs) -> ReadResult:
         """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
-        return ReadResult(id_, props)
+        return ReadResult(id_, {**props, "results": _stored(props)})
 
     def delete(self, _id: str, _props: Inputs) -> None:
         """Forgets the gate: there is nothing of it on the server."""
@@ -131,29 +130,36 @@ class CustomizationGateProvider(ResourceProvider):
         """
         settings = self._settings(inputs)
         arguments = GateArguments.of(inputs, str(getattr(settings, "url", "")))
-        references = {key: text for key, text in arguments.references.items() if text not in kept}
-        results = [(key, dict(kept[text])) for key, text in arguments.references.items() if text in kept]
-        if not references:
-            return {**inputs, **_outputs(results, arguments, waited=0.0, opened_at=opened_at)}
+        references = arguments.references
+        if all(text in kept for text in references.values()):
+            known = [(key, kept[text]) for key, text in references.items()]
+            opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
+            return {**inputs, **_outputs(known, arguments, waited=0.0, opened_at=opened_at)}
         call = host.Call()
         for feature in host.missing():
             call.log(f"this Pulumi SDK does not allow {feature}; the gate works without", warning=True)
-        source: Source
+        source: VsphereSource | CloudDirectorSource
         if arguments.platform == "cloud_director":
-            source = CloudDirectorSource(settings, references)
+            source = CloudDirectorSource(settings, references, kept=frozenset(kept))
         else:
             source = VsphereSource(settings, references, kept=frozenset(kept), remembered=frozenset(remembered))
         report = watch(source, arguments.rules, listener=_Progress(call), cancelled=host.cancelled)
-        results += [(key, dict(kept[moid])) for key, moid in getattr(source, "skipped", {}).items()]
-        results += [(outcome.key, _result(outcome)) for outcome in report.outcomes]
-        opened_at = (_time(report.ended_at) or "") if report.ready or arguments.on_failure == "report" else ""
+        skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
+        results = skipped + [(outcome.key, _result(outcome)) for outcome in report.outcomes]
+        is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)
+        opened_at = "" if is_closed else _time(report.ended_at) or opened_at
         outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
-        if not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble):
-            raise host.PartialFailureError(words.error_for(report), gate_id, outputs)
+        if is_closed:
+            raise host.PartialFailureError(_failure_text(report, len(skipped)), gate_id, outputs)
         return outputs
 
 
 _OUTPUTS = ("ready", "statuses", "results", "waited", "opened_at")
+
+
+def _failure_text(report: GateReport, skipped: int) -> str:
+    text = str(words.error_for(report))
+    return f"{text}\nAn earlier run found {skipped} more of this gate's machines good; that stands." if skipped else text
 
 
 class _Progress:
@@ -187,12 +193,19 @@ def _effective(inputs: Inputs, name: str) -> Any:
 
 
 def _has_failed(outputs: Inputs) -> bool:
-    return outputs.get("ready") is not True and _effective(outputs, "on_failure") == "fail"
+    """Whether the gate is closed: with on_failure="report" that is left by a wait that was cut short."""
+    is_reporting = _effective(outputs, "on_failure") == "report"
+    return outputs.get("ready") is not True and not (is_reporting and outputs.get("opened_at"))
 
 
 def _only_times_changed(olds: Inputs, news: Inputs) -> bool:
     same = all(_effective(olds, name) == _effective(news, name) for name in _JUDGED)
     return same and not _has_failed(olds)
+
+
+def _stored(outputs: Inputs) -> dict[str, dict[str, Any]]:
+    """Returns the results of an earlier wait; the engine leaves out what is None, and a program may ask for it."""
+    return {key: {**_NOTHING_KNOWN, **result} for key, result in (outputs.get("results") or {}).items()}
 
 
 def _is_good(result: Mapping[str, Any], expect: str) -> bool:
@@ -201,7 +214,7 @@ def _is_good(result: Mapping[str, Any], expect: str) -> bool:
 
 
 def _outputs(
-    results: list[tuple[str, dict[str, Any]]], arguments: GateArguments, *, waited: float, opened_at: str
+    results: Sequence[tuple[str, Mapping[str, Any]]], arguments: GateArguments, *, waited: float, opened_at: str
 ) -> Inputs:
     """Returns the outputs by the user's keys; for a list by name, or by ID where two machines share a name."""
     names = Counter(result["name"] for _, result in results)
@@ -211,7 +224,7 @@ def _outputs(
             return key
         return str(result["name"] if names[result["name"]] == 1 else result["moid"])
 
-    by_key = {key_of(key, result): result for key, result in results}
+    by_key = {key_of(key, result): dict(result) for key, result in results}
     return {
         "ready": all(_is_good(result, arguments.rules.expect) for result in by_key.values()),
         "statuses": {key: result["status"] for key, result in by_key.items()},
@@ -244,6 +257,20 @@ def _result(outcome: VmOutcome) -> dict[str, Any]:
         "host_name": words.plain(outcome.host_name),
         "ip_addresses": [words.plain(address) for address in outcome.ip_addresses],
     }
+
+
+_NOTHING_KNOWN = dict.fromkeys(
+    (
+        "evidence",
+        "powered_on_at",
+        "started_at",
+        "completed_at",
+        "ready_at",
+        "seconds",
+        "failure",
+    )
+)
+"""What a result says where nothing is known."""
 
 
 def _time(at: datetime | None) -> str | None:

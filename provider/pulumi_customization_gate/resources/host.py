@@ -43,13 +43,13 @@ class PartialFailureError(GateError):
     """A failure after which the resource's outputs are kept, so that the next `up` is an update.
 
     Args:
-        error: What happened, in the words for the user.
+        message: What happened, in the words for the user.
         resource_id: The resource's id.
         outputs: All of its outputs.
     """
 
-    def __init__(self, error: GateError, resource_id: str, outputs: Mapping[str, Any]) -> None:
-        super().__init__(str(error))
+    def __init__(self, message: str, resource_id: str, outputs: Mapping[str, Any]) -> None:
+        super().__init__(message)
         self.resource_id = resource_id
         self.outputs = outputs
 
