@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -161,6 +163,9 @@ func (b *boot) customize() bool {
 			return
 		}
 		changes := append(hostNameChanges(specifiedName(vm, b.spec.Identity)), b.addressChanges(vm, b.spec)...)
+		if !b.plan.CardsConnected {
+			changes = append(changes, change("config.hardware.device", withoutLink(vm.Config.Hardware.Device)))
+		}
 		changes = append(changes, b.info(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED, "", began, b.now())...)
 		ctx.Update(vm, changes)
 		b.lab.journal.Post(ctx, &types.CustomizationSucceeded{CustomizationEvent: b.event(ctx, vm)}, nil)
@@ -220,7 +225,7 @@ func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.Customiz
 		if i == 0 && b.plan.IPAddress != "" {
 			address = b.plan.IPAddress
 		}
-		cards[i].Connected = true
+		cards[i].Connected = spec == nil || b.plan.CardsConnected
 		cards[i].IpAddress = []string{address}
 		cards[i].IpConfig = &types.NetIpConfigInfo{IpAddress: []types.NetIpConfigInfoIpAddress{
 			{IpAddress: address, PrefixLength: int32(prefix), State: string(types.NetIpConfigInfoIpAddressStatusPreferred)},
@@ -238,6 +243,28 @@ func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.Customiz
 		change("guest.ipAddress", first),
 		change("summary.guest.ipAddress", first),
 	}
+}
+
+// withoutLink gives the devices with all network cards disconnected, which some guests end up with in spite of a
+// success. Cards are copied, because property collectors may still hold the old ones.
+func withoutLink(devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
+	devices = slices.Clone(devices)
+	for i, device := range devices {
+		if _, ok := device.(types.BaseVirtualEthernetCard); !ok {
+			continue
+		}
+		clone := reflect.New(reflect.TypeOf(device).Elem())
+		clone.Elem().Set(reflect.ValueOf(device).Elem())
+		devices[i] = clone.Interface().(types.BaseVirtualDevice)
+		card := devices[i].GetVirtualDevice()
+		link := types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true}
+		if card.Connectable != nil {
+			link = *card.Connectable
+		}
+		link.Connected = false
+		card.Connectable = &link
+	}
+	return devices
 }
 
 // lease is the address that the lab's network hands out to a machine's card: another one for every card.

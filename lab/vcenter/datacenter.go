@@ -63,6 +63,7 @@ func newLab(options Options) (*Lab, error) {
 	if err := lab.journal.connect(lab.context()); err != nil {
 		return nil, err
 	}
+	lab.serveGuests()
 	if err := lab.populate(); err != nil {
 		return nil, err
 	}

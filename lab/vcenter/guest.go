@@ -22,6 +22,8 @@ type guest struct {
 	awaiting *types.CustomizationSpec // waits for the next power-on
 	stop     context.CancelFunc       // ends what runs since the last power-on
 	done     chan struct{}            // closed when nothing more comes by itself
+	computer *computer                // where guest operations work; nil before the first one
+	ready    time.Time                // before this, guest operations are refused although the guest reports them ready
 }
 
 // await keeps a specification for the next power-on. There can be only one.
@@ -76,6 +78,7 @@ func (g *guest) powerOff(ctx *simulator.Context) {
 	g.mu.Lock()
 	g.stop()
 	g.mu.Unlock()
+	g.halt()
 	if vm := g.lab.machine(g.ref); vm != nil {
 		ctx.Update(vm, append(toolsDown(), change("runtime.bootTime", nil)))
 	}
@@ -86,6 +89,18 @@ func (g *guest) settled() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.done
+}
+
+func (g *guest) takeOperationsFrom(t time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ready = t
+}
+
+func (g *guest) takesOperationsFrom() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ready
 }
 
 // info is the change of guest.customizationInfo; none where the pretended version does not know it.
@@ -168,6 +183,7 @@ func (b *boot) toolsUp(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 		change("summary.guest.toolsVersionStatus2", string(types.VirtualMachineToolsVersionStatusGuestToolsCurrent)),
 		change("summary.guest.toolsRunningStatus", string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)),
 	}
+	b.takeOperationsFrom(time.Now().Add(b.plan.GuestOperationsLag))
 	changes = append(changes, hostNameChanges(hostName)...)
 	ctx.Update(vm, append(changes, b.addressChanges(vm, nil)...))
 }
@@ -175,6 +191,7 @@ func (b *boot) toolsUp(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 // toolsAway is the moment at which the guest goes down to come up again. A reboot of its own is no event of the server's.
 func (b *boot) toolsAway(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	ctx.Update(vm, toolsDown())
+	b.halt()
 }
 
 // toolsDown is what a vCenter reports of a guest that is gone or rebooting.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -20,10 +21,11 @@ type Lab struct {
 	service *simulator.Service
 	session *simulator.Session // the server's own
 
-	journal  *Journal
-	stats    *Stats
-	sessions *sessions
-	faults   *Faults
+	journal   *Journal
+	stats     *Stats
+	sessions  *sessions
+	faults    *Faults
+	transfers transfers
 
 	mu     sync.Mutex
 	guests map[types.ManagedObjectReference]*guest
@@ -153,7 +155,13 @@ func (w watcher) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefer
 	delete(w.lab.guests, ref)
 	w.lab.mu.Unlock()
 	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.stop()
+		if g.computer != nil {
+			g.computer.halt()
+			_ = os.RemoveAll(g.computer.root) // what is left is of no harm
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ import (
 // passwordVariable names the environment variable with the password of the lab's user.
 const passwordVariable = "LAB_VCENTER_PASSWORD"
 
+// guestPasswordVariable names the environment variable with the password of the guests' user.
+const guestPasswordVariable = "LAB_GUEST_PASSWORD"
+
 // Options are what the flags say.
 type Options struct {
 	Listen        string
@@ -44,6 +47,8 @@ type Options struct {
 	Customize     bool
 	History       bool
 	HistoryAge    time.Duration
+	GuestsDir     string
+	TransferHost  string
 	Plan          Plan
 }
 
@@ -68,7 +73,8 @@ func parseOptions(arguments []string) (Options, error) {
 	flags := flag.NewFlagSet("lab-vcenter", flag.ContinueOnError)
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "lab-vcenter simulates a vCenter in which guest customization takes time.\n"+
-			"The password of %s comes in the environment variable %s; without it a random one is made.\n\n", o.User, passwordVariable)
+			"The password of %s comes in the environment variable %s, that of the guests' user in %s;\n"+
+			"without them random ones are made, which stand in the ready file only.\n\n", o.User, passwordVariable, guestPasswordVariable)
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "`address` of the vCenter (HTTPS)")
@@ -87,6 +93,9 @@ func parseOptions(arguments []string) (Options, error) {
 	flags.DurationVar(&o.HistoryAge, "history-age", 2*time.Hour, "how `long` ago that was")
 	flags.DurationVar(&o.Plan.StartDelay, "start-delay", o.Plan.StartDelay, "`time` from power-on to VMware Tools and the start of a customization")
 	flags.DurationVar(&o.Plan.Duration, "duration", o.Plan.Duration, "`time` that a customization takes")
+	flags.StringVar(&o.Plan.GuestUser, "guest-user", o.Plan.GuestUser, "`name` of the user that guest operations let in")
+	flags.StringVar(&o.GuestsDir, "guests-dir", "", "`folder` for the guests' files, one folder per machine; default: a temporary one")
+	flags.StringVar(&o.TransferHost, "transfer-host", "", "`host` in the URLs of guest file transfers, for example *; default: the vCenter's own")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
@@ -114,6 +123,10 @@ func parseOptions(arguments []string) (Options, error) {
 	if o.Password == "" {
 		o.Password = rand.Text()
 	}
+	o.Plan.GuestPassword = os.Getenv(guestPasswordVariable)
+	if o.Plan.GuestPassword == "" {
+		o.Plan.GuestPassword = rand.Text()
+	}
 	return o, nil
 }
 
@@ -133,10 +146,15 @@ func run(ctx context.Context, options Options) error {
 		return err
 	}
 
+	if options.GuestsDir == "" {
+		options.GuestsDir = filepath.Join(temporary, "guests")
+	}
+
 	lab, err := newLab(options)
 	if err != nil {
 		return err
 	}
+	defer lab.haltGuests()
 	server, err := newServer(lab, certificate, options.Listen)
 	if err != nil {
 		return err
@@ -164,6 +182,9 @@ func run(ctx context.Context, options Options) error {
 			"control":    controlURL,
 			"token":      control.token,
 			"pid":        os.Getpid(),
+
+			"guest_user":     options.Plan.GuestUser,
+			"guest_password": options.Plan.GuestPassword,
 		}, "", "  ")
 		if err != nil {
 			return err

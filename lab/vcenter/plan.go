@@ -24,19 +24,24 @@ const planPrefix = "lab."
 
 // Plan says how the guest of one virtual machine behaves from its next power-on.
 type Plan struct {
-	StartDelay       time.Duration // from power-on until VMware Tools run, and customization starts
-	Duration         time.Duration // from the start of the customization to its end
-	Outcome          string        // succeeded, never-starts, never-ends, or a failure's event class
-	Reason           string        // the failure's reason
-	Message          string        // the failure's text: the event's full message and customizationInfo's errorMsg
-	LogLocation      string        // where the log is in the guest
-	RebootAfter      time.Duration // from success to the guest's own reboot, and from one reboot to the next
-	RebootDuration   time.Duration // how long VMware Tools are away in a reboot
-	Reboots          int           // how often the guest reboots after success
-	GuestClockOffset time.Duration // how far the guest's clock is ahead of the server's
-	HostName         string        // the host name before any customization
-	IPAddress        string        // the address that the guest reports, whatever the specification says
-	Heartbeat        string        // green, yellow or red while VMware Tools run
+	StartDelay         time.Duration // from power-on until VMware Tools run, and customization starts
+	Duration           time.Duration // from the start of the customization to its end
+	Outcome            string        // succeeded, never-starts, never-ends, or a failure's event class
+	Reason             string        // the failure's reason
+	Message            string        // the failure's text: the event's full message and customizationInfo's errorMsg
+	LogLocation        string        // where the log is in the guest
+	RebootAfter        time.Duration // from success to the guest's own reboot, and from one reboot to the next
+	RebootDuration     time.Duration // how long VMware Tools are away in a reboot
+	Reboots            int           // how often the guest reboots after success
+	GuestClockOffset   time.Duration // how far the guest's clock is ahead of the server's
+	HostName           string        // the host name before any customization
+	IPAddress          string        // the address that the guest reports, whatever the specification says
+	GuestUser          string        // whom guest operations let in
+	GuestPassword      string
+	GuestOperationsLag time.Duration // how long guest operations are refused after the guest reports them ready
+	ProcessMemory      time.Duration // how long an ended guest process is remembered
+	CardsConnected     bool          // whether the network cards are connected after a success
+	Heartbeat          string        // green, yellow or red while VMware Tools run
 }
 
 // defaultPlan is what a virtual machine does when nobody says anything else.
@@ -44,6 +49,9 @@ func defaultPlan() Plan {
 	return Plan{
 		StartDelay:     500 * time.Millisecond,
 		Duration:       3 * time.Second,
+		GuestUser:      "root",
+		ProcessMemory:  5 * time.Minute,
+		CardsConnected: true,
 		Outcome:        outcomeSucceeded,
 		RebootAfter:    2 * time.Second,
 		RebootDuration: time.Second,
@@ -55,11 +63,19 @@ func defaultPlan() Plan {
 
 // planFields gives every key of a plan the function that reads its value.
 var planFields = map[string]func(*Plan, string) error{
-	"startDelay":       durationField(func(p *Plan) *time.Duration { return &p.StartDelay }),
-	"duration":         durationField(func(p *Plan) *time.Duration { return &p.Duration }),
-	"guestClockOffset": offsetField(func(p *Plan) *time.Duration { return &p.GuestClockOffset }),
-	"rebootDuration":   durationField(func(p *Plan) *time.Duration { return &p.RebootDuration }),
-	"reboots":          countField(func(p *Plan) *int { return &p.Reboots }),
+	"startDelay":         durationField(func(p *Plan) *time.Duration { return &p.StartDelay }),
+	"duration":           durationField(func(p *Plan) *time.Duration { return &p.Duration }),
+	"guestClockOffset":   offsetField(func(p *Plan) *time.Duration { return &p.GuestClockOffset }),
+	"guestOperationsLag": durationField(func(p *Plan) *time.Duration { return &p.GuestOperationsLag }),
+	"processMemory":      durationField(func(p *Plan) *time.Duration { return &p.ProcessMemory }),
+	"guestUser":          textField(func(p *Plan) *string { return &p.GuestUser }),
+	"guestPassword":      textField(func(p *Plan) *string { return &p.GuestPassword }),
+	"cardsConnected": func(p *Plan, value string) (err error) {
+		p.CardsConnected, err = strconv.ParseBool(value)
+		return err
+	},
+	"rebootDuration": durationField(func(p *Plan) *time.Duration { return &p.RebootDuration }),
+	"reboots":        countField(func(p *Plan) *int { return &p.Reboots }),
 	// Who says when the guest reboots wants it to.
 	"rebootAfter": func(p *Plan, value string) error {
 		p.Reboots = max(p.Reboots, 1)

@@ -46,7 +46,11 @@ func newServer(lab *Lab, certificate tls.Certificate, listen string) (*Server, e
 	service.Listen = &url.URL{Host: s.address, User: service.Listen.User}
 	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	service.NewServer().Close()
-	s.handler = s.counted(s.faulty(service.ServeMux))
+	mux := http.NewServeMux()
+	mux.HandleFunc(guestFilePath, lab.serveTransfers)
+	mux.HandleFunc(guestFilePath+"/", http.NotFound) // the simulator's own transfers, for containers
+	mux.Handle("/", service.ServeMux)
+	s.handler = s.counted(s.faulty(mux))
 	return s, s.Start()
 }
 
