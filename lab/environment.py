@@ -26,14 +26,15 @@ def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
         LabError: A step failed; its own output has been shown.
     """
     home = home or Home()
-    packages = digest(sys.version, str(venv), files=[ROOT / "requirements.lock"])
+    packages = digest(str(venv), files=[ROOT / "requirements.lock"])
     project = digest(packages, files=[ROOT / "pyproject.toml"])
     packages_stamp, project_stamp = venv / ".packages", venv / ".project"
-    if read_text(project_stamp) == project:
+    # A link that leads nowhere does not exist: the Python that the environment was made with is gone.
+    python = venv / "bin" / "python"
+    if read_text(project_stamp) == project and python.exists():
         return
     with locked(home.path / "environment.lock", "setting up .venv"):
-        python = venv / "bin" / "python"
-        if read_text(packages_stamp) != packages:
+        if read_text(packages_stamp) != packages or not python.exists():
             print(f"Setting up {venv.name} from requirements.lock (usually about a minute) ...", flush=True)
             shutil.rmtree(venv, ignore_errors=True)
             _run("making the virtual environment", sys.executable, "-m", "venv", venv)

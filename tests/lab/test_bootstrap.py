@@ -270,7 +270,7 @@ def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
     def step(name: str, *command: object) -> None:
         steps.append(f"{name} {'--editable' if '--editable' in command else ''}".strip())
         if name == "making the virtual environment":
-            venv.mkdir()
+            _script(venv / "bin" / "python", "exit 0")
         elif failing:
             raise LabError("no network")
 
@@ -292,6 +292,11 @@ def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
             (root / changed).write_text("changed", encoding="utf-8")
         environment.make(venv, home)
         assert steps == expected, changed
+
+    (venv / "bin" / "python").unlink()
+    steps.clear()
+    environment.make(venv, home)
+    assert steps == whole, "the Python that it was made with is gone"
 
 
 def test_a_second_run_waits_for_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
