@@ -179,7 +179,7 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
     for outcome in outcomes:
         cells: list[Any] = [
             plain(outcome.key, _LONGEST_NAME),
-            outcome.id,
+            plain(outcome.id),
             Text(outcome.status.value, style=_STYLES[outcome.status]),
             times[outcome.id],
             plain(outcome.host_name),

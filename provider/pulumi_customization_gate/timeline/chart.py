@@ -156,4 +156,4 @@ def scale(length: float, most: int = 8) -> list[float]:
     """Returns round seconds for the marks of an axis, from 0, at most so many."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
     step = next((step for step in steps if length / step <= most - 1), 0) or 86400 * -(-length // (86400 * (most - 1)))
-    return [number * step for number in range(int(length / step) + 1)]
+    return [round(number * step, 1) for number in range(int(length / step) + 1)]

@@ -1,7 +1,7 @@
 """Draws a chart as SVG: opaque, so that it can be read on any page, with texts that can be searched and copied.
 
-The colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart; what matters most,
-how a machine ended, also has a shape of its own.
+The colours are close to those of Okabe and Ito, which people with any kind of colour vision can tell apart, and stand
+out from the background; what matters most, how a machine ended, also has a shape of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import io
 import math
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,12 +47,12 @@ _COLOURS = {
         ink="#1b1f23",
         faint="#d7dbdf",
         phases={
-            Phase.BOOTING: "#9aa5b1",
+            Phase.BOOTING: "#87929e",
             Phase.CUSTOMIZING: "#0072b2",
-            Phase.SETTLING: "#e69f00",
-            Phase.HELD: "#9aa5b1",
+            Phase.SETTLING: "#c78500",
+            Phase.HELD: "#87929e",
         },
-        ends={End.GOOD: "#009e73", End.FAILED: "#d55e00", End.UNFINISHED: "#cc79a7"},
+        ends={End.GOOD: "#009e73", End.FAILED: "#bf5300", End.UNFINISHED: "#a8437f"},
     ),
     Theme.dark: _Colours(
         paper="#16191d",
@@ -159,7 +160,9 @@ def svg(chart: Chart, theme: Theme = Theme.light, title: str = "") -> bytes:
         "font.sans-serif": _FONTS,
     }
     stream = io.BytesIO()
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Texts are drawn by whoever shows the picture, with fonts of theirs.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         colours = _COLOURS[theme]
         legend = _legend(chart, colours)
         layout = _Layout.of(chart, sum(len(entry.get_label()) + _ENTRY for entry in legend))

@@ -25,7 +25,10 @@ _ENDS = {
     End.UNFINISHED: ("▶", ">", "magenta"),
 }
 _GATE = ("│", "|", "bold")
-_SHORTEST_BAR, _LONGEST_LABEL, _LONGEST_NOTE = 20, 32, 40
+_LONGEST_LABEL, _LONGEST_NOTE = 32, 40
+_GAPS = 4
+_PER_MARK = 10
+"""Columns that a mark of the axis needs."""
 
 
 def show(chart: Chart, console: Console, title: str = "") -> None:
@@ -33,8 +36,9 @@ def show(chart: Chart, console: Console, title: str = "") -> None:
     plain = 1 if console.options.ascii_only else 0
     labels = max((len(row.label) for row in chart.rows), default=0)
     notes = max((len(_note(row)) for row in chart.rows), default=0)
-    labels, notes = min(labels, _LONGEST_LABEL), min(notes, _LONGEST_NOTE)
-    width = max(_SHORTEST_BAR, console.width - labels - notes - 4)
+    third = console.width // 3
+    labels, notes = min(labels, _LONGEST_LABEL, third), min(notes, _LONGEST_NOTE, third)
+    width = console.width - labels - notes - _GAPS
     if title:
         console.print(Text(title, style="bold"), soft_wrap=True)
     for row in chart.rows:
@@ -79,7 +83,7 @@ def _bar(chart: Chart, row: Row, width: int, plain: int) -> Text:
 
 def _axis(chart: Chart, width: int) -> str:
     line = ""
-    for at in scale(chart.length, max(2, width // 12)):
+    for at in scale(chart.length, max(2, width // _PER_MARK)):
         column, text = _column(chart, at, width), duration(at)
         if column >= len(line) + (1 if line else 0) and column + len(text) <= width + 8:
             line = line.ljust(column) + text

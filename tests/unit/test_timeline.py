@@ -1,0 +1,418 @@
+"""The picture of what happened: what is read, where the bars lie, and what is drawn."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from defusedxml import ElementTree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.timeline import Align, Machine, Theme, Wait, chart, show, svg, waits
+from pulumi_customization_gate.timeline.chart import End, Phase, Span, scale
+from pulumi_customization_gate.timeline.picture import _COLOURS
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def machine(
+    name: str = "web-0", *times: float | None, status: str = "CustomizationSucceeded", failure: str = ""
+) -> Machine:
+    """Returns a machine by power-on, start, end and readiness in seconds after noon."""
+    known = [None if time is None else at(time) for time in times]
+    powered_on, started, completed, ready = (known + [None] * 4)[:4]
+    return Machine(name, status, powered_on, started, completed, ready, failure)
+
+
+def result(*times: float | None, status: str = "CustomizationSucceeded", failure: str = "") -> dict[str, Any]:
+    names = ("powered_on_at", "started_at", "completed_at", "ready_at")
+    texts = [None if time is None else at(time).isoformat().replace("+00:00", "Z") for time in times]
+    told = {"event": failure, "reason": "", "message": "", "log_location": ""} if failure else None
+    return {"status": status, **dict.fromkeys(names), **dict(zip(names, texts, strict=False)), "failure": told}
+
+
+def many(count: int) -> list[Wait]:
+    """Returns one gate of so many machines, every tenth of which failed."""
+    machines = [
+        machine(
+            f"web-{n}", n % 40, n % 40 + 20, 200 + n % 60, status="CustomizationFailed", failure="CustomizationFailed"
+        )
+        if n % 10 == 7
+        else machine(f"web-{n}", n % 40, n % 40 + 20, 150 + n % 90, 160 + n % 90)
+        for n in range(count)
+    ]
+    return [Wait("web", tuple(machines), None, at(300))]
+
+
+# ---- what is read
+
+
+RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        pytest.param(RESULTS, "", id="the-output-results"),
+        pytest.param({"ready": True, "machines": RESULTS}, "machines", id="all-stack-outputs"),
+        pytest.param({"results": RESULTS, "ready": True, "waited": 3.0}, "", id="a-report-of-the-command-line"),
+        pytest.param({"east": {"results": RESULTS, "ready": True}}, "east", id="a-gate-as-an-output"),
+        pytest.param(
+            {
+                "version": 3,
+                "deployment": {
+                    "resources": [
+                        {"type": "pulumi:pulumi:Stack", "urn": "urn::s", "outputs": {"machines": RESULTS}},
+                        {
+                            "type": "pulumi-python:dynamic/customization:CustomizationGate",
+                            "urn": "urn:pulumi:lab::app::pulumi-python:dynamic/customization:CustomizationGate::web",
+                            "outputs": {"results": RESULTS, "statuses": {}},
+                        },
+                        {
+                            "type": "pulumi-python:dynamic/customization:CustomizationGate",
+                            "urn": "urn:pulumi:lab::app::pulumi-python:dynamic/customization:CustomizationGate::old",
+                            "delete": True,
+                            "outputs": {"results": RESULTS},
+                        },
+                    ]
+                },
+            },
+            "web",
+            id="an-export-without-what-is-to-be-deleted",
+        ),
+    ],
+)
+def test_results_are_found_wherever_a_gate_leaves_them(document: object, name: str) -> None:
+    """Stack outputs, exports and reports hold the same results at different places."""
+    expected = [
+        Wait(
+            name,
+            (machine("web-0", 0, 30, 90, 100), machine("web-1", 5, 40, 120, 130)),
+            opened=at(130),
+            ended=at(130),
+        )
+    ]
+
+    assert expected == waits(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param([1, 2], id="a-list"),
+        pytest.param("text", id="a-text"),
+        pytest.param({"ready": True, "vms": {"web-0": "vm-87"}}, id="outputs-of-something-else"),
+        pytest.param({"version": 3, "deployment": {"resources": []}}, id="an-empty-export"),
+        pytest.param({"results": {"web-0": "vm-87"}}, id="other-results"),
+    ],
+)
+def test_a_document_without_results_says_what_to_give(document: object) -> None:
+    """The error names the output and the command that lead to results."""
+    with pytest.raises(ConfigurationError, match=r"gate\.results.*pulumi stack export"):
+        waits(document)
+
+
+def test_a_time_that_is_none_is_an_error_that_shows_it() -> None:
+    """A broken file is told by what is broken in it."""
+    document = {"web-0": {**result(0), "completed_at": "yesterday"}}
+
+    with pytest.raises(ConfigurationError, match="'yesterday' is no time"):
+        waits(document)
+
+
+def test_machines_stand_in_the_order_that_people_count() -> None:
+    """web-2 comes before web-10."""
+    [wait] = waits({f"web-{n}": result(0) for n in (10, 2, 1)})
+
+    assert [machine.name for machine in wait.machines] == ["web-1", "web-2", "web-10"]
+
+
+def test_a_gate_with_a_failed_machine_did_not_open() -> None:
+    """When the gate opened is not guessed where it cannot have opened."""
+    failed = result(0, 30, 90, status="CustomizationFailed", failure="CustomizationSysprepFailed")
+
+    [wait] = waits({"web-0": result(0, 30, 90, 100), "web-1": failed})
+
+    assert wait.opened is None
+
+
+def test_the_time_that_the_gate_itself_tells_wins() -> None:
+    """A gate that opened by `report` opened although a machine failed."""
+    failed = result(0, 30, 90, status="CustomizationFailed", failure="CustomizationFailed")
+    document = {"results": {"web-0": failed}, "opened_at": at(200).isoformat()}
+
+    assert at(200) == waits(document)[0].opened
+
+
+def test_names_lose_what_a_terminal_would_obey() -> None:
+    """A machine's name comes from a server, and may hold anything."""
+    [wait] = waits({"web\x1b[2J-0\n": result(0)})
+
+    assert wait.machines[0].name == "web-0"
+
+
+# ---- where the bars lie
+
+
+def test_a_bar_has_a_part_for_each_phase() -> None:
+    """Power-on, start, end, readiness and the gate's opening bound the parts."""
+    gate = Wait("web", (machine("web-0", 0, 30, 90, 100),), opened=at(130), ended=at(130))
+
+    [row] = chart([gate]).rows
+
+    assert row.spans == (
+        Span(Phase.BOOTING, 0, 30),
+        Span(Phase.CUSTOMIZING, 30, 90),
+        Span(Phase.SETTLING, 90, 100),
+        Span(Phase.HELD, 100, 130),
+    )
+    assert (row.end, row.at, row.seconds, row.note) == (End.GOOD, 90, 90, "")
+
+
+@pytest.mark.parametrize(
+    ("it", "end", "marked", "spans", "note"),
+    [
+        pytest.param(
+            machine("a", 0, 30, 90, status="CustomizationFailed", failure="CustomizationSysprepFailed"),
+            End.FAILED,
+            90,
+            [Phase.BOOTING, Phase.CUSTOMIZING],
+            "CustomizationSysprepFailed",
+            id="failed",
+        ),
+        pytest.param(
+            machine("a", 0, 30, status="CustomizationStarted", failure="Timeout"),
+            End.UNFINISHED,
+            300,
+            [Phase.BOOTING, Phase.CUSTOMIZING],
+            "CustomizationStarted",
+            id="still-customizing-when-the-wait-ended",
+        ),
+        pytest.param(
+            machine("a", 0, status="CustomizationNotStarted", failure="StartTimeout"),
+            End.UNFINISHED,
+            300,
+            [Phase.BOOTING],
+            "CustomizationNotStarted",
+            id="never-started",
+        ),
+        pytest.param(machine("a", 0, None, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="its-start-is-forgotten"),
+        pytest.param(machine("a", 100, None, 90), End.GOOD, 90, [], "", id="powered-on-again-after-its-success"),
+        pytest.param(machine("a", 0, 95, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="started-again-later"),
+        pytest.param(
+            machine("a", status="VmRemoved", failure="NotFound"), End.FAILED, None, [], "NotFound", id="not-there"
+        ),
+        pytest.param(
+            machine("a"), End.GOOD, None, [], "CustomizationSucceeded, no time is known", id="judged-by-state-alone"
+        ),
+        pytest.param(
+            machine("a", 0, status="NotCustomized"), End.GOOD, 300, [Phase.BOOTING], "", id="nothing-was-asked-of-it"
+        ),
+        pytest.param(
+            machine("a", 0, status="NotCustomized", failure="NoCustomization"),
+            End.FAILED,
+            300,
+            [Phase.BOOTING],
+            "NoCustomization",
+            id="nothing-was-asked-of-it-but-should-have-been",
+        ),
+    ],
+)
+def test_how_a_bar_ends(it: Machine, end: End, marked: float | None, spans: list[Phase], note: str) -> None:
+    """What is not known is left out, what did not end runs to the end of the wait."""
+    other = machine("b", 0, 30, 90, 100)
+
+    row = chart([Wait("web", (it, other), None, at(300))], Align.clock).rows[0]
+
+    assert end is row.end
+    assert (marked, spans, note) == (row.at, [span.phase for span in row.spans], row.note)
+    assert all(0 <= span.begin < span.end <= 300 for span in row.spans)
+
+
+def test_machines_of_other_days_are_compared_from_their_power_on() -> None:
+    """A machine that was replaced days later would leave bars too short to see."""
+    day = 86400.0
+    gate = Wait("web", (machine("a", 0, 30, 90), machine("b", 3 * day, 3 * day + 40, 3 * day + 100)), at(3 * day + 100))
+
+    drawn = chart([gate])
+
+    assert drawn.origin is None
+    assert (drawn.length, drawn.opened) == (100, ())
+    assert [(row.spans[0].begin, row.spans[0].end) for row in drawn.rows] == [(0, 30), (0, 40)]
+    assert chart([gate], Align.clock).origin == NOON
+
+
+def test_machines_of_one_run_share_the_clock() -> None:
+    """Who waited for whom shows only on one scale."""
+    gate = Wait("web", (machine("a", 0, 30, 90), machine("b", 60, 90, 150)), at(150))
+
+    drawn = chart([gate])
+
+    assert drawn.origin == NOON
+    assert [row.spans[0].begin for row in drawn.rows] == [0, 60]
+    assert drawn.opened == (150.0,)
+
+
+def test_gates_are_told_apart_by_headings() -> None:
+    """One gate needs none."""
+    east, west = (Wait(name, (machine("a", 0, 30, 90),), at(90)) for name in ("east", "west"))
+
+    assert [row.label for row in chart([east]).rows] == ["a"]
+    assert [row.label for row in chart([east, west]).rows] == ["east", "a", "west", "a"]
+    assert len(chart([east, west]).machines) == 2
+
+
+@given(st.floats(0, 1e8), st.integers(2, 20))
+def test_an_axis_has_round_marks_that_fit(length: float, most: int) -> None:
+    """Marks begin at 0, keep within the length, and are neither too many nor lost."""
+    marks = scale(length, most)
+
+    assert marks[0] == 0
+    assert marks[-1] <= length + 0.05
+    assert len(marks) <= most
+    assert marks == sorted(set(marks))
+
+
+# ---- the picture
+
+
+def texts(picture: bytes) -> list[str]:
+    return [
+        "".join(node.itertext()) for node in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+@functools.cache
+def picture_of(count: int, theme: Theme = Theme.light) -> bytes:
+    return svg(chart(many(count)), theme)
+
+
+@pytest.mark.parametrize(("count", "theme"), [(1, Theme.dark), (3, Theme.light), (41, Theme.dark), (300, Theme.light)])
+def test_every_machine_and_every_failure_can_be_read(count: int, theme: Theme) -> None:
+    """Names and failures stand in the picture as text, in letters of a legible size, few or many."""
+    picture = picture_of(count, theme)
+
+    found = texts(picture)
+    assert {f"web-{n}" for n in range(count)} <= set(found)
+    assert len([n for n in range(count) if n % 10 == 7]) == len(
+        [t for t in found if t in ("Failed", "CustomizationFailed")]
+    )
+    sizes = [float(size) for size in re.findall(rb"font(?:-size)?: (?:bold |700 )?([0-9.]+)px", picture)]
+    assert min(sizes) >= 6, "points; a browser shows 8 pixels"
+
+
+def test_a_picture_of_many_has_the_shape_of_a_screen() -> None:
+    """A tower of 300 rows would be shrunk until nothing can be read."""
+    root = ElementTree.fromstring(picture_of(300))
+
+    width, height = (float(root.get(name, "").removesuffix("pt")) for name in ("width", "height"))
+
+    assert 0.7 < width / height < 2.5
+
+
+def test_a_picture_says_when_the_gate_opened() -> None:
+    """A line with its time tells what all machines waited for."""
+    gate = Wait("web", (machine("a", 0, 30, 90, 100), machine("b", 0, 30, 200, 220)), at(220))
+
+    assert "gate open at 3 min 40 s" in texts(svg(chart([gate])))
+
+
+def test_the_same_results_give_the_same_bytes() -> None:
+    """A picture under version control changes only with what it shows."""
+    assert svg(chart(many(5))) == svg(chart(many(5)))
+
+
+@pytest.mark.parametrize("name", ["$x^{$", "<b>&", "\\frac", "größe-東京", "]]>"])
+def test_a_name_is_drawn_as_it_is(name: str) -> None:
+    """No name is taken for a formula or for markup."""
+    gate = Wait("web", (machine(name, 0, 30, 90),), at(90))
+
+    assert name in texts(svg(chart([gate]), title=name))
+
+
+def test_nothing_known_still_gives_a_picture() -> None:
+    """Machines that were never found have no time at all."""
+    picture = svg(chart([Wait("web", (machine("a", status="VmRemoved", failure="NotFound"),))]))
+
+    assert "NotFound" in texts(picture)
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", Theme)
+def test_colours_stand_out_from_the_background(theme: Theme) -> None:
+    """Texts have the contrast that WCAG asks of texts, 4.5, and bars and marks that of graphics, 3."""
+    colours = _COLOURS[theme]
+
+    assert contrast(colours.ink, colours.paper) > 7
+    for end in (End.FAILED, End.UNFINISHED):
+        assert contrast(colours.ends[end], colours.paper) >= 4.5, end
+    for colour in (*colours.phases.values(), colours.ends[End.GOOD]):
+        assert contrast(colour, colours.paper) >= 3, colour
+
+
+# ---- the terminal
+
+
+def printed(gates: list[Wait], width: int = 80, encoding: str = "utf-8") -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    show(chart(gates), Console(file=stream, width=width), "title")
+    stream.seek(0)
+    return stream.read()
+
+
+def test_a_terminal_shows_the_bars_in_characters() -> None:
+    """The parts of a bar, its end and the gate's opening lie where their times are."""
+    gate = Wait("web", (machine("a", 0, 10, 30, 40), machine("b", 10, 20, 50)), opened=at(50))
+
+    lines = printed([gate], width=4 + 1 + 4 + 51).splitlines()
+
+    assert lines[0] == "title"
+    assert lines[1] == "a  ░░░░░░░░░░████████████████████●▒▒▒▒▒▒▒▒▒──────────│  30 s"
+    assert lines[2] == "b            ░░░░░░░░░░██████████████████████████████●  40 s"
+    assert lines[3] == "   0 s            15 s           30 s           45 s"
+
+
+def test_a_terminal_without_unicode_gets_plain_letters() -> None:
+    """What cannot be encoded is never written."""
+    text = printed(many(12), encoding="ascii")
+
+    assert text.isascii()
+    assert {".", "#", "=", "o", "x"} <= set(text)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(30, 200))
+def test_rows_keep_within_the_width(count: int, width: int) -> None:
+    """However many machines and however narrow the terminal, a row does not wrap."""
+    rows = printed(many(count), width).splitlines()[1 : count + 1]
+
+    assert max(map(len, rows)) <= width
+
+
+def test_results_that_went_through_json_are_drawn_alike() -> None:
+    """The command line reads what it wrote itself."""
+    assert chart(waits(json.loads(json.dumps(RESULTS)))) == chart(waits(RESULTS))
