@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from contextlib import contextmanager
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 _THREADS = 48
 """More than any test lets hang at once."""
 _LOOPBACK = ("127.0.0.1", 0)
+
+
+class _Server(wsgi.Server):
+    """A server that logs its complaints about clients that hang up: here they belong to the game."""
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        logging.getLogger(__name__).log(level, msg, exc_info=traceback)
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,11 @@ def serve(
         steer: Host and port of the control endpoint.
     """
     faults, token = Faults(), secrets.token_urlsafe(24)
-    front = wsgi.Server(listen, Api(cloud, faults).app, numthreads=_THREADS, request_queue_size=128)
+    front = _Server(listen, Api(cloud, faults).app, numthreads=_THREADS, request_queue_size=128)
     front.ssl_adapter = BuiltinSSLAdapter(str(tls / "server.pem"), str(tls / "server-key.pem"))
     # An idle connection outlives the longest interval between two questions, as those of real load balancers do.
-    front.timeout = 30
-    back = wsgi.Server(steer, Control(cloud, faults, token).app, numthreads=2)
+    front.timeout, front.keep_alive_conn_limit = 30, 1000
+    back = _Server(steer, Control(cloud, faults, token).app, numthreads=2)
     threads = []
     try:
         for server in (front, back):

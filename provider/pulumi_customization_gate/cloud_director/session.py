@@ -80,12 +80,14 @@ class Session:
 
     def __init__(self, settings: CloudDirectorSettings) -> None:
         self._settings = settings
-        self._connection = Connection(settings, CONCURRENCY)
+        self._connection = Connection(settings, 2 * CONCURRENCY)  # those who start ask on their own threads
         self._workers = Workers(CONCURRENCY, "cloud-director")
         self._lock = threading.Lock()
+        self._login_lock = threading.Lock()
         self._version = ""
         self._token: _Token | None = None
         self._paused_until = 0.0
+        self._is_closed = False
 
     @property
     def is_provider(self) -> bool:
@@ -136,24 +138,41 @@ class Session:
     def close(self) -> None:
         """Logs out. An error is of no interest then: the session dies by itself."""
         self._workers.close()
-        token, self._token = self._token, None
+        with self._lock:
+            self._is_closed = True
+            token, self._token = self._token, None
         if token is not None:
-            headers = {"Accept": f"application/json;version={self._version}", "Authorization": f"Bearer {token.value}"}
-            with contextlib.suppress(ServerError):
-                self._connection.exchange("DELETE", f"{_SESSIONS}/current", headers, total=LOGOUT_TIMEOUT)
+            self._log_out(token)
         self._connection.close()
 
     def _valid_token(self) -> _Token:
         token = self._token
         if token is not None and time.monotonic() < token.renew_at:
             return token
-        with self._lock:
-            if self._token is None or time.monotonic() >= self._token.renew_at:
+        with self._login_lock:
+            token = self._token
+            if token is None or time.monotonic() >= token.renew_at:
+                if self._is_closed:
+                    raise UnreachableError(f"the session at {self._settings.address} is closed")
                 _Refusals.check(self._settings)
                 if not self._version:
                     self._version = self._negotiate()
-                self._token = self._exchange_api_token() if self._settings.api_token else self._log_in()
-            return self._token
+                token = self._keep(self._exchange_api_token() if self._settings.api_token else self._log_in())
+            return token
+
+    def _keep(self, token: _Token) -> _Token:
+        with self._lock:
+            if not self._is_closed:
+                self._token = token
+                return token
+        # This login hung until after the logout, so nobody else would end its session.
+        self._log_out(token)
+        raise UnreachableError(f"the session at {self._settings.address} is closed")
+
+    def _log_out(self, token: _Token) -> None:
+        headers = {"Accept": f"application/json;version={self._version}", "Authorization": f"Bearer {token.value}"}
+        with contextlib.suppress(ServerError):
+            self._connection.exchange("DELETE", f"{_SESSIONS}/current", headers, total=LOGOUT_TIMEOUT)
 
     def _drop(self, token: _Token) -> None:
         with self._lock:
