@@ -291,7 +291,7 @@ class TestGuestWorkWaitsForGate:
         assert message == (
             '"install" must wait for the gate of "web-0": it depends on "web-0", and not on a '
             'CustomizationGate that watches it. CustomizationGate "gate" does.\n'
-            "Write: gate.after(web_0.moid) in place of web_0.moid, whatever the output, or "
+            "Write: gate.after(web_0.moid) in place of web_0.moid, and so with its other outputs, or "
             "opts=pulumi.ResourceOptions(depends_on=[gate])"
         )
 
@@ -543,16 +543,25 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("config", "said"),
         [
-            pytest.param({"exemptions": []}, "has no key exemptions", id="misspelt key"),
+            pytest.param({"exemptions": []}, "has no key exemptions: there are .*exempt", id="misspelt key"),
             pytest.param({"exempt": [{"name": "web"}]}, 'needs a "reason"', id="no reason"),
             pytest.param({"exempt": [{"reason": "r"}]}, 'a "name" or a "tag"', id="no pattern"),
-            pytest.param({"bounds": {"linux": {"minimum": 9000}}}, "above the maximum", id="crossed bounds"),
         ],
     )
     def test_refuses_what_means_nothing(self, policy: StackValidationPolicy, config: dict[str, Any], said: str) -> None:
         """A configuration that would be ignored in silence fails instead."""
         with pytest.raises(ConfigurationError, match=said):
             judge(policy, **config)
+
+    def test_refuses_the_key_of_another_rule(self) -> None:
+        """A key that only another rule knows is refused by name."""
+        with pytest.raises(ConfigurationError, match="customized-vm-requires-gate has no key bounds"):
+            judge(policies.CUSTOMIZED_VM_REQUIRES_GATE, bounds={})
+
+    def test_refuses_crossed_bounds(self) -> None:
+        """A minimum above its maximum, be it the built-in one, is refused."""
+        with pytest.raises(ConfigurationError, match="minimum of 9000 s is above the maximum of 3600 s"):
+            judge(policies.GATE_TIMEOUT_IS_SANE, bounds={"linux": {"minimum": 9000}})
 
     def test_strips_control_characters(self) -> None:
         """A resource's name cannot move the cursor of whoever reads the violation."""

@@ -13,6 +13,8 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pulumi_policy import Policy
+
 VSPHERE_VM = "vsphere:index/virtualMachine:VirtualMachine"
 VM_TYPES: Mapping[str, tuple[str, ...]] = {
     VSPHERE_VM: ("clone.customize", "clone.customizationSpec"),
@@ -104,8 +106,8 @@ class Options:
     """The shortest and the longest sensible timeout in seconds, by family."""
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Options:
-        """Reads the configuration of one rule.
+    def read(cls, policy: Policy, config: Mapping[str, Any]) -> Options:
+        """Reads the configuration of a rule.
 
         The engine has judged it by the schema, but lets keys pass that the schema does not know; a misspelt one
         would switch an exemption or a type off in silence.
@@ -114,10 +116,12 @@ class Options:
             ConfigurationError: There is a key of no meaning, an exemption without a reason or without a pattern, or a
                 minimum above its maximum.
         """
-        unknown = sorted(set(config) - set(_PROPERTIES))
+        known = policy.config_schema.properties
+        unknown = sorted(set(config) - set(known))
         if unknown:
+            there_are = ", ".join(sorted(known))
             raise ConfigurationError(
-                f"the policy's configuration has no key {', '.join(unknown)}: it knows {', '.join(sorted(_PROPERTIES))}"
+                f"the configuration of {policy.name} has no key {', '.join(unknown)}: there are {there_are}"
             )
         return cls(
             exempt=tuple(_exemption(entry) for entry in config.get("exempt") or ()),

@@ -32,7 +32,7 @@ _OWN_WAITS = (
 
 
 def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: ReportViolation) -> None:
-    options = Options.read(args.get_config())
+    options = Options.read(CUSTOMIZED_VM_REQUIRES_GATE, args.get_config())
     stack = WatchedStack(args.resources, options)
     later = defaultdict(list)
     for gate in stack.gates:
@@ -55,7 +55,7 @@ def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: Re
 
 
 def _guest_work_waits_for_gate(args: StackValidationArgs, report_violation: ReportViolation) -> None:
-    options = Options.read(args.get_config())
+    options = Options.read(GUEST_WORK_WAITS_FOR_GATE, args.get_config())
     stack = WatchedStack(args.resources, options)
     judged = [vm for vm in stack.customized() if not _exempt(vm, options)]
     for work, vms, more, through in stack.ungated(judged):
@@ -81,13 +81,13 @@ def _cure(vms: Sequence[PolicyResource], gates: Sequence[PolicyResource]) -> str
         )
     gate = _identifier(gates[0].name)
     return (
-        f"CustomizationGate {_names(gates)} does.\nWrite: {gate}.after({value}) in place of {value}, whatever the "
-        f"output, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
+        f"CustomizationGate {_names(gates)} does.\nWrite: {gate}.after({value}) in place of {value}, and so with its "
+        f"other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
     )
 
 
 def _gated_vm_does_not_wait_twice(args: StackValidationArgs, report_violation: ReportViolation) -> None:
-    options = Options.read(args.get_config())
+    options = Options.read(GATED_VM_DOES_NOT_WAIT_TWICE, args.get_config())
     stack = WatchedStack(args.resources, options)
     for vm in stack.vms:
         if vm.resource_type != VSPHERE_VM or not stack.watchers[vm.urn] or _exempt(vm, options):
@@ -122,7 +122,7 @@ def _minutes(value: Any, default: int) -> str:
 
 
 def _gate_timeout_is_sane(args: StackValidationArgs, report_violation: ReportViolation) -> None:
-    options = Options.read(args.get_config())
+    options = Options.read(GATE_TIMEOUT_IS_SANE, args.get_config())
     stack = WatchedStack(args.resources, options)
     for gate in stack.gates:
         if _exempt(gate, options):
