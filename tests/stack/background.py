@@ -1,0 +1,50 @@
+"""An `up` that runs in the background of a test, and the processes that serve it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stack.engine import Result, Stack
+
+PATIENCE = 60.0
+"""Seconds until something that has to happen counts as not happening."""
+
+
+def until(condition: Callable[[], object]) -> float:
+    """Returns how many seconds it took until the condition held."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < PATIENCE, "it never came true"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Running:
+    """An `up` in the background, and the processes that serve it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._name = stack.name
+        self.results: list[Result] = []
+        self._thread = threading.Thread(target=lambda: self.results.append(stack.up(parallel=100)))
+        self._thread.start()
+
+    def cli(self) -> psutil.Process | None:
+        """The CLI of this stack."""
+        for child in psutil.Process().children():
+            words = child.cmdline()
+            if words[:1] and words[0].endswith("pulumi") and "up" in words and self._name in words:
+                return child
+        return None
+
+    def wait(self) -> Result:
+        """Waits for the end of the `up`."""
+        self._thread.join(PATIENCE)
+        assert self.results, "the engine did not come to an end"
+        return self.results[0]

@@ -1,0 +1,55 @@
+"""Many gates in one stack: on the real engine, which by itself serves four dynamic resources at a time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate import CustomizationGate
+from tests.stack.background import Running, until
+
+if TYPE_CHECKING:
+    from tests.stack.engine import Engine
+
+GATES = 64
+
+
+def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: Engine) -> None:
+    """All gates wait side by side, log in once, share one collector, and give both back."""
+    moids = [engine.machine(engine.unique("many"), outcome="never-ends") for _ in range(GATES)]
+
+    def program() -> None:
+        for number, moid in enumerate(moids):
+            CustomizationGate(f"gate-{number}", vms=[moid])
+
+    stack = engine.stack(program)
+    engine.lab.reset_stats()
+    running = Running(stack)
+    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= GATES)
+    # A query of history counts as a collector while it lasts.
+    until(lambda: engine.lab.stats()["collectors"] == 1)
+    assert engine.lab.stats()["logins"]["ok"] == 1
+    for moid in moids:
+        engine.lab.post_event(moid, "CustomizationSucceeded")
+    began = time.monotonic()
+    result = running.wait()
+    assert result.succeeded, result.output
+    assert time.monotonic() - began < 30
+    until(lambda: engine.lab.stats()["collectors"] == 0)
+
+
+def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine) -> None:
+    """A refused password is sent once in the whole process, however many gates hold it."""
+    moid = engine.machine(engine.unique("refused"), outcome="never-ends")
+
+    def program() -> None:
+        for number in range(GATES):
+            CustomizationGate(f"gate-{number}", vms=[moid])
+
+    engine.lab.reset_stats()
+    stack = engine.stack(program, config={"vsphere:password": "not-the-password-0815"})
+    result = stack.up(parallel=100)
+    assert not result.succeeded
+    assert "refused the user name or password" in result.errors
+    assert engine.lab.stats()["logins"]["failed"] == 1
+    assert "not-the-password-0815" not in result.output
