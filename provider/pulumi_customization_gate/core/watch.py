@@ -32,7 +32,11 @@ LONGEST_POLL = 0.5
 HEARTBEAT = 30.0
 """Seconds between two reports of progress when nothing changes."""
 LAST_LOOK = 0.8
-"""Seconds that the last look at the server may take once a deadline has passed, and giving things back after it."""
+"""Seconds that the last look at the server may take once a deadline has passed."""
+GOODBYE = 1.4
+"""Seconds that giving back what the source holds may take: with LONGEST_POLL less than a cancellation may last."""
+SHORT_GOODBYE = 0.1
+"""The same for a server that left the last look unanswered: with LAST_LOOK less than a deadline may be late."""
 
 _WAITING = (CustomizationStatus.VM_NOT_STARTED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
 
@@ -100,18 +104,12 @@ def watch(
         ServerError: If the wait cannot start. A server that is lost for good later ends it with a report that says so.
         ConfigurationError: If a reference is ambiguous.
     """
+    wait = _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock)
     with contextlib.ExitStack() as held:
-        held.callback(_close, source)
+        held.callback(wait.close)
         if readiness is not None:
             held.callback(readiness.close)
-        return _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock).run()
-
-
-def _close(source: Source) -> None:
-    """Lets a source give back what it holds; one whose server hangs is left to itself, the report does not wait."""
-    closing = threading.Thread(target=source.close, name="customization-gate-close", daemon=True)
-    closing.start()
-    closing.join(LAST_LOOK)
+        return wait.run()
 
 
 class _Wait:
@@ -138,7 +136,7 @@ class _Wait:
         self.told: dict[str, tuple[CustomizationStatus, bool]] = {}
         self.since: dict[str, float] = {}
         self.told_at = self.began
-        self.is_hopeless = self.timed_out = self.was_cancelled = False
+        self.is_hopeless = self.is_unanswered = self.timed_out = self.was_cancelled = False
         self.trouble: ServerError | None = None
         self.untold: list[str] = []
         self.notes: list[str] = []
@@ -164,6 +162,12 @@ class _Wait:
             trouble=self.trouble,
             notes=tuple(self.notes),
         )
+
+    def close(self) -> None:
+        """Lets the source give back what it holds; where its server hangs, the report does not wait for that."""
+        closing = threading.Thread(target=self.source.close, name="customization-gate-close", daemon=True)
+        closing.start()
+        closing.join(SHORT_GOODBYE if self.is_unanswered else GOODBYE)
 
     def _is_over(self) -> bool:
         """Whether the wait ends here. Its end is believed if a look at the server confirms it.
@@ -196,10 +200,12 @@ class _Wait:
             self.trouble = error
 
     def _look(self) -> None:
+        asked = self.clock()
         try:
             self._learn(self.source.look(LAST_LOOK))
         except ServerError as error:
             self.untold.append(str(error))
+        self.is_unanswered = self.clock() - asked >= LAST_LOOK
 
     def _learn(self, batch: Iterable[Observation]) -> None:
         touched: dict[str, set[Observation]] = {}

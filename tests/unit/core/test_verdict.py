@@ -324,11 +324,14 @@ def test_untraced(observations: Sequence[Observation], untraced: bool) -> None:
         pytest.param(read(5, "GC_PENDING", tools=False), False, id="Tools have yet to run"),
         pytest.param(read(5, "GC_PENDING"), True, id="Tools run"),
         pytest.param(read(5, "GC_PENDING", on=False, tools=False), True, id="off"),
+        pytest.param(read(5, "GC_PENDING", on=None, tools=False), False, id="power unknown"),
         pytest.param(read(5, "PENDING", tools=False), True, id="vSphere tells pending from running"),
+        pytest.param(read(5, "TOOLSDEPLOYPKG_NEW"), False, id="a state that nobody knows may mean anything"),
+        pytest.param(read(5), True, id="no state told"),
     ],
 )
 def test_start_can_be_overdue(observation: Observation, overdue: bool) -> None:
-    """A state that may mean "running" is overdue only where VMware Tools could have begun."""
+    """A state that may mean "running" is overdue only where VMware Tools could have begun, an unknown one never."""
     assert overdue == judge([observation]).start_can_be_overdue
 
 

@@ -666,8 +666,14 @@ def test_an_error_at_the_start_is_passed_on() -> None:
     assert source.closed == 1
 
 
-def test_a_source_that_hangs_while_it_closes_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Giving things back to a server that does not answer does not hold up the report."""
+@pytest.mark.parametrize(
+    ("look_takes", "patience"),
+    [pytest.param(0.0, "GOODBYE", id="answers the last look"), pytest.param(None, "SHORT_GOODBYE", id="hangs already")],
+)
+def test_a_source_that_hangs_while_it_closes_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, look_takes: float | None, patience: str
+) -> None:
+    """Giving things back to a server that does not answer does not hold up the report, least where it hung before."""
     released = threading.Event()
 
     class Stuck(ScriptedSource):
@@ -675,13 +681,20 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(monkeypatch: pytest.
             released.wait(60)
             super().close()
 
-    monkeypatch.setattr(watch_module, "LAST_LOOK", 0.05)
-    source = Stuck(ALONE, [succeeded(1)])
-    ready = source.watch().ready
+    for name in ("GOODBYE", "SHORT_GOODBYE"):
+        monkeypatch.setattr(watch_module, name, 0.02 if name == patience else 60)
+    source = Stuck(ALONE, [succeeded(1)], look_takes=look_takes)
+    report = source.watch()
     closed_before = source.closed
     released.set()
 
-    assert (ready, closed_before) == (True, 0)
+    assert (report.ready, closed_before) == (True, 0)
+
+
+def test_patience_with_a_hung_server_keeps_every_promise() -> None:
+    """A cancelled wait is over within two seconds and a deadline late by less than one, whatever the server does."""
+    assert LONGEST_POLL + watch_module.GOODBYE < 2
+    assert LAST_LOOK + watch_module.SHORT_GOODBYE < 1
 
 
 def test_listener_hears_changes_and_a_heartbeat() -> None:
