@@ -411,7 +411,7 @@ class TestGatedVmDoesNotWaitTwice:
             '"web" must leave the wait to CustomizationGate "gate": '
             "clone.customize.timeout is left at its default of 10 minutes and waitForGuestNetTimeout is left at its "
             "default of 5 minutes, so the machine's own wait comes first and can fail before the gate starts.\n"
-            "Write: clone.customize: timeout=0, wait_for_guest_net_timeout=0"
+            "Write: customize=VirtualMachineCloneCustomizeArgs(timeout=0, ...), wait_for_guest_net_timeout=0"
         )
 
     @pytest.mark.parametrize(

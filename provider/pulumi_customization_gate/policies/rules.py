@@ -24,8 +24,13 @@ _LONGEST_NAME = 100
 _DEFAULT_TIMEOUT = 1800
 """Seconds a gate waits where the program gives no timeout."""
 _OWN_WAITS = (
-    ("clone.customize", "clone.customize.timeout", 10, "clone.customize: timeout=0"),
-    ("clone.customizationSpec", "clone.customizationSpec.timeout", 10, "clone.customization_spec: timeout=0"),
+    ("clone.customize", "clone.customize.timeout", 10, "customize=VirtualMachineCloneCustomizeArgs(timeout=0, ...)"),
+    (
+        "clone.customizationSpec",
+        "clone.customizationSpec.timeout",
+        10,
+        "customization_spec=VirtualMachineCloneCustomizationSpecArgs(timeout=0, ...)",
+    ),
     ("", "waitForGuestNetTimeout", 5, "wait_for_guest_net_timeout=0"),
 )
 """The waits of vSphere's own: the property that brings one along, its minutes, their default, and the line to write."""
