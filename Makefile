@@ -20,7 +20,7 @@ tools: environment
 	@$(python) -m lab.bootstrap
 
 up: environment ## run the example; FAIL=web-1 lets a machine fail, REPLACE=web-1 replaces it
-	@$(stack) up --platform $(PLATFORM) $(if $(FAIL),--fail $(FAIL)) $(if $(REPLACE),--replace $(REPLACE))
+	@$(stack) up --platform $(PLATFORM) $(if $(FAIL),--fail "$(FAIL)") $(if $(REPLACE),--replace "$(REPLACE)")
 
 preview: environment ## show what `make up` would do
 	@$(stack) preview --platform $(PLATFORM)
