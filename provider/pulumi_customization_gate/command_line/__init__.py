@@ -14,10 +14,11 @@ def main() -> None:
             application,
         )
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _LIBRARIES:
+        library = (error.name or "").partition(".")[0]
+        if library not in _LIBRARIES:
             raise
         sys.stderr.write(
-            f"customization-gate: the library {error.name} is missing; it comes with the extra `cli`: "
+            f"customization-gate: the library {library} is missing; it comes with the extra `cli`: "
             'pip install "pulumi-customization-gate[cli]"\n'
         )
         sys.exit(2)

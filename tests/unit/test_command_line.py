@@ -1,0 +1,729 @@
+"""The command line without a server: what words mean, what options say, what is written, and how a run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from pulumi_customization_gate.command_line import documents, views
+from pulumi_customization_gate.command_line.application import application
+from pulumi_customization_gate.command_line.catalogue import Machine, meant
+from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.command_line.endings import ExitCode, Interrupt, exit_code, in_options
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Event,
+    Evidence,
+    Failure,
+    GateReport,
+    Observation,
+    Signal,
+    Snapshot,
+    VmOutcome,
+    VmRef,
+)
+from pulumi_customization_gate.core.report import failure_text
+from pulumi_customization_gate.core.watch import Update
+from pulumi_customization_gate.resources import gate_provider
+from pulumi_customization_gate.vsphere import session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+STARTED, SUCCEEDED = CustomizationStatus.CUSTOMIZATION_STARTED, CustomizationStatus.CUSTOMIZATION_SUCCEEDED
+FAILED, REMOVED = CustomizationStatus.CUSTOMIZATION_FAILED, CustomizationStatus.VM_REMOVED
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have settings of their own."""
+    for name in os.environ:
+        if name.startswith(("VSPHERE_", "VCD_")):
+            monkeypatch.delenv(name)
+
+
+# ---- what words mean
+
+
+CATALOGUE = [
+    Machine("vm-1", "web-1", "/DC/vm/web/web-1"),
+    Machine("vm-2", "web-2", "/DC/vm/web/web-2"),
+    Machine("vm-3", "db", "/DC/vm/data/db"),
+    Machine("vm-4", "db", "/East/vm/db"),
+    Machine("vm-5", "web-template", "/DC/vm/web/web-template", is_template=True),
+    Machine("vm-6", "web-[a]", "/DC/vm/web/web-[a]"),
+    Machine("vm-7", "vm-1", "/DC/vm/odd/vm-1"),
+    Machine("vm-8", "vm-99", "/DC/vm/odd/vm-99"),
+]
+
+
+@pytest.mark.parametrize(
+    ("word", "moids"),
+    [
+        pytest.param("vm-2", ["vm-2"], id="an-id"),
+        pytest.param("vm-1", ["vm-1"], id="an-id-before-a-name"),
+        pytest.param("vm-99", ["vm-8"], id="a-name-that-looks-like-an-id"),
+        pytest.param("vm-77", ["vm-77"], id="an-id-that-is-not-there"),
+        pytest.param("web-1", ["vm-1"], id="a-name"),
+        pytest.param("/East/vm/db", ["vm-4"], id="a-path"),
+        pytest.param("East/vm/db/", ["vm-4"], id="a-path-without-its-slash"),
+        pytest.param("/DC/vm/nowhere", ["/DC/vm/nowhere"], id="a-path-that-is-not-there"),
+        pytest.param("web-?", ["vm-1", "vm-2"], id="a-pattern-of-names"),
+        pytest.param("/DC/vm/web/*", ["vm-1", "vm-2", "vm-6"], id="a-pattern-of-paths-passes-over-templates"),
+        pytest.param("/DC/vm/*", [], id="a-star-stays-in-its-folder"),
+        pytest.param("/*/vm/**/db", ["vm-3", "vm-4"], id="two-stars-cross-folders-or-none"),
+        pytest.param("/**", ["vm-1", "vm-2", "vm-3", "vm-4", "vm-6", "vm-7", "vm-8"], id="everything"),
+        pytest.param("web-[a]", ["vm-6"], id="a-name-with-brackets"),
+        pytest.param("web-[12]", ["vm-1", "vm-2"], id="a-pattern-with-brackets"),
+        pytest.param("web-template", ["vm-5"], id="a-template-by-its-name"),
+        pytest.param("WEB-*", [], id="case-counts"),
+    ],
+)
+def test_what_a_word_means(word: str, moids: list[str]) -> None:
+    """Whatever names machines on a command line is found in one reading of the inventory."""
+    if moids:
+        assert meant(word, CATALOGUE) == moids
+    else:
+        with pytest.raises(ConfigurationError, match="no virtual machine fits"):
+            meant(word, CATALOGUE)
+
+
+def test_a_name_that_two_machines_share_is_refused_with_both_paths() -> None:
+    """Whoever wrote it sees what to write instead."""
+    with pytest.raises(ConfigurationError) as caught:
+        meant("db", CATALOGUE)
+
+    assert str(caught.value) == (
+        "2 virtual machines are named 'db': /DC/vm/data/db (vm-3), /East/vm/db (vm-4); name one by its path or ID"
+    )
+
+
+def test_a_mistyped_name_gets_a_suggestion() -> None:
+    """The nearest name is most often the right one."""
+    with pytest.raises(ConfigurationError, match=r"no virtual machine is named 'wbe-1'; did you mean 'web-1'\?"):
+        meant("wbe-1", CATALOGUE)
+
+
+# ---- what options say
+
+
+ENVIRONMENT = {"VSPHERE_SERVER": "env.example.com", "VSPHERE_USER": "eve", "VSPHERE_PASSWORD": "from-env"}
+
+
+def test_options_win_over_the_environment(tmp_path: Path) -> None:
+    """What is on the command line is nearer to the user than what a profile sets."""
+    (tmp_path / "password").write_text("from-file\n", encoding="utf-8")
+    access = Access(server="option.example.com", user="olga", password_file=tmp_path / "password")
+
+    settings = access.vsphere_settings({**ENVIRONMENT, "VSPHERE_ALLOW_UNVERIFIED_SSL": "true"})
+
+    assert (settings.server, settings.user, settings.password) == ("option.example.com", "olga", "from-file")
+    assert settings.allow_unverified_ssl
+
+
+def test_the_environment_alone_is_enough() -> None:
+    """The settings are those of the gate."""
+    settings = Access().vsphere_settings(ENVIRONMENT)
+
+    assert (settings.server, settings.user, settings.password) == ("env.example.com", "eve", "from-env")
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        pytest.param(b"s3cret", "s3cret", id="no-line-end"),
+        pytest.param(b"s3cret\n", "s3cret", id="unix"),
+        pytest.param(b"s3cret\r\n", "s3cret", id="windows"),
+        pytest.param(b" s p \nrest", " s p ", id="spaces-belong-to-it"),
+        pytest.param("pässword\n".encode(), "pässword", id="utf-8"),
+    ],
+)
+def test_a_password_file_holds_the_password_in_its_first_line(tmp_path: Path, content: bytes, password: str) -> None:
+    """Editors end a line; that end is not part of the password."""
+    (tmp_path / "password").write_bytes(content)
+
+    settings = Access(password_file=tmp_path / "password").vsphere_settings(ENVIRONMENT)
+
+    assert settings.password == password
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "cannot be read: No such file or directory", id="missing"),
+        pytest.param(b"", "empty first line", id="empty"),
+        pytest.param(b"\nlate\n", "empty first line", id="late"),
+        pytest.param(b"\xff\xfe", "cannot be read: it is not UTF-8 text", id="binary"),
+    ],
+)
+def test_a_password_file_that_holds_none_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """A wrong attempt counts against the account: it is not made with something that is no password."""
+    if content is not None:
+        (tmp_path / "password").write_bytes(content)
+
+    with pytest.raises(ConfigurationError, match=message):
+        Access(password_file=tmp_path / "password").vsphere_settings(ENVIRONMENT)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sits there is told whose password it is."""
+    asked: list[str] = []
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    def ask(prompt: str, _stream: object) -> str:
+        asked.append(prompt)
+        return "typed"
+
+    monkeypatch.setattr(getpass, "getpass", ask)
+
+    settings = Access(server="vc.example.com", user="ann").vsphere_settings({})
+
+    assert settings.password == "typed"
+    assert asked == ["Password of ann at vc.example.com: "]
+
+
+def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job in the night would wait for ever."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("typed\n"))
+
+    with pytest.raises(ConfigurationError, match="--password-file or set VSPHERE_PASSWORD"):
+        Access(server="vc.example.com", user="ann").vsphere_settings({})
+
+
+@pytest.mark.parametrize(
+    ("access", "environment", "message"),
+    [
+        pytest.param(Access(), {}, "missing --server, or VSPHERE_SERVER in the environment", id="server"),
+        pytest.param(Access(server="vc"), {}, "missing --user, or VSPHERE_USER in the environment", id="user"),
+        pytest.param(Access(server=" "), {}, "missing --server", id="blank-server"),
+        pytest.param(Access(server="https://vc/sdk"), ENVIRONMENT, "wanted is a host name", id="an-address"),
+        pytest.param(Access(thumbprint="abc"), ENVIRONMENT, "--thumbprint or VSPHERE_THUMBPRINT is 'abc'", id="pin"),
+        pytest.param(Access(ca_file="/nowhere"), ENVIRONMENT, "--ca-file or VSPHERE_CA_FILE", id="ca-file"),
+    ],
+)
+def test_a_missing_or_wrong_setting_is_named_by_its_option(
+    access: Access, environment: dict[str, str], message: str
+) -> None:
+    """The user of a command line has no stack and no config keys."""
+    with pytest.raises(ConfigurationError) as caught:
+        access.vsphere_settings(environment)
+
+    assert message in in_options(str(caught.value))
+
+
+def test_cloud_director_takes_a_token_from_the_environment() -> None:
+    """A token needs no password, and none is asked for."""
+    environment = {"VCD_URL": "vcd.example.com", "VCD_ORG": "acme", "VCD_API_TOKEN": "t0ken"}
+
+    settings = Access("cloud_director").cloud_director_settings(environment)
+
+    assert (settings.url, settings.org, settings.api_token) == ("https://vcd.example.com", "acme", "t0ken")
+
+
+def test_cloud_director_prefers_the_user_that_is_named() -> None:
+    """An option wins over a token that happens to be in the environment."""
+    environment = {"VCD_URL": "https://vcd", "VCD_ORG": "acme", "VCD_API_TOKEN": "t0ken", "VCD_PASSWORD": "s3cret"}
+
+    settings = Access("cloud_director", user="ann").cloud_director_settings(environment)
+
+    assert (settings.user, settings.password, settings.api_token) == ("ann", "s3cret", "")
+
+
+# ---- how a run ends
+
+
+def outcome(name: str, status: CustomizationStatus = SUCCEEDED, failure: Failure | None = None) -> VmOutcome:
+    good = failure is None and status is SUCCEEDED
+    return VmOutcome(name, f"id-{name}", name, status, good, Evidence.EVENT, NOON, NOON, NOON, failure=failure)
+
+
+GOOD = outcome("good")
+BAD = outcome("bad", FAILED, Failure("CustomizationSysprepFailed", message="no luck"))
+LATE = outcome("late", STARTED, Failure("Timeout", message="it runs"))
+UNFINISHED = outcome("late", STARTED, Failure("Unfinished", message="it runs"))
+GONE = outcome("gone", REMOVED, Failure("NotFound"))
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        pytest.param(GateReport((GOOD,), 1), ExitCode.SUCCEEDED, id="all-good"),
+        pytest.param(GateReport((GOOD, BAD), 1), ExitCode.FAILED, id="one-failed"),
+        pytest.param(GateReport((GONE,), 1), ExitCode.FAILED, id="one-is-not-there"),
+        pytest.param(GateReport((GOOD, LATE), 1, timed_out=True), ExitCode.UNFINISHED, id="time-is-up"),
+        pytest.param(GateReport((LATE, BAD), 1, timed_out=True), ExitCode.FAILED, id="failed-and-time-is-up"),
+        pytest.param(GateReport((GOOD, UNFINISHED), 1, cancelled=True), ExitCode.UNFINISHED, id="judged-now"),
+        pytest.param(GateReport((UNFINISHED,), 1, trouble=ServerError("x")), ExitCode.UNREACHABLE, id="server-lost"),
+    ],
+)
+def test_the_exit_status_tells_how_it_ended(report: GateReport, code: ExitCode) -> None:
+    """A script can tell a failure from a wait that was too short."""
+    assert exit_code(report) == code
+
+
+def sentences() -> Iterator[str]:
+    """Every sentence of the core that says what to do, as errors and reports really hold it."""
+    settings = session.VsphereSettings("vc.example.com", "ann", "s3cret")
+    yield session.untrusted(settings, ValueError("self-signed"))
+    session._refused.add(settings)
+    try:
+        with pytest.raises(AuthenticationError) as caught:
+            session._refuse_known(settings)
+    finally:
+        session._refused.discard(settings)
+    yield str(caught.value)
+    events = ("CustomizationFailed", "NotFound", "VmRemoved", "NoCustomization", "StartTimeout", "Timeout", "NotReady")
+    for event in events:
+        status = FAILED if event == "CustomizationFailed" else REMOVED if event == "VmRemoved" else STARTED
+        yield failure_text(GateReport((outcome("web", status, Failure(event)),), 1))
+    yield failure_text(GateReport((UNFINISHED,), 1, cancelled=True))
+    yield failure_text(GateReport((UNFINISHED,), 1, trouble=ServerError("lost.")))
+
+
+@pytest.mark.parametrize("sentence", list(sentences()))
+def test_no_sentence_sends_the_user_to_a_stack(sentence: str) -> None:
+    """The core writes for stacks; here the same advice is about options and about running the command again."""
+    said = in_options(sentence)
+
+    assert said != sentence
+    for word in ("pulumi", "vsphere:", "customization:", "vcd:", "`vms`", "expect=", "`timeout`", "`start_timeout`"):
+        assert word not in said
+
+
+def test_the_first_signal_ends_the_wait_and_the_second_the_program() -> None:
+    """One Ctrl-C brings the report, two do not wait for it."""
+    with Interrupt().caught() as interrupt:
+        assert not interrupt()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt()
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGINT)
+
+    assert caught.value.code == 130
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_wait_ends_the_program(number: signal.Signals, code: int) -> None:
+    """A server that does not answer cannot hold whoever gives up on it."""
+    before = signal.getsignal(number)
+
+    with pytest.raises(SystemExit) as caught, Interrupt().caught():
+        signal.raise_signal(number)
+
+    assert caught.value.code == code
+    assert signal.getsignal(number) is before
+
+
+# ---- what is written
+
+
+def test_a_result_is_that_of_the_gate() -> None:
+    """Whoever reads a gate's outputs can read a report of the command line."""
+    one = replace(BAD, seconds=12.5, host_name="h\x1b[31m", ip_addresses=("192.0.2.7",))
+
+    assert documents.result(one) == gate_provider._result(one)
+
+
+def test_machines_of_one_name_are_told_apart_by_their_id() -> None:
+    """No machine is lost from a document because another has its name."""
+    report = GateReport((replace(GOOD, id="vm-1"), replace(GOOD, id="vm-2"), BAD), 1)
+
+    document = documents.report_document(report)
+
+    assert document["statuses"] == {
+        "vm-1": "CustomizationSucceeded",
+        "vm-2": "CustomizationSucceeded",
+        "bad": "CustomizationFailed",
+    }
+
+
+class Told:
+    """A source that tells what it was given."""
+
+    def __init__(self, observations: Sequence[Observation], *, trouble: ServerError | None = None) -> None:
+        self.observations = list(observations)
+        self.trouble = trouble
+        self.closed = False
+
+    def start(self) -> list[VmRef]:
+        return [VmRef(vm, vm, f"name-of-{vm}") for vm in dict.fromkeys(o.vm for o in self.observations)]
+
+    def poll(self, timeout: float) -> list[Observation]:
+        observations, self.observations = self.observations, []
+        if not observations and timeout and self.trouble:
+            raise self.trouble
+        return observations
+
+    def look(self, timeout: float) -> list[Observation]:
+        return self.poll(0 * timeout)
+
+    def diagnose(self, vm: VmRef, timeout: float) -> list[str]:
+        return [f"diagnosis of {vm.id}", f'set expect="auto" ({timeout >= 0})']
+
+    def notes(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def story(vm: str, *signals: Signal) -> list[Observation]:
+    names = {Signal.CUSTOMIZATION_FAILED: "CustomizationSysprepFailed"}
+    return [
+        Event(vm, key, told, NOON, names.get(told, ""), message="told\x1b[2J by the guest")
+        for key, told in enumerate((Signal.VM_STARTING, *signals), 1)
+    ]
+
+
+SUCCESS = (Signal.CUSTOMIZATION_STARTED, Signal.CUSTOMIZATION_SUCCEEDED)
+FAILURE = (Signal.CUSTOMIZATION_STARTED, Signal.CUSTOMIZATION_FAILED)
+RUNNING = (Signal.CUSTOMIZATION_STARTED,)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs the program on a source that tells the given observations; remembers the words it was asked for."""
+
+    def go(
+        *arguments: str, told: Sequence[Observation] = (), stdin: str = "", trouble: ServerError | None = None
+    ) -> Any:
+        source = Told(told, trouble=trouble)
+        asked: list[Sequence[str]] = []
+
+        @contextlib.contextmanager
+        def lend(_access: Access, words: Sequence[str]) -> Iterator[Told]:
+            asked.append(words)
+            yield source
+
+        monkeypatch.setattr(Access, "source", lend)
+        result: Any = CliRunner().invoke(application, list(arguments), input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        result.source, result.words = source, asked
+        return result
+
+    return go
+
+
+@pytest.mark.parametrize("command", ["wait", "status"])
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_success_is_told_and_ends_with_0(run: Callable[..., Any], command: str, output: str) -> None:
+    """Both commands and both formats say of each machine how it stands."""
+    told = [*story("vm-1", *SUCCESS), *story("vm-2", *SUCCESS)]
+
+    result = run(command, "vm-1", "vm-2", "--output", output, told=told)
+
+    assert result.exit_code == 0
+    assert result.source.closed
+    if output == "json":
+        statuses = json.loads(result.stdout)["statuses"]
+        assert statuses == {"name-of-vm-1": SUCCEEDED.value, "name-of-vm-2": SUCCEEDED.value}
+    else:
+        assert "vm-1 (name-of-vm-1)  CustomizationSucceeded in 0 s\n" in result.stdout
+
+
+def test_failure_is_told_with_its_reason_and_ends_with_1(run: Callable[..., Any]) -> None:
+    """The report names the event, what the guest said without its escape sequences, and what to do."""
+    result = run("wait", "vm-1", told=story("vm-1", *FAILURE))
+
+    assert result.exit_code == 1
+    assert "CustomizationSysprepFailed at 12:00:00Z: told by the guest" in result.stdout
+    assert "customization failed on 1 of 1 virtual machines" in result.stdout
+    assert "run the command again" in result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_time_that_is_up_ends_with_3_and_a_diagnosis(run: Callable[..., Any]) -> None:
+    """What was known when the wait gave up is part of the report, in the words of the options."""
+    result = run("wait", "vm-1", "--timeout", "0.05", told=story("vm-1", *RUNNING))
+
+    assert result.exit_code == 3
+    assert "  diagnosis of vm-1\n  give --expect auto (True)\n" in result.stdout
+
+
+def test_a_server_that_is_lost_ends_with_4_and_the_report(run: Callable[..., Any]) -> None:
+    """What was seen before is not thrown away."""
+    told = [*story("vm-1", *SUCCESS), *story("vm-2", *RUNNING)]
+
+    result = run("wait", "vm-1", "vm-2", "-o", "json", told=told, trouble=ApiError("vc answered NotSupported."))
+
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["statuses"]["name-of-vm-1"] == SUCCEEDED.value
+    assert "vc answered NotSupported. 1 of 2 virtual machines were not ready" in result.stderr
+
+
+def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is on standard output then, not even half a document."""
+
+    def refuse(_access: Access, _words: Sequence[str]) -> Any:
+        raise AuthenticationError("vc refused ann (config `vsphere:password`); run `pulumi up` again")
+
+    monkeypatch.setattr(Access, "source", refuse)
+
+    result = CliRunner().invoke(application, ["wait", "vm-1", "--output", "json"])
+
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert result.stderr == "customization-gate: vc refused ann (--password-file); run the command again\n"
+
+
+def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:
+    """Progress and the closing sentence go to standard error, so that a pipe gets one document."""
+    result = run("wait", "vm-1", "vm-2", "-o", "json", told=[*story("vm-1", *FAILURE), *story("vm-2", *SUCCESS)])
+
+    assert set(json.loads(result.stdout)) == {"ready", "statuses", "results", "waited", "opened_at", "ended_at"}
+    assert "vm-2 (name-of-vm-2)  CustomizationSucceeded" in result.stderr
+    assert "customization failed on 1 of 2 virtual machines" in result.stderr
+
+
+def test_status_does_not_wait(run: Callable[..., Any]) -> None:
+    """A machine that is still on its way is told as it stands, with an exit status of its own."""
+    result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *SUCCESS)])
+
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0].startswith("vm-1 (name-of-vm-1)  CustomizationStarted: ")
+    assert result.stderr == ""
+
+
+def test_status_tells_a_failure_beside_machines_on_their_way(run: Callable[..., Any]) -> None:
+    """The worse news decides the exit status."""
+    result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *FAILURE)])
+
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("expect", "code"), [pytest.param("required", 1, id="required"), pytest.param("auto", 0, id="auto")]
+)
+def test_a_machine_that_nobody_customizes_is_judged_by_expect(run: Callable[..., Any], expect: str, code: int) -> None:
+    """NotCustomized is a failure or good, as the option says."""
+    idle = Snapshot("vm-1", NOON, powered_on=True, booted_at=NOON, state="TOOLSDEPLOYPKG_IDLE", tools_running=True)
+
+    result = run("wait", "vm-1", "--expect", expect, told=[idle])
+
+    assert result.exit_code == code
+    assert re.search("NoCustomization|NotCustomized", result.stdout)
+
+
+def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
+    """One a line, without blank lines and comments, each once."""
+    result = run("status", "vm-1", "-", stdin="vm-2\n\n# old\n  vm-3 \nvm-1\n", told=story("vm-1", *SUCCESS))
+
+    assert result.words == [
+        [
+            "vm-1",
+            "vm-2",
+            "vm-3",
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["wait"], "Missing argument", id="no-machine"),
+        pytest.param(["wait", "-"], "no virtual machine is named: give at least one", id="an-empty-list"),
+        pytest.param(["wait", "vm-1", "--timeout", "0"], "wanted are seconds above 0", id="no-time"),
+        pytest.param(["wait", "vm-1", "--timeout", "-5"], "wanted are seconds above 0", id="negative"),
+        pytest.param(["wait", "vm-1", "--timeout", "nan"], "wanted are seconds above 0", id="not-a-number"),
+        pytest.param(["wait", "vm-1", "--timeout", "inf"], "wanted are seconds above 0", id="for-ever"),
+        pytest.param(["wait", "vm-1", "--timeout", "soon"], "soon", id="a-word"),
+        pytest.param(["wait", "vm-1", "--timeout", "5", "--start-timeout", "6"], "above --timeout", id="start-late"),
+        pytest.param(["wait", "vm-1", "--platform", "hyper-v"], "hyper-v", id="platform"),
+        pytest.param(["wait", "vm-1", "--expect", "maybe"], "maybe", id="expect"),
+        pytest.param(["wait", "vm-1", "--password", "x"], "No such option", id="a-password-on-the-command-line"),
+        pytest.param(
+            ["events", "vm-1", "--platform", "cloud_director"], "No such option", id="events-of-cloud-director"
+        ),
+        pytest.param(["timeline", "a.json", "b.json"], "draws one file", id="two-files"),
+        pytest.param(["timeline", "/nowhere.json"], "cannot be read: No such file", id="no-file"),
+        pytest.param(["timeline", "-"], "holds no JSON", id="no-json"),
+        pytest.param(["timeline", "--live"], "no virtual machine is named", id="nothing-live"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run: Callable[..., Any], arguments: list[str], message: str) -> None:
+    """Nothing is waited for, and the message says what is wrong."""
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert result.words == []
+
+
+def test_a_start_timeout_is_no_longer_than_the_time_out(run: Callable[..., Any]) -> None:
+    """Its default gives way, as the gate's does."""
+    off = Snapshot("vm-1", NOON, powered_on=False)
+
+    result = run("wait", "vm-1", "--timeout", "0.05", told=[off])
+
+    assert result.exit_code == 3
+    assert "0.05 s after the later of its power-on and the wait" in result.stdout
+
+
+# ---- the live table
+
+
+def rendered(table: views.LiveTable, width: int, height: int) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, height=height).print(table.render())
+    return stream.getvalue()
+
+
+def live(outcomes: tuple[VmOutcome, ...], height: int = 24) -> tuple[views.LiveTable, list[float]]:
+    now = [100.0]
+    table = views.LiveTable(Console(file=io.StringIO(), width=100, height=height), clock=lambda: now[0])
+    table(Update(outcomes, outcomes, 60.0, {outcome.id: 30.0 for outcome in outcomes}))
+    return table, now
+
+
+def test_the_live_table_goes_on_between_two_updates() -> None:
+    """Whoever watches sees that the wait is alive."""
+    table, now = live((GOOD, UNFINISHED))
+    now[0] += 5
+
+    lines = rendered(table, 100, 24).splitlines()
+
+    assert lines[0].split() == ["machine", "ID", "status", "for", "host", "name", "addresses"]
+    assert lines[2].split() == ["late", "id-late", "CustomizationStarted", "35", "s"]
+    assert lines[3] == "1 of 2 customized after 1 min 5 s"
+
+
+def test_the_live_table_fits_the_screen() -> None:
+    """With more machines than lines, those on their way are shown and the others counted."""
+    done = tuple(replace(GOOD, key=f"done-{n}", id=f"done-{n}") for n in range(300))
+    open_ = tuple(replace(UNFINISHED, key=f"open-{n}", id=f"open-{n}") for n in range(3))
+    table, _ = live((*done[:150], *open_, *done[150:]), height=12)
+
+    text = rendered(table, 100, 12)
+
+    assert len(text.splitlines()) < 12
+    assert all(f"open-{n} " in text for n in range(3))
+    assert "295 more not shown, in all 300 CustomizationSucceeded, 3 CustomizationStarted" in " ".join(text.split())
+
+
+def test_names_in_a_table_are_no_markup() -> None:
+    """A machine's name can hold brackets and escape sequences."""
+    table, _ = live((replace(GOOD, key="[red]web[/red]\x1b[2J", host_name=":smile:"),))
+
+    text = rendered(table, 100, 24)
+
+    assert "[red]web[/red] " in text
+    assert ":smile:" in text
+    assert "\x1b" not in text
+
+
+# ---- timeline and the program itself
+
+
+def test_timeline_draws_what_wait_wrote(run: Callable[..., Any], tmp_path: Path) -> None:
+    """A report can be piped on, to the terminal or into a picture."""
+    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *FAILURE)).stdout
+
+    shown = run("timeline", stdin=report)
+    drawn = run("timeline", "--svg", str(tmp_path / "picture.svg"), "--theme", "dark", "--title", "night", stdin=report)
+
+    assert (shown.exit_code, drawn.exit_code, drawn.stdout) == (0, 0, "")
+    assert "name-of-vm-1" in shown.stdout
+    assert "CustomizationSysprepFailed" in shown.stdout
+    picture = (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    assert "night" in picture
+    assert "CustomizationSysprepFailed" in picture
+
+
+def test_timeline_writes_a_picture_to_standard_output(run: Callable[..., Any], tmp_path: Path) -> None:
+    """A picture can be piped, too, and one that cannot be written is told."""
+    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *SUCCESS)).stdout
+
+    assert run("timeline", "--svg", "-", stdin=report).stdout.startswith("<?xml")
+    refused = run("timeline", "--svg", str(tmp_path / "nowhere" / "x.svg"), stdin=report)
+    assert refused.exit_code == 2
+    assert "cannot be written: No such file or directory" in refused.stderr
+
+
+def test_timeline_judges_live_machines_now(run: Callable[..., Any]) -> None:
+    """Without a file, the machines themselves are asked."""
+    result = run("timeline", "--live", "vm-1", told=story("vm-1", *RUNNING))
+
+    assert result.exit_code == 0
+    assert result.words == [["vm-1"]]
+    assert "CustomizationStarted" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["wait", "status", "events", "timeline"])
+def test_the_help_of_a_command_has_examples_and_all_options(command: str) -> None:
+    """The manual is on board."""
+    result = CliRunner(env={"COLUMNS": "100", "TERM": "dumb"}).invoke(application, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert f"customization-gate {command}" in result.stdout
+    assert "For example:" in result.stdout
+    assert "--password-file" in result.stdout
+    assert "--password " not in result.stdout
+
+
+def program(code: str = "pass", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program in a process of its own, after a line of code."""
+    start = f"import sys; {code}; from pulumi_customization_gate.command_line import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", start],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_extra_is_named(missing: str) -> None:
+    """Whoever installed the library alone reads what to install, and no traceback."""
+    said = program(f"sys.modules[{missing!r}] = None")
+
+    assert said.returncode == 2
+    assert said.stderr == (
+        f"customization-gate: the library {missing} is missing; it comes with the extra `cli`: "
+        'pip install "pulumi-customization-gate[cli]"\n'
+    )
+
+
+def test_a_missing_matplotlib_is_named(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a picture needs it."""
+    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *SUCCESS)).stdout
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    assert run("timeline", stdin=report).exit_code == 0
+    refused = run("timeline", "--svg", "-", stdin=report)
+
+    assert refused.exit_code == 2
+    assert "pulumi-customization-gate[cli]" in refused.stderr
+
+
+def test_the_program_completes_its_commands_in_a_shell() -> None:
+    """`--install-completion` puts a script into the shell's set-up that asks the program itself."""
+    words = {"COMP_WORDS": "customization-gate sta", "COMP_CWORD": "1"}
+
+    said = program(_CUSTOMIZATION_GATE_COMPLETE="complete_bash", **words)
+
+    assert said.stdout.split() == ["status"]
