@@ -1,7 +1,7 @@
 """One event collector and one long poll per vCenter session, for all gates of the process.
 
 The collector's `latestPage`, one event long, is only the doorbell: each ring drains `ReadNextEvents`. While nothing
-happens, a wait for any number of machines costs one call per LONGEST_POLL seconds, and a slow reconciliation.
+happens, a wait for any number of machines costs one call per LONGEST_POLL seconds and a look at the state now and then.
 """
 
 from __future__ import annotations
@@ -16,27 +16,24 @@ import tenacity
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import GateError, ServerError
-from pulumi_customization_gate.core.model import Event, Observation, Progress, Snapshot
 from pulumi_customization_gate.core.report import duration
-from pulumi_customization_gate.core.verdict import STATES
 from pulumi_customization_gate.shared import Shared
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of, observations
-from pulumi_customization_gate.vsphere.session import TRANSIENT, Session, describe
+from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
+from pulumi_customization_gate.vsphere.session import FAULTS, Session, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
+
+    from pulumi_customization_gate.core.model import Event, Observation, Snapshot
 
     Sink = Callable[[Observation | str | ServerError], None]
     """Takes what the feed has to tell: an observation, a sentence for the log, or the end of the feed."""
 
 LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
-RECONCILE_EVERY = 120.0
-"""Seconds between two bulk reads of the state, which find what no event told."""
-IMPATIENT = 5.0
-"""Seconds until the first of those for a machine whose VMware Tools have yet to say that nothing was requested."""
 SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 OVERLAP = timedelta(seconds=60)
@@ -44,8 +41,6 @@ OVERLAP = timedelta(seconds=60)
 
 REMEMBERED = 100_000
 """Keys of events that are kept so that none is told twice."""
-
-FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
 
 
 class _Bell:
@@ -148,12 +143,8 @@ class EventFeed:
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
         self._lock = threading.Lock()
         self._subscribers: dict[Sink, frozenset[str]] = {}
-        self._latest: dict[str, Snapshot] = {}
-        self._suspects: set[str] = set()
         self._told: set[int] = set()
         self._closing = threading.Event()
-        self._patience = IMPATIENT
-        self._reconcile_at = self._reconcile_all_at = time.monotonic() + RECONCILE_EVERY
         self._silent_since: float | None = None
         self._restriction = ""
         self._is_stale = False
@@ -161,6 +152,7 @@ class EventFeed:
         self._generation = session.generation
         self._dead_bells: list[_Bell | _Rounds] = []
         self._bell: _Bell | _Rounds | None = session.patiently(self._new_bell)
+        self._state = Reconciliation(session, self._watched, self._dispatch)
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
         self._thread.start()
 
@@ -179,22 +171,16 @@ class EventFeed:
         """Ends a subscription."""
         with self._lock:
             self._subscribers.pop(sink, None)
-            for moid in self._latest.keys() - self._watched():
-                del self._latest[moid]
+        self._state.forget()
 
     def read(self, moids: Iterable[str]) -> list[Snapshot]:
         """Reads the state of machines now, and remembers it for the reconciliation."""
-        snapshots = inventory.read(self._session, moids)
-        with self._lock:
-            self._latest.update({snapshot.vm: snapshot for snapshot in snapshots})
-            if any(map(_is_undecided, snapshots)):
-                self._patience = IMPATIENT
-                self._reconcile_at = min(self._reconcile_at, time.monotonic() + IMPATIENT)
-        return snapshots
+        return self._state.read(moids)
 
     def close(self) -> None:
         """Ends the long poll and gives the collector back."""
         self._closing.set()
+        self._state.close()
         bell = self._bell
         if bell is not None:
             bell.wake()
@@ -204,7 +190,8 @@ class EventFeed:
         self._stub.DropConnections()
 
     def _watched(self) -> frozenset[str]:
-        return frozenset().union(*self._subscribers.values())
+        with self._lock:
+            return frozenset().union(*self._subscribers.values())
 
     def _run(self) -> None:
         retrying = tenacity.Retrying(
@@ -227,9 +214,7 @@ class EventFeed:
         if self._bell is None or self._is_stale:
             self._rebuild()
         assert self._bell is not None
-        if time.monotonic() >= self._reconcile_at:
-            self._reconcile()
-        newest = self._bell.ring(min(LONGEST_POLL, self._reconcile_at - time.monotonic()))
+        newest = self._bell.ring(LONGEST_POLL)
         unheard = {event.key for event in newest} - self._told
         if unheard:
             self._tell(newest)
@@ -237,7 +222,7 @@ class EventFeed:
                 # The newest event was not among the unread ones: others may be lost as well.
                 self._bell.rewind()
                 self._drain()
-                self._reconcile_all_at = self._reconcile_at = time.monotonic()
+                self._state.soon()
 
     def _drain(self) -> set[int]:
         """Tells what the collector holds unread; returns the keys of it."""
@@ -268,35 +253,6 @@ class EventFeed:
         for sink in sinks:
             sink(item)
 
-    def _reconcile(self) -> None:
-        """Reads the state again: of all machines now and then, of those that the state could decide more often."""
-        now = time.monotonic()
-        with self._lock:
-            everyone, hasty = self._watched(), self._hasty()
-        for_all = now >= self._reconcile_all_at
-        for snapshot in inventory.read(self._session, sorted(everyone if for_all else hasty)):
-            self._horizon = max(self._horizon, snapshot.at)
-            self._believe(snapshot)
-        with self._lock:
-            if for_all:
-                self._reconcile_all_at = now + RECONCILE_EVERY
-            self._patience = min(2 * self._patience, RECONCILE_EVERY) if hasty else IMPATIENT
-            soon = now + self._patience if self._hasty() else self._reconcile_all_at
-            self._reconcile_at = min(soon, self._reconcile_all_at)
-
-    def _hasty(self) -> set[str]:
-        return {moid for moid in self._watched() if _is_undecided(self._latest.get(moid))} | self._suspects
-
-    def _believe(self, snapshot: Snapshot) -> None:
-        """Passes a snapshot on. A vCenter that restarts may forget a machine for a moment: gone takes two looks."""
-        if snapshot.exists or snapshot.vm in self._suspects:
-            self._suspects.discard(snapshot.vm)
-            with self._lock:
-                self._latest[snapshot.vm] = snapshot
-            self._dispatch(snapshot)
-        else:
-            self._suspects.add(snapshot.vm)
-
     def _mend(self, state: tenacity.RetryCallState) -> None:
         """Gets ready to try again after a fault: tells it once, logs in again if asked to, forgets the bell."""
         error = state.outcome.exception() if state.outcome else None
@@ -326,8 +282,7 @@ class EventFeed:
         self._stub.cookie = self._session.stub.cookie
         self._bell = self._new_bell()
         self._drain()
-        self._reconcile_all_at = self._reconcile_at = time.monotonic()
-        self._reconcile()
+        self._state.soon()
         if self._silent_since is not None:
             gap = duration(time.monotonic() - self._silent_since)
             self._silent_since = None
@@ -336,8 +291,7 @@ class EventFeed:
     def _new_bell(self) -> _Bell | _Rounds:
         """Returns the cheapest way to hear of events that this user may use."""
         since = self._horizon - OVERLAP
-        with self._lock:
-            moids = sorted(self._watched())
+        moids = sorted(self._watched())
         try:
             return _Bell(self._session, self._stub, since)
         except vim.fault.NoPermission as error:
@@ -354,28 +308,13 @@ class EventFeed:
             f"{user} may read the events of single machines only: asking for each every {SCOPED_INTERVAL:g} s; "
             "the privilege System.View on their folder makes this cheap"
         )
-        return _Rounds(self._session, since, self._watched_now)
-
-    def _watched_now(self) -> list[str]:
-        with self._lock:
-            return sorted(self._watched())
+        return _Rounds(self._session, since, self._watched)
 
 
 def _raise_if_logged_out(error: Exception) -> None:
     """Tells a session that ended from a permission that is missing: the one fault is a subclass of the other."""
     if isinstance(error, vim.fault.NotAuthenticated):
         raise error
-
-
-def _is_undecided(snapshot: Snapshot | None) -> bool:
-    """Whether the machine will be found untraced as soon as its VMware Tools run."""
-    return (
-        snapshot is not None
-        and bool(snapshot.powered_on)
-        and not snapshot.specification_pending
-        and not snapshot.tools_running
-        and STATES.get(snapshot.state) is Progress.IDLE
-    )
 
 
 _feeds: Shared[Session, EventFeed] = Shared(EventFeed, EventFeed.close)

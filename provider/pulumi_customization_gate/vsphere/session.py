@@ -36,6 +36,8 @@ CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
 
 TRANSIENT = (OSError, http.client.HTTPException, EOFError)
 """What a network, or a server that restarts, does to a call in flight."""
+FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
+"""All that a call to a vCenter can end with but its answer."""
 
 
 @dataclass(frozen=True)

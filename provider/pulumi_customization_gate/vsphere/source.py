@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
-from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.session import FAULTS, Session, VsphereSettings, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ class VsphereSource:
             return []
 
         def ask() -> None:
-            with contextlib.suppress(*event_feed.FAULTS, ServerError):
+            with contextlib.suppress(*FAULTS, ServerError):
                 snapshots = feed.read([vm for vm, snapshot in self._snapshots.items() if snapshot.exists])
                 for event in history.read(session, snapshots):
                     self._queue.put(event)
