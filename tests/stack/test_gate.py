@@ -1,0 +1,473 @@
+"""The gate on the real engine, against a simulated vCenter in which customization takes time."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_vsphere as vsphere
+import pytest
+
+from lab.witness import Witness
+from pulumi_customization_gate import CustomizationGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tests.stack.engine import Engine, Stack
+
+    Program = Callable[[], None]
+
+SUCCEEDED, FAILED = "CustomizationSucceeded", "CustomizationFailed"
+TYPE = "pulumi-python:dynamic/customization:CustomizationGate"
+
+
+def gate(vms: Sequence[str] | Mapping[str, str], work: Mapping[str, str] | None = None, **arguments: Any) -> Program:
+    """Returns a program of one gate, and of a witness behind it for each machine that `work` names."""
+
+    def program() -> None:
+        made = CustomizationGate("gate", vms, **arguments)
+        for name, moid in (work or {}).items():
+            Witness(name, vm=made.after(moid))
+        pulumi.export("ready", made.ready)
+
+    return program
+
+
+def outputs(stack: Stack) -> dict[str, Any]:
+    return dict(stack.resource("gate")["outputs"])
+
+
+def without_numbers(text: str) -> str:
+    """Returns a text whose times of day and lengths of time are the same in every run."""
+    text = re.sub(r"\d\d:\d\d:\d\dZ", "12:00:00Z", text)
+    return re.sub(r"\b[\d.]+ s\b", "1 s", text)
+
+
+# ---- the whole story, with the machines in the program
+
+
+def fleet(names: Sequence[str]) -> Program:
+    """Returns a program that clones machines, holds the work on each of them at one gate, and exports its outputs."""
+
+    def program() -> None:
+        datacenter = vsphere.get_datacenter(name="DC0")
+        cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+        template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
+        vms = {
+            name: vsphere.VirtualMachine(
+                name,
+                name=name,
+                resource_pool_id=cluster.resource_pool_id,
+                clone=vsphere.VirtualMachineCloneArgs(
+                    template_uuid=template.id,
+                    customize=vsphere.VirtualMachineCloneCustomizeArgs(
+                        timeout=0,
+                        linux_options=vsphere.VirtualMachineCloneCustomizeLinuxOptionsArgs(
+                            host_name=name, domain="example.com"
+                        ),
+                        network_interfaces=[vsphere.VirtualMachineCloneCustomizeNetworkInterfaceArgs()],
+                    ),
+                ),
+                wait_for_guest_net_timeout=0,
+                opts=pulumi.ResourceOptions(delete_before_replace=True),
+            )
+            for name in names
+        }
+        made = CustomizationGate("gate", vms=vms)
+        for name, vm in vms.items():
+            Witness(f"work-{name}", vm=made.after(vm.moid))
+        pulumi.export("results", made.results)
+        pulumi.export("opened_at", made.opened_at)
+
+    return program
+
+
+def test_a_machine_is_replaced_and_only_its_work_runs_again(engine: Engine) -> None:
+    """Previewed with unknown IDs, brought up, one machine replaced: the others keep verdict and work."""
+    names = [engine.unique("web") for _ in range(3)]
+    works = [f"work-{name}" for name in names]
+    stack = engine.stack(fleet(names))
+
+    preview = stack.preview()
+    assert preview.steps == {name: ["create"] for name in (*names, "gate", *works)}, preview.output
+
+    up = stack.up()
+    assert up.succeeded, up.output
+    before = stack.outputs["results"]
+    ran = {work: stack.resource(work)["outputs"]["ran_at"] for work in works}
+    for name in names:
+        result = before[name]
+        times = [result["powered_on_at"], result["started_at"], result["completed_at"], stack.outputs["opened_at"]]
+        assert times == sorted(times), result
+        assert result["completed_at"][:19] <= ran[f"work-{name}"][:19]
+        assert (result["status"], result["evidence"], result["host_name"]) == (SUCCEEDED, "event", name)
+        assert result["moid"] == stack.resource(name)["outputs"]["moid"]
+
+    replaced, kept = names[1], [names[0], names[2]]
+    again = stack.up(replace=[stack.resource(replaced)["urn"]])
+    assert again.succeeded, again.output
+    assert again.changes.keys() == {replaced, "gate", f"work-{replaced}"}, again.output
+    assert again.changes["gate"] == ["update"]
+    after = stack.outputs["results"]
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert after[replaced]["moid"] != before[replaced]["moid"]
+    assert after[replaced]["powered_on_at"] > before[replaced]["completed_at"]
+    assert {work: stack.resource(work)["outputs"]["ran_at"] == ran[work] for work in works} == {
+        work: work != f"work-{replaced}" for work in works
+    }
+
+    assert stack.destroy().succeeded
+
+
+# ---- what is a change of a gate, and what it costs
+
+
+def test_an_opened_gate_costs_nothing(engine: Engine) -> None:
+    """Another up, another order, longer times, a refresh and a destroy of an open gate make no call to vCenter."""
+    a, b = (engine.machine(engine.unique("web")) for _ in range(2))
+    stack = engine.stack(gate([a, b], work={"work": a}))
+    first = stack.up()
+    assert first.succeeded, first.output
+    opened = outputs(stack)
+    assert opened["ready"] is True
+    assert opened["waited"] > 0
+    assert stack.resource("gate")["type"] == TYPE
+    engine.lab.reset_stats()
+
+    same = stack.up()
+    assert same.changes == {}, same.output
+    reordered = stack.up(gate([b, a], work={"work": a}))
+    assert reordered.changes == {}, reordered.output
+    longer = stack.up(gate([b, a], work={"work": a}, timeout=3600, start_timeout=900, settle=60))
+    assert longer.changes == {"gate": ["update"]}, longer.output
+    assert outputs(stack) == {**opened, "timeout": 3600, "start_timeout": 900, "settle": 60, "vms": [b, a]}
+    refreshed = stack.refresh()
+    assert refreshed.changes == {}, refreshed.output
+    assert stack.destroy().succeeded
+    assert engine.lab.stats()["calls"] == {}
+
+
+def test_machines_come_and_go_though_the_server_forgets(engine: Engine) -> None:
+    """After a purge only an added machine is judged, a removed one is dropped without a call; triggers judge all."""
+    names = [engine.unique("web") for _ in range(3)]
+    a, b = (engine.machine(name) for name in names[:2])
+    stack = engine.stack(gate([a, b]))
+    assert stack.up().succeeded
+    before = outputs(stack)["results"]
+    engine.lab.purge_events()
+    c = engine.machine(names[2])
+
+    added = stack.up(gate([a, b, c]))
+    assert added.succeeded, added.output
+    assert added.changes == {"gate": ["update"]}
+    grown = outputs(stack)
+    assert {name: grown["results"][name] for name in names[:2]} == before
+    assert grown["statuses"] == dict.fromkeys(names, SUCCEEDED)
+    assert grown["results"][names[2]]["evidence"] == "event"
+
+    engine.lab.reset_stats()
+    removed = stack.up(gate([a, c]))
+    assert removed.changes == {"gate": ["update"]}, removed.output
+    assert engine.lab.stats()["calls"] == {}
+    shrunk = outputs(stack)
+    assert shrunk["results"] == {name: grown["results"][name] for name in (names[0], names[2])}
+    assert (shrunk["ready"], shrunk["opened_at"]) == (True, grown["opened_at"])
+
+    judged = stack.up(gate([a, c], triggers={"image": "2026-11"}))
+    assert judged.succeeded, judged.output
+    assert judged.changes == {"gate": ["update"]}
+    assert {name: result["evidence"] for name, result in outputs(stack)["results"].items()} == {
+        names[0]: "state",
+        names[2]: "event",
+    }
+
+
+# ---- failures
+
+
+def test_a_failure_is_told_kept_and_mended(engine: Engine) -> None:
+    """A failed customization is told whole and kept in state; the next runs judge the bad machine alone."""
+    names = [engine.unique("web") for _ in range(3)]
+    engine.lab.plan(
+        names[1],
+        outcome="CustomizationSysprepFailed",
+        message="Sysprep gave up on the domain\n\u202eEXAMPLE",
+        logLocation="C:\\Windows\\Temp\\vmware-imc",
+    )
+    a, b, c = (engine.machine(name) for name in names)
+    stack = engine.stack(gate({"web-a": a, "web-b": b, "web-c": c}, work={"work-a": a, "work-b": b}))
+
+    failed = stack.up()
+    assert not failed.succeeded
+    assert failed.steps == {"gate": ["create"]}
+    told = f"""\
+customization failed on 1 of 3 virtual machines after 1 s
+  web-b ({names[1]}, {b})  CustomizationSysprepFailed at 12:00:00Z: Sysprep gave up on the domain EXAMPLE; \
+log in the guest: C:\\Windows\\Temp\\vmware-imc
+  web-a ({names[0]}, {a})  CustomizationSucceeded in 1 s
+  web-c ({names[2]}, {c})  CustomizationSucceeded in 1 s
+The specification was used up by the attempt: fix it and replace web-b, then run `pulumi up` again."""
+    assert told in without_numbers(failed.errors), failed.errors
+    assert "Traceback" not in failed.errors
+    closed = outputs(stack)
+    assert closed["statuses"] == {"web-a": SUCCEEDED, "web-b": FAILED, "web-c": SUCCEEDED}
+    assert (closed["ready"], closed["opened_at"]) == (False, "")
+    assert closed["results"]["web-b"]["failure"]["event"] == "CustomizationSysprepFailed"
+
+    rerun = stack.up()
+    assert not rerun.succeeded
+    assert rerun.steps == {"gate": ["update"]}
+    assert "customization failed on 1 of 1 virtual machines" in rerun.errors
+    assert "An earlier run found 2 more of the machines good; that stands." in rerun.errors
+    still = outputs(stack)
+    assert {key: still["results"][key] for key in ("web-a", "web-c")} == {
+        key: closed["results"][key] for key in ("web-a", "web-c")
+    }
+
+    new = engine.machine(engine.unique("web"))
+    mended = stack.up(gate({"web-a": a, "web-b": new, "web-c": c}, work={"work-a": a, "work-b": new}))
+    assert mended.succeeded, mended.output
+    assert mended.changes == {"gate": ["update"], "work-a": ["create"], "work-b": ["create"]}
+    opened = outputs(stack)
+    assert opened["results"]["web-b"]["moid"] == new
+    assert {key: opened["results"][key] for key in ("web-a", "web-c")} == {
+        key: closed["results"][key] for key in ("web-a", "web-c")
+    }
+    assert stack.up().changes == {}
+
+
+def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Engine) -> None:
+    """The deadline fails the gate with a diagnosis; with on_failure="report" the gate opens, and stays as it is."""
+    slow, good = engine.unique("web"), engine.unique("web")
+    machines = {"slow": engine.machine(slow, outcome="never-ends"), "good": engine.machine(good)}
+    stack = engine.stack(gate(machines, work={"work": machines["good"]}, timeout=1.5))
+
+    late = stack.up()
+    assert not late.succeeded
+    assert "customization did not finish on 1 of 2 virtual machines after 1" in late.errors
+    assert f"slow ({slow}, {machines['slow']})  Timeout in CustomizationStarted" in late.errors
+    assert "likely cause: the customization hangs in the guest" in late.errors
+    assert "slow may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer." in late.errors
+    assert outputs(stack)["statuses"] == {"slow": "CustomizationStarted", "good": SUCCEEDED}
+
+    reported = stack.up(gate(machines, work={"work": machines["good"]}, timeout=1.5, on_failure="report"))
+    assert reported.succeeded, reported.output
+    assert reported.changes == {"gate": ["update"], "work": ["create"]}
+    report = outputs(stack)
+    assert (report["ready"], report["statuses"]["slow"]) == (False, "CustomizationStarted")
+    assert report["opened_at"] > report["results"]["good"]["completed_at"]
+    assert stack.up().changes == {}
+
+
+def test_a_machine_of_which_nothing_was_asked(engine: Engine) -> None:
+    """With expect="required" it fails early and says so; "auto" lets it pass; "required" again judges it again."""
+    name = engine.unique("web")
+    plain = engine.machine(name, specification=False)
+    stack = engine.stack(gate([plain]))
+
+    began = time.monotonic()
+    refused = stack.up()
+    assert time.monotonic() - began < 60
+    assert not refused.succeeded
+    assert f"{name} ({plain})  NoCustomization" in refused.errors
+    assert f'Give {name} a customization specification and replace it, or set expect="auto"' in refused.errors
+    assert outputs(stack)["statuses"] == {name: "NotCustomized"}
+
+    passed = stack.up(gate([plain], expect="auto"))
+    assert passed.succeeded, passed.output
+    assert (outputs(stack)["statuses"], outputs(stack)["ready"]) == ({name: "NotCustomized"}, True)
+
+    assert not stack.up(gate([plain], expect="required")).succeeded
+
+
+def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
+    """After start_timeout, long before timeout, the gate tells what keeps a customization from starting."""
+    name, good = engine.unique("web"), engine.unique("web")
+    idle, fine = engine.machine(name, outcome="never-starts"), engine.machine(good)
+    stack = engine.stack(gate([idle, fine], timeout=600, start_timeout=1))
+
+    late = stack.up()
+    assert not late.succeeded
+    assert f"{name} ({idle})  StartTimeout in CustomizationNotStarted" in late.errors
+    assert "likely cause: VMware Tools run but do not take the specification up" in late.errors
+    assert outputs(stack)["waited"] < 30
+    assert outputs(stack)["statuses"] == {name: "CustomizationNotStarted", good: SUCCEEDED}
+
+
+def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None:
+    """A reference that names nothing ends the wait at once; what is known of the other machines is kept."""
+    good, slow = engine.unique("web"), engine.unique("web")
+    done, running = engine.machine(good), engine.machine(slow, duration="1h")
+    stack = engine.stack(gate({"good": done, "slow": running, "lost": "vm-999999", "typo": "/DC0/vm/nobody"}))
+
+    failed = stack.up()
+    assert not failed.succeeded
+    assert "2 of 4 virtual machines not found" in failed.errors
+    server = engine.lab.server
+    assert f"lost (vm-999999)  NotFound: {server} has no virtual machine vm-999999" in failed.errors
+    assert f"typo (/DC0/vm/nobody)  NotFound: {server} knows no '/DC0/vm/nobody'" in failed.errors
+    assert "Correct the reference of lost and typo in `vms`, then run `pulumi up` again." in failed.errors
+    kept = outputs(stack)
+    assert kept["statuses"]["lost"] == "VmRemoved"
+    assert kept["results"]["slow"]["moid"] == running
+    assert kept["waited"] < 20
+
+
+# ---- another server
+
+
+def test_another_server_is_another_gate(engine: Engine) -> None:
+    """A change of config_namespace replaces the gate; all keys stand in that namespace then."""
+    a = engine.machine(engine.unique("web"))
+    lab = engine.lab
+    east = {
+        "east:vsphereServer": lab.server,
+        "east:user": lab.user,
+        "east:password": lab.password,
+        "east:thumbprint": lab.thumbprint,
+    }
+    stack = engine.stack(gate([a]), config=east)
+    assert stack.up().succeeded
+    before = stack.resource("gate")["id"]
+
+    moved = stack.up(gate([a], config_namespace="east"))
+    assert moved.succeeded, moved.output
+    assert sorted(moved.changes["gate"]) == ["create-replacement", "delete-replaced", "replace"]
+    assert stack.resource("gate")["id"] != before
+
+
+# ---- bad input
+
+
+NONSENSE: dict[str, Any] = {
+    "vms": ["vm-1", "vm-1", "web 1"],
+    "platform": "vspere",
+    "config_namespace": "a:b",
+    "timeout": -1,
+    "start_timeout": "soon",
+    "settle": -1,
+    "expect": "maybe",
+    "ready_when": "later",
+    "on_failure": "ignore",
+    "triggers": "x",
+}
+REFERENCES = (
+    "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
+    "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid"
+)
+MACHINES = (
+    "a list of references, or a map of your own keys to them, for example "
+    '[web.moid], {"web-1": web.moid} or ["/Datacenter/vm/web-1"]'
+)
+
+
+def test_bad_input_is_refused_at_preview(engine: Engine) -> None:
+    """A preview names everything that is wrong with a gate's arguments, each with what is wanted."""
+    stack = engine.stack(gate(**NONSENSE))
+    engine.lab.reset_stats()
+
+    refused = stack.preview()
+    assert not refused.succeeded
+    problems = re.findall(r"property (\w+) value .*? has a problem: (.*)", refused.errors)
+    assert problems == [
+        ("platform", "it is 'vspere'; wanted is 'vsphere' or 'cloud_director'; did you mean 'vsphere'?"),
+        ("expect", "it is 'maybe'; wanted is 'required' or 'auto'"),
+        ("ready_when", "it is 'later'; wanted is 'customized' or 'guest_operations'"),
+        ("on_failure", "it is 'ignore'; wanted is 'fail' or 'report'"),
+        ("vms", "vms[1] is 'vm-1', which vms[0] is already; name each machine once"),
+        ("vms", f"vms[2]: 'web 1' names no virtual machine; wanted is {REFERENCES}"),
+        ("timeout", "it is -1; wanted is a number of seconds above 0, for example 1800"),
+        ("start_timeout", "it is 'soon'; wanted is a number of seconds above 0, for example 600"),
+        ("settle", "it is -1; wanted is a number of seconds of 0 or more, for example 30"),
+        (
+            "config_namespace",
+            "it is 'a:b'; wanted is a namespace of stack config without a colon, for example \"east\"",
+        ),
+        ("triggers", 'it is a str; wanted is a map of anything, for example {"image": "2026-11"}'),
+    ]
+
+    impatient = stack.preview(gate([], timeout=600, start_timeout=700))
+    assert re.findall(r"property (\w+) value .*? has a problem: (.*)", impatient.errors) == [
+        ("vms", f"it is []; wanted is {MACHINES}"),
+        ("start_timeout", "it is 700; wanted is at most timeout, 600, for example 600"),
+    ]
+    assert engine.lab.stats()["calls"] == {}
+
+
+def test_missing_settings_are_named_by_key_and_variable(engine: Engine) -> None:
+    """At preview, what is missing is told by its config key, its variable and a command; a variable will do."""
+    missing: dict[str, str | None] = {"vsphere:vsphereServer": None, "vsphere:user": None, "vsphere:password": None}
+    refused = engine.stack(gate(["vm-1"]), config=missing).preview()
+    assert not refused.succeeded
+    assert (
+        "resource 'gate' has a problem: missing `vsphere:vsphereServer` or VSPHERE_SERVER, `vsphere:user` or "
+        "VSPHERE_USER, `vsphere:password` or VSPHERE_PASSWORD, for example: "
+        "pulumi config set vsphere:vsphereServer vcenter.example.com; "
+        "pulumi config set vsphere:user administrator@vsphere.local; "
+        "pulumi config set vsphere:password --secret"
+    ) in refused.errors, refused.errors
+
+    variables = {
+        "VSPHERE_SERVER": engine.lab.server,
+        "VSPHERE_USER": engine.lab.user,
+        "VSPHERE_PASSWORD": engine.lab.password,
+    }
+    stack = engine.stack(gate([engine.machine(engine.unique("web"))]), config=missing, environment=variables)
+    assert stack.up().succeeded
+
+
+def test_a_wrong_password_is_sent_once(engine: Engine) -> None:
+    """Three gates of one stack send a wrong password once between them, and say what to correct."""
+    moid = engine.machine(engine.unique("web"))
+
+    def program() -> None:
+        for number in range(3):
+            CustomizationGate(f"gate-{number}", [moid])
+
+    engine.lab.reset_stats()
+    refused = engine.stack(program, config={"vsphere:password": "wrong-" + engine.unique("password")}).up()
+    assert not refused.succeeded
+    assert engine.lab.stats()["logins"] == {"ok": 0, "failed": 1}
+    assert f"{engine.lab.server} refused the user name or password of {engine.lab.user}" in refused.errors
+    assert "Traceback" not in refused.errors
+
+
+# ---- secrets
+
+
+def leaks(stack: Stack, texts: Sequence[str], secret: str) -> list[str]:
+    """Returns in which of the places a secret stands in plain text."""
+    places = {"state": json.dumps(stack.resources), **{str(number): text for number, text in enumerate(texts)}}
+    return [place for place, text in places.items() if secret in text]
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "CustomizationFailed"])
+def test_no_secret_is_told_or_kept(engine: Engine, outcome: str) -> None:
+    """Neither the password nor a secret trigger stands in state, output or events, however the wait ends."""
+    secret, password = "the-secret-of-a-trigger", engine.lab.password
+    moid = engine.machine(engine.unique("web"), outcome=outcome)
+    leak: list[str] = []
+
+    def program() -> None:
+        CustomizationGate("gate", [moid], triggers={"token": pulumi.Output.secret(secret)})
+        for number, text in enumerate(leak):
+            Witness(f"leak-{number}", vm=text)
+
+    stack = engine.stack(program)
+    told = []
+    for result in (stack.preview(), stack.up(), stack.up(), stack.refresh()):
+        assert result.events
+        told += [result.output, *(repr(event) for event in result.events)]
+    assert outputs(stack)["triggers"].keys() == {"token"}
+    assert leaks(stack, told, secret) == []
+    assert leaks(stack, told, password) == []
+
+    leak += [secret, password]
+    planted = stack.up()
+    told = [planted.output, *(repr(event) for event in planted.events)]
+    assert leaks(stack, told, secret) != []
+    assert leaks(stack, told, password) != []
