@@ -121,7 +121,9 @@ def gate_problems(
         )
     triggers = inputs.get("triggers")
     if triggers is not None and not is_unknown(triggers) and not isinstance(triggers, Mapping):
-        yield "triggers", f'it is {triggers!r}; wanted is a map of anything, for example {{"image": "2026-11"}}'
+        # Its value is not shown: what changes with an image may well be a secret.
+        kind = type(triggers).__name__
+        yield "triggers", f'it is a {kind}; wanted is a map of anything, for example {{"image": "2026-11"}}'
     if inputs.get("ready_when") == "guest_operations":
         yield "ready_when", '"guest_operations" does not work yet; leave it out, or write "customized"'
     if inputs.get("checks") is not None:
@@ -148,7 +150,8 @@ def _seconds(name: str, value: object, wanted: str, is_unknown: Callable[[object
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if is_number and (value > 0 or (wanted.startswith("of 0") and value == 0)):  # type: ignore[operator]
         return
-    yield name, f"it is {value!r}; wanted is a number of seconds {wanted}, for example {DEFAULTS.get(name, 600):g}"
+    shown = f"{value:g}" if isinstance(value, float) else repr(value)
+    yield name, f"it is {shown}; wanted is a number of seconds {wanted}, for example {DEFAULTS.get(name, 600):g}"
 
 
 def _start_within(timeout: object, start_timeout: object) -> Iterator[Problem]:
@@ -178,7 +181,7 @@ def _vms(vms: object, parse: Callable[[str], object], is_unknown: Callable[[obje
         yield "vms", f"it is {vms!r}; {_VMS_WANTED}"
         return
     items = list(vms.items()) if isinstance(vms, Mapping) else [(str(i), vm) for i, vm in enumerate(vms)]
-    seen: dict[str, str] = {}
+    seen: dict[object, str] = {}
     for key, reference in items:
         place = f"vms[{key!r}]" if isinstance(vms, Mapping) else f"vms[{key}]"
         if is_unknown(reference):
@@ -186,10 +189,11 @@ def _vms(vms: object, parse: Callable[[str], object], is_unknown: Callable[[obje
         if not isinstance(reference, str) or not reference.strip():
             yield "vms", f"{place} is {reference!r}; {_VMS_WANTED}"
             continue
-        if reference in seen:
-            yield "vms", f"{place} is {reference!r}, which {seen[reference]} is already; name each machine once"
-        seen.setdefault(reference, place)
         try:
-            parse(reference)
+            named = parse(reference)
         except ConfigurationError as error:
             yield "vms", f"{place}: {error}"
+            continue
+        if named in seen:
+            yield "vms", f"{place} is {reference!r}, which {seen[named]} is already; name each machine once"
+        seen.setdefault(named, place)

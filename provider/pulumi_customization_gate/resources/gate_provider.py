@@ -159,7 +159,7 @@ _OUTPUTS = ("ready", "statuses", "results", "waited", "opened_at")
 
 def _failure_text(report: GateReport, skipped: int) -> str:
     text = str(words.error_for(report))
-    return f"{text}\nAn earlier run found {skipped} more of this gate's machines good; that stands." if skipped else text
+    return f"{text}\nAn earlier run found {skipped} more of the machines good; that stands." if skipped else text
 
 
 class _Progress:
