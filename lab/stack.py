@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 STACK = "lab"
 _VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
-_PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
 _FAILURE = {
     "outcome": "CustomizationLinuxIdentityFailed",
     "reason": "the host name could not be set",
@@ -177,12 +176,14 @@ def down(home: Home) -> int:
     if data_centre.find(home.vcenter, home.data_centre) and home.state.exists():
         try:
             status = destroy(home)
-        except CommandError:
+        except (CommandError, LabError) as error:
+            if isinstance(error, LabError):
+                print(f"error: {error}", file=sys.stderr)
             print("The stack could not be destroyed in order; its data centre is thrown away with all that is in it.")
             status = 1
     data_centre.stop(home.vcenter, home.data_centre)
     # The engine ends its plugins; those of an engine that was killed are still there.
-    end_leftovers("PULUMI_HOME", str(home.pulumi_home), _PLUGINS)
+    end_leftovers("PULUMI_HOME", str(home.pulumi_home), workspace.PLUGINS)
     _forget(home)
     print("The lab is down.")
     return status

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from lab.data_centre import Lab
 
+PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
+"""What stands in the command line of a plugin of the engine, one of these at least."""
+
 _CLI_SECONDS = 120.0
 _FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_")
 

@@ -51,6 +51,7 @@ from pulumi.runtime.settings import reset_options
 from lab import data_centre, workspace
 from lab.bootstrap import install_stand_in
 from lab.home import ROOT
+from lab.processes import end_leftovers
 from lab.vsphere_plugin.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class Engine:
             yield running
         finally:
             running._inventory.close()
+            # A test that kills the CLI leaves the CLI's plugins behind.
+            end_leftovers("PULUMI_HOME", str(home.pulumi_home), workspace.PLUGINS)
             data_centre.stop(tools.vcenter, home.data_centre)
 
     def unique(self, name: str) -> str:
