@@ -26,6 +26,7 @@ type Lab struct {
 	sessions  *sessions
 	faults    *Faults
 	transfers transfers
+	waits     sync.Map // *simulator.PropertyCollector -> *narrowed, of those that have been asked to wait
 
 	mu     sync.Mutex
 	guests map[types.ManagedObjectReference]*guest
@@ -222,6 +223,10 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		if manager, ok := ctx.Map.Get(m.This).(*simulator.EventManager); ok {
 			return instead(m, &eventCalls{EventManager: manager, lab: l}), nil
 		}
+	case "WaitForUpdatesEx", "CreateFilter", "DestroyPropertyCollector":
+		if object := l.wait(ctx, m); object != nil {
+			return object, nil
+		}
 	}
 	return nil, nil
 }
@@ -295,7 +300,7 @@ func propertySpecs(m *simulator.Method) []types.PropertyFilterSpec {
 // sweep frees what sessions that are gone have left behind, as a real vCenter does.
 func (l *Lab) sweep(ctx *simulator.Context) {
 	live := l.sessions.live(ctx)
-	l.sessions.forget(ctx, live)
+	l.sessions.forget(ctx, live, func(object mo.Reference) { l.waits.Delete(object) })
 	l.journal.mu.Lock()
 	defer l.journal.mu.Unlock()
 	for ref, collector := range l.journal.collectors {

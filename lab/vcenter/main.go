@@ -137,11 +137,11 @@ func run(ctx context.Context, options Options) error {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	// The simulator keeps the files of its datastores in temporary folders: all of them go with this one.
-	temporary, err := os.MkdirTemp("", "lab-vcenter-")
+	temporary, remove, err := temporaryFolder()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temporary)
+	defer remove()
 	if err := os.Setenv("TMPDIR", temporary); err != nil {
 		return err
 	}

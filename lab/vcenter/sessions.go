@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -38,7 +39,7 @@ func sessionView(ctx *simulator.Context) *simulator.SessionManager {
 }
 
 // forget frees the property collectors and filters of the sessions that are no longer live.
-func (s *sessions) forget(ctx *simulator.Context, live map[string]bool) {
+func (s *sessions) forget(ctx *simulator.Context, live map[string]bool, freed func(mo.Reference)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, objects := range s.known {
@@ -50,6 +51,7 @@ func (s *sessions) forget(ctx *simulator.Context, live map[string]bool) {
 			if handler, ok := object.(simulator.RegisterObject); ok {
 				ctx.Map.RemoveHandler(handler)
 			}
+			freed(object)
 		}
 	}
 }
