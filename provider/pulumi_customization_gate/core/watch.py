@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
+from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -142,7 +142,7 @@ class _Wait:
         self.notes: list[str] = []
 
     def run(self) -> GateReport:
-        self.vms = tuple(self.source.start())
+        self.vms = self._start()
         self.observations = {vm.id: frozenset() for vm in self.vms}
         self.judgements = {vm.id: judge(()) for vm in self.vms}
         self.power_changes = dict.fromkeys(self.judgements, self.began)
@@ -162,6 +162,33 @@ class _Wait:
             trouble=self.trouble,
             notes=tuple(self.notes),
         )
+
+    def _start(self) -> tuple[VmRef, ...]:
+        """Starts the source in a thread of its own: a server that never answers costs no more than the time-out."""
+        found: list[Sequence[VmRef]] = []
+        failed: list[BaseException] = []
+
+        def start() -> None:
+            try:
+                found.append(self.source.start())
+            except BaseException as error:  # noqa: BLE001 -- it is raised again where it belongs
+                failed.append(error)
+
+        starting = threading.Thread(target=start, name="customization-gate-start", daemon=True)
+        starting.start()
+        while starting.is_alive():
+            starting.join(max(0.0, min(LONGEST_POLL, self.deadline - self.clock())))
+            self.is_unanswered = starting.is_alive()
+            if self.is_unanswered and self.cancelled():
+                raise ServerError("the wait was cancelled before the server answered; nothing was judged")
+            if self.is_unanswered and self.clock() >= self.deadline:
+                raise ServerError(
+                    f"the server did not answer within {self.rules.timeout:g} s, so nothing was judged; "
+                    "see whether it can be reached, or make `timeout` longer"
+                )
+        for error in failed:
+            raise error
+        return tuple(found[0])
 
     def close(self) -> None:
         """Lets the source give back what it holds; where its server hangs, the report does not wait for that."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.model import Event, Signal, Snapshot
 from pulumi_customization_gate.core.report import clock_time, duration, plain
+from pulumi_customization_gate.core.verdict import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +24,9 @@ def explain(snapshot: Snapshot | None, events: Iterable[Event]) -> list[str]:
 
 def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
     """Yields the first cause that fits, the surest first."""
-    seen = {event.signal for event in events}
+    # What an earlier power-on or an earlier customization brought says nothing of this one.
+    this_time = itertools.takewhile(lambda event: event.signal not in (Signal.VM_STARTING, *TERMINAL), events)
+    seen = {event.signal for event in this_time}
     if snapshot is None:
         yield "likely cause: the state of the machine may not be read; grant the role Read-only on it"
     elif snapshot.powered_on is False and snapshot.specification_pending:

@@ -57,7 +57,8 @@ class VsphereSettings:
     def host_and_port(self) -> tuple[str, int]:
         """Returns the host, and the port or 443."""
         host, colon, port = self.server.rpartition(":")
-        if colon and port.isdigit() and not host.endswith(":"):
+        is_bare_ipv6 = ":" in host and not host.endswith("]")
+        if colon and port.isdigit() and not is_bare_ipv6:
             return host.strip("[]"), int(port)
         return self.server.strip("[]"), 443
 
@@ -255,7 +256,9 @@ def _refuse_known(settings: VsphereSettings) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    """Returns a version as four numbers: 7.0.2 and 7.0.2.0 are one."""
+    numbers = [int(part) for part in version.split(".") if part.isdigit()]
+    return tuple([*numbers, 0, 0, 0, 0][:4])
 
 
 def _best_version(api_version: str) -> str:

@@ -41,6 +41,8 @@ class VsphereSource:
         """After `start`: the managed object IDs of the kept machines, by the user's key."""
         self._queue: queue.SimpleQueue[Observation | str | ServerError] = queue.SimpleQueue()
         self._notes: list[str] = []
+        self._end: ServerError | None = None
+        self._is_closed = False
         self._held = contextlib.ExitStack()
         self._feed: event_feed.EventFeed | None = None
         self._session: Session | None = None
@@ -69,6 +71,8 @@ class VsphereSource:
                 at = session.patiently(session.current_time)
                 self._queue.put(inventory.not_found(session, key, self._references[key], at))
         names = {snapshot.vm: snapshot.name for snapshot in snapshots}
+        if self._is_closed:
+            self._held.close()
         return [self._vm(key, moid, names.get(moid or "") or key) for key, moid in moids.items()]
 
     def _vm(self, key: str, moid: str | None, name: str) -> VmRef:
@@ -85,9 +89,9 @@ class VsphereSource:
         observations = [item for item in items if isinstance(item, Event | Snapshot | Remembered)]
         self._notes += (item for item in items if isinstance(item, str))
         self._remember(observations)
-        for item in items:
-            if isinstance(item, ServerError):
-                raise item
+        self._end = next((item for item in items if isinstance(item, ServerError)), self._end)
+        if self._end is not None and not observations:
+            raise self._end
         return observations
 
     def look(self, timeout: float) -> Sequence[Observation]:
@@ -102,7 +106,9 @@ class VsphereSource:
                 for event in history.read(session, snapshots):
                     self._queue.put(event)
                 for snapshot in snapshots:
-                    self._queue.put(snapshot)
+                    # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
+                    if snapshot.exists:
+                        self._queue.put(snapshot)
             done.set()
 
         threading.Thread(target=ask, name="customization-gate-look", daemon=True).start()
@@ -120,7 +126,11 @@ class VsphereSource:
         return notes
 
     def close(self) -> None:
-        """Ends the subscription; the last of a process gives back collector and session."""
+        """Ends the subscription; the last of a process gives back collector and session.
+
+        A start that is still under way gives back what it gets by itself.
+        """
+        self._is_closed = True
         self._held.close()
 
     def _remember(self, observations: Iterable[Observation]) -> None:

@@ -782,3 +782,41 @@ def test_the_report_rests_on_the_newest_state() -> None:
     source = ScriptedSource(ALONE, [read(0, "PENDING"), succeeded(9)], unheard=[read(9, "SUCCEEDED")])
 
     assert at(9) == source.watch().ended_at
+
+
+class HungSource(ScriptedSource):
+    """A source whose server never answers the start; its clock runs with the watch's looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__(ALONE)
+        self.released = threading.Event()
+
+    def start(self) -> Sequence[VmRef]:
+        self.released.wait(30)
+        return self.vms
+
+
+def test_a_start_that_never_answers_ends_with_the_time_out() -> None:
+    """A server that never answers costs the time-out and no more, and the error says what was not done."""
+    source = HungSource()
+
+    def clock() -> float:
+        source.clock.now += 1
+        return source.clock.now
+
+    with pytest.raises(ServerError) as caught:
+        watch(source, WaitRules(timeout=3), clock=clock)
+    source.released.set()
+    assert str(caught.value) == (
+        "the server did not answer within 3 s, so nothing was judged; see whether it can be reached, "
+        "or make `timeout` longer"
+    )
+
+
+def test_a_start_that_never_answers_can_be_cancelled() -> None:
+    """Ctrl-C ends a wait that still tries to start."""
+    source = HungSource()
+    with pytest.raises(ServerError) as caught:
+        watch(source, WaitRules(), cancelled=lambda: True, clock=source.clock)
+    source.released.set()
+    assert str(caught.value) == "the wait was cancelled before the server answered; nothing was judged"

@@ -24,6 +24,7 @@ SETTINGS = VsphereSettings("vc.example.com", "ann@vsphere.local", "hunter2")
         ("6.5", "vim.version.version11"),
         ("6.7", "vim.version.version12"),
         ("7.0.0.0", "vim.version.v7_0"),
+        ("7.0.2", "vim.version.v7_0_2_0"),
         ("7.0.2.0", "vim.version.v7_0_2_0"),
         ("7.0.3.2", "vim.version.v7_0_3_2"),
         ("8.0.3.0", "vim.version.v8_0_3_0"),
@@ -55,6 +56,7 @@ def test_a_version_that_nobody_knows_is_answered_in_the_oldest(api_version: str)
         ("[2001:db8::1]:8443", "2001:db8::1", 8443),
         ("[2001:db8::1]", "2001:db8::1", 443),
         ("::1", "::1", 443),
+        ("2001:db8:0:0:0:0:0:1", "2001:db8:0:0:0:0:0:1", 443),
     ],
 )
 def test_host_and_port(server: str, host: str, port: int) -> None:
