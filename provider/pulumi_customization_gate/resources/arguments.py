@@ -139,7 +139,7 @@ def _choice(
 ) -> Iterator[Problem]:
     if value is None or is_unknown(value) or value in choices:
         return
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     yield name, f"it is {value!r}; wanted is {' or '.join(map(repr, choices))}{hint}"
 

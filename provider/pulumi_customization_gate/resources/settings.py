@@ -119,11 +119,21 @@ def vsphere_settings(
 def _host(lookup: _Lookup) -> str:
     server = lookup.get("vsphereServer")
     if "/" in server or "@" in server or " " in server:
+        shown = re.sub("^.*@", "...@", server)  # what stands before it may be a password
         raise ConfigurationError(
-            f"{lookup.names('vsphereServer')} is {server!r}; wanted is a host name or address without scheme or path, "
+            f"{lookup.names('vsphereServer')} is {shown!r}; wanted is a host name or address without scheme or path, "
             "for example vcenter.example.com or vcenter.example.com:8443"
         )
     return server
+
+
+def _is_plain_https(address: str) -> bool:
+    """Whether an address is one over TLS, without credentials in it."""
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        return False
+    return url.scheme == "https" and bool(url.hostname) and url.username is None and url.password is None
 
 
 def cloud_director_settings(
@@ -139,8 +149,7 @@ def cloud_director_settings(
     if not lookup.get("apiToken"):
         required |= {"user": "deployer", "password": "--secret"}
     lookup.require(required)
-    url = urlsplit(lookup.get("url"))
-    if url.scheme != "https" or not url.hostname or url.username or url.password:
+    if not _is_plain_https(lookup.get("url")):
         raise ConfigurationError(
             f"{lookup.names('url')} is not an https address without credentials; wanted is https://vcd.example.com"
         )
