@@ -13,6 +13,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.resources.gate import CustomizationGate
+from pulumi_customization_gate.resources.guest_script import GuestScript
 
 __all__ = [
     "ApiError",
@@ -24,6 +25,7 @@ __all__ = [
     "CustomizationStatus",
     "CustomizationTimeoutError",
     "GateError",
+    "GuestScript",
     "ServerError",
     "WaitCancelledError",
 ]

@@ -1,0 +1,133 @@
+"""The resource that a Pulumi program writes to run a script in a virtual machine's guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from pulumi_customization_gate.resources.guest_script_provider import GuestScriptProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pulumi import Input, Output, ResourceOptions
+
+
+class GuestScript(Resource, module="customization", name="GuestScript"):
+    """Runs a script in the guest of a virtual machine, by VMware Tools, and fails with its last words if it fails.
+
+    It needs no network to the guest; script and output go over the ESXi host (port 443). The script is run once: when
+    the resource is made, and again when script, interpreter, arguments, environment, working directory or triggers
+    have changed or the last run failed.
+
+    Args:
+        resource_name: The resource's name in the stack.
+        vm: The machine: `gate.after(vm.moid)` holds the script back until the gate is open. Or any reference that a
+            gate takes on vSphere, or a resource with `moid`.
+        script: The script's text. What is saved with the line ends of Windows runs on Linux all the same.
+        script_path: A local file with the script's text, instead of `script`.
+        interpreter: "bash", "powershell", "cmd", or a path in the guest; default bash on Linux, powershell on Windows.
+        arguments: What the script is called with. They stand in the guest's list of processes: no place for secrets.
+        environment: Variables of the script, beside those that VMware Tools give. They are secrets, and stay out of
+            command lines and logs.
+        working_directory: Where the script runs; default the user's home on Linux.
+        username: Who runs it; default config `customization:guestUser`, then environment GUEST_USER.
+        password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
+            GUEST_PASSWORD, and then it is not stored.
+        timeout: Seconds for all of it: until the guest is ready, and until the script has ended; default 600.
+        triggers: Any map; a change runs the script again.
+        on_delete: A script that runs when the resource is deleted, with the same interpreter, arguments and
+            environment. On a machine that is gone or off it is left out, with a warning.
+        expected_exit_codes: Exit codes that are fine; default [0].
+        output_limit: Bytes of each output that are kept, the last ones; default 65536.
+        config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
+        opts: The resource's options.
+
+    Raises:
+        TypeError: If both or neither of `script` and `script_path` are given, or a machine without `moid`.
+        OSError: If the file of `script_path` cannot be read.
+    """
+
+    exit_code: Output[int]
+    """How the script ended."""
+    stdout: Output[str]
+    """The end of its output."""
+    stderr: Output[str]
+    """The end of its errors."""
+    stdout_truncated: Output[bool]
+    """Whether there was more output than was kept."""
+    stderr_truncated: Output[bool]
+    """Whether there were more errors than were kept."""
+    started_at: Output[str]
+    """When it started, by the server's clock (ISO 8601, UTC)."""
+    seconds: Output[float]
+    """How long it ran, as seen from here."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        vm: Input[str] | pulumi.Resource,
+        script: Input[str] | None = None,
+        *,
+        script_path: str | Path | None = None,
+        interpreter: Input[str] | None = None,
+        arguments: Input[Sequence[Input[str]]] | None = None,
+        environment: Input[Mapping[str, Input[str]]] | None = None,
+        working_directory: Input[str] | None = None,
+        username: Input[str] | None = None,
+        password: Input[str] | None = None,
+        timeout: Input[float] | None = None,
+        triggers: Input[Mapping[str, Any]] | None = None,
+        on_delete: Input[str] | None = None,
+        expected_exit_codes: Input[Sequence[Input[int]]] | None = None,
+        output_limit: Input[int] | None = None,
+        config_namespace: Input[str] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        if (script is None) == (script_path is None):
+            raise TypeError("give one of script and script_path: the text, or the local file that holds it")
+        inputs = {
+            "vm": machine(vm),
+            "script": script if script_path is None else Path(script_path).read_text(encoding="utf-8"),
+            "interpreter": interpreter,
+            "arguments": arguments,
+            "environment": secret(environment),
+            "working_directory": working_directory,
+            "username": username,
+            "password": secret(password),
+            "timeout": timeout,
+            "triggers": triggers,
+            "on_delete": on_delete,
+            "expected_exit_codes": expected_exit_codes,
+            "output_limit": output_limit,
+            "config_namespace": config_namespace,
+        }
+        outputs = dict.fromkeys(
+            ("exit_code", "stdout", "stderr", "stdout_truncated", "stderr_truncated", "started_at", "seconds")
+        )
+        super().__init__(GuestScriptProvider(), resource_name, {**inputs, **outputs}, opts)
+
+
+def secret(value: Any) -> Any:
+    """Wraps an input as a secret, so that it stands encrypted in state however the program wrote it."""
+    return None if value is None else pulumi.Output.secret(value)
+
+
+def machine(vm: Any) -> Any:
+    """Puts the managed object ID in the place of a resource.
+
+    Raises:
+        TypeError: If the resource has none.
+    """
+    if not isinstance(vm, pulumi.Resource):
+        return vm
+    moid = getattr(vm, "moid", None)
+    if moid is None:
+        raise TypeError(
+            f"vm: {type(vm).__name__} has no moid; wanted is a vsphere.VirtualMachine or another resource with a moid, "
+            "or the machine's reference as a string"
+        )
+    return moid

@@ -1,0 +1,194 @@
+"""The dynamic provider behind GuestScript. Its path is stored in every stack that has one: it is frozen."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+
+from pulumi_customization_gate.core import report as words
+from pulumi_customization_gate.core.errors import ConfigurationError, GateError
+from pulumi_customization_gate.resources import host
+from pulumi_customization_gate.resources.guest_arguments import (
+    GuestScriptArguments,
+    expected_exit_codes,
+    namespace_of,
+    script_problems,
+)
+from pulumi_customization_gate.resources.guest_connection import (
+    guest_at_the_end,
+    guest_of,
+    settings_problems,
+    without_secrets,
+)
+from pulumi_customization_gate.vsphere.guest_errors import GuestError
+from pulumi_customization_gate.vsphere.guest_script import ScriptResult, ScriptStoppedError, run_script
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.resources.settings import Config
+    from pulumi_customization_gate.vsphere.guest_operations import Guest
+
+Inputs = dict[str, Any]
+
+_RUNNING_AGAIN = ("script", "interpreter", "arguments", "environment", "working_directory", "triggers")
+_KEPT = ("username", "password", "timeout", "on_delete", "expected_exit_codes", "output_limit")
+_OUTPUTS = ("exit_code", "stdout", "stderr", "stdout_truncated", "stderr_truncated", "started_at", "seconds")
+_LAST_LINES = 15
+
+
+class GuestScriptProvider(ResourceProvider):
+    """Runs a script in `create`, again in `update` where it has become another one, and `on_delete` in `delete`."""
+
+    serialize_as_secret_always = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._config: Config = lambda _: None
+
+    def __reduce__(self) -> tuple[type[GuestScriptProvider], tuple[()]]:
+        """Is pickled by reference: an edit of this file is no change of anybody's stack."""
+        return (type(self), ())
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Takes the stack's config over, credentials included; they are kept in memory only."""
+        self._config = req.config.get
+        host.prepare()
+
+    @host.clean_errors
+    def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
+        """Refuses bad inputs and missing settings; opens no connection."""
+        failures = [CheckFailure(*problem) for problem in script_problems(news, host.is_unknown)]
+        try:
+            settings_problems(news, self._config)
+        except ConfigurationError as error:
+            failures.append(CheckFailure("", str(error)))
+        return CheckResult(news, failures)
+
+    @host.clean_errors
+    def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
+        """Replaces for another machine only; runs again for another script, its surroundings or `triggers`."""
+        replaces = [name for name in ("vm",) if olds.get(name) != news.get(name)]
+        if _other_server(olds, news):
+            replaces.append("config_namespace")
+        changed = any(_differs(olds, news, name) for name in (*_RUNNING_AGAIN, *_KEPT))
+        return DiffResult(changes=bool(replaces) or changed or _has_failed(olds, news), replaces=replaces)
+
+    @host.clean_errors
+    def create(self, props: Inputs) -> CreateResult:
+        """Runs the script."""
+        script_id = secrets.token_hex(8)
+        return CreateResult(script_id, self._run(script_id, props))
+
+    @host.clean_errors
+    def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
+        """Runs the script again if it has become another one or has failed; else takes the new inputs over."""
+        if any(_differs(_olds, _news, name) for name in _RUNNING_AGAIN) or _has_failed(_olds, _news):
+            return UpdateResult(self._run(_id, _news))
+        return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}})
+
+    def read(self, id_: str, props: Inputs) -> ReadResult:
+        """Returns what is stored: a refresh runs nothing."""
+        return ReadResult(id_, props)
+
+    @host.clean_errors
+    def delete(self, _id: str, _props: Inputs) -> None:
+        """Runs `on_delete`; a machine that is gone or off is a warning."""
+        if not _props.get("on_delete"):
+            return
+        arguments = GuestScriptArguments.of(_props)
+        assert arguments.on_delete is not None
+        with guest_at_the_end(_props, self._config, arguments.timeout, "on_delete did not run") as guest:
+            if guest is None:
+                return
+            try:
+                result = run_script(guest, arguments.on_delete, _warn)
+            except ScriptStoppedError as error:
+                raise GuestError(_told(f"on_delete: {error}", error.result, _props)) from None
+            _judge(guest, result, arguments, _props, "on_delete")
+
+    def _run(self, script_id: str, inputs: Inputs) -> Inputs:
+        """Runs the script and returns all outputs.
+
+        Raises:
+            PartialFailureError: If it was started and did not end well; it holds all outputs.
+            GateError: If it was not started.
+        """
+        arguments = GuestScriptArguments.of(inputs)
+        with guest_of(inputs, self._config, arguments.timeout) as guest:
+            try:
+                result = run_script(guest, arguments.script, _warn)
+            except ScriptStoppedError as error:
+                said = _told(str(error), error.result, inputs)
+                raise host.PartialFailureError(said, script_id, {**inputs, **_outputs(error.result)}) from None
+            outputs = {**inputs, **_outputs(result)}
+            try:
+                _judge(guest, result, arguments, inputs, "the script")
+            except GateError as error:
+                raise host.PartialFailureError(str(error), script_id, outputs) from None
+            return outputs
+
+
+def _warn(line: str) -> None:
+    host.Call().log(words.plain(line), warning=True)
+
+
+def _judge(guest: Guest, result: ScriptResult, arguments: GuestScriptArguments, inputs: Inputs, what: str) -> None:
+    """Refuses an exit code that is not expected."""
+    assert result.outcome is not None
+    code = result.outcome.exit_code
+    if code not in arguments.expected_exit_codes:
+        length = words.duration(result.seconds)
+        raise GuestError(_told(f"{what} in {guest} ended with exit code {code} after {length}", result, inputs))
+
+
+def _told(sentence: str, result: ScriptResult, inputs: Inputs) -> str:
+    """Adds the last lines of what the script said: of its errors, or where it told none of its output."""
+    if result.outcome is None:
+        return sentence
+    for name, output in (("errors", result.outcome.stderr), ("output", result.outcome.stdout)):
+        lines = [line for line in map(words.plain, without_secrets(output, inputs).splitlines()) if line]
+        if lines:
+            return "\n".join([f"{sentence}; the last lines of its {name}:", *(f"  {x}" for x in lines[-_LAST_LINES:])])
+    return f"{sentence}; it said nothing"
+
+
+def _outputs(result: ScriptResult) -> Inputs:
+    outcome = result.outcome
+    return {
+        "exit_code": outcome.exit_code if outcome else None,
+        "stdout": outcome.stdout if outcome else "",
+        "stderr": outcome.stderr if outcome else "",
+        "stdout_truncated": bool(outcome and outcome.stdout_truncated),
+        "stderr_truncated": bool(outcome and outcome.stderr_truncated),
+        "started_at": result.started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "seconds": result.seconds,
+    }
+
+
+def _differs(olds: Inputs, news: Inputs, name: str) -> bool:
+    """Whether an input has changed; an empty one is as good as none."""
+    return (olds.get(name) or None) != (news.get(name) or None)
+
+
+def _other_server(olds: Inputs, news: Inputs) -> bool:
+    if host.is_unknown(news.get("config_namespace")):
+        return True
+    return namespace_of(olds) != namespace_of(news)
+
+
+def _has_failed(olds: Inputs, news: Inputs) -> bool:
+    """Whether the last run ended otherwise than is expected now, or not at all."""
+    code, expected = olds.get("exit_code"), news.get("expected_exit_codes")
+    if host.is_unknown(expected) or any(map(host.is_unknown, expected or ())):
+        return False
+    return code is None or int(code) not in expected_exit_codes(news)

@@ -1,0 +1,85 @@
+"""What can keep work in a guest from being done, and what the API's faults mean for it.
+
+GateError
+|-- GuestError
+|   |-- GuestLoginError      the guest refused the user name or password
+|   |-- GuestGoneError       the machine is not in the inventory
+|   |-- GuestPathError       there is no such file, or there is one already
+|   |-- GuestNotReadyError   the guest cannot work now; it may soon
+|   |-- GuestTimeoutError    the time for the work is up
+|   `-- GuestCancelledError  the user ended the work
+`-- ServerError              vCenter, or a host on the way, could not be used
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import ApiError, GateError
+from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.vsphere.session import describe
+
+_NOT_READY = (
+    vim.fault.GuestOperationsUnavailable,
+    vim.fault.InvalidState,  # powered off, or not connected: a restart of the host may be under way
+    vim.fault.TaskInProgress,
+    vmodl.fault.HostCommunication,
+    vmodl.fault.SystemError,  # Tools that come up or go down are a "general system error" on their way through
+)
+
+
+class GuestError(GateError):
+    """Work in a guest did not come about."""
+
+
+class GuestLoginError(GuestError):
+    """The guest refused the user name or password."""
+
+
+class GuestGoneError(GuestError):
+    """The machine is not in the inventory."""
+
+
+class GuestPathError(GuestError):
+    """There is no such file in the guest, or there is one already."""
+
+
+class GuestNotReadyError(GuestError):
+    """The guest cannot work now; it may soon."""
+
+
+class GuestTimeoutError(GuestError):
+    """The time for the work is up."""
+
+
+class GuestCancelledError(GuestError):
+    """The user ended the work."""
+
+
+def translated(fault: Any, guest: str, user: str) -> GateError:
+    """Returns the error for a fault of the API.
+
+    Args:
+        fault: The fault.
+        guest: What the machine is called.
+        user: Who works in the guest.
+    """
+    error: GateError
+    if isinstance(fault, _NOT_READY):
+        error = GuestNotReadyError(f"{guest} answers {describe(fault)}")
+    elif isinstance(fault, vmodl.fault.ManagedObjectNotFound):
+        error = GuestGoneError(f"{guest} is not in the inventory")
+    elif isinstance(fault, vim.fault.InvalidGuestLogin):
+        error = GuestLoginError(f"the guest of {guest} refuses the user name or password of {plain(user)}")
+    elif isinstance(fault, vim.fault.GuestPermissionDenied):
+        error = GuestError(f"the guest of {guest} does not allow {plain(user)} to do this")
+    elif isinstance(fault, vim.fault.NoPermission):
+        wanted = plain(fault.privilegeId or "VirtualMachine.GuestOperations")
+        error = ApiError(f"vCenter does not allow this: grant the privilege {wanted} on {guest}", code="NoPermission")
+    elif isinstance(fault, vim.fault.FileNotFound | vim.fault.FileAlreadyExists):
+        error = GuestPathError(f"{guest} answers {describe(fault)} about {plain(fault.file or 'a file')}")
+    else:
+        error = GuestError(f"{guest} answers {describe(fault)}")
+    return error

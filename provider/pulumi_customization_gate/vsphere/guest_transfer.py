@@ -1,0 +1,194 @@
+"""Carries files to and from a guest. They go over the ESXi host that runs it, port 443, not over vCenter."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import io
+import ssl
+import time
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import urllib3
+from pyVmomi import vmodl
+from requests.adapters import HTTPAdapter
+
+from pulumi_customization_gate.core.errors import CertificateError, ServerError
+from pulumi_customization_gate.core.report import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds until a connection stands."""
+READ_TIMEOUT = 60.0
+"""Seconds in which the host must take or give something: it passes each block on to the guest."""
+_CHUNK = 64 * 1024
+
+
+class TransferError(ServerError):
+    """A transfer did not come about. It may pass."""
+
+
+class Transfers:
+    """The way of files to one guest and back.
+
+    Args:
+        session: The session of the vCenter that hands the addresses out.
+        host: The ESXi host on which the machine runs, or None if that is not told.
+    """
+
+    def __init__(self, session: Session, host: Any) -> None:
+        self._session, self._host = session, host
+
+    def put(self, url: str, content: bytes | Path) -> None:
+        """Uploads bytes, or a file of this computer as it lies on the disk.
+
+        Raises:
+            TransferError: If that did not come about.
+            CertificateError: If the host's certificate is not the one that vCenter knows.
+        """
+        with (
+            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as body,
+            # An empty body would be sent in chunks, which ESXi does not take.
+            self._request("PUT", url, body if content != b"" else b""),
+        ):
+            pass
+
+    def get(self, url: str, largest: int, deadline: float) -> bytes:
+        """Downloads a file of at most so many bytes, until the deadline on the monotonic clock.
+
+        Raises:
+            TransferError: If that did not come about.
+            CertificateError: If the host's certificate is not the one that vCenter knows.
+        """
+        content = b""
+        with self._request("GET", url, None) as response:
+            for chunk in response.iter_content(_CHUNK):
+                content += chunk
+                if len(content) > largest:
+                    raise TransferError(f"the guest gave more than {largest} bytes")
+                if time.monotonic() > deadline:
+                    raise TransferError("the transfer did not end in time")
+        return content
+
+    @contextlib.contextmanager
+    def _request(self, method: str, url: str, content: IO[bytes] | bytes | None) -> Iterator[requests.Response]:
+        address, is_vcenter = self._address(url)
+        verify, tls = self._trust(is_vcenter=is_vcenter)
+        with requests.Session() as http_session:
+            # The environment may name a proxy or a .netrc; a guest's host is neither behind the one nor in the other.
+            http_session.trust_env = False
+            http_session.verify = verify
+            http_session.mount("https://", _Adapter(tls))
+            where = urlsplit(address).netloc
+            try:
+                with http_session.request(
+                    method,
+                    address,
+                    data=content,
+                    headers={"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"},
+                    allow_redirects=False,
+                    stream=True,
+                    timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                ) as response:
+                    if not response.ok:
+                        raise TransferError(f"{where} answered {response.status_code} to a {method} of a guest file")
+                    yield response
+            except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+                if reason := _distrust(error):
+                    raise CertificateError(self._untrusted(where, reason)) from None
+                # The address holds a token: of the error, only its kind is told.
+                raise TransferError(f"a guest file's way over {where} is not open: {type(error).__name__}") from None
+
+    def _address(self, url: str) -> tuple[str, bool]:
+        """Returns the address, and whether it is vCenter's own, for which `*` stands."""
+        parts = urlsplit(url)
+        server, port = self._session.settings.host_and_port()
+        if parts.hostname in {"*", None}:
+            netloc = f"[{server}]" if ":" in server else server
+            return urlunsplit(parts._replace(netloc=f"{netloc}:{port}")), True
+        return url, (parts.hostname, parts.port or 443) == (server, port)
+
+    def _trust(self, *, is_vcenter: bool) -> tuple[bool | str, dict[str, Any]]:
+        """Returns what requests and urllib3 need: a host is pinned to the certificate by which vCenter knows it."""
+        settings = self._session.settings
+        pin = settings.thumbprint.replace(":", "") if is_vcenter else self._host_fingerprint()
+        if pin:
+            return False, {"assert_fingerprint": pin}
+        if settings.trusts_anyone:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            return False, {}
+        if settings.ca_file:
+            return settings.ca_file, {}
+        # requests alone knows only the authorities that it ships: a company's own stands in the system's store.
+        return True, {"ssl_context": ssl.create_default_context()}
+
+    def _host_fingerprint(self) -> str:
+        """Returns the SHA-256 fingerprint of the certificate that vCenter reports for the host, if it does."""
+        if self._host is None:
+            return ""
+        try:
+            reported = self._session.patiently(self._reported_certificate)
+        except (ServerError, vmodl.MethodFault):
+            return ""
+        if not reported:
+            return ""
+        der = ssl.PEM_cert_to_DER_cert(reported.decode()) if reported.startswith(b"-----") else reported
+        return hashlib.sha256(der).hexdigest()
+
+    def _reported_certificate(self) -> bytes:
+        collector = vmodl.query.PropertyCollector
+        spec = collector.FilterSpec(
+            propSet=[collector.PropertySpec(type=type(self._host), pathSet=["config.certificate"])],
+            objectSet=[collector.ObjectSpec(obj=self._host)],
+        )
+        found = self._session.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+        values = [change.val for content in (found.objects if found else ()) for change in content.propSet]
+        return _bytes(values[0]) if values else b""
+
+    def _untrusted(self, where: str, reason: str) -> str:
+        return (
+            f"the certificate of {where}, over which guest files go, is not trusted ({plain(reason, 200)}). Have "
+            "vCenter refresh what it knows of the host (Renew or Refresh CA Certificates), or name the PEM file of "
+            "the authority that signed it as `customization:caFile`."
+        )
+
+
+def _bytes(value: Any) -> bytes:
+    """Turns the API's list of signed bytes into bytes."""
+    return bytes(value) if isinstance(value, bytes | bytearray) else bytes(byte & 0xFF for byte in value)
+
+
+class _Adapter(HTTPAdapter):
+    """One connection with the TLS that `_trust` chose."""
+
+    def __init__(self, tls: dict[str, Any]) -> None:
+        self._tls = tls
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
+
+
+def _distrust(error: BaseException) -> str:
+    """Returns why a certificate is not trusted, or nothing if that is not what went wrong."""
+    seen: list[BaseException] = []
+    queue: list[object] = [error]
+    while queue:
+        inner = queue.pop()
+        if not isinstance(inner, BaseException) or inner in seen:
+            continue
+        seen.append(inner)
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return inner.verify_message
+        if isinstance(inner, urllib3.exceptions.SSLError) and "ingerprint" in str(inner):
+            return "it is another than the one that vCenter reports for that host"
+        queue += [getattr(inner, "reason", None), inner.__cause__, inner.__context__, *inner.args]
+    return ""
