@@ -1,0 +1,427 @@
+"""What changes a gate, whom an update judges, and what is kept: the provider with a source that is told what to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.dynamic import ConfigureRequest
+from pulumi.dynamic.config import Config
+from pulumi.dynamic.dynamic import serialize_provider
+from pulumi.runtime.rpc import UNKNOWN
+
+from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
+from pulumi_customization_gate.resources import gate_provider, host
+from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
+from tests.unit.core.timeline import failed, gone, read, starting, succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+SUCCEEDED, FAILED = "CustomizationSucceeded", "CustomizationFailed"
+CONFIG = {"vsphere:vsphereServer": "vc.example.com", "vsphere:user": "ann", "vsphere:password": "s3cret"}
+
+
+@dataclass
+class Centre:
+    """A server of a handful of machines, and the waits that were made on it."""
+
+    stories: dict[str, str] = field(default_factory=dict)
+    """What happens to each machine: "good", "bad", "slow", "plain" (nothing was asked), or "gone"."""
+    names: dict[str, str] = field(default_factory=dict)
+    waits: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
+    """The references that were asked for, those kept out, and those remembered, of each wait."""
+    breaks: ServerError | None = None
+
+    def source(
+        self,
+        _settings: object,
+        references: Mapping[str, str],
+        *,
+        kept: Collection[str],
+        remembered: Collection[str] = (),
+    ) -> FakeSource:
+        self.waits.append((sorted(references.values()), sorted(kept), sorted(remembered)))
+        return FakeSource(self, references, kept, remembered)
+
+
+class FakeSource:
+    def __init__(
+        self, centre: Centre, references: Mapping[str, str], kept: Collection[str], remembered: Collection[str]
+    ) -> None:
+        self._centre, self._kept, self._remembered = centre, kept, remembered
+        self._references = references
+        self.skipped: dict[str, str] = {}
+        self._told = False
+
+    def start(self) -> Sequence[VmRef]:
+        self.skipped = {key: vm for key, vm in self._references.items() if vm in self._kept}
+        return [
+            VmRef(self._name(vm) if key == vm else key, vm, self._name(vm))
+            for key, vm in self._references.items()
+            if key not in self.skipped
+        ]
+
+    def _name(self, vm: str) -> str:
+        return self._centre.names.get(vm, f"name-of-{vm}")
+
+    def poll(self, timeout: float) -> Sequence[Observation]:
+        del timeout
+        if self._told:
+            if self._centre.breaks is not None:
+                raise self._centre.breaks
+            return []
+        self._told = True
+        return [said for vm in self._references.values() if vm not in self._kept for said in self._story(vm)]
+
+    def _story(self, vm: str) -> list[Observation]:
+        story: dict[str, list[Observation]] = {
+            "good": [starting(0, vm), succeeded(5, vm), read(6, "SUCCEEDED", vm=vm, name=self._name(vm))],
+            "bad": [starting(0, vm), failed(5, vm, message="why"), read(6, "FAILED", vm=vm, name=self._name(vm))],
+            "slow": [starting(0, vm), read(6, "RUNNING", vm=vm, name=self._name(vm))],
+            "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm))],
+            "gone": [gone(6, vm)],
+        }
+        known = [Remembered(vm)] if vm in self._remembered else []
+        return story[self._centre.stories.get(vm, "good")] + known
+
+    def look(self, timeout: float) -> Sequence[Observation]:
+        del timeout
+        return []
+
+    def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
+        del vm, timeout
+        return []
+
+    def notes(self) -> Sequence[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def centre(monkeypatch: pytest.MonkeyPatch) -> Centre:
+    made = Centre()
+    monkeypatch.setattr(gate_provider, "VsphereSource", made.source)
+    monkeypatch.setattr(gate_provider, "CloudDirectorSource", made.source)
+    return made
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> CustomizationGateProvider:
+    for name in ("VSPHERE_SERVER", "VSPHERE_USER", "VSPHERE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(host, "prepare", lambda: None)
+    return configured(CONFIG)
+
+
+def configured(config: dict[str, str]) -> CustomizationGateProvider:
+    made = CustomizationGateProvider()
+    made.configure(ConfigureRequest(config=Config(raw_config=config, project_name="test")))
+    return made
+
+
+def stored(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns outputs as the engine hands them over later: without what is None."""
+
+    def stripped(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: stripped(item) for key, item in value.items() if item is not None}
+        return value
+
+    return dict(stripped(dict(outputs)))
+
+
+def created(provider: CustomizationGateProvider, **inputs: Any) -> dict[str, Any]:
+    """Returns the outputs of a new gate, also of one that stays closed."""
+    try:
+        return dict(provider.create(inputs).outs or {})
+    except host.PartialFailureError as error:
+        return dict(error.outputs)
+
+
+def updated(provider: CustomizationGateProvider, olds: Mapping[str, Any], **inputs: Any) -> dict[str, Any]:
+    try:
+        return dict(provider.update("id", stored(olds), inputs).outs or {})
+    except host.PartialFailureError as error:
+        return dict(error.outputs)
+
+
+# ---- diff
+
+
+@pytest.mark.parametrize(
+    ("olds", "news"),
+    [
+        pytest.param({"vms": ["vm-1", "vm-2"]}, {"vms": ["vm-2", "vm-1"]}, id="order of a list"),
+        pytest.param({"vms": {"a": "vm-1", "b": "vm-2"}}, {"vms": {"b": "vm-2", "a": "vm-1"}}, id="order of a map"),
+        pytest.param({}, {"timeout": 1800, "expect": "required", "on_failure": "fail"}, id="defaults written out"),
+        pytest.param({"timeout": 60}, {"timeout": 60.0}, id="a number's type"),
+        pytest.param({}, {"platform": "vsphere", "config_namespace": "vsphere"}, id="the default server written out"),
+        pytest.param({"settle": None, "triggers": None}, {}, id="nothing in another way"),
+    ],
+)
+def test_is_no_change(provider: CustomizationGateProvider, olds: dict[str, Any], news: dict[str, Any]) -> None:
+    """The order of the machines, and a default that is written out, change nothing."""
+    base = {"vms": ["vm-1", "vm-2"]}
+    result = provider.diff("id", {**base, **olds, "ready": True}, {**base, **news})
+    assert (result.changes, result.replaces) == (False, [])
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        pytest.param({"vms": ["vm-1", "vm-3"]}, id="another machine"),
+        pytest.param({"vms": ["vm-1", UNKNOWN]}, id="a machine that is being replaced"),
+        pytest.param({"vms": {"a": "vm-1", "b": "vm-2"}}, id="keys"),
+        pytest.param({"timeout": 60}, id="timeout"),
+        pytest.param({"start_timeout": 60}, id="start_timeout"),
+        pytest.param({"settle": 60}, id="settle"),
+        pytest.param({"expect": "auto"}, id="expect"),
+        pytest.param({"on_failure": "report"}, id="on_failure"),
+        pytest.param({"triggers": {"image": 2}}, id="triggers"),
+    ],
+)
+def test_is_an_update(provider: CustomizationGateProvider, news: dict[str, Any]) -> None:
+    """Every other change of an argument is an update of the same gate."""
+    base = {"vms": ["vm-1", "vm-2"]}
+    result = provider.diff("id", {**base, "ready": True}, {**base, **news})
+    assert (result.changes, result.replaces) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("news", "replaces"),
+    [
+        pytest.param({"config_namespace": "east"}, ["config_namespace"], id="another server"),
+        pytest.param({"platform": "cloud_director"}, ["platform", "config_namespace"], id="another platform"),
+    ],
+)
+def test_is_a_replacement(provider: CustomizationGateProvider, news: dict[str, Any], replaces: list[str]) -> None:
+    """Only another platform or another namespace of settings is another gate."""
+    result = provider.diff("id", {"vms": ["vm-1"], "ready": True}, {"vms": ["vm-1"], **news})
+    assert (result.changes, result.replaces) == (True, replaces)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "changes"),
+    [
+        pytest.param({"ready": True, "opened_at": ""}, False, id="open"),
+        pytest.param({"ready": False, "opened_at": ""}, True, id="closed"),
+        pytest.param({}, True, id="nothing known"),
+        pytest.param({"ready": False, "on_failure": "report", "opened_at": "2025-03-01T12:00:00Z"}, False, id="told"),
+        pytest.param({"ready": False, "on_failure": "report", "opened_at": ""}, True, id="cut short"),
+    ],
+)
+def test_a_closed_gate_is_judged_again(
+    provider: CustomizationGateProvider, outputs: dict[str, Any], changes: bool
+) -> None:
+    """A gate that stayed closed is an update of its own accord; one that opened, also to report, is none."""
+    inputs = {"vms": ["vm-1"], **({"on_failure": "report"} if "on_failure" in outputs else {})}
+    assert provider.diff("id", {**inputs, **outputs}, inputs).changes == changes
+
+
+# ---- create
+
+
+def test_a_new_gate_judges_all(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """A new gate asks for every machine, and its outputs say everything by the machines' names."""
+    centre.names = {"vm-1": "web", "vm-2": "db"}
+    outputs = created(provider, vms=["vm-1", "vm-2"], __provider="pickled")
+    assert centre.waits == [(["vm-1", "vm-2"], [], [])]
+    assert outputs["__provider"] == "pickled"
+    assert outputs["vms"] == ["vm-1", "vm-2"]
+    assert (outputs["ready"], outputs["opened_at"]) == (True, "2025-03-01T12:00:06.000Z")
+    assert outputs["statuses"] == {"web": SUCCEEDED, "db": SUCCEEDED}
+    assert outputs["results"]["web"] == {
+        "name": "web",
+        "moid": "vm-1",
+        "status": SUCCEEDED,
+        "evidence": "event",
+        "powered_on_at": "2025-03-01T12:00:00.000Z",
+        "started_at": None,
+        "completed_at": "2025-03-01T12:00:05.000Z",
+        "ready_at": "2025-03-01T12:00:05.000Z",
+        "seconds": 5.0,
+        "failure": None,
+        "host_name": "",
+        "ip_addresses": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("vms", "keys"),
+    [
+        pytest.param(["vm-1", "vm-2", "vm-3"], ["db", "vm-1", "vm-2"], id="a list: IDs where a name is taken twice"),
+        pytest.param({"a": "vm-1", "b": "vm-2", "c": "vm-3"}, ["a", "b", "c"], id="a map: the user's keys"),
+    ],
+)
+def test_outputs_have_one_key_per_machine(
+    provider: CustomizationGateProvider, centre: Centre, vms: Any, keys: list[str]
+) -> None:
+    """Two machines of one name do not hide each other."""
+    centre.names = {"vm-1": "web", "vm-2": "web", "vm-3": "db"}
+    assert sorted(created(provider, vms=vms)["statuses"]) == keys
+
+
+def test_a_closed_gate_keeps_its_report(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """The error of a failed wait holds all outputs, so that the next run is an update that knows the good ones."""
+    centre.stories = {"vm-2": "bad"}
+    with pytest.raises(host.PartialFailureError, match="customization failed on 1 of 2 virtual machines") as error:
+        provider.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
+    outputs = error.value.outputs
+    assert outputs["__provider"] == "pickled"
+    assert (outputs["ready"], outputs["opened_at"]) == (False, "")
+    assert outputs["statuses"] == {"a": SUCCEEDED, "b": FAILED}
+    assert outputs["results"]["b"]["failure"] == {
+        "event": "CustomizationSysprepFailed",
+        "reason": "",
+        "message": "why",
+        "log_location": "",
+    }
+
+
+def test_a_reporting_gate_opens_whatever_happened(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """With on_failure="report" a failure is an output, and a machine that is not there does not end the wait."""
+    centre.stories = {"vm-1": "bad", "vm-2": "gone"}
+    made = provider.create({"vms": {"a": "vm-1", "b": "vm-2", "c": "vm-3"}, "on_failure": "report"}).outs or {}
+    assert made["statuses"] == {"a": FAILED, "b": "VmRemoved", "c": SUCCEEDED}
+    assert (made["ready"], made["opened_at"]) == (False, "2025-03-01T12:00:06.000Z")
+
+
+def test_a_wait_that_was_cut_short_opens_no_gate(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """A server that is lost for good closes even a reporting gate, and the next run judges what is not good."""
+    centre.stories, centre.breaks = {"vm-2": "slow"}, ServerError("vc.example.com is gone.")
+    cut = created(provider, vms=["vm-1", "vm-2"], on_failure="report")
+    assert (cut["ready"], cut["opened_at"]) == (False, "")
+    centre.stories, centre.breaks = {}, None
+    again = updated(provider, cut, vms=["vm-1", "vm-2"], on_failure="report")
+    assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
+    assert again["ready"] is True
+
+
+# ---- update
+
+
+def test_only_what_is_new_is_judged(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """An added machine is judged, the others keep what is stored of them, whatever happened to them since."""
+    first = created(provider, vms=["vm-1", "vm-2"])
+    centre.stories = {"vm-1": "bad", "vm-2": "gone"}
+    second = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"])
+    assert centre.waits[1] == (["vm-1", "vm-2", "vm-3"], ["vm-1", "vm-2"], [])
+    assert second["results"] == {**first["results"], "name-of-vm-3": second["results"]["name-of-vm-3"]}
+    assert second["ready"] is True
+
+
+def test_only_what_is_not_good_is_judged_again(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """After a failure the next run asks for the bad machine alone, and says that the others stand."""
+    centre.stories = {"vm-2": "bad"}
+    first = created(provider, vms={"a": "vm-1", "b": "vm-2"})
+    with pytest.raises(host.PartialFailureError) as error:
+        provider.update("id", stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
+    assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
+    assert str(error.value).endswith("\nAn earlier run found 1 more of the machines good; that stands.")
+    assert (error.value.resource_id, error.value.outputs["results"]["a"]) == ("id", first["results"]["a"])
+
+
+def test_a_removed_machine_is_dropped_without_a_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """When all that is left is good nobody is asked; without its bad machine a gate opens."""
+    centre.stories = {"vm-2": "bad"}
+    first = created(provider, vms=["vm-1", "vm-2"])
+    second = updated(provider, first, vms=["vm-1"])
+    assert len(centre.waits) == 1
+    assert (second["ready"], second["waited"], second["opened_at"]) == (True, 0.0, "2025-03-01T12:00:05.000Z")
+    assert second["results"] == {"name-of-vm-1": first["results"]["name-of-vm-1"]}
+
+
+def test_a_key_moves_without_a_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """Another key for the same machine is only another key."""
+    first = created(provider, vms={"a": "vm-1"})
+    second = updated(provider, first, vms={"b": "vm-1"})
+    assert len(centre.waits) == 1
+    assert second["results"] == {"b": first["results"]["a"]}
+    assert second["opened_at"] == first["opened_at"]
+
+
+def test_changed_times_wait_for_nobody(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """Times of an open gate change in state alone; a closed gate uses them to judge again."""
+    first = created(provider, vms=["vm-1"])
+    second = updated(provider, first, vms=["vm-1"], timeout=60)
+    assert len(centre.waits) == 1
+    assert second == {**first, "timeout": 60}
+
+    centre.stories = {"vm-2": "slow"}
+    closed = created(provider, vms=["vm-2"], timeout=0.01)
+    centre.stories = {}
+    opened = updated(provider, closed, vms=["vm-2"], timeout=60)
+    assert len(centre.waits) == 3
+    assert opened["ready"] is True
+
+
+def test_triggers_judge_all_and_remember_the_good(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """Changed triggers judge every machine; the old verdict of the good ones is evidence where history is gone."""
+    centre.stories = {"vm-2": "bad"}
+    first = created(provider, vms=["vm-1", "vm-2"])
+    centre.stories = {}
+    second = updated(provider, first, vms=["vm-1", "vm-2"], triggers={"image": 2})
+    assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
+    assert second["ready"] is True
+
+
+def test_a_stricter_expectation_judges_the_untraced_again(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """What passed as NotCustomized is good as long as the gate expects no more than that."""
+    centre.stories = {"vm-2": "plain"}
+    first = created(provider, vms=["vm-1", "vm-2"], expect="auto")
+    assert (first["ready"], first["statuses"]["name-of-vm-2"]) == (True, "NotCustomized")
+    grown = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"], expect="auto")
+    assert centre.waits[1][1] == ["vm-1", "vm-2"]
+    strict = updated(provider, grown, vms=["vm-1", "vm-2", "vm-3"], expect="required")
+    assert centre.waits[2][1] == ["vm-1", "vm-3"]
+    assert strict["ready"] is False
+
+
+# ---- the rest
+
+
+def test_refresh_returns_what_is_stored(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """A refresh asks nobody and changes nothing: an opened gate stays open."""
+    outputs = created(provider, vms=["vm-1"])
+    centre.stories = {"vm-1": "bad"}
+    result = provider.read("id", stored(outputs))
+    assert (result.id, result.outs) == ("id", {**stored(outputs), "results": outputs["results"]})
+    assert len(centre.waits) == 1
+
+
+def test_check_tells_missing_settings_and_bad_inputs_in_one_go(provider: CustomizationGateProvider) -> None:
+    """A look at the inputs names what is missing of the connection and what is wrong with the arguments."""
+    result = configured({}).check({}, {"vms": [], "timeout": 0})
+    assert [failure.property for failure in result.failures] == ["", "vms", "timeout"]
+    assert result.failures[0].reason.startswith("missing `vsphere:vsphereServer` or VSPHERE_SERVER, ")
+    assert provider.check({}, {"vms": ["vm-1"]}).failures == []
+
+
+@pytest.mark.parametrize("name", ["platform", "config_namespace"])
+def test_check_looks_for_no_settings_of_an_impossible_server(name: str) -> None:
+    """A wrong platform or namespace is one mistake, not one more for each setting that it has not got."""
+    result = configured({}).check({}, {"vms": ["vm-1"], name: "a:b"})
+    assert [failure.property for failure in result.failures] == [name]
+
+
+@pytest.mark.parametrize("name", ["platform", "config_namespace"])
+def test_check_waits_for_what_preview_does_not_know(name: str) -> None:
+    """A namespace or platform that is not known yet is no reason to miss its settings."""
+    assert configured({}).check({}, {"vms": ["vm-1"], name: UNKNOWN}).failures == []
+
+
+def test_inputs_that_turn_out_bad_stop_before_any_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """What preview did not know is judged before a server is asked."""
+    with pytest.raises(ConfigurationError, match="vms: vms\\[0\\]: 'web' names no virtual machine"):
+        provider.create({"vms": ["web"]})
+    assert centre.waits == []
+
+
+def test_no_credentials_go_into_the_pickle(provider: CustomizationGateProvider) -> None:
+    """A provider that was given its config is stored as the same bytes as a new one."""
+    assert serialize_provider(provider) == serialize_provider(CustomizationGateProvider())

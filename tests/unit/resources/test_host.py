@@ -1,0 +1,252 @@
+"""The accommodations inside Pulumi's dynamic host, on a host that is built like it, and on one that is not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from google.rpc import status_pb2
+from pulumi.output import Unknown
+from pulumi.runtime import proto
+from pulumi.runtime.rpc import UNKNOWN
+
+from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.resources import host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+URN = "urn:pulumi:dev::shop::pulumi-python:dynamic/customization:CustomizationGate::web"
+
+
+@pytest.fixture(autouse=True)
+def _unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a process of its own, as far as this module can tell."""
+    monkeypatch.setattr(host, "_prepared", {})
+    monkeypatch.setattr(host, "_cancelled", threading.Event())
+
+
+class AbortedError(Exception):
+    """What grpc's own context raises."""
+
+
+class Context:
+    """A call's context as grpc gives it to the servicer."""
+
+    def __init__(self) -> None:
+        self.told: tuple[Any, str] | None = None
+        self.metadata: tuple[tuple[str, bytes], ...] = ()
+
+    def abort(self, code: Any, details: str) -> None:
+        self.told = (code, details)
+        raise AbortedError
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, bytes], ...]) -> None:
+        self.metadata = metadata
+
+
+class Request:
+    urn = URN
+    timeout = 90.0
+
+
+def serve(method: Callable[[], object]) -> Context:
+    """Calls a provider's method as the host's servicer does: any error becomes an abort with its traceback."""
+    request, context = Request(), Context()
+
+    def servicer(request: Request, context: Context) -> object:
+        del request, context
+        return method()
+
+    try:
+        servicer(request, context)
+    except Exception as error:  # noqa: BLE001 -- as the host does
+        with pytest.raises(AbortedError):
+            context.abort(grpc.StatusCode.UNKNOWN, f"Traceback ... {error!r}")
+    return context
+
+
+def test_an_expected_error_is_its_text_alone() -> None:
+    """An error that was raised on purpose reaches the engine without a traceback."""
+
+    @host.clean_errors
+    def refuse() -> None:
+        raise GateError("the password is wrong")
+
+    context = serve(refuse)
+    assert (context.told, context.metadata) == ((grpc.StatusCode.UNKNOWN, "the password is wrong"), ())
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    """An error that nobody foresaw is shown as it is."""
+
+    @host.clean_errors
+    def stumble() -> None:
+        raise KeyError("moid")
+
+    context = serve(stumble)
+    assert context.told == (grpc.StatusCode.UNKNOWN, "Traceback ... KeyError('moid')")
+
+
+def test_a_partial_failure_keeps_the_outputs() -> None:
+    """The engine is told id, outputs and reason, in the form by which it keeps a resource that failed."""
+    outputs = {"ready": False, "results": {"web": {"status": "CustomizationFailed", "failure": None}}}
+
+    @host.clean_errors
+    def fail() -> None:
+        raise host.PartialFailureError("1 of 1 failed", "0123", outputs)
+
+    context = serve(fail)
+    assert context.told == (grpc.StatusCode.UNKNOWN, "1 of 1 failed")
+    ((key, packed),) = context.metadata
+    status = status_pb2.Status.FromString(packed)
+    details = proto.ErrorResourceInitFailed()
+    assert key == "grpc-status-details-bin"
+    assert status.details[0].Unpack(details)
+    assert (details.id, list(details.reasons), status.message) == ("0123", ["1 of 1 failed"], "1 of 1 failed")
+    assert json_format.MessageToDict(details.properties) == outputs
+
+
+def test_outside_the_host_an_error_is_an_error() -> None:
+    """Where nothing like the host's servicer is below, the error is raised as it is."""
+
+    @host.clean_errors
+    def refuse() -> None:
+        raise GateError("no")
+
+    with pytest.raises(GateError, match="no"):
+        refuse()
+
+
+def test_a_call_knows_its_resource() -> None:
+    """URN and custom timeout come from the request of the servicer's frame."""
+    calls: list[host.Call] = []
+    serve(lambda: calls.append(host.Call()))
+    assert (calls[0].urn, calls[0].custom_timeout) == (URN, 90.0)
+    assert (host.Call().urn, host.Call().custom_timeout) == ("", 0.0)
+
+
+class Engine:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.lines: list[Any] = []
+        self._error = error
+
+    def Log(self, request: Any, timeout: float) -> None:  # noqa: N802 -- the method's name in the engine's protocol
+        assert timeout == host.LOG_TIMEOUT
+        self.lines.append(request)
+        if self._error is not None:
+            raise self._error
+
+
+def test_lines_go_to_the_resources_own_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line names the resource; one that does not last is ephemeral, a warning is a warning."""
+    engine = Engine()
+    monkeypatch.setattr(host, "_engine", lambda: engine)
+
+    def write() -> None:
+        host.Call().log("1 of 3 customized", lasting=False)
+        host.Call().log("watching again", warning=True)
+
+    serve(write)
+    assert [(line.urn, line.message, line.severity, line.ephemeral) for line in engine.lines] == [
+        (URN, "1 of 3 customized", 1, True),
+        (URN, "watching again", 2, False),
+    ]
+
+
+def test_a_line_that_is_lost_fails_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that does not take the line, or is none, changes nothing for the wait."""
+    engine = Engine(grpc.RpcError())
+    monkeypatch.setattr(host, "_engine", lambda: engine)
+    assert serve(lambda: host.Call().log("lost")).told is None
+    host.Call().log("there is no resource to write it to")
+    assert [line.message for line in engine.lines] == ["lost"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        pytest.param(["host", "127.0.0.1:4711"], True, id="the engine's address"),
+        pytest.param(["host", "--flag=1:2", "127.0.0.1:4711"], True, id="a flag before it"),
+        pytest.param(["host"], False, id="none"),
+    ],
+)
+def test_the_engine_is_the_hosts_argument(monkeypatch: pytest.MonkeyPatch, arguments: list[str], found: bool) -> None:
+    """The engine's log service is at the address that the host was started with."""
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert (host._engine.__wrapped__() is not None) == found
+
+
+def test_the_pool_grows() -> None:
+    """After `prepare` in a worker of the host's pool, more calls run side by side than the pool was made for."""
+    together = threading.Barrier(8)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        pool.submit(host.prepare).result(timeout=10)
+        calls = [pool.submit(together.wait, 10) for _ in range(8)]
+        assert sorted(call.result(timeout=20) for call in calls) == list(range(8))
+    assert "more than four calls at once" not in host.missing()
+
+
+def test_calls_that_wait_for_a_worker_get_one() -> None:
+    """Calls that stood in the queue when the pool was widened start at once, not at the next call."""
+    together, busy = threading.Barrier(6), threading.Event()
+
+    def first() -> None:
+        busy.wait(10)
+        host.prepare()
+        together.wait(10)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        widened = pool.submit(first)
+        waiting = [pool.submit(together.wait, 10) for _ in range(5)]
+        busy.set()
+        widened.result(timeout=20)
+        assert len({call.result(timeout=20) for call in waiting}) == 5
+
+
+def test_cancel_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's Cancel, which does nothing, ends the waits of the process; the server may hold the method already."""
+
+    class Servicer:
+        def Cancel(self, request: object, context: object) -> object:  # noqa: N802 -- the host's own name
+            del request, context
+            return None
+
+    held = Servicer().Cancel
+    monkeypatch.setattr(sys.modules["__main__"], "DynamicResourceProviderServicer", Servicer, raising=False)
+    host.prepare()
+    assert "cancellation by one Ctrl-C" not in host.missing()
+    assert host.cancelled() is False
+    assert type(held(None, None)).__name__ == "Empty"
+    assert host.cancelled() is True
+
+
+def test_an_unknown_host_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host has changed nothing is touched, and what is missing is named for a warning."""
+
+    class Servicer:
+        def Cancel(self, request: object, *, context: object = None) -> str:  # noqa: N802 -- the host's own name
+            del request, context
+            return "as it was"
+
+    monkeypatch.setattr(sys.modules["__main__"], "DynamicResourceProviderServicer", Servicer, raising=False)
+    host.prepare()
+    assert host.missing() == ["more than four calls at once", "cancellation by one Ctrl-C"]
+    assert Servicer().Cancel(None) == "as it was"
+
+
+def test_what_preview_does_not_know() -> None:
+    """An unknown value is one in either form in which the host hands it over."""
+    unknown = Unknown()  # type: ignore[no-untyped-call]
+    assert [host.is_unknown(value) for value in (unknown, UNKNOWN, None, "", ["vm-1"])] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
