@@ -196,7 +196,7 @@ class EventFeed:
     def _run(self) -> None:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(FAULTS),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=10),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
             stop=tenacity.stop_when_event_set(self._closing),
             sleep=tenacity.sleep_using_event(self._closing),
             before_sleep=self._mend,

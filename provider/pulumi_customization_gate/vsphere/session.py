@@ -276,7 +276,7 @@ def _patiently(call: Callable[[], T], settings: VsphereSettings) -> T:
     """Repeats a call while the network fails, for START_TIMEOUT seconds at most."""
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=3),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=3),
         stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT),
         reraise=True,
     )
