@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import status_pb2
 from pulumi.output import Unknown
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
@@ -157,8 +156,17 @@ def _partial_state(error: PartialFailureError) -> bytes:
     details.Pack(
         proto.ErrorResourceInitFailed(id=error.resource_id, properties=properties, reasons=[str(error)], inputs=None)
     )
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[details])
+    status = _status_message()(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[details])
     return bytes(status.SerializeToString())
+
+
+def _status_message() -> Any:
+    """Returns google.rpc.Status. The SDK brings a copy of its own, and a process can hold only one of the two."""
+    try:
+        from pulumi.runtime.proto import status_pb2  # noqa: PLC0415 -- only a failure needs it
+    except (ImportError, TypeError):
+        from google.rpc import status_pb2  # type: ignore[no-redef]  # noqa: PLC0415 -- the same
+    return status_pb2.Status
 
 
 def _frames() -> Iterator[FrameType]:
