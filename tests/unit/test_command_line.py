@@ -16,12 +16,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyVmomi import vim
 from rich.console import Console
 from typer.testing import CliRunner
 
 from pulumi_customization_gate.command_line import documents, views
 from pulumi_customization_gate.command_line.application import application
-from pulumi_customization_gate.command_line.catalogue import Machine, meant
+from pulumi_customization_gate.command_line.catalogue import Machine, _machines, meant
 from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.endings import ExitCode, Interrupt, exit_code, in_options
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
@@ -119,6 +120,29 @@ def test_a_mistyped_name_gets_a_suggestion() -> None:
     """The nearest name is most often the right one."""
     with pytest.raises(ConfigurationError, match=r"no virtual machine is named 'wbe-1'; did you mean 'web-1'\?"):
         meant("wbe-1", CATALOGUE)
+
+
+def test_a_path_is_made_of_what_the_user_may_see() -> None:
+    """A machine in a vApp has the vApp for a parent; a folder without permission ends the path."""
+
+    def to(moid: str) -> Any:
+        return vim.ManagedEntity(moid)
+
+    found = {
+        "group-1": {"name": "DC", "parent": to("root"), "is_machine": False},
+        "group-2": {"name": "vm", "parent": to("group-1"), "is_machine": False},
+        "vapp-1": {"name": "shop", "parent": to("pool"), "parentFolder": to("group-2"), "is_machine": False},
+        "vapp-2": {"name": "inner", "parentVApp": to("vapp-1"), "is_machine": False},
+        "vm-1": {"name": "web", "parent": to("group-2"), "is_machine": True},
+        "vm-2": {"name": "till", "parentVApp": to("vapp-2"), "is_machine": True},
+        "vm-3": {"name": "lost", "parent": to("group-9"), "summary.config.template": True, "is_machine": True},
+    }
+
+    assert list(_machines(found)) == [
+        Machine("vm-1", "web", "/DC/vm/web"),
+        Machine("vm-2", "till", "/DC/vm/shop/inner/till"),
+        Machine("vm-3", "lost", "/lost", is_template=True),
+    ]
 
 
 # ---- what options say
@@ -549,7 +573,7 @@ def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
         pytest.param(["wait", "vm-1", "--timeout", "-5"], "wanted are seconds above 0", id="negative"),
         pytest.param(["wait", "vm-1", "--timeout", "nan"], "wanted are seconds above 0", id="not-a-number"),
         pytest.param(["wait", "vm-1", "--timeout", "inf"], "wanted are seconds above 0", id="for-ever"),
-        pytest.param(["wait", "vm-1", "--timeout", "soon"], "soon", id="a-word"),
+        pytest.param(["wait", "vm-1", "--timeout", "soon"], "Invalid value for '--timeout'", id="a-word"),
         pytest.param(["wait", "vm-1", "--timeout", "5", "--start-timeout", "6"], "above --timeout", id="start-late"),
         pytest.param(["wait", "vm-1", "--platform", "hyper-v"], "hyper-v", id="platform"),
         pytest.param(["wait", "vm-1", "--expect", "maybe"], "maybe", id="expect"),

@@ -255,6 +255,16 @@ def test_machines_of_other_days_are_compared_from_their_power_on() -> None:
     assert chart([gate], Align.clock).origin == NOON
 
 
+def test_a_gate_that_was_opened_long_afterwards_leaves_the_bars_their_length() -> None:
+    """A wait over machines that were customized an hour ago opens an hour later."""
+    gate = Wait("web", (machine("a", 0, 30, 90, 90),), opened=at(3600))
+
+    drawn = chart([gate])
+
+    assert (drawn.origin, drawn.length) == (None, 90)
+    assert chart([gate], Align.clock).length == 3600
+
+
 def test_machines_of_one_run_share_the_clock() -> None:
     """Who waited for whom shows only on one scale."""
     gate = Wait("web", (machine("a", 0, 30, 90), machine("b", 60, 90, 150)), at(150))

@@ -191,12 +191,14 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
 
 def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
     """Writes a line for each event: when, which machine, what, and what was said of it."""
-    width = max((len(f"{plain(names[event.vm], _LONGEST_NAME)} ({event.vm})") for event in events), default=0)
+    machines = {moid: f"{plain(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
+    width = max(map(len, machines.values()), default=0)
+    longest = max((len(event.name) for event in events), default=0)
     for event in events:
-        machine = f"{plain(names[event.vm], _LONGEST_NAME)} ({event.vm})"
         said = [plain(event.message), event.reason and f"reason: {plain(event.reason)}"]
         said.append(event.log_location and f"log in the guest: {plain(event.log_location)}")
         told = "; ".join(part for part in said if part)
-        typer.echo(f"{event.at:%Y-%m-%d} {clock_time(event.at)}  {machine:<{width}}  {event.name:<25}  {told}".rstrip())
+        when = f"{event.at:%Y-%m-%d} {clock_time(event.at)}"
+        typer.echo(f"{when}  {machines[event.vm]:<{width}}  {event.name:<{longest}}  {told}".rstrip())
     if not events:
         typer.echo("no event in reach: nothing happened, or the vCenter has forgotten it", err=True)

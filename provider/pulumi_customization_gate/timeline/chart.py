@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.timeline.results import Machine, Wait
 
 SCATTERED = 3.0
-"""How many times longer than all bars together the time between them may be before bars begin at their power-on."""
+"""How many times longer than the bars the time without any may be before each bar begins at its power-on."""
 
 
 class Align(str, enum.Enum):
@@ -139,7 +139,10 @@ def _row(machine: Machine, gate: Wait, origin: datetime | None) -> Row:
 
 
 def _are_scattered(gates: Sequence[Wait]) -> bool:
-    """Whether the machines were made at times so far apart that their bars would be too short to see."""
+    """Whether bars by the clock would be too short to see.
+
+    So it is where machines were made, or a gate over machines long customized was opened, at times far apart.
+    """
     bars = sorted((min(m.times), max(m.times)) for gate in gates for m in gate.machines if m.times)
     covered, reached = 0.0, None
     for begin, end in bars:
@@ -148,7 +151,8 @@ def _are_scattered(gates: Sequence[Wait]) -> bool:
         reached = end if reached is None else max(end, reached)
     if not bars or reached is None:
         return False
-    whole = (reached - bars[0][0]).total_seconds()
+    last = max([reached, *(gate.opened for gate in gates if gate.opened)])
+    whole = (last - bars[0][0]).total_seconds()
     return whole - covered > SCATTERED * covered
 
 

@@ -1,0 +1,493 @@
+"""`customization-gate` as people run it: a process of its own against the lab's servers, on real sockets."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from defusedxml import ElementTree
+
+from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
+from lab.cloud_director.outside import certificate
+from lab.cloud_director.server import serve
+from lab.home import ROOT, Home
+from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = [sys.executable, "-m", "pulumi_customization_gate.command_line"]
+WAIT = 60
+"""Seconds after which a run counts as hung."""
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with running(tmp_path_factory.mktemp("vcenter")) as centre:
+        yield centre
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs the program with settings in its environment."""
+
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        said = subprocess.run(
+            [*PROGRAM, *arguments],
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            check=False,
+        )
+        assert "Traceback" not in said.stderr, said.stderr
+        return said
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*PROGRAM, *arguments], env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def clean_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSPHERE_", "VCD_"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100"}
+
+
+@pytest.fixture
+def shell(centre: Centre) -> Shell:
+    lab = centre.lab
+    connection = {
+        "VSPHERE_SERVER": lab.server,
+        "VSPHERE_USER": lab.user,
+        "VSPHERE_PASSWORD": lab.password,
+        "VSPHERE_CA_FILE": lab.ca_file,
+    }
+    return Shell({**clean_environment(), **connection})
+
+
+def customized(centre: Centre, count: int = 1, **plan: str) -> list[Any]:
+    """Returns machines that are being customized."""
+    return [centre.clone(custom=linux(), plan=plan) for _ in range(count)]
+
+
+# ---- wait, status, events
+
+
+def test_wait_ends_when_all_are_customized(centre: Centre, shell: Shell) -> None:
+    """The report tells of each machine when it was powered on, started, customized and ready, in that order."""
+    machines = customized(centre, 3, duration="500ms")
+
+    said = shell("wait", *(vm.name for vm in machines), "--output", "json")
+
+    assert said.returncode == 0, said.stderr
+    document = json.loads(said.stdout)
+    assert {vm.name: "CustomizationSucceeded" for vm in machines} == document["statuses"]
+    for result in document["results"].values():
+        times = [result[name] for name in ("powered_on_at", "started_at", "completed_at", "ready_at")]
+        assert times == sorted(times)
+        assert result["evidence"] == "event"
+    assert "3 of 3 customized after" in said.stderr
+
+
+def test_wait_tells_a_failure_with_everything_that_the_server_said(centre: Centre, shell: Shell) -> None:
+    """One failure of two: exit status 1, class, text and log of the failure, and the other machine's success."""
+    plan = {"outcome": "CustomizationSysprepFailed", "message": "no licence", "logLocation": "C:\\log"}
+    [bad], [good] = customized(centre, 1, **plan), customized(centre)
+
+    said = shell("wait", bad.name, good.name)
+
+    assert said.returncode == 1
+    assert re.search(rf"{bad.name} \(vm-\d+\)  CustomizationSysprepFailed at .*Z: no licence", said.stdout)
+    assert "log in the guest: C:\\log" in said.stdout
+    assert f"{good.name} ({good._moId})  CustomizationSucceeded in" in said.stdout
+    assert f"fix it and replace {bad.name}, then run the command again" in said.stdout
+
+
+def test_wait_gives_up_when_its_time_is_over(centre: Centre, shell: Shell) -> None:
+    """Exit status 3, with what is known of the machine and the likely cause."""
+    [vm] = customized(centre, outcome="never-ends")
+
+    said = shell("wait", vm.name, "--timeout", "2")
+
+    assert said.returncode == 3
+    assert f"{vm.name} ({vm._moId})  Timeout in CustomizationStarted" in said.stdout
+    assert "likely cause: the customization hangs in the guest" in said.stdout
+
+
+def test_status_tells_how_it_stands_and_goes(centre: Centre, shell: Shell) -> None:
+    """A machine in the middle of its customization, one that is done, and one that is not there."""
+    [running_], [done] = customized(centre, outcome="never-ends"), customized(centre)
+    assert shell("wait", done.name).returncode == 0
+    deadline = time.monotonic() + PATIENCE
+    while "CustomizationStarted" not in shell("status", running_.name).stdout:
+        assert time.monotonic() < deadline
+
+    said = shell("status", running_.name, done.name, "-o", "json")
+    gone = shell("status", done.name, "vm-4711")
+
+    assert said.returncode == 3
+    expected = {running_.name: "CustomizationStarted", done.name: "CustomizationSucceeded"}
+    assert json.loads(said.stdout)["statuses"] == expected
+    assert gone.returncode == 1
+    assert "vm-4711  NotFound: " in gone.stdout
+    assert f"{done.name} ({done._moId})  CustomizationSucceeded" in gone.stdout
+
+
+def test_events_tells_the_history_in_its_order(centre: Centre, shell: Shell) -> None:
+    """Power-on, start and end, as text and as JSON."""
+    [vm] = customized(centre, outcome="CustomizationLinuxIdentityFailed", message="told by\x9b2J the guest")
+    assert shell("wait", vm.name).returncode == 1
+
+    said = shell("events", vm.name)
+    document = json.loads(shell("events", vm._moId, "-o", "json").stdout)
+
+    expected = ["VmStartingEvent", "CustomizationStartedEvent", "CustomizationLinuxIdentityFailed"]
+    assert [line.split()[4] for line in said.stdout.splitlines()] == expected
+    assert [event["event"] for event in document] == expected
+    assert document[-1]["message"] == "told by the guest"
+    assert "\x9b" not in said.stdout
+
+
+def test_events_of_a_machine_that_is_not_there_are_wrong_usage(shell: Shell) -> None:
+    """Silence would look like a machine without a history."""
+    said = shell("events", "vm-4711")
+
+    assert said.returncode == 2
+    assert "has no virtual machine vm-4711" in said.stderr
+
+
+# ---- what names machines
+
+
+@pytest.fixture(scope="module")
+def folders(centre: Centre) -> dict[str, Any]:
+    """Machines in folders, two of them of one name."""
+    inner = centre.template.parent.CreateFolder("tree")
+    machines = {"a": centre.clone("tree-a"), "b": centre.clone("tree-b")}
+    finish(inner.MoveIntoFolder_Task([machines["b"]]))
+    machines["c"] = centre.clone("tree-c")
+    finish(inner.CreateFolder("deep").MoveIntoFolder_Task([machines["c"]]))
+    machines["twin"] = centre.clone("twin")
+    finish(inner.MoveIntoFolder_Task([machines["twin"]]))
+    machines["other twin"] = centre.clone("twin")
+    return machines
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(["tree-?"], ["tree-a", "tree-b", "tree-c"], id="a-pattern-of-names"),
+        pytest.param(["/DC0/vm/tree/*-b"], ["tree-b"], id="a-pattern-of-one-folder"),
+        pytest.param(["/DC0/vm/tree/**/tree-*"], ["tree-b", "tree-c"], id="a-pattern-of-folders"),
+        pytest.param(["/DC0/vm/tree/deep/tree-c", "tree-c"], ["tree-c"], id="a-path-and-the-name-of-the-same"),
+    ],
+)
+@pytest.mark.usefixtures("folders")
+def test_words_are_looked_up_in_the_inventory(shell: Shell, words: list[str], expected: list[str]) -> None:
+    """Names, paths and patterns find machines wherever they are, each once."""
+    said = shell("status", *words, "-o", "json")
+
+    assert sorted(json.loads(said.stdout)["statuses"]) == expected
+
+
+def test_all_kinds_of_references_name_one_machine(shell: Shell, folders: dict[str, Any]) -> None:
+    """However often and however it is named, it is judged once."""
+    vm = folders["a"]
+    words = ["tree-a", "/DC0/vm/tree-a", vm._moId, vm.config.uuid, vm.config.instanceUuid.upper(), "tree-[a]"]
+
+    said = shell("status", "-", "-o", "json", stdin="\n".join(words))
+
+    assert list(json.loads(said.stdout)["statuses"]) == ["tree-a"]
+
+
+@pytest.mark.usefixtures("folders")
+def test_a_shared_name_is_refused_with_both_paths(shell: Shell) -> None:
+    """A wait on the wrong one of two would be worse than none."""
+    said = shell("wait", "twin")
+
+    assert said.returncode == 2
+    assert "2 virtual machines are named 'twin': " in said.stderr
+    assert "/DC0/vm/tree/twin (vm-" in said.stderr
+    assert "/DC0/vm/twin (vm-" in said.stderr
+
+
+def test_the_inventory_is_read_once_for_all_words(centre: Centre, shell: Shell) -> None:
+    """Calls do not grow with the number of machines."""
+    counted = []
+    for machines in (customized(centre, 2), customized(centre, 8)):
+        assert shell("wait", *(vm.name for vm in machines)).returncode == 0
+        centre.lab.reset_stats()
+        assert shell("status", *(vm.name for vm in machines)).returncode == 0
+        counted.append(centre.lab.stats())
+
+    few, many = counted
+    assert many["calls"]["CreateContainerView"] == many["calls"]["DestroyView"] == 1
+    assert many["calls"]["RetrievePropertiesEx"] == few["calls"]["RetrievePropertiesEx"]
+    assert many["collectors"] == 0
+
+
+# ---- the login
+
+
+def test_a_wrong_password_is_sent_once(centre: Centre, shell: Shell) -> None:
+    """Exit status 4, what to correct, and one attempt: more would lock the account."""
+    before = centre.lab.stats()["logins"]["failed"]
+
+    said = shell("wait", "linux-template", VSPHERE_PASSWORD="wrong-one")
+
+    assert said.returncode == 4
+    assert "refused the user name or password" in said.stderr
+    assert "--password-file" in said.stderr
+    assert "wrong-one" not in said.stdout + said.stderr
+    assert centre.lab.stats()["logins"]["failed"] == before + 1
+
+
+def test_a_certificate_that_is_not_trusted_has_three_ways_out(centre: Centre, shell: Shell) -> None:
+    """The message names the options, and each of them works."""
+    refused = shell("status", "linux-template", VSPHERE_CA_FILE="")
+
+    assert refused.returncode == 4
+    ways = (
+        ("--ca-file", centre.lab.ca_file),
+        ("--thumbprint", centre.lab.thumbprint),
+        ("--allow-unverified-ssl",),
+    )
+    for way in ways:
+        assert way[0] in refused.stderr
+        assert shell("status", "linux-template", *way, VSPHERE_CA_FILE="").returncode == 3, way
+
+
+@pytest.mark.parametrize("wrong", ["", "-wrong"])
+def test_a_terminal_is_asked_for_the_password(centre: Centre, shell: Shell, wrong: str) -> None:
+    """What is typed is used and not shown."""
+    password = centre.lab.password + wrong
+    environment = {**shell.environment, "VSPHERE_PASSWORD": ""}
+    process, text = in_terminal(["status", "linux-template"], environment, answer=password)
+
+    assert process == (4 if wrong else 3)
+    assert f"Password of {centre.lab.user} at {centre.lab.server}: " in text
+    assert password not in text
+
+
+# ---- the terminal and signals
+
+
+def in_terminal(arguments: list[str], environment: dict[str, str], answer: str = "") -> tuple[int, str]:
+    """Runs the program in a terminal of its own; returns its exit status and what the terminal got."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(PROGRAM[0], [*PROGRAM, *arguments], {**environment, "TERM": "xterm"})  # noqa: S606 -- no shell
+    got, answered = b"", not answer
+    deadline = time.monotonic() + WAIT
+    while True:
+        readable, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+        assert readable, got
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the terminal's other end is closed
+            break
+        got += piece
+        if not answered and got.endswith(b": "):
+            os.write(terminal, f"{answer}\n".encode())
+            answered = True
+        if not piece:
+            break
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), got.decode()
+
+
+def test_a_terminal_shows_a_live_table(centre: Centre, shell: Shell) -> None:
+    """The table is drawn over itself while the wait lasts; the last one stays, followed by the end."""
+    machines = customized(centre, 2, duration="1500ms")
+
+    code, text = in_terminal(["wait", *(vm.name for vm in machines)], shell.environment)
+
+    assert code == 0
+    assert "\x1b[?25l" in text, "the cursor is hidden while the table lives"
+    assert "CustomizationStarted" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    end = plain.splitlines()[-4:]
+    assert end[0].split()[:4] == ["machine", "ID", "status", "took"]
+    assert all("CustomizationSucceeded" in line for line in end[1:3])
+    assert re.fullmatch(r"2 of 2 customized after [0-9.]+ s", end[3])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_wait_with_its_report(
+    centre: Centre, shell: Shell, number: signal.Signals, code: int
+) -> None:
+    """What was seen so far is written, and nothing stays on the server."""
+    [done], [late] = customized(centre), customized(centre, outcome="never-ends")
+    assert shell("wait", done.name).returncode == 0
+    sessions = centre.lab.stats()["sessions"]
+
+    process = shell.start("wait", done.name, late.name, "--output", "json")
+    assert process.stderr is not None
+    while "CustomizationStarted" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=WAIT)
+
+    assert process.returncode == code
+    statuses = {done.name: "CustomizationSucceeded", late.name: "CustomizationStarted"}
+    assert json.loads(stdout)["statuses"] == statuses
+    assert "run the same command again to resume the wait" in stderr
+    assert "Traceback" not in stderr
+    stats = centre.lab.stats()
+    assert (stats["sessions"], stats["collectors"]) == (sessions, 0)
+
+
+# ---- the picture
+
+
+def test_a_wait_can_be_drawn(centre: Centre, shell: Shell, tmp_path: Path) -> None:
+    """The report of a wait goes by a pipe into the terminal or into a picture."""
+    [bad], [good] = customized(centre, outcome="CustomizationNetworkSetupFailed"), customized(centre)
+    report = shell("wait", bad.name, good.name, "-o", "json").stdout
+
+    shown = shell("timeline", stdin=report)
+    drawn = shell("timeline", "--svg", str(tmp_path / "timeline.svg"), stdin=report)
+    live = shell("timeline", "--live", bad.name, good.name)
+
+    assert (shown.returncode, drawn.returncode, live.returncode) == (0, 0, 0)
+    assert "CustomizationNetworkSetupFailed" in shown.stdout
+    assert "CustomizationNetworkSetupFailed" in live.stdout
+    picture = ElementTree.parse(tmp_path / "timeline.svg")
+    texts = {"".join(node.itertext()) for node in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {bad.name, good.name, "CustomizationNetworkSetupFailed"} <= texts
+
+
+# ---- Cloud Director
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[tuple[Cloud, Shell]]:
+    folder = certificate(Home())
+    with serve(Cloud("acme", "ann", "s3cret"), folder) as running_:
+        connection = {
+            "VCD_URL": running_.url,
+            "VCD_ORG": "acme",
+            "VCD_USER": "ann",
+            "VCD_PASSWORD": "s3cret",
+            "VCD_CA_FILE": str(folder / "ca.pem"),
+        }
+        yield running_.cloud, Shell({**clean_environment(), **connection})
+
+
+def test_machines_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -> None:
+    """A machine by its URN, and a vApp for all that is in it."""
+    lab, shell = cloud
+    plan = Plan(start_delay=0.1, duration=0.5)
+    [one, *_] = [lab.add(f"{vapp}-{n}", vapp, plan) for vapp in ("alone", "shop") for n in range(2)]
+
+    words = [one.urn, f"urn:vcloud:vapp:{vapp_uuid('shop')}"]
+    said = shell("wait", *words, "--platform", "cloud_director", "-o", "json")
+
+    assert said.returncode == 0, said.stderr
+    statuses = json.loads(said.stdout)["statuses"]
+    assert statuses == dict.fromkeys(("alone-0", "shop-0", "shop-1"), "CustomizationSucceeded")
+
+
+def test_a_name_is_no_reference_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
+    """The message says what names a machine there."""
+    _, shell = cloud
+
+    said = shell("wait", "web-1", "--platform", "cloud_director")
+
+    assert said.returncode == 2
+    assert "write urn:vcloud:vm:<uuid>" in said.stderr
+
+
+def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, Shell]) -> None:
+    """The options are named here, too."""
+    lab, shell = cloud
+    machine = lab.add("locked")
+
+    said = shell("status", machine.urn, "--platform", "cloud_director", VCD_PASSWORD="wrong-one")
+
+    assert said.returncode == 4
+    assert "--password-file" in said.stderr
+    assert "vcd:" not in said.stderr
+
+
+# ---- the manual
+
+
+def commands() -> list[Any]:
+    """Returns the commands of the manual that need the lab, each with the exit status that it says."""
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        command, output = block.removeprefix("$ ").split("\n", 1)
+        code = re.search(r"^\$ echo \$\?\n(\d+)$", output, re.MULTILINE)
+        shown = [line for line in output.split("$ echo $?")[0].splitlines() if line]
+        found.append(pytest.param(command, int(code[1]) if code else 0, shown, id=command))
+    return found
+
+
+@pytest.fixture(scope="module")
+def manual(centre: Centre) -> None:
+    """The machines of the manual: web-0 and web-1 succeed, web-2 fails, db-0 never ends."""
+    for name in ("web-0", "web-1"):
+        centre.clone(name, custom=linux(host_name=name))
+    plan = {
+        "outcome": "CustomizationLinuxIdentityFailed",
+        "message": "An error occurred while setting up Linux identity.",
+    }
+    centre.clone("web-2", custom=linux(), plan=plan)
+    centre.clone("db-0", custom=linux(), plan={"outcome": "never-ends"})
+    for name, end in (("web-0", "SUCCEEDED"), ("web-1", "SUCCEEDED"), ("web-2", "FAILED"), ("db-0", "RUNNING")):
+        until(functools.partial(stands, centre.find(name), end))
+
+
+def stands(vm: Any, wanted: str) -> bool:
+    return status(vm) == wanted
+
+
+@pytest.mark.parametrize(("command", "code", "shown"), commands())
+@pytest.mark.usefixtures("manual")
+def test_every_command_of_the_manual_does_what_it_says(
+    shell: Shell, tmp_path: Path, command: str, code: int, shown: list[str]
+) -> None:
+    """Commands run as they are written, end with the exit status that is shown, and write what is shown."""
+    link = tmp_path / "customization-gate"
+    link.write_text(f'#!/bin/sh\nexec "{PROGRAM[0]}" {" ".join(PROGRAM[1:])} "$@"\n', encoding="utf-8")
+    link.chmod(0o755)
+    (tmp_path / "machines.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
+    environment = {**shell.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    said = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+
+    assert said.returncode == code, said.stderr
+    written = [as_shape(line) for line in (said.stdout + said.stderr).splitlines()]
+    assert [line for line in map(as_shape, shown) if line not in written] == []
+
+
+def as_shape(line: str) -> str:
+    """Returns a line without what differs from run to run: numbers, times, bars."""
+    line = re.sub(r"[0-9][0-9.:TZ-]*( (s|min|h)\b)?( \d+ (s|min)\b)?", "0", line)
+    return re.sub(r"[░█▒─●\u00d7▶│ ]+", " ", line).strip()
