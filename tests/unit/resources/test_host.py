@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.protobuf import json_format
-from google.rpc import status_pb2
 from pulumi.output import Unknown
 from pulumi.runtime import proto
+from pulumi.runtime.proto import status_pb2
 from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import GateError
