@@ -17,7 +17,8 @@ class Shared(Generic[K, V]):
     """Makes a thing for the first who asks, lets the others wait for it, and unmakes it when the last one is done.
 
     Args:
-        make: Makes the thing; if it raises, the next who asks tries again.
+        make: Makes the thing. If it raises, those who waited for it share the error: each of them trying for itself,
+            one after the other, would take as many times as long. Who asks later tries again.
         unmake: Gives up what the thing holds.
     """
 
@@ -34,18 +35,34 @@ class Shared(Generic[K, V]):
             place.users += 1
         try:
             with place.lock:
+                if place.error is not None:
+                    raise place.error
                 if not place.things:
-                    place.things.append(self._make(key))
+                    self._fill(place, key)
             yield place.things[0]
         finally:
             with self._lock:
                 place.users -= 1
                 is_last = place.users == 0
                 if is_last:
-                    self._places.pop(key, None)
+                    self._vacate(place, key)
             if is_last:
                 for thing in place.things:
                     self._unmake(thing)
+
+    def _fill(self, place: _Place[V], key: K) -> None:
+        try:
+            place.things.append(self._make(key))
+        except Exception as error:
+            place.error = error
+            with self._lock:
+                self._vacate(place, key)
+            raise
+
+    def _vacate(self, place: _Place[V], key: K) -> None:
+        """Gives the key's place free, if it is not another one by now."""
+        if self._places.get(key) is place:
+            del self._places[key]
 
 
 class _Place(Generic[V]):
@@ -55,3 +72,4 @@ class _Place(Generic[V]):
         self.lock = threading.Lock()
         self.users = 0
         self.things: list[V] = []
+        self.error: Exception | None = None
