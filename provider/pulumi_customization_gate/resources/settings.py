@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.session import CALLED, VsphereSettings
 
 Config = Callable[[str], str | None]
 """Returns the value of a config key such as `vsphere:user`, or None."""
@@ -113,6 +113,7 @@ def vsphere_settings(
         allow_unverified_ssl=lookup.boolean("allowUnverifiedSsl"),
         ca_file=lookup.ca_file(),
         thumbprint=lookup.thumbprint(),
+        called={name: lookup.names(name) for name in CALLED},
     )
 
 

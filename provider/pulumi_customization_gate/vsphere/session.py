@@ -10,17 +10,24 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 from datetime import timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
-from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
+from pulumi_customization_gate.core.errors import (
+    ApiError,
+    AuthenticationError,
+    CertificateError,
+    ConfigurationError,
+    ServerError,
+)
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 T = TypeVar("T")
@@ -39,6 +46,16 @@ TRANSIENT = (OSError, http.client.HTTPException, EOFError)
 FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
 """All that a call to a vCenter can end with but its answer."""
 
+CALLED: Mapping[str, str] = MappingProxyType(
+    {
+        "password": "`vsphere:password` or VSPHERE_PASSWORD",
+        "allowUnverifiedSsl": "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL",
+        "caFile": "`customization:caFile` or VSPHERE_CA_FILE",
+        "thumbprint": "`customization:thumbprint` or VSPHERE_THUMBPRINT",
+    }
+)
+"""What the settings are called by default."""
+
 
 @dataclass(frozen=True)
 class VsphereSettings:
@@ -53,6 +70,8 @@ class VsphereSettings:
     """A PEM file of the authorities that are trusted."""
     thumbprint: str = ""
     """The SHA-256 fingerprint of the server's certificate; it alone decides where it is given."""
+    called: Mapping[str, str] = field(default_factory=lambda: CALLED, compare=False, repr=False)
+    """What the settings are called where the user wrote them, for messages."""
 
     def host_and_port(self) -> tuple[str, int]:
         """Returns the host, and the port or 443."""
@@ -76,13 +95,20 @@ def tls_context(settings: VsphereSettings) -> ssl.SSLContext:
 
     Raises:
         CertificateError: If the server shows another certificate than the pinned one.
-        OSError: If the server cannot be reached or the file cannot be read.
+        ConfigurationError: If the file of authorities cannot be read.
+        OSError: If the server cannot be reached.
     """
     if settings.thumbprint:
         return _pinned_context(settings)
     if settings.trusts_anyone:
         return _lax_context()
-    return ssl.create_default_context(cafile=settings.ca_file or None)
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file or None)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{settings.called['caFile']} is {settings.ca_file!r}, which is no PEM file of certificates: "
+            f"{describe(error)}"
+        ) from None
 
 
 def _lax_context() -> ssl.SSLContext:
@@ -103,7 +129,8 @@ def _pinned_context(settings: VsphereSettings) -> ssl.SSLContext:
     if found != settings.thumbprint.replace(":", "").lower():
         shown = ":".join(found[i : i + 2] for i in range(0, len(found), 2)).upper()
         raise CertificateError(
-            f"{settings.server} shows the certificate {shown}, not the one that `customization:thumbprint` pins. "
+            f"{settings.server} shows the certificate {shown}, not the one that {settings.called['thumbprint']} "
+            "pins. "
             "Find out which of the two is right before anything is sent there."
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -127,10 +154,10 @@ class Session:
         self.about = self._ask_about()
         self.version = _best_version(self.about.apiVersion)
         self.stub = self._new_stub(CALL_TIMEOUT)
-        self.content: Any = vim.ServiceInstance("ServiceInstance", self.stub).content
+        self.content: Any = _patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content, settings)
         self._login_lock = threading.Lock()
         self._generation = 0
-        self._login()
+        _patiently(self._login, settings)
 
     @property
     def reports_customization_info(self) -> bool:
@@ -250,8 +277,7 @@ def _refuse_known(settings: VsphereSettings) -> None:
     if settings in _refused:
         raise AuthenticationError(
             f"{settings.server} refused the user name or password of {settings.user}. They were sent once and are not "
-            "sent again: correct the password (config `vsphere:password` or environment VSPHERE_PASSWORD), then run "
-            "`pulumi up` again."
+            f"sent again: correct the password ({settings.called['password']}), then run `pulumi up` again."
         )
 
 
@@ -305,7 +331,8 @@ def untrusted(settings: VsphereSettings, error: Exception) -> str:
     """Returns the message for a certificate that is not trusted, with the three ways out."""
     reason = plain(getattr(error, "verify_message", "") or str(error), 200)
     return (
-        f"the certificate of {settings.server} is not trusted ({reason}). Three ways out: `customization:caFile` names "
-        "the PEM file of the authority that signed it; `customization:thumbprint` pins its SHA-256 fingerprint; "
-        "`vsphere:allowUnverifiedSsl` set to true trusts any certificate, which lets others read the password."
+        f"the certificate of {settings.server} is not trusted ({reason}). Three ways out: {settings.called['caFile']} "
+        f"names the PEM file of the authority that signed it; {settings.called['thumbprint']} pins its SHA-256 "
+        f"fingerprint; {settings.called['allowUnverifiedSsl']} set to true trusts any certificate, which lets others "
+        "read the password."
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.session import VsphereSettings, untrusted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,10 @@ CONFIG = {
     "vsphere:password": " s3cret ",
 }
 VARIABLES = {"VSPHERE_SERVER": "env.example.com", "VSPHERE_USER": "env", "VSPHERE_PASSWORD": "env-s3cret"}
+
+
+def told_by(settings: VsphereSettings) -> str:
+    return untrusted(settings, ssl.SSLError("self-signed"))
 
 
 def refusal(config: dict[str, str], environment: dict[str, str] | None = None, namespace: str = "vsphere") -> str:
@@ -63,6 +68,15 @@ def test_another_namespace_holds_all_keys(tmp_path: Path) -> None:
         "pulumi config set east:vsphereServer vcenter.example.com; "
         "pulumi config set east:user administrator@vsphere.local; pulumi config set east:password --secret"
     )
+
+
+def test_messages_name_the_settings_as_the_user_wrote_them() -> None:
+    """What a connection says later names key and variable, and the user's own namespace where there is one."""
+    default = told_by(vsphere_settings(CONFIG.get, {}))
+    assert default == told_by(VsphereSettings("vc.example.com", "ann", " s3cret "))
+    assert "`customization:caFile` or VSPHERE_CA_FILE names" in default
+    config = {f"east:{key.partition(':')[2]}": value for key, value in CONFIG.items()}
+    assert "`east:caFile` names" in told_by(vsphere_settings(config.get, {}, "east"))
 
 
 @pytest.mark.parametrize(
