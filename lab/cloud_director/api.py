@@ -41,6 +41,7 @@ class Api:
         self.app = app = Flask("cloud-director")
         app.before_request(self._receive)
         app.after_request(self._send)
+        app.teardown_request(lambda _: cloud.leave())
         app.register_error_handler(_RefusalError, _refuse)
         for rule, view, methods in (
             ("/api/versions", self._versions, ["GET"]),

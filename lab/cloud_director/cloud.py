@@ -66,6 +66,8 @@ class Machine:
     plan: Plan
     powered_on_at: float | None = None
     set_state: str = ""
+    record_state: str | None = None
+    """What the query service says of the state: None for the truth, empty for nothing, else a word that lags behind."""
     tells_tools: bool = True
     """Whether the server tells if VMware Tools runs: older ones do not."""
     uuid: str = field(init=False)
@@ -127,6 +129,8 @@ class Cloud:
         self._tokens: dict[str, _Token] = {}
         self.calls: Counter[str] = Counter()
         self.answers: Counter[int] = Counter()
+        self.under_way = 0
+        """Calls that have come and are not answered yet."""
         self.logins: Counter[str] = Counter()
         self.logouts = 0
 
@@ -195,9 +199,15 @@ class Cloud:
             self._tokens.clear()
 
     def count(self, route: str) -> None:
-        """Counts a call."""
+        """Counts a call that has come."""
         with self._lock:
             self.calls[route] += 1
+            self.under_way += 1
+
+    def leave(self) -> None:
+        """Counts a call that has been answered."""
+        with self._lock:
+            self.under_way -= 1
 
     def count_answer(self, status: int) -> None:
         """Counts an answer by its HTTP status."""

@@ -129,9 +129,11 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
             isVAppTemplate="false",
             isDeployed=str(on).lower(),
             status="POWERED_ON" if on else "POWERED_OFF",
-            gcStatus=machine.state,
             ipAddress=f"192.168.20.{10 + number % 200}",
         )
+        known = machine.state if machine.record_state is None else machine.record_state
+        if known:
+            record.set("gcStatus", known)
         if machine.tells_tools and not is_provider:
             record.set("vmToolsStatus", "RUNNING" if machine.tools_run else "NOT_RUNNING")
     return root

@@ -14,6 +14,7 @@ from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
 from lab.home import Home
 from pulumi_customization_gate.cloud_director import source as module
+from pulumi_customization_gate.cloud_director import watched
 from pulumi_customization_gate.cloud_director.session import CONCURRENCY, CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
@@ -23,6 +24,7 @@ from pulumi_customization_gate.core.watch import WaitRules, watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+STATUS = "guestcustomizationstatus"
 FAST = Plan(start_delay=0.1, duration=0.5)
 
 
@@ -35,8 +37,8 @@ def server() -> Iterator[Running]:
 @pytest.fixture
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     server.cloud.clear()
-    monkeypatch.setattr(module, "SHORTEST_INTERVAL", 0.05)
-    monkeypatch.setattr(module, "LONGEST_INTERVAL", 0.1)
+    for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
+        monkeypatch.setattr(watched, name, seconds)
     monkeypatch.setattr(module, "POWER_INTERVAL", 0.2)
     return server
 
@@ -289,7 +291,7 @@ def gone(observation: object) -> bool:
 
 
 def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
-    """Power state and VMware Tools of many machines come in one query per 25."""
+    """Power state and VMware Tools of many machines come in one query per 50."""
     machines = [lab.cloud.add(f"vm-{number}") for number in range(60)]
     for machine in machines:
         machine.set_state = "GC_COMPLETE"
@@ -298,7 +300,63 @@ def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
         assert [machine.name for machine in machines] == [vm.name for vm in source.start()]
     finally:
         source.close()
-    assert lab.cloud.calls["GET /api/query"] == 3
+    assert lab.cloud.calls["GET /api/query"] == 2
+
+
+@pytest.mark.parametrize("record_state", [None, "", "GC_PENDING", "GC_COMPLETE"], ids=["true", "none", "old", "early"])
+def test_the_status_decides_whatever_the_query_service_says(
+    lab: Running, monkeypatch: pytest.MonkeyPatch, record_state: str | None
+) -> None:
+    """The query service only rings: a record that tells the truth, nothing, or something wrong changes no verdict."""
+    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 1.0)
+    machine = lab.cloud.add("web-0", plan=Plan("failed", 0.0, 0.7))
+    machine.record_state = record_state
+    (told,) = wait(lab, {"web-0": machine.urn}).outcomes
+    assert told.failure is not None
+    assert (told.status.value, told.failure.event) == ("CustomizationFailed", "GC_FAILED")
+
+
+def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record whose state never agrees with the status costs a few requests, not one a round."""
+    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
+    monkeypatch.setattr(watched, "LONGEST_INTERVAL", 0.5)
+    machine = lab.cloud.add("web-0", plan=Plan("never-ends", 0.0, 0.0))
+    machine.record_state = "GC_COMPLETE"
+    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    try:
+        source.start()
+        told = told_for(source, 2.0)
+    finally:
+        source.close()
+    assert {snapshot.state for snapshot in told} == {"POST_GC_PENDING"}
+    assert lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"] < 15
+
+
+def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing changes, 100 machines cost two requests a round, not one each; a change is still seen at once."""
+    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
+    machines = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
+    for machine in machines:
+        machine.set_state = "POST_GC_PENDING"
+    source = CloudDirectorSource(settings(lab), {machine.name: machine.urn for machine in machines})
+    try:
+        source.start()
+        lab.cloud.reset_stats()
+        told_for(source, 1.0)
+        assert {"GET /api/query"} == set(lab.cloud.calls)
+        machines[77].set_state = "GC_FAILED"
+        (seen,) = told_until(source, partial(is_in, "GC_FAILED"))
+        assert (seen.vm, lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"]) == (f"vm-{machines[77].uuid}", 1)
+    finally:
+        source.close()
+
+
+def told_for(source: CloudDirectorSource, seconds: float) -> list[Snapshot]:
+    told: list[Snapshot] = []
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        told += [observation for observation in source.poll(left) if isinstance(observation, Snapshot)]
+    return told
 
 
 def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:

@@ -20,8 +20,7 @@ from lab.cloud_director.faults import Fault
 from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
 from lab.home import Home
-from pulumi_customization_gate.cloud_director import connection, session
-from pulumi_customization_gate.cloud_director import source as module
+from pulumi_customization_gate.cloud_director import connection, session, watched
 from pulumi_customization_gate.cloud_director.session import BusyError, CloudDirectorSettings, acquire
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import (
@@ -52,12 +51,17 @@ def server() -> Iterator[Running]:
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.cloud.clear()
     server.cloud.org, server.cloud.password, server.cloud.token_life = "acme", "s3cret", 86400.0
-    monkeypatch.setattr(module, "SHORTEST_INTERVAL", 0.05)
-    monkeypatch.setattr(module, "LONGEST_INTERVAL", 0.1)
+    for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
+        monkeypatch.setattr(watched, name, seconds)
     # A credential that one test saw refused is no business of the next.
     monkeypatch.setattr(session._Refusals, "_refused", {})
     yield server
     server.faults.clear()
+    # What hung must not count in the next test.
+    deadline = time.monotonic() + 10
+    while server.cloud.under_way:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def settings(lab: Running, **changes: str | bool) -> CloudDirectorSettings:

@@ -23,10 +23,10 @@ DISABLED = "GC_DISABLED"
 ENDED = frozenset({"GC_COMPLETE", "GC_FAILED"})
 """The states after which nothing more is to come."""
 _UNDERWAY = frozenset({"REBOOT_PENDING", "POST_GC_PENDING"})
-KNOWN = ENDED | _UNDERWAY | {"GC_PENDING"}
-"""The documented states (VMware Cloud Director API, GET /vApp/{id}/guestcustomizationstatus)."""
-BATCH = 25
-"""Machines in one query: its filter stands in the address, and 25 records are the query's default page."""
+KNOWN = ENDED | _UNDERWAY | {"GC_PENDING", DISABLED}
+"""The documented states, and ours (VMware Cloud Director API, GET /vApp/{id}/guestcustomizationstatus)."""
+BATCH = 50
+"""Machines in one query: its filter stands in the address, which some proxies cut at 4 KiB."""
 _SMALL = 64 * 1024
 _GONE = (403, 404)
 
@@ -36,10 +36,17 @@ class State:
     """The customization state of one machine."""
 
     word: str
+    """The server's word."""
     at: datetime
     enabled: bool | None = None
     """Whether guest customization is enabled; None where that was not asked, or this user may not know."""
     asked: bool = False
+    """Whether that was asked."""
+
+    @property
+    def state(self) -> str:
+        """The server's word, or ours where nothing is ever to come."""
+        return DISABLED if self.enabled is False else self.word
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ def read_state(session: Session, vm: str, *, ask_enabled: bool) -> State | Gone:
         raise
     if not ask_enabled or word in ENDED | _UNDERWAY:
         return State(word, answer.at)
-    enabled = read_enabled(session, vm)
-    return State(DISABLED if enabled is False else word, answer.at, enabled, asked=True)
+    return State(word, answer.at, read_enabled(session, vm), asked=True)
 
 
 def read_enabled(session: Session, vm: str) -> bool | None:
@@ -85,7 +91,7 @@ def read_enabled(session: Session, vm: str) -> bool | None:
 
 
 def read_machines(session: Session, vms: Sequence[str]) -> Mapping[str, tuple[datetime, Machine]]:
-    """Returns name, power state and VMware Tools of machines, by one query; a machine that is gone is left out.
+    """Returns what the inventory says of machines, by one query; a machine that is gone is left out.
 
     Where the query tells nothing of a machine, the machine's own document tells its name and power state.
     """

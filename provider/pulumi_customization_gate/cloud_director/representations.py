@@ -41,6 +41,8 @@ class Machine:
     tools_running: bool | None = None
     """None where the server does not say."""
     ip_addresses: tuple[str, ...] = ()
+    state: str = ""
+    """The customization state that the query service knows, which may lag behind; empty where it tells none."""
 
 
 def parse(body: bytes, root: str) -> Element:
@@ -123,6 +125,7 @@ def _record(record: Element) -> Machine:
         powered_on=_POWER.get(record.get("status", "")),
         tools_running=None if tools is None else re.sub("[^A-Z]", "", tools.upper()) in _TOOLS_RUN,
         ip_addresses=(address,) if address else (),
+        state=plain(record.get("gcStatus", ""), 60),
     )
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import queue
-import random
 import threading
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,8 +15,6 @@ import tenacity
 from pulumi_customization_gate.cloud_director import diagnosis
 from pulumi_customization_gate.cloud_director.readings import (
     BATCH,
-    DISABLED,
-    ENDED,
     KNOWN,
     Gone,
     State,
@@ -33,6 +29,7 @@ from pulumi_customization_gate.cloud_director.session import (
     acquire,
     is_passing,
 )
+from pulumi_customization_gate.cloud_director.watched import LONGEST_INTERVAL, Pace, Watched
 from pulumi_customization_gate.core.errors import (
     ApiError,
     AuthenticationError,
@@ -44,85 +41,17 @@ from pulumi_customization_gate.core.model import Observation, Snapshot, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from pulumi_customization_gate.cloud_director.representations import Machine
 
 T = TypeVar("T")
 
-SHORTEST_INTERVAL, LONGEST_INTERVAL = 1.0, 10.0
-"""Seconds between two questions about one machine: short after a change, growing while nothing changes."""
-GROWTH = 1.5
-JITTER = 0.2
-"""The part by which an interval is drawn longer or shorter, so that many machines are not asked in step."""
 POWER_INTERVAL = 30.0
-"""Seconds between two readings of power and VMware Tools, which tell no more than why nothing begins."""
+"""Seconds between two readings of the inventory where it tells only power and VMware Tools, not the state."""
 PATIENCE = 25.0
 """Seconds for which the start rides out a server that does not answer well."""
-_TICK = timedelta(microseconds=1)
-_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 _GONE = (403, 404)
-
-
-class Pace:
-    """The growing, jittered interval between two questions about one machine."""
-
-    def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
-        self._draw = draw
-        self._interval = SHORTEST_INTERVAL
-
-    def next(self, *, changed: bool) -> float:
-        """Returns the seconds until the next question; a change makes them short again."""
-        interval = SHORTEST_INTERVAL if changed else self._interval
-        self._interval = min(interval * GROWTH, LONGEST_INTERVAL)
-        return interval * self._draw(1 - JITTER, 1 + JITTER)
-
-
-@dataclass
-class _Watched:
-    """One machine: what is known of it and when it is asked about again."""
-
-    ref: VmRef
-    pace: Pace = field(default_factory=Pace)
-    due: float = 0.0
-    asked: int = 0
-    heard: int = 0
-    """The newest question that was answered: an answer to an older one comes too late to count."""
-    ask_enabled: bool = True
-    state: str = ""
-    since: float = 0.0
-    at: datetime = _NEVER
-    machine: Machine | None = None
-    gone: str = ""
-    told: Snapshot | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        return bool(self.gone) or self.state in ENDED
-
-    @property
-    def is_being_asked(self) -> bool:
-        return self.asked > self.heard
-
-    def snapshot(self) -> Snapshot:
-        """Returns what is known, at a time later than any told before.
-
-        The Date header counts whole seconds, and the cells of one Cloud Director have clocks of their own: the order
-        in which the server answered is the better one.
-        """
-        machine = self.machine
-        tools_running = machine.tools_running if machine else None
-        return Snapshot(
-            vm=self.ref.id,
-            at=self.at,
-            exists=not self.gone,
-            powered_on=machine.powered_on if machine else None,
-            state=self.state,
-            message=self.gone or (diagnosis.FAILED if self.state == "GC_FAILED" else ""),
-            # Where customization is disabled there is nothing that a guest without Tools could still tell.
-            tools_running=bool(tools_running) or (tools_running is None and self.state == DISABLED),
-            name=machine.name if machine else "",
-            ip_addresses=machine.ip_addresses if machine else (),
-        )
 
 
 class CloudDirectorSource:
@@ -153,11 +82,13 @@ class CloudDirectorSource:
         """After `start`: the identifiers of the kept machines, by the user's key."""
         self._login = ExitStack()
         self._closed = threading.Event()
-        self._vms: dict[str, _Watched] = {}
+        self._vms: dict[str, Watched] = {}
         self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._under_way = 0
-        self._power_due = 0.0
-        self._power_asked = 0
+        self._round_due = 0.0
+        self._round_under_way = 0
+        self._round_rang = False
+        self._round_pace = Pace()
         self._untold: list[Snapshot] = []
         self._notes: list[str] = []
         self._noted: set[object] = set()
@@ -182,7 +113,9 @@ class CloudDirectorSource:
                     self.skipped[vm.ref.key] = vm.ref.id
                 else:
                     self._vms[vm.ref.id] = vm
-        self._ask_all()
+        self._ask_machines([vm for vm in self._vms.values() if not vm.gone])
+        self._hear_all(deadline)
+        self._ask_states()
         self._hear_all(deadline)
         for vm in self._vms.values():
             if vm.machine is not None:
@@ -206,8 +139,10 @@ class CloudDirectorSource:
 
     def look(self, timeout: float) -> Sequence[Observation]:
         """Asks about all machines once more and returns what came within `timeout` seconds."""
-        self._ask_all()
-        self._hear_all(time.monotonic() + timeout)
+        self._ask_states()
+        self._ask_machines([vm for vm in self._vms.values() if not vm.gone])
+        with suppress(ServerError):  # what came before a refusal is still worth telling
+            self._hear_all(time.monotonic() + timeout)
         return self._tell()
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- the look before it asked already
@@ -225,20 +160,21 @@ class CloudDirectorSource:
         self._closed.set()
         self._login.close()
 
-    def _machines(self, key: str, reference: Reference) -> Iterable[_Watched]:
+    def _machines(self, key: str, reference: Reference) -> Iterable[Watched]:
         if reference.kind == "vm":
-            return [_Watched(VmRef(key, reference.id, reference.id))]
+            return [Watched(VmRef(key, reference.id, reference.id))]
         try:
             machines = self._ride_out(partial(read_vapp, self._session, reference.id))
         except ApiError as error:
             if error.status not in _GONE:
                 raise
-            missing = _Watched(VmRef(key, reference.id, reference.id))
-            self._lose(missing, f"no such vApp, or no right to see it: {error}")
+            missing = Watched(VmRef(key, reference.id, reference.id))
+            missing.lose(f"no such vApp, or no right to see it: {error}")
+            self._look_for_news(missing)
             return [missing]
         if not machines:
             raise ConfigurationError(f"the vApp of {key!r} ({reference.urn}) holds no machine to wait for")
-        return [_Watched(VmRef(f"{key}/{found.name}", found.id, found.name), machine=found) for found in machines]
+        return [Watched(VmRef(f"{key}/{found.name}", found.id, found.name), machine=found) for found in machines]
 
     def _ride_out(self, ask: Callable[[], T]) -> T:
         def note(attempt: tenacity.RetryCallState) -> None:
@@ -270,24 +206,23 @@ class CloudDirectorSource:
         self._under_way += 1
         self._session.submit(run)
 
-    def _ask_state(self, vm: _Watched) -> None:
+    def _ask_state(self, vm: Watched) -> None:
         vm.asked += 1
         question = partial(read_state, self._session, vm.ref.id, ask_enabled=vm.ask_enabled)
         self._ask(question, partial(self._take_in_state, vm, vm.asked))
 
-    def _ask_machines(self, vms: Sequence[_Watched]) -> None:
-        self._power_due = time.monotonic() + POWER_INTERVAL
+    def _ask_machines(self, vms: Sequence[Watched]) -> None:
+        """Reads the inventory in a few requests. Where it tells the states as well it is the bell for all machines."""
         for first in range(0, len(vms), BATCH):
-            self._power_asked += 1
+            self._round_under_way += 1
             batch = [vm.ref.id for vm in vms[first : first + BATCH]]
             self._ask(partial(read_machines, self._session, batch), self._take_in_machines)
 
-    def _ask_all(self) -> None:
+    def _ask_states(self) -> None:
         for vm in self._vms.values():
             if not vm.is_settled:
                 vm.ask_enabled = True
                 self._ask_state(vm)
-        self._ask_machines([vm for vm in self._vms.values() if not vm.gone])
 
     def _ask_what_is_due(self) -> None:
         now = time.monotonic()
@@ -297,13 +232,13 @@ class CloudDirectorSource:
         for vm in waiting:
             if vm.due <= now and not vm.is_being_asked:
                 self._ask_state(vm)
-        if self._power_due <= now and not self._power_asked:
+        if self._round_due <= now and not self._round_under_way:
             self._ask_machines(waiting)
 
     def _next_due(self) -> float:
         due = [vm.due for vm in self._vms.values() if not vm.is_settled and not vm.is_being_asked]
-        if not self._power_asked:
-            due.append(self._power_due)
+        if not self._round_under_way and self._vms:
+            due.append(self._round_due)
         return max(min(due, default=float("inf")), time.monotonic() + self._session.pause)
 
     def _hear(self, timeout: float) -> None:
@@ -321,7 +256,7 @@ class CloudDirectorSource:
         while self._under_way and (left := deadline - time.monotonic()) > 0:
             self._hear(left)
 
-    def _take_in_state(self, vm: _Watched, number: int, answer: State | Gone | Exception) -> None:
+    def _take_in_state(self, vm: Watched, number: int, answer: State | Gone | Exception) -> None:
         if number <= vm.heard:
             return
         vm.heard = number
@@ -329,48 +264,38 @@ class CloudDirectorSource:
         if isinstance(answer, Exception):
             self._note_fault(answer)
         elif isinstance(answer, Gone):
-            self._lose(vm, answer.message)
+            vm.lose(answer.message)
         else:
-            changed = self._change_state(vm, answer)
-        vm.due = time.monotonic() + max(vm.pace.next(changed=changed), self._session.pause)
-
-    def _change_state(self, vm: _Watched, answer: State) -> bool:
-        vm.ask_enabled = vm.ask_enabled and not (answer.asked and answer.enabled is not False)
-        vm.at = max(answer.at, vm.at + _TICK)
-        changed = answer.word != vm.state
-        if changed:
-            if vm.state and vm.machine is not None:
-                # The power state was read before the change, and may be what changed.
-                vm.machine = replace(vm.machine, powered_on=None)
-                self._power_due = 0.0
-            vm.state, vm.since = answer.word, time.monotonic()
-            if answer.word not in KNOWN | {DISABLED}:
+            changed = vm.take_state(answer)
+            if vm.state not in KNOWN:
                 self._note(
-                    answer.word, f"{vm.ref.key}: Cloud Director tells a state that the gate does not know, {vm.state}"
+                    vm.state, f"{vm.ref.key}: Cloud Director tells a state that the gate does not know, {vm.state}"
                 )
+            if changed and not vm.has_bell:
+                self._round_due = 0.0
+        vm.rest(changed=changed, at_least=self._session.pause)
         self._look_for_news(vm)
-        return changed
 
     def _take_in_machines(self, answer: Mapping[str, tuple[datetime, Machine]] | Exception) -> None:
-        self._power_asked -= 1
+        self._round_under_way -= 1
         if isinstance(answer, Exception):
             self._note_fault(answer)
-            return
-        for identifier, (at, machine) in answer.items():
-            vm = self._vms[identifier]
-            vm.at = max(at, vm.at + _TICK)
-            vm.machine = machine
-            self._look_for_news(vm)
+            # The bell is out of order: nobody may rest for as long as it would have let them.
+            for vm in self._vms.values():
+                vm.due = min(vm.due, time.monotonic() + LONGEST_INTERVAL)
+        else:
+            for identifier, (at, machine) in answer.items():
+                vm = self._vms[identifier]
+                self._round_rang |= vm.take_machine(at, machine)
+                self._look_for_news(vm)
+        if not self._round_under_way:
+            pause = self._round_pace.next(changed=self._round_rang)
+            self._round_rang = False
+            has_bell = any(vm.has_bell for vm in self._vms.values() if not vm.is_settled)
+            self._round_due = time.monotonic() + (pause if has_bell else POWER_INTERVAL)
 
-    def _lose(self, vm: _Watched, why: str) -> None:
-        vm.gone = why
-        vm.at = max(datetime.now(timezone.utc), vm.at + _TICK)
-        self._look_for_news(vm)
-
-    def _look_for_news(self, vm: _Watched) -> None:
-        snapshot = vm.snapshot()
-        if (vm.state or vm.gone) and (vm.told is None or replace(snapshot, at=vm.told.at) != vm.told):
-            vm.told = snapshot
+    def _look_for_news(self, vm: Watched) -> None:
+        if (snapshot := vm.news()) is not None:
             self._untold.append(snapshot)
 
     def _tell(self) -> Sequence[Observation]:
