@@ -145,9 +145,11 @@ def _environment(environment: object, is_unknown: IsUnknown) -> Iterator[Problem
 def _common(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[Problem]:
     """Yields what is wrong with the inputs that scripts and files have in common."""
     vm = inputs.get("vm")
-    if not is_unknown(vm):
+    if not is_unknown(vm) and not isinstance(vm, str):
+        yield "vm", f"it is {vm!r}; wanted is a machine's reference, for example gate.after(web.moid)"
+    elif not is_unknown(vm):
         try:
-            parse_reference(vm if isinstance(vm, str) else repr(vm))
+            parse_reference(str(vm))
         except ConfigurationError as error:
             yield "vm", str(error)
     for name, example in (("username", '"Administrator"'), ("password", "a string from config")):

@@ -6,12 +6,12 @@ cd "$here" || exit 70
 
 if [ "$1" = stop ]; then
     group=$(cat group) || exit 0
-    kill -TERM -- "-$group" 2>/dev/null || kill -TERM "$group"
+    kill -s TERM -- "-$group" 2>/dev/null || kill -s TERM "$group"
     for _ in 1 2 3; do
         sleep 1
-        kill -0 -- "-$group" 2>/dev/null || kill -0 "$group" 2>/dev/null || exit 0
+        kill -s 0 -- "-$group" 2>/dev/null || kill -s 0 "$group" 2>/dev/null || exit 0
     done
-    kill -KILL -- "-$group" 2>/dev/null || kill -KILL "$group"
+    kill -s KILL -- "-$group" 2>/dev/null || kill -s KILL "$group"
     exit 0
 fi
 

@@ -158,9 +158,9 @@ class _Run:
             self.guest.patience.pause(pause)
 
     def _is_running(self) -> bool:
-        processes = self.guest.processes(self.process)
         if self.process is not None:
-            return any(process.pid == self.process and process.endTime is None for process in processes)
+            return _is_alive(self.guest, self.process)
+        processes = self.guest.processes()
         return any(self.directory in str(process.cmdLine or "") and process.endTime is None for process in processes)
 
     def _outcome(self, guest: Guest) -> Outcome | None:
@@ -173,13 +173,19 @@ class _Run:
         """Ends the script with its children, the wrapper too if it does not end by itself; returns the last words."""
         guest = self.guest.with_patience(Patience(STOP))
         with contextlib.suppress(GateError):
-            guest.start(self.program.path, self.program.command(self.directory, "stop"))
+            stopping = guest.start(self.program.path, self.program.command(self.directory, "stop"))
             for pause in growing(0.2, 1.0):
-                outcome = self._outcome(guest)
-                if outcome is not None:
-                    return outcome
+                # Children that take no notice are killed before `stop` ends; the script's own end may come earlier.
+                if stopping is None or not _is_alive(guest, stopping):
+                    outcome = self._outcome(guest)
+                    if outcome is not None:
+                        return outcome
                 guest.patience.pause(pause)
         if self.process is not None:
             with contextlib.suppress(GateError):
                 self.guest.with_patience(Patience(STOP)).terminate(self.process)
         return None
+
+
+def _is_alive(guest: Guest, pid: int) -> bool:
+    return any(process.pid == pid and process.endTime is None for process in guest.processes(pid))

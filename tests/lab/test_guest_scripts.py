@@ -1,0 +1,414 @@
+"""Scripts in the lab's guests over real sockets: at most once, stopped in time, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from pulumi_customization_gate.core.errors import ApiError, CertificateError
+from pulumi_customization_gate.vsphere import guest_script
+from pulumi_customization_gate.vsphere.guest_errors import (
+    GuestCancelledError,
+    GuestError,
+    GuestGoneError,
+    GuestLoginError,
+    GuestTimeoutError,
+)
+from pulumi_customization_gate.vsphere.guest_operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest_program import Outcome, Script
+from pulumi_customization_gate.vsphere.guest_script import ScriptResult, ScriptStoppedError, run_script
+from pulumi_customization_gate.vsphere.patience import Patience
+from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+from tests.lab.centre import Centre, finish, running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOGIN = GuestCredentials("deploy", "only-for-this-guest")
+PLAN = {"startDelay": "10ms", "guestUser": LOGIN.user, "guestPassword": LOGIN.password}
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with running(tmp_path_factory.mktemp("vcenter")) as centre:
+        yield centre
+
+
+@pytest.fixture
+def session(centre: Centre) -> Iterator[Session]:
+    lab = centre.lab
+    with acquire(VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)) as session:
+        yield session
+
+
+class Machine:
+    """A machine of the test's own, and visits to its guest."""
+
+    def __init__(self, centre: Centre, session: Session, vm: Any) -> None:
+        self.centre, self.session, self.vm = centre, session, vm
+        self.told: list[str] = []
+
+    def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **patience: Any) -> Guest:
+        return Guest(self.session, self.vm._moId, login, Patience(seconds, **patience))
+
+    def run(self, text: str, seconds: float = 30, **script: Any) -> ScriptResult:
+        return run_script(self.guest(seconds), Script(text, **script), self.told.append)
+
+    def outcome(self, text: str, seconds: float = 30, **script: Any) -> Outcome:
+        outcome = self.run(text, seconds, **script).outcome
+        assert outcome is not None
+        return outcome
+
+    def temporary_files(self) -> list[str]:
+        files = self.centre.content.guestOperationsManager.fileManager
+        found = files.ListFilesInGuest(self.vm, self.guest()._login, "/tmp").files  # noqa: S108 -- the guest's
+        return [file.path for file in found if file.path not in {".", ".."}]
+
+    def expire_sessions(self) -> None:
+        lab = self.centre.lab
+        lab.terminate_sessions()
+        self.centre.content.sessionManager.Login(lab.user, lab.password)
+
+    def fault(self, method: str, kind: str, **rule: Any) -> None:
+        self.centre.done("POST", "/faults", {"method": method, "kind": kind, **rule})
+
+
+@pytest.fixture
+def machine(centre: Centre, session: Session) -> Iterator[Machine]:
+    made = Machine(centre, session, centre.clone(plan=PLAN))
+    made.guest().check_login()
+    yield made
+    centre.done("DELETE", "/faults")
+    if made.vm.runtime.powerState == "poweredOn":
+        assert made.temporary_files() == []
+        finish(made.vm.PowerOffVM_Task())
+    finish(made.vm.Destroy_Task())
+
+
+def _ended(stdout: str = "", stderr: str = "", exit_code: int = 0) -> Outcome:
+    return Outcome(exit_code, stdout, stderr, stdout_truncated=False, stderr_truncated=False)
+
+
+def _calls(centre: Centre, method: str) -> int:
+    return int(centre.lab.stats()["calls"].get(method, 0))
+
+
+def _runs(marker: Path) -> list[psutil.Process]:
+    """Returns the living processes with the marker in their arguments."""
+    alive = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(marker) in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+    return alive
+
+
+# ---- what runs, and what comes back
+
+
+def test_output_errors_and_exit_code_come_back(machine: Machine) -> None:
+    """A script gets its arguments and variables as they are, and gives both outputs and its exit code."""
+    text = 'printf "%s|%s|%s" "$1" "$2" "$here"; echo oops >&2; exit 7'
+
+    outcome = machine.outcome(text, arguments=["a b", "it's $HOME"], environment={"here": "line 1\nline '2'"})
+
+    assert outcome == _ended("a b|it's $HOME|line 1\nline '2'", "oops\n", exit_code=7)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        pytest.param({"text": "cat <<'X'\r\nüñî 🌍\r\nX\r\n"}, "üñî 🌍\n", id="line ends of Windows, and unicode"),
+        pytest.param({"text": 'printf "a\\377b"'}, "a\ufffdb", id="bytes that are no UTF-8"),
+        pytest.param({"text": "print(6 * 7)", "interpreter": "/usr/bin/env python3"}, None, id="no such interpreter"),
+        pytest.param({"text": "echo $0 | sed 's/.*[/]//'", "interpreter": "/bin/sh"}, "script\n", id="a path"),
+        pytest.param({"text": "pwd", "working_directory": "/"}, "/\n", id="a working directory"),
+        pytest.param({"text": "cat"}, "", id="nothing to read"),
+        pytest.param({"text": "true"}, "", id="nothing to say"),
+        pytest.param({"text": "umask"}, None, id="the guest's own umask"),
+    ],
+)
+def test_scripts_of_all_kinds(machine: Machine, script: dict[str, Any], expected: str | None) -> None:
+    """Text, interpreter and directory are taken as they are meant."""
+    outcome = machine.outcome(**script)
+    if "env" in script.get("interpreter", ""):
+        assert outcome.exit_code == 127
+    elif script["text"] == "umask":
+        assert outcome.stdout != "0077\n"
+    else:
+        assert (outcome.stdout, outcome.stderr, outcome.exit_code) == (expected, "", 0)
+
+
+def test_a_megabyte_of_output_is_cut_to_its_end(machine: Machine) -> None:
+    """The last bytes of each output are kept, whole characters only, and it is said that there were more."""
+    outcome = machine.outcome("yes ä | head -c 1048575; echo; echo end", output_limit=10)
+
+    assert outcome.stdout_truncated
+    assert not outcome.stderr_truncated
+    assert outcome.stdout == "\nä\n\nend\n"
+    whole = machine.outcome("yes end | head -c 1048576", output_limit=1048576)
+    assert (len(whole.stdout.encode()), whole.stdout_truncated) == (1048576, False)
+
+
+def test_a_child_that_is_left_behind_holds_nothing_up(machine: Machine, tmp_path: Path) -> None:
+    """A script may start a service: its end is the script's own, and the service lives on."""
+    outcome = machine.outcome(f"sh -c 'sleep 120; : {tmp_path}' & echo started", seconds=20)
+
+    assert (outcome.stdout, outcome.exit_code) == ("started\n", 0)
+    left = _runs(tmp_path)
+    assert len(left) == 1
+    for process in [*left[0].children(), *left]:
+        process.kill()
+
+
+# ---- its time is up
+
+
+def test_a_script_that_hangs_is_stopped_with_its_children(machine: Machine, tmp_path: Path) -> None:
+    """When the time is up nothing of the script runs on, and what it had said is told."""
+    text = f"echo working; echo stuck >&2; trap '' TERM; sh -c 'sleep 120; : {tmp_path}' & sleep 120; : {tmp_path}"
+
+    with pytest.raises(ScriptStoppedError, match=r"was stopped: there was no end to it within 1 s") as caught:
+        machine.run(text, seconds=1)
+
+    outcome = caught.value.result.outcome
+    assert outcome is not None
+    assert (outcome.stdout, outcome.stderr) == ("working\n", "stuck\n")
+    assert _runs(tmp_path) == []
+
+
+def test_the_user_can_end_a_script(machine: Machine, tmp_path: Path) -> None:
+    """Ctrl-C stops the script and tidies up."""
+    cancelled = threading.Event()
+    guest = machine.guest(cancelled=cancelled.is_set)
+    threading.Timer(0.5, cancelled.set).start()
+
+    with pytest.raises(ScriptStoppedError, match="was stopped: the update was cancelled"):
+        run_script(guest, Script(f"sleep 120; : {tmp_path}"))
+
+    assert _runs(tmp_path) == []
+
+
+def test_a_guest_that_goes_down_under_a_script_ends_it(machine: Machine) -> None:
+    """A reboot leaves no exit code; that is told, with what to do instead."""
+    started = threading.Event()
+
+    def reset() -> None:
+        until(lambda: _calls(machine.centre, "ListProcessesInGuest") > before)
+        finish(machine.vm.ResetVM_Task())
+        started.set()
+
+    before = _calls(machine.centre, "ListProcessesInGuest")
+    thread = threading.Thread(target=reset)
+    thread.start()
+    with pytest.raises(ScriptStoppedError, match="left no exit code: it was killed, or the guest rebooted"):
+        machine.run("sleep 120")
+    thread.join()
+    assert started.is_set()
+
+
+# ---- at most once
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "starts"),
+    [
+        pytest.param("reset", True, 1, id="carried out, the answer lost"),
+        pytest.param("truncate", True, 1, id="carried out, the answer cut"),
+        pytest.param("reset", False, 2, id="lost on the way there"),
+        pytest.param("GuestOperationsUnavailable", False, 2, id="the guest was not ready"),
+    ],
+)
+def test_a_script_runs_once_whatever_becomes_of_the_request(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, after: bool, starts: int
+) -> None:
+    """A lost answer is looked up in the guest; the request is repeated only where it is certain that nothing ran."""
+    monkeypatch.setattr(guest_script, "SEARCH", 1.0)
+    before = _calls(machine.centre, "StartProgramInGuest")
+    machine.fault("StartProgramInGuest", kind, after=after, count=1)
+
+    outcome = machine.outcome(f"echo run >>{tmp_path}/log; sleep 0.5; wc -l <{tmp_path}/log")
+
+    assert outcome.stdout.strip() == "1"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
+    assert _calls(machine.centre, "StartProgramInGuest") - before == starts
+
+
+def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> None:
+    """The session ends just before the script starts, and again while it runs; it runs once."""
+    guest = machine.guest()
+    start = guest.start
+
+    def expired(path: str, arguments: str) -> int | None:
+        machine.expire_sessions()
+        pid = start(path, arguments)
+        machine.expire_sessions()
+        return pid
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guest, "start", expired)
+        result = run_script(guest, Script(f"echo run >>{tmp_path}/log"))
+
+    assert result.outcome == _ended()
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
+
+
+def test_a_request_that_arrives_after_all_runs_nothing(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first request that was given up and arrives late finds its run claimed: the script still runs once."""
+    monkeypatch.setattr(guest_script, "SEARCH", 0.5)
+    guest = machine.guest()
+    late: list[Callable[[], Any]] = []
+    start = guest.start
+
+    def delayed(path: str, arguments: str) -> int | None:
+        if not late:
+            late.append(lambda: start(path, arguments))
+            return None
+        pid = start(path, arguments)
+        late[0]()
+        return pid
+
+    monkeypatch.setattr(guest, "start", delayed)
+    result = run_script(guest, Script(f"echo run >>{tmp_path}/log; sleep 0.5"))
+
+    assert result.outcome is not None
+    assert result.outcome.exit_code == 0
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        pytest.param("CreateTemporaryDirectoryInGuest", "http503", id="the directory"),
+        pytest.param("Upload", "reset", id="the upload"),
+        pytest.param("ListProcessesInGuest", "reset", id="the connection breaks while it runs"),
+        pytest.param("Download", "truncate", id="the download"),
+        pytest.param("DeleteDirectoryInGuest", "reset", id="tidying up"),
+    ],
+)
+def test_a_script_survives_a_fault_on_its_way(machine: Machine, tmp_path: Path, method: str, kind: str) -> None:
+    """What may be asked twice is; the script runs once."""
+    machine.fault(method, kind, count=1)
+    assert machine.outcome(f"echo run | tee -a {tmp_path}/log").stdout == "run\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
+    assert sum(rule["hits"] for rule in machine.centre.done("GET", "/faults")) == 1
+
+
+def test_an_exit_code_outlives_vcenters_memory(machine: Machine) -> None:
+    """An ended process that vCenter has forgotten has left its end in a file."""
+    machine.centre.lab.plan(machine.vm.name, **{**PLAN, "processMemory": "1ms"})
+    assert machine.outcome("sleep 0.2; exit 9").exit_code == 9
+
+
+# ---- who, and when
+
+
+def test_a_guest_that_is_not_ready_is_waited_for(machine: Machine) -> None:
+    """Guest operations that are not there yet are asked for again, with a word about it; then the time is up."""
+    machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable", count=2)
+    told: list[str] = []
+    guest = Guest(machine.session, machine.vm._moId, LOGIN, Patience(30), told.append)
+    assert run_script(guest, Script("true")).outcome == _ended()
+    assert len(told) == 2
+    assert "GuestOperationsUnavailable" in told[0]
+
+    machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable")
+    with pytest.raises(GuestTimeoutError, match=r"no end to it within 1 s .*GuestOperationsUnavailable"):
+        machine.run("true", seconds=1)
+
+
+def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(machine: Machine) -> None:
+    """The guest is asked once; the error names the user and not the password."""
+    before = _calls(machine.centre, "CreateTemporaryDirectoryInGuest")
+    with pytest.raises(GuestLoginError) as caught:
+        run_script(machine.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"))
+    assert str(caught.value).endswith("refuses the user name or password of deploy")
+    assert "wrong-word" not in repr(caught.value) + repr(GuestCredentials("deploy", "wrong-word"))
+    assert _calls(machine.centre, "CreateTemporaryDirectoryInGuest") - before == 1
+
+
+def test_a_missing_privilege_is_named(machine: Machine) -> None:
+    """VCenter's refusal is an error of its own, which says what to grant."""
+    machine.fault("CreateTemporaryDirectoryInGuest", "NoPermission", count=1)
+    with pytest.raises(ApiError, match="grant the privilege"):
+        machine.run("true")
+
+
+def test_a_machine_that_is_gone_is_named(machine: Machine) -> None:
+    """An unknown managed object ID is not waited for."""
+    with pytest.raises(GuestGoneError, match="vm-999999 is not in the inventory"):
+        Guest(machine.session, "vm-999999", LOGIN, Patience(5))
+
+
+def test_what_cannot_be_tidied_up_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that stays is named in the log; the script's result stands."""
+    monkeypatch.setattr(guest_script, "TIDY", 0.2)
+    machine.fault("DeleteDirectoryInGuest", "GuestOperationsUnavailable")
+    assert machine.outcome("echo done").stdout == "done\n"
+    assert len(machine.told) == 1
+    assert "could not be removed" in machine.told[0]
+    machine.centre.done("DELETE", "/faults")
+    for name in machine.temporary_files():
+        machine.guest().remove_directory(f"/tmp/{name}")  # noqa: S108 -- the guest's
+
+
+def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path) -> None:
+    """Neither password nor variables stand in the arguments of any process, nor in what vCenter is asked to start."""
+    secret = f"s3cret-{tmp_path.name}"
+    run = threading.Thread(target=lambda: machine.run("sleep 1", environment={"TOKEN": secret}))
+    before = _calls(machine.centre, "ListProcessesInGuest")
+    run.start()
+    until(lambda: _calls(machine.centre, "ListProcessesInGuest") > before)
+    seen = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            seen.append(" ".join(process.cmdline()))
+    asked = [process.cmdLine for process in machine.guest().processes()]
+    run.join()
+    assert any("program.sh" in line for line in seen)
+    assert [line for line in [*seen, *asked] if secret in line or LOGIN.password in line] == []
+
+
+# ---- the way of the files
+
+
+def test_files_go_to_the_host_that_is_known_by_its_certificate(centre: Centre, machine: Machine) -> None:
+    """A host whose certificate vCenter reports is trusted by it, whatever authorities this computer knows."""
+    lab = centre.lab
+    pinned = VsphereSettings(lab.server, lab.user, lab.password, thumbprint=lab.thumbprint)
+    with acquire(pinned) as session:
+        guest = Guest(session, machine.vm._moId, LOGIN, Patience(10))
+        assert run_script(guest, Script("true")).outcome == _ended()
+
+
+def test_a_host_with_another_certificate_gets_no_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is neither the reported one nor signed by the known authority ends the work at once."""
+    guest = machine.guest()
+    monkeypatch.setattr(guest._transfers, "_trust", lambda **_: (False, {"assert_fingerprint": "00" * 32}))
+    with pytest.raises(CertificateError, match="over which guest files go, is not trusted"):
+        run_script(guest, Script("true"))
+
+
+def test_an_interpreter_of_another_system_is_refused(machine: Machine) -> None:
+    """Cmd is not looked for on Linux, and nothing is put into the guest."""
+    before = _calls(machine.centre, "CreateTemporaryDirectoryInGuest")
+    with pytest.raises(Exception, match="the guest is no Windows"):
+        machine.run("ver", interpreter="cmd")
+    assert _calls(machine.centre, "CreateTemporaryDirectoryInGuest") == before
+
+
+def test_the_errors_of_guests_have_one_root(machine: Machine) -> None:
+    """What a guest refuses can be caught as one kind of error."""
+    assert all(
+        issubclass(error, GuestError)
+        for error in (GuestTimeoutError, GuestCancelledError, GuestLoginError, GuestGoneError, ScriptStoppedError)
+    )
+    with pytest.raises(GuestError):
+        machine.guest().make_directory("/no/such/parent")

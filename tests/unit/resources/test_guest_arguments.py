@@ -1,0 +1,127 @@
+"""Every rule about the inputs of guest scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.resources.guest_arguments import GuestScriptArguments, credentials, script_problems
+from pulumi_customization_gate.resources.guest_connection import without_secrets
+from pulumi_customization_gate.vsphere.guest_operations import GuestCredentials
+from pulumi_customization_gate.vsphere.guest_program import Script
+
+GOOD = {"vm": "vm-87", "script": "true"}
+UNKNOWN = object()
+
+
+def _problems(**inputs: Any) -> dict[str, str]:
+    return dict(script_problems({**GOOD, **inputs}, lambda value: value is UNKNOWN))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        pytest.param("vm", "web", "'web' names no virtual machine", id="a bare name"),
+        pytest.param("vm", None, "it is None; wanted is a machine's reference", id="no machine"),
+        pytest.param("script", "", "no string with something in it", id="no script"),
+        pytest.param("script", 3, "no string with something in it", id="a number for a script"),
+        pytest.param("interpreter", " ", "wanted is for example", id="a blank interpreter"),
+        pytest.param("arguments", "--x", "wanted is a list of strings", id="arguments in one string"),
+        pytest.param("arguments", [8080], "wanted is a list of strings", id="a number among the arguments"),
+        pytest.param("environment", ["A=1"], "it is no map", id="a list of variables"),
+        pytest.param("environment", {"A-B": "1"}, "'A-B' is no name of a variable", id="a variable's bad name"),
+        pytest.param("environment", {"PORT": 8080}, "the value of PORT is no string", id="a variable's bad value"),
+        pytest.param("working_directory", "", "no string with something in it", id="an empty directory"),
+        pytest.param("username", "", "then config counts", id="an empty user"),
+        pytest.param("password", 5, "then config counts", id="a number for a password"),
+        pytest.param("timeout", 0, "a number of seconds above 0", id="no time"),
+        pytest.param("timeout", float("nan"), "a number of seconds above 0", id="a time that is no number"),
+        pytest.param("triggers", [1], "wanted is a map", id="a list of triggers"),
+        pytest.param("on_delete", "a\0b", "without NUL", id="a NUL in a script"),
+        pytest.param("expected_exit_codes", [], "a list of whole numbers", id="no exit code"),
+        pytest.param("expected_exit_codes", [0.5], "a list of whole numbers", id="half an exit code"),
+        pytest.param("expected_exit_codes", [True], "a list of whole numbers", id="a boolean for an exit code"),
+        pytest.param("output_limit", -1, "bytes, 0 to 1048576", id="less than nothing"),
+        pytest.param("output_limit", 2**30, "bytes, 0 to 1048576", id="more than state should carry"),
+        pytest.param("config_namespace", "a:b", "a namespace of stack config", id="a key for a namespace"),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: object, said: str) -> None:
+    """One problem, under the input's name, which says what is wanted."""
+    problems = _problems(**{name: value})
+    assert list(problems) == [name]
+    assert said in problems[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vm", "script", "arguments", "environment", "timeout", "expected_exit_codes", "output_limit", "password"],
+)
+def test_what_preview_does_not_know_is_not_wrong(name: str) -> None:
+    """An unknown input passes, as a whole and inside of a list or map."""
+    assert _problems(**{name: UNKNOWN}) == {}
+    assert _problems(arguments=[UNKNOWN], environment={"A": UNKNOWN}, expected_exit_codes=[UNKNOWN]) == {}
+
+
+def test_no_message_shows_a_secret() -> None:
+    """Neither a script nor a password nor a variable's value is quoted."""
+    problems = _problems(script="s3cret\0", password="s3cret\0", environment={"A": "s3cret\0", "B": ["s3cret"]})
+    assert set(problems) == {"script", "password", "environment"}
+    assert "s3cret" not in str(problems)
+
+
+def test_inputs_become_arguments() -> None:
+    """Numbers arrive as floats; what is left out has its default; on_delete shares all but the text."""
+    arguments = GuestScriptArguments.of(
+        {**GOOD, "arguments": ["a"], "expected_exit_codes": [0.0, 3010.0], "on_delete": "rm x", "output_limit": 0.0}
+    )
+    assert arguments.script == Script("true", arguments=("a",), output_limit=0)
+    assert arguments.on_delete == Script("rm x", arguments=("a",), output_limit=0)
+    assert arguments.expected_exit_codes == {0, 3010}
+    assert (arguments.timeout, arguments.config_namespace) == (600.0, "vsphere")
+    with pytest.raises(ConfigurationError, match="timeout: it is -1"):
+        GuestScriptArguments.of({**GOOD, "timeout": -1})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "config", "environment", "expected"),
+    [
+        pytest.param({"username": "a", "password": "b"}, {"customization:guestUser": "x"}, {}, ("a", "b"), id="inputs"),
+        pytest.param(
+            {},
+            {"customization:guestUser": "a", "customization:guestPassword": "b"},
+            {"GUEST_USER": "x"},
+            ("a", "b"),
+            id="config before environment",
+        ),
+        pytest.param({}, {}, {"GUEST_USER": "a", "GUEST_PASSWORD": "b"}, ("a", "b"), id="environment"),
+        pytest.param(
+            {"config_namespace": "east", "username": "a"}, {"east:guestPassword": "b"}, {}, ("a", "b"), id="a namespace"
+        ),
+    ],
+)
+def test_who_works_in_the_guest(
+    inputs: dict[str, str], config: dict[str, str], environment: dict[str, str], expected: tuple[str, str]
+) -> None:
+    """Inputs win over config, config over the environment."""
+    assert credentials(inputs, config.get, environment) == GuestCredentials(*expected)
+
+
+def test_missing_credentials_are_named_all_at_once() -> None:
+    """The message names input, config key and variable; another namespace has no variables."""
+    with pytest.raises(ConfigurationError) as caught:
+        credentials({}, lambda _: None, {})
+    assert str(caught.value) == (
+        "nobody is named to work in the guest: give `username`, config `customization:guestUser` or GUEST_USER; and "
+        "`password`, config `customization:guestPassword` or GUEST_PASSWORD"
+    )
+    with pytest.raises(ConfigurationError, match=r"config `east:guestPassword`$"):
+        credentials({"config_namespace": "east", "username": "a"}, lambda _: None, {"GUEST_PASSWORD": "b"})
+
+
+def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
+    """The longest go first; words too short to be secrets stay."""
+    inputs = {"password": "hunter2", "environment": {"URL": "https://hunter2@x", "N": "1", "EMPTY": ""}}
+    assert without_secrets("1: https://hunter2@x or hunter2", inputs) == "1: [secret] or [secret]"
