@@ -1,0 +1,50 @@
+"""The example for Cloud Director: machines that are there already, one gate, and work on each that waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from lab.witness import Witness
+from pulumi_customization_gate import CustomizationGate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lab.cloud_director.outside import CloudDirectorLab
+
+
+def program() -> None:
+    """Declares the stack. Its setting `vms` maps names to the URNs of machines on the server."""
+    vms: Mapping[str, str] = pulumi.Config().require_object("vms")
+    gate = CustomizationGate("web", platform="cloud_director", vms=vms)
+
+    # In a real stack the machines are resources, say a vcd.Vm in place of each URN, and the work is another one.
+    witnesses = {name: Witness(name, vm=gate.after(_identifier(urn))) for name, urn in vms.items()}
+
+    pulumi.export("ready", gate.ready)
+    pulumi.export("machines", gate.results)
+    pulumi.export("witnesses", {name: witness.ran_at for name, witness in witnesses.items()})
+
+
+def connection(lab: CloudDirectorLab) -> dict[str, str]:
+    """Returns the settings that are no secret; the password belongs into `vcd:password`, encrypted."""
+    return {"vcd:url": lab.url, "vcd:org": lab.org, "vcd:user": lab.user, "customization:caFile": lab.ca_file}
+
+
+def power_on(lab: CloudDirectorLab, fail: str = "", **plan: Any) -> None:
+    """Switches all machines on anew, so that their customization begins now.
+
+    Args:
+        lab: The running Cloud Director.
+        fail: The machine whose customization shall fail.
+        plan: `start_delay` and `duration`, in seconds.
+    """
+    for name in lab.vms:
+        lab.plan(name, outcome="failed" if name == fail else "succeeded", **plan)
+
+
+def _identifier(urn: str) -> str:
+    """Returns the identifier under which the gate's results hold a machine."""
+    return f"vm-{urn.rpartition(':')[2]}"
