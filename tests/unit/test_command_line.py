@@ -11,8 +11,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,11 +22,12 @@ from pyVmomi import vim
 from rich.console import Console
 from typer.testing import CliRunner
 
+from pulumi_customization_gate import command_line
 from pulumi_customization_gate.command_line import documents, views
 from pulumi_customization_gate.command_line.application import application
 from pulumi_customization_gate.command_line.catalogue import Machine, _machines, meant
 from pulumi_customization_gate.command_line.connection import Access
-from pulumi_customization_gate.command_line.endings import ExitCode, Interrupt, exit_code, in_options
+from pulumi_customization_gate.command_line.endings import _PHRASES, ExitCode, Interrupt, exit_code, in_options
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
@@ -45,8 +48,9 @@ from pulumi_customization_gate.vsphere import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
+PATIENCE = 30
+"""Seconds after which a thread that should have been woken goes on."""
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 STARTED, SUCCEEDED = CustomizationStatus.CUSTOMIZATION_STARTED, CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 FAILED, REMOVED = CustomizationStatus.CUSTOMIZATION_FAILED, CustomizationStatus.VM_REMOVED
@@ -337,6 +341,15 @@ def test_no_sentence_sends_the_user_to_a_stack(sentence: str) -> None:
         assert word not in said
 
 
+def test_every_phrase_that_is_replaced_is_still_said_somewhere() -> None:
+    """A sentence of the core that was reworded would slip past its replacement."""
+    package = Path(command_line.__file__).parent.parent
+    sources = [file for part in ("core", "vsphere", "cloud_director") for file in (package / part).glob("*.py")]
+    said = "".join(re.sub(r'"\n\s*f?"', "", file.read_text(encoding="utf-8")) for file in sources)
+
+    assert [phrase for phrase, _ in _PHRASES if phrase not in said] == []
+
+
 def test_the_first_signal_ends_the_wait_and_the_second_the_program() -> None:
     """One Ctrl-C brings the report, two do not wait for it."""
     with Interrupt().caught() as interrupt:
@@ -359,6 +372,26 @@ def test_a_signal_before_the_wait_ends_the_program(number: signal.Signals, code:
 
     assert caught.value.code == code
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_while_the_server_does_not_answer_is_told_as_a_signal(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was judged then, and the exit status is the signal's, not the server's."""
+    asked_for = Interrupt.__call__
+
+    def interrupted(self: Interrupt) -> bool:
+        asked_for(self)
+        signal.raise_signal(signal.SIGINT)
+        return asked_for(self)
+
+    monkeypatch.setattr(Interrupt, "__call__", interrupted)
+
+    result = run("wait", "vm-1", hang=True)
+
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert "cancelled before the server answered" in result.stderr
 
 
 # ---- what is written
@@ -387,12 +420,15 @@ def test_machines_of_one_name_are_told_apart_by_their_id() -> None:
 class Told:
     """A source that tells what it was given."""
 
-    def __init__(self, observations: Sequence[Observation], *, trouble: ServerError | None = None) -> None:
+    def __init__(self, observations: Sequence[Observation], trouble: ServerError | None, *, hang: bool) -> None:
         self.observations = list(observations)
         self.trouble = trouble
-        self.closed = False
+        self.hang = hang
+        self.closed = threading.Event()
 
     def start(self) -> list[VmRef]:
+        if self.hang:
+            self.closed.wait(PATIENCE)
         return [VmRef(vm, vm, f"name-of-{vm}") for vm in dict.fromkeys(o.vm for o in self.observations)]
 
     def poll(self, timeout: float) -> list[Observation]:
@@ -411,7 +447,7 @@ class Told:
         return []
 
     def close(self) -> None:
-        self.closed = True
+        self.closed.set()
 
 
 def story(vm: str, *signals: Signal) -> list[Observation]:
@@ -432,9 +468,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs the program on a source that tells the given observations; remembers the words it was asked for."""
 
     def go(
-        *arguments: str, told: Sequence[Observation] = (), stdin: str = "", trouble: ServerError | None = None
+        *arguments: str,
+        told: Sequence[Observation] = (),
+        stdin: str = "",
+        trouble: ServerError | None = None,
+        hang: bool = False,
     ) -> Any:
-        source = Told(told, trouble=trouble)
+        source = Told(told, trouble, hang=hang)
         asked: list[Sequence[str]] = []
 
         @contextlib.contextmanager
@@ -460,7 +500,7 @@ def test_success_is_told_and_ends_with_0(run: Callable[..., Any], command: str, 
     result = run(command, "vm-1", "vm-2", "--output", output, told=told)
 
     assert result.exit_code == 0
-    assert result.source.closed
+    assert result.source.closed.is_set()
     if output == "json":
         statuses = json.loads(result.stdout)["statuses"]
         assert statuses == {"name-of-vm-1": SUCCEEDED.value, "name-of-vm-2": SUCCEEDED.value}
@@ -502,7 +542,7 @@ def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatc
     """Nothing is on standard output then, not even half a document."""
 
     def refuse(_access: Access, _words: Sequence[str]) -> Any:
-        raise AuthenticationError("vc refused ann (config `vsphere:password`); run `pulumi up` again")
+        raise AuthenticationError("vc refused ann (`vsphere:password`); run `pulumi up` again")
 
     monkeypatch.setattr(Access, "source", refuse)
 

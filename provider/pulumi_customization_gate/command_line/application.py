@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 from collections.abc import Sequence  # noqa: TC003 -- typer reads annotations at run time
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,9 @@ _STATUSES = """\
 Exit status: 0 all are customized; 1 some failed, are gone or have no customization; 2 wrong usage;
 3 the time-out passed, or (status) some are still on their way; 4 the server cannot be used;
 130 after Ctrl-C, with the report so far."""
+
+_PATIENCE = 60.0
+"""Seconds in which a server must have answered that is asked how machines stand now."""
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -109,12 +113,12 @@ def wait(
     access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     rules = WaitRules(timeout=timeout, start_timeout=patience, expect=expect.value)
     interrupt = Interrupt()
-    with errors_told(), interrupt.caught():
+    with errors_told(interrupt), interrupt.caught():
         words = _words(vms)
         with access.source(words) as source, views.progress() as listener:
             report = watch(source, rules, listener=listener, cancelled=interrupt)
     views.show(report, output.value)
-    raise typer.Exit(128 + interrupt.number if report.cancelled else exit_code(report))
+    raise typer.Exit(interrupt.exit_status if report.cancelled else exit_code(report))
 
 
 @application.command(epilog=_STATUSES)
@@ -237,9 +241,10 @@ def timeline(
 
 def _judge_now(access: Access, words: Sequence[str], expect: str) -> GateReport:
     """Returns the first judgement of a wait: one that is called off as soon as it has judged."""
-    rules = WaitRules(start_timeout=math.inf, expect=expect, stop_on_missing=False)
+    rules = WaitRules(timeout=_PATIENCE, start_timeout=math.inf, expect=expect, stop_on_missing=False)
+    judged = threading.Event()
     with access.source(words) as source:
-        return watch(source, rules, cancelled=lambda: True)
+        return watch(source, rules, listener=lambda _: judged.set(), cancelled=judged.is_set)
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

@@ -59,9 +59,7 @@ _OPTIONS = {
 }
 _KEY = re.compile(rf"`?\b(?:vsphere|customization|vcd):({'|'.join(_OPTIONS)})\b`?")
 _PHRASES = (
-    ("config --", "--"),
     ("Set vsphereServer to", "Set --server to"),
-    ("--allow-unverified-ssl set to true trusts", "--allow-unverified-ssl trusts"),
     ("run `pulumi up` again to resume", "run the same command again to resume"),
     ("run `pulumi up` again", "run the command again"),
     ("`pulumi up` again resumes", "the same command again resumes"),
@@ -82,21 +80,6 @@ def in_options(text: str) -> str:
     return text
 
 
-@contextlib.contextmanager
-def errors_told() -> Iterator[None]:
-    """Turns an error that can be expected into its sentence on standard error and an exit status."""
-    try:
-        yield
-    except ConfigurationError as error:
-        code, text = ExitCode.USAGE, str(error)
-    except ServerError as error:
-        code, text = ExitCode.UNREACHABLE, str(error)
-    else:
-        return
-    typer.echo(f"customization-gate: {in_options(text)}", err=True)
-    raise typer.Exit(code)
-
-
 class Interrupt:
     """Lets the first Ctrl-C, or SIGTERM, end a wait with its report.
 
@@ -108,6 +91,11 @@ class Interrupt:
         self.number = 0
         """The signal that came, 0 for none."""
         self._is_asked_for = False
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of a program that a signal ended: 128 and its number."""
+        return 128 + self.number
 
     def __call__(self) -> bool:
         """Tells whether a signal came."""
@@ -127,4 +115,21 @@ class Interrupt:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         is_first, self.number = self.number == 0, number
         if not (is_first and self._is_asked_for):
-            raise SystemExit(128 + number)
+            raise SystemExit(self.exit_status)
+
+
+@contextlib.contextmanager
+def errors_told(interrupt: Interrupt | None = None) -> Iterator[None]:
+    """Turns an error that can be expected into its sentence on standard error and an exit status."""
+    try:
+        yield
+    except ConfigurationError as error:
+        code, text = int(ExitCode.USAGE), str(error)
+    except ServerError as error:
+        code, text = int(ExitCode.UNREACHABLE), str(error)
+        if interrupt is not None and interrupt.number:
+            code = interrupt.exit_status
+    else:
+        return
+    typer.echo(f"customization-gate: {in_options(text)}", err=True)
+    raise typer.Exit(code)
