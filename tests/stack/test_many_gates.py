@@ -24,10 +24,12 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
 
     stack = engine.stack(program)
     engine.lab.reset_stats()
+    # Where another test killed an engine, its collector stays until the server gives its session up.
+    others = engine.lab.stats()["collectors"]
     running = Running(stack)
     until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= GATES)
     # A query of history counts as a collector while it lasts.
-    until(lambda: engine.lab.stats()["collectors"] == 1)
+    until(lambda: engine.lab.stats()["collectors"] == others + 1)
     assert engine.lab.stats()["logins"]["ok"] == 1
     for moid in moids:
         engine.lab.post_event(moid, "CustomizationSucceeded")
@@ -35,7 +37,7 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
     result = running.wait()
     assert result.succeeded, result.output
     assert time.monotonic() - began < 30
-    until(lambda: engine.lab.stats()["collectors"] == 0)
+    until(lambda: engine.lab.stats()["collectors"] == others)
 
 
 def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine) -> None:
