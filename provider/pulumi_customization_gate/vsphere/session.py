@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import socket
 import ssl
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import timezone
@@ -36,6 +37,8 @@ CALL_TIMEOUT = 10.0
 """Seconds without a byte after which a call counts as failed."""
 START_TIMEOUT = 25.0
 """Seconds for which the first calls are tried again before the server counts as out of reach."""
+LOGIN_ATTEMPTS = 2
+"""How often a log-in is sent whose answer is lost: the server may have counted a refusal that nobody heard of."""
 OLDEST_VERSION = "vim.version.version12"
 """The API version (6.7) in which a server is asked for its own."""
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
@@ -157,7 +160,7 @@ class Session:
         self.content: Any = _patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content, settings)
         self._login_lock = threading.Lock()
         self._generation = 0
-        _patiently(self._login, settings)
+        _patiently(self._login, settings, attempts=LOGIN_ATTEMPTS)
 
     @property
     def reports_customization_info(self) -> bool:
@@ -298,12 +301,12 @@ def _best_version(api_version: str) -> str:
     return max(fitting, key=known.__getitem__, default=OLDEST_VERSION)
 
 
-def _patiently(call: Callable[[], T], settings: VsphereSettings) -> T:
-    """Repeats a call while the network fails, for START_TIMEOUT seconds at most."""
+def _patiently(call: Callable[[], T], settings: VsphereSettings, attempts: int = sys.maxsize) -> T:
+    """Repeats a call while the network fails, for START_TIMEOUT seconds and so many attempts at most."""
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=3),
-        stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT),
+        stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT) | tenacity.stop_after_attempt(attempts),
         reraise=True,
     )
     try:
