@@ -18,7 +18,7 @@ from pyVim.connect import Connect, Disconnect
 from lab.home import LabError, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _START_SECONDS = 60.0
@@ -47,6 +47,9 @@ class Lab:
     """The address of the control endpoint."""
     token: str = field(repr=False)
     pid: int
+    guest_user: str
+    """Whom the guests let in, unless a machine's plan says otherwise."""
+    guest_password: str = field(repr=False)
 
     def plan(self, name: str, **plan: str) -> None:
         """Plans what happens to the machine of this name, there or yet to come.
@@ -64,8 +67,11 @@ class Lab:
         """Switches the machine of this name, or all but the template for "*": on, off, reset or ha_restart."""
         self._control("POST", f"/vms/{name}/power", {"kind": kind})
 
-    def post_event(self, vm: str, kind: str, **fields: str) -> None:
-        """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name."""
+    def post_event(self, vm: str, kind: str, **fields: str | int) -> None:
+        """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name.
+
+        The fields are those of the event, and how many there shall be of it: reason, message, logLocation, count.
+        """
         self._control("POST", "/events", {"vm": vm, "type": kind, **fields})
 
     def purge_events(self) -> None:
@@ -81,9 +87,34 @@ class Lab:
         """Starts the server's counting anew."""
         self._control("POST", "/stats/reset")
 
-    def terminate_sessions(self) -> None:
-        """Ends every session, as an administrator can."""
-        self._control("POST", "/sessions/terminate")
+    def terminate_sessions(self, *, cancel_waits: bool = False) -> None:
+        """Ends every session, as an administrator can, and the calls that wait for updates where that is asked."""
+        self._control("POST", "/sessions/terminate", {"cancel_waits": cancel_waits})
+
+    def reset_connections(self) -> None:
+        """Breaks every connection off, with the calls in flight."""
+        self._control("POST", "/connections/reset")
+
+    def restart(self, down: float, *, events: str = "kept") -> None:
+        """Takes the server down and has it come back after so many seconds, its events "kept" or "lost"."""
+        self._control("POST", "/restart", {"down": down, "events": events})
+
+    def add_fault(self, kind: str, **rule: str | float | bool) -> int:
+        """Lets calls go wrong, and returns the number of the rule.
+
+        Args:
+            kind: httpNNN, delay, reset, hang, truncate, or a fault class of the API such as no_permission.
+            rule: Which calls, and how often: method, seconds, count, probability, vm, without_entity, after.
+        """
+        return int(self._control("POST", "/faults", {"kind": kind, **rule}).json()["id"])
+
+    def hits(self) -> list[int]:
+        """Returns how often each rule has struck."""
+        return [rule["hits"] for rule in self._control("GET", "/faults").json()]
+
+    def clear_faults(self) -> None:
+        """Forgets all rules, and lets go of the calls that they hold."""
+        self._control("DELETE", "/faults")
 
     def connect(self) -> Any:
         """Logs in and returns pyVmomi's service instance, with verified TLS; see `connected` for its end."""
@@ -117,7 +148,7 @@ class Lab:
             return False
         return True
 
-    def _control(self, verb: str, path: str, body: dict[str, str] | None = None) -> requests.Response:
+    def _control(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
         answer = self._session().request(
             verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS
@@ -209,7 +240,8 @@ def _read(ready: Path) -> Lab | None:
     if not text:
         return None
     said = json.loads(text)
-    return Lab(**{name: said[name] for name in Lab.__dataclass_fields__})
+    # One that was started from an older build may say less.
+    return Lab(**{name: said.get(name, "") for name in Lab.__dataclass_fields__})
 
 
 def _process(pid: int, program: Path) -> psutil.Process | None:
