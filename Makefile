@@ -46,9 +46,11 @@ test: lint ## check style and types, then run every test
 bench: tools ## measure latency, idle calls and memory at 1, 100 and 1000 machines
 	$(python) -m benchmarks
 
-lock: environment ## write requirements.lock anew
+lock: environment ## write requirements.lock and requirements-oldest.lock anew
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements.lock
+	$(python) -m uv pip compile pyproject.toml --universal --python-version 3.10 --resolution lowest-direct \
+	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-oldest.lock
 
 clean: ## stop the lab and remove all that `make` made
 	@if [ -x $(python) ]; then $(stack) down || true; fi

@@ -36,14 +36,36 @@ def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
     with locked(home.path / "environment.lock", "setting up .venv"):
         if read_text(packages_stamp) != packages or not python.exists():
             print(f"Setting up {venv.name} from requirements.lock (usually about a minute) ...", flush=True)
-            shutil.rmtree(venv, ignore_errors=True)
-            _run("making the virtual environment", sys.executable, "-m", "venv", venv)
-            _pip(python, "--require-hashes", "--requirement", ROOT / "requirements.lock")
+            _install(venv, ROOT / "requirements.lock")
             write_private(packages_stamp, packages)
         if read_text(project_stamp) != project:
             print("Installing the project itself, editable (usually a few seconds) ...", flush=True)
             _pip(python, "--no-deps", "--no-build-isolation", "--editable", ROOT)
             write_private(project_stamp, project)
+
+
+def make_oldest(home: Home) -> Path:
+    """Returns an environment with the oldest packages that the library supports, made where it is missing.
+
+    The project itself is not in it: PYTHONPATH brings that.
+
+    Raises:
+        LabError: A step failed; its own output has been shown.
+    """
+    venv, lock = home.path / "oldest", ROOT / "requirements-oldest.lock"
+    wanted, stamp = digest(str(venv), files=[lock]), venv / ".packages"
+    with locked(home.path / "oldest.lock", "setting up the oldest packages"):
+        if read_text(stamp) != wanted:
+            print(f"Setting up the oldest packages from {lock.name} (usually half a minute) ...", flush=True)
+            _install(venv, lock)
+            write_private(stamp, wanted)
+    return venv
+
+
+def _install(venv: Path, lock: Path) -> None:
+    shutil.rmtree(venv, ignore_errors=True)
+    _run("making the virtual environment", sys.executable, "-m", "venv", venv)
+    _pip(venv / "bin" / "python", "--require-hashes", "--requirement", lock)
 
 
 def _pip(python: Path, *arguments: str | Path) -> None:

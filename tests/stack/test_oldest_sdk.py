@@ -1,0 +1,75 @@
+"""The gate in the dynamic host of the oldest Pulumi SDK that it supports, on the real engine.
+
+The other engine tests run on the newest. What the host lends the gate beyond a plain provider is looked for here too.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from lab.environment import make_oldest
+from lab.home import ROOT, Home
+from pulumi_customization_gate import CustomizationGate
+from tests.stack.background import Running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.stack.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def oldest() -> Mapping[str, str]:
+    """The variables that make the engine start its dynamic host on the oldest packages."""
+    library = str(ROOT / "provider")
+    return {"PULUMI_RUNTIME_VIRTUALENV": str(make_oldest(Home())), "PYTHONPATH": library}
+
+
+def test_a_gate_opens_fails_cleanly_and_goes_on(engine: Engine, oldest: Mapping[str, str]) -> None:
+    """On the oldest SDK a failure shows no traceback and keeps its report, and the next `up` is an update."""
+    good = engine.machine(engine.unique("old"))
+    bad = engine.machine(engine.unique("old"), outcome="CustomizationFailed", reason="the disk is full")
+
+    def both() -> None:
+        CustomizationGate("gate", vms=[good, bad])
+
+    def one() -> None:
+        CustomizationGate("gate", vms=[good])
+
+    stack = engine.stack(both, environment=oldest)
+    failed = stack.up()
+    assert not failed.succeeded
+    assert "customization failed on 1 of 2 virtual machines" in failed.errors
+    assert "Traceback" not in failed.errors
+    statuses = sorted(stack.resource("gate")["outputs"]["statuses"].values())
+    assert statuses == ["CustomizationFailed", "CustomizationSucceeded"]
+    mended = stack.up(one)
+    assert mended.succeeded, mended.output
+    assert mended.changes["gate"] == ["update"]
+
+
+def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, oldest: Mapping[str, str]) -> None:
+    """On the oldest SDK the host's pool grows beyond four, and one Ctrl-C ends every gate."""
+    moids = [engine.machine(engine.unique("old"), outcome="never-ends") for _ in range(12)]
+
+    def program() -> None:
+        for number, moid in enumerate(moids):
+            CustomizationGate(f"gate-{number}", vms=[moid])
+
+    engine.lab.reset_stats()
+    stack = engine.stack(program, environment=oldest)
+    running = Running(stack)
+    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= len(moids))
+    cli = running.cli()
+    assert cli is not None
+    hosts = [words for child in cli.children(recursive=True) if "pulumi.dynamic" in (words := child.cmdline())]
+    assert [words[0].startswith(oldest["PULUMI_RUNTIME_VIRTUALENV"]) for words in hosts] == [True]
+    cli.send_signal(signal.SIGINT)
+    took = until(lambda: not cli.is_running() or cli.status() == psutil.STATUS_ZOMBIE)
+    assert not running.wait().succeeded
+    assert took < 2.0
+    assert stack.pending_operations == []
