@@ -1,10 +1,9 @@
-"""Three virtual machines are cloned and customized; work on them starts when the gate says that all are ready."""
+"""Three virtual machines are cloned and customized; a script runs in each when the gate says that all are ready."""
 
 import pulumi
 import pulumi_vsphere as vsphere
 
-from lab.witness import Witness
-from pulumi_customization_gate import CustomizationGate
+from pulumi_customization_components import GatedFleet
 
 config = pulumi.Config()
 datacenter = vsphere.get_datacenter(name=config.require("datacenter"))
@@ -13,11 +12,11 @@ datastore = vsphere.get_datastore(name=config.require("datastore"), datacenter_i
 network = vsphere.get_network(name=config.require("network"), datacenter_id=datacenter.id)
 template = vsphere.get_virtual_machine(name=config.require("template"), datacenter_id=datacenter.id)
 
-addresses = {"web-0": "192.168.10.10", "web-1": "192.168.10.11", "web-2": "192.168.10.12"}
 
-vms = {
-    name: vsphere.VirtualMachine(
-        name,
+def machine(name: str) -> vsphere.VirtualMachineArgs:
+    """Describes one machine; the last part of its address goes by its number."""
+    address = f"192.168.10.{10 + int(name.rpartition('-')[2])}"
+    return vsphere.VirtualMachineArgs(
         name=name,
         resource_pool_id=cluster.resource_pool_id,
         datastore_id=datastore.id,
@@ -29,7 +28,6 @@ vms = {
         clone=vsphere.VirtualMachineCloneArgs(
             template_uuid=template.id,
             customize=vsphere.VirtualMachineCloneCustomizeArgs(
-                timeout=0,  # minutes; 0 leaves the waiting to the gate, which watches all machines at once
                 linux_options=vsphere.VirtualMachineCloneCustomizeLinuxOptionsArgs(
                     host_name=name, domain="example.com"
                 ),
@@ -39,18 +37,15 @@ vms = {
                 ipv4_gateway="192.168.10.1",
             ),
         ),
-        wait_for_guest_net_timeout=0,  # the same: an address before the customization is done says nothing
-        opts=pulumi.ResourceOptions(delete_before_replace=True),  # its name is taken while the old one is there
     )
-    for name, address in addresses.items()
-}
 
-gate = CustomizationGate("web", vms=vms)
 
-# `after` hands a value on once the gate is open, so whatever uses it waits. A real stack has a `command.remote.Command`
-# or any other resource in this place; it runs again when its machine is replaced, and only then.
-witnesses = {name: Witness(name, vm=gate.after(vm.moid)) for name, vm in vms.items()}
+# One gate waits for all three at once. A machine gives its name up before another one can take it.
+fleet = GatedFleet("web", 3, machine, vm_opts=pulumi.ResourceOptions(delete_before_replace=True))
 
-pulumi.export("ready", gate.ready)
-pulumi.export("machines", gate.results)
-pulumi.export("witnesses", {name: witness.ran_at for name, witness in witnesses.items()})
+# It runs behind the gate, by VMware Tools; and again where its machine is replaced, and only there.
+ready = fleet.script("ready", 'echo "$HOSTNAME is ready for work at $(date -u +%T)" | tee ~/ready')
+
+pulumi.export("ready", fleet.gate.ready)
+pulumi.export("machines", fleet.gate.results)
+pulumi.export("output", {key: script.stdout for key, script in ready.items()})

@@ -23,12 +23,14 @@ import psutil
 from pulumi import automation
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lab import data_centre, timetable, workspace
 from lab.bootstrap import build_digest, prepare
 from lab.home import ROOT, Home, LabError, locked, read_text, write_private
 from lab.processes import end_leftovers
+from pulumi_customization_gate.core.report import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -230,12 +232,12 @@ def _show(line: str) -> None:
 def _report(run: Run, *, succeeded: bool, fail: str) -> int:
     """Shows when each thing happened, and says whether the gate did its job; returns the exit status."""
     table = timetable.rows(run.resources())
-    view = Table("machine", "power-on", "started", "completed", "gate open", "witness", "status", box=None)
+    view = Table("machine", "power-on", "started", "completed", "gate open", "script", "status", "output", box=None)
     for row in table:
-        times = (row.powered_on, row.started, row.completed, row.opened, row.witness)
-        view.add_row(row.name, *map(_clock, times), row.status)
+        times = (row.powered_on, row.started, row.completed, row.opened, row.work)
+        view.add_row(row.name, *map(_clock, times), row.status, escape(plain(row.said)))
     print()
-    Console(width=120).print(view)
+    Console(width=150).print(view)
     print()
     breaches = timetable.broken(table, run.began)
     if breaches:

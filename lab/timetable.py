@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
-WITNESS = "pulumi-python:dynamic/lab:Witness"
+WORK = {
+    "pulumi-python:dynamic/customization:GuestScript": "started_at",
+    "pulumi-python:dynamic/lab:Witness": "ran_at",
+}
+"""The types of what waits behind a gate, and the output in which each tells when it ran."""
 _GOOD = {"CustomizationSucceeded", "NotCustomized"}
 
 
@@ -26,8 +30,10 @@ class Row:
     ready: datetime | None
     opened: datetime | None
     """When the gate opened for the work on it: never, if that work has not run."""
-    witness: datetime | None
+    work: datetime | None
     """When the work on it ran. Work on an earlier machine of the same name does not count."""
+    said: str = ""
+    """The first line that the work said."""
 
     @property
     def good(self) -> bool:
@@ -37,19 +43,21 @@ class Row:
     @property
     def times(self) -> tuple[datetime | None, ...]:
         """All times, in the order in which they must come."""
-        return self.powered_on, self.started, self.completed, self.ready, self.opened, self.witness
+        return self.powered_on, self.started, self.completed, self.ready, self.opened, self.work
 
 
 def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Returns a row per machine of the gate, from the resources of an exported stack."""
     gate: Mapping[str, Any] = {}
     ran: dict[str, datetime | None] = {}
+    said: dict[str, str] = {}
     for resource in resources:
         outputs = resource.get("outputs", {})
         if resource["type"] == GATE:
             gate = outputs
-        elif resource["type"] == WITNESS:
-            ran[str(outputs.get("vm"))] = _time(outputs.get("ran_at"))
+        elif resource["type"] in WORK:
+            ran[str(outputs.get("vm"))] = _time(outputs.get(WORK[resource["type"]]))
+            said[str(outputs.get("vm"))] = next(iter(str(outputs.get("stdout") or "").splitlines()), "")
     results: Mapping[str, Any] = gate.get("results") or {}
     last_opened = _time(gate.get("opened_at"))
     all_ready = [moment for moment in (_time(result.get("ready_at")) for result in results.values()) if moment]
@@ -62,23 +70,24 @@ def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
             completed=_time(result.get("completed_at")),
             ready=_time(result.get("ready_at")),
             opened=_opened(ran.get(result.get("moid")), last_opened, all_ready),
-            witness=ran.get(result.get("moid")),
+            work=ran.get(result.get("moid")),
+            said=said.get(str(result.get("moid")), ""),
         )
         for name, result in sorted(results.items())
     ]
 
 
-def _opened(witness: datetime | None, last: datetime | None, ready: list[datetime]) -> datetime | None:
-    """Returns when the gate opened for a witness.
+def _opened(work: datetime | None, last: datetime | None, ready: list[datetime]) -> datetime | None:
+    """Returns when the gate opened for work behind it.
 
-    The gate remembers when it opened last. A witness that had run by then was let through by an earlier opening: when
+    The gate remembers when it opened last. Work that had run by then was let through by an earlier opening: when
     the last of the machines was ready that it waited for.
     """
-    if witness is None:
+    if work is None:
         return None
-    if last is not None and last <= witness:
+    if last is not None and last <= work:
         return last
-    return max((moment for moment in ready if moment <= witness), default=None)
+    return max((moment for moment in ready if moment <= work), default=None)
 
 
 def broken(table: list[Row], since: datetime) -> list[str]:
@@ -86,21 +95,21 @@ def broken(table: list[Row], since: datetime) -> list[str]:
 
     Args:
         table: The machines of the gate.
-        since: When this run began. A witness that ran in it waited for all machines; an earlier one, whose machine
-            was not touched since, for its own.
+        since: When this run began. Work that ran in it waited for all machines; earlier work, on a machine that was
+            not touched since, for its own.
     """
     breaches = []
     for row in table:
-        if row.witness is None:
+        if row.work is None:
             continue
-        waited_for = table if row.witness >= since else [row]
+        waited_for = table if row.work >= since else [row]
         for other in waited_for:
             if not other.good or other.ready is None:
-                breaches.append(f"{row.name}'s witness ran although {other.name} is {other.status}.")
-            elif other.ready > row.witness:
-                breaches.append(f"{row.name}'s witness ran before {other.name} was ready.")
+                breaches.append(f"the work on {row.name} ran although {other.name} is {other.status}.")
+            elif other.ready > row.work:
+                breaches.append(f"the work on {row.name} ran before {other.name} was ready.")
         known = [time for time in row.times if time is not None]
-        if row.witness >= since and known != sorted(known):
+        if row.work >= since and known != sorted(known):
             breaches.append(f"the times of {row.name} are out of order.")
     return breaches
 

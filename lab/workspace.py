@@ -22,7 +22,7 @@ PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
 """What stands in the command line of a plugin of the engine, one of these at least."""
 
 _CLI_SECONDS = 120.0
-_FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_")
+_FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_", "GUEST_")
 
 
 def variables(home: Home, lab: Lab) -> dict[str, str]:
@@ -42,6 +42,9 @@ def variables(home: Home, lab: Lab) -> dict[str, str]:
         # The vSphere plugin has no setting for a certificate authority, but takes this variable as most programs do.
         # So its connection is verified as well, and `vsphere:allowUnverifiedSsl` stays unset.
         "SSL_CERT_FILE": lab.ca_file,
+        # Who works in the guests. In the environment they stand in nobody's settings and in no state.
+        "GUEST_USER": lab.guest_user,
+        "GUEST_PASSWORD": lab.guest_password,
     }
 
 

@@ -160,7 +160,8 @@ def _wrap(values: Mapping[str, Any]) -> dict[str, PropertyValue]:
 
 def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns what the stand-in cannot do, so that nobody takes silence for success."""
-    if kind != VIRTUAL_MACHINE:
+    # The types of what it stands in come first: a machine in a component is a "...Fleet$vsphere:...".
+    if kind.rpartition("$")[2] != VIRTUAL_MACHINE:
         return [("", f"{kind} is not in the lab's stand-in for the vSphere plugin")]
     problems = [(key, f"{key} is required") for key in ("resourcePoolId", "clone") if key not in inputs]
     if inputs.get("waitForGuestNetTimeout") != 0:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from lab.timetable import GATE, WITNESS, Row, broken, rows
+from lab.timetable import GATE, WORK, Row, broken, rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -28,11 +29,12 @@ def _machine(moid: str, *, ready: float | None, status: str = "CustomizationSucc
     }
 
 
-def _table(opened: float | None, machines: dict[str, dict[str, Any]], witnesses: dict[str, float]) -> list[Row]:
+def _table(opened: float | None, machines: dict[str, dict[str, Any]], work: dict[str, float]) -> list[Row]:
     gate = {"results": machines, "opened_at": "" if opened is None else _at(opened)}
     resources: list[dict[str, Any]] = [{"type": "pulumi:pulumi:Stack", "urn": "s"}, {"type": GATE, "outputs": gate}]
     resources += [
-        {"type": WITNESS, "outputs": {"vm": moid, "ran_at": _at(seconds)}} for moid, seconds in witnesses.items()
+        {"type": kind, "outputs": {"vm": moid, told: _at(seconds), "stdout": f"ran in {moid}\nfor long\n"}}
+        for (kind, told), (moid, seconds) in zip(itertools.cycle(WORK.items()), work.items(), strict=False)
     ]
     return rows(resources)
 
@@ -41,45 +43,45 @@ TWO = {"a": _machine("vm-1", ready=3), "b": _machine("vm-2", ready=5)}
 
 
 @pytest.mark.parametrize(
-    ("opened", "machines", "witnesses", "breaches"),
+    ("opened", "machines", "work", "breaches"),
     [
-        pytest.param(5.1, TWO, {"vm-1": 6, "vm-2": 6}, [], id="every witness ran after all machines were ready"),
-        pytest.param(5.1, TWO, {"vm-1": 6}, [], id="a witness that did not run breaks nothing"),
+        pytest.param(5.1, TWO, {"vm-1": 6, "vm-2": 6}, [], id="all work ran after all machines were ready"),
+        pytest.param(5.1, TWO, {"vm-1": 6}, [], id="work that did not run breaks nothing"),
         pytest.param(
             5.1,
             TWO,
             {"vm-1": 4, "vm-2": 6},
-            ["a's witness ran before b was ready."],
+            ["the work on a ran before b was ready."],
             id="one did not wait for the other",
         ),
         pytest.param(
             None,
             {**TWO, "b": _machine("vm-2", ready=None, status="CustomizationFailed")},
             {"vm-1": 6},
-            ["a's witness ran although b is CustomizationFailed."],
+            ["the work on a ran although b is CustomizationFailed."],
             id="one ran although another failed",
         ),
         pytest.param(
             None,
             {**TWO, "b": _machine("vm-2", ready=None, status="CustomizationFailed")},
             {"vm-1": -10, "vm-0": -10},
-            ["a's witness ran before a was ready."],
-            id="an earlier witness is held against its own machine alone",
+            ["the work on a ran before a was ready."],
+            id="earlier work is held against its own machine alone",
         ),
         pytest.param(
             9,
             {"a": _machine("vm-1", ready=-20), "b": _machine("vm-2", ready=8)},
             {"vm-1": -19, "vm-2": 10},
             [],
-            id="the witness of a machine that was not touched ran long ago",
+            id="the work on a machine that was not touched ran long ago",
         ),
     ],
 )
 def test_a_breach_is_named(
-    opened: float | None, machines: dict[str, dict[str, Any]], witnesses: dict[str, float], breaches: list[str]
+    opened: float | None, machines: dict[str, dict[str, Any]], work: dict[str, float], breaches: list[str]
 ) -> None:
-    """A witness of this run must have waited for all machines, an earlier one for its own."""
-    assert broken(_table(opened, machines, witnesses), since=NOON) == breaches
+    """Work of this run must have waited for all machines, earlier work for its own."""
+    assert broken(_table(opened, machines, work), since=NOON) == breaches
 
 
 def test_times_out_of_order_are_a_breach() -> None:
@@ -88,18 +90,18 @@ def test_times_out_of_order_are_a_breach() -> None:
     assert broken(_table(3, {"a": machine}, {"vm-1": 5}), since=NOON) == ["the times of a are out of order."]
 
 
-def test_a_witness_of_an_earlier_machine_does_not_count() -> None:
+def test_work_on_an_earlier_machine_does_not_count() -> None:
     """After a replacement, what ran on the old machine is no work on the new one."""
     (row,) = _table(None, {"a": _machine("vm-9", ready=None, status="CustomizationFailed")}, {"vm-1": -5})
-    assert (row.witness, row.opened, row.good) == (None, None, False)
+    assert (row.work, row.opened, row.good) == (None, None, False)
 
 
 @pytest.mark.parametrize(
     ("opened", "expected"),
     [pytest.param(5.1, 5.1, id="the last opening"), pytest.param(9.0, 5, id="an earlier one: the last was ready")],
 )
-def test_the_opening_is_the_one_that_let_the_witness_through(opened: float, expected: float) -> None:
-    """The gate remembers its last opening; for a witness that ran before it, the machines' times tell."""
+def test_the_opening_is_the_one_that_let_the_work_through(opened: float, expected: float) -> None:
+    """The gate remembers its last opening; for work that ran before it, the machines' times tell."""
     row, _ = _table(opened, TWO, {"vm-1": 6, "vm-2": 6})
     assert row.opened == NOON + timedelta(seconds=expected)
 
