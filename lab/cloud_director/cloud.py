@@ -70,6 +70,7 @@ class Machine:
     """What the query service says of the state: None for the truth, empty for nothing, else a word that lags behind."""
     tells_tools: bool = True
     """Whether the server tells if VMware Tools runs: older ones do not."""
+    ip_address: str = ""
     uuid: str = field(init=False)
     admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
 
@@ -138,6 +139,8 @@ class Cloud:
         """Adds a machine, switched on unless that is not wanted."""
         machine = Machine(name, vapp, plan or Plan(), time.monotonic() if on else None)
         with self._lock:
+            old = self._machines.get(machine.uuid)
+            machine.ip_address = old.ip_address if old else f"192.168.20.{10 + len(self._machines) % 240}"
             self._machines[machine.uuid] = machine
         return machine
 

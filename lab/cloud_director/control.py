@@ -45,7 +45,7 @@ class Control:
         old = self._cloud.machine(name)
         vapp = str(said.pop("vapp", old.vapp if old else "web"))
         plan = Plan(**said)
-        if old is not None:
+        if old is not None and old.vapp != vapp:
             self._cloud.remove(old)
         return jsonify(urn=self._cloud.add(name, vapp, plan, on=on).urn)
 

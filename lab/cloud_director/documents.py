@@ -116,7 +116,7 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
         pageSize=str(page_size),
         total=str(len(machines)),
     )
-    for number, machine in enumerate(shown):
+    for machine in shown:
         on = machine.powered_on_at is not None
         record = SubElement(
             root,
@@ -129,7 +129,7 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
             isVAppTemplate="false",
             isDeployed=str(on).lower(),
             status="POWERED_ON" if on else "POWERED_OFF",
-            ipAddress=f"192.168.20.{10 + number % 200}",
+            ipAddress=machine.ip_address,
         )
         known = machine.state if machine.record_state is None else machine.record_state
         if known:

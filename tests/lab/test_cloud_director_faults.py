@@ -20,7 +20,7 @@ from lab.cloud_director.faults import Fault
 from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
 from lab.home import Home
-from pulumi_customization_gate.cloud_director import connection, session, watched
+from pulumi_customization_gate.cloud_director import connection, refusals, session, watched
 from pulumi_customization_gate.cloud_director.session import BusyError, CloudDirectorSettings, acquire
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import (
@@ -54,7 +54,7 @@ def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
         monkeypatch.setattr(watched, name, seconds)
     # A credential that one test saw refused is no business of the next.
-    monkeypatch.setattr(session._Refusals, "_refused", {})
+    monkeypatch.setattr(refusals, "_refused", {})
     yield server
     server.faults.clear()
     # What hung must not count in the next test.
@@ -205,7 +205,8 @@ def test_an_untrusted_certificate_names_the_three_ways_out(lab: Running) -> None
     """A certificate of an unknown authority is refused, before any secret is sent, with what can be done."""
     with pytest.raises(CertificateError) as refusal, started(lab, using=settings(lab, ca_file="")):
         pass
-    assert [way for way in ("caFile", "thumbprint", "vcd:allowUnverifiedSsl") if way not in str(refusal.value)] == []
+    ways = ("`customization:caFile`", "VCD_THUMBPRINT", "`vcd:allowUnverifiedSsl`")
+    assert [way for way in ways if way not in str(refusal.value)] == []
     assert lab.cloud.calls == {}
 
 
@@ -332,6 +333,16 @@ def test_a_fault_that_passes_is_ridden_out_and_noted(
     report = wait(lab, machine)
     assert (report.ready, len(report.notes)) == (True, 1), report.notes
     assert STATUS in report.notes[0]
+
+
+def test_a_fault_is_asked_about_again_soon(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that failed, at the start or after a ring, is asked again at the short pace, not at the bell's."""
+    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
+    lab.faults.add(Fault("status", STATUS, times=1, status=503))
+    lab.faults.add(Fault("status", STATUS, after=1, times=1, status=503))
+    began = time.monotonic()
+    assert wait(lab, lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0.5))).ready
+    assert (lab.cloud.answers[503], time.monotonic() - began < 5) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["slow", "hang", "drip"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,21 @@ _CHUNK = 64 * 1024
 _CLIENT_REQUEST_ID = "X-VMWARE-VCLOUD-CLIENT-REQUEST-ID"
 """The server's request id begins with what a client sends here, and only then leads through all of its logs."""
 _SHA256_DIGITS = 64
+
+
+CALLED: Mapping[str, str] = MappingProxyType(
+    {
+        "url": "`vcd:url` or VCD_URL",
+        "org": "`vcd:org` or VCD_ORG",
+        "user": "`vcd:user` or VCD_USER",
+        "password": "`vcd:password` or VCD_PASSWORD",
+        "apiToken": "`vcd:apiToken` or VCD_API_TOKEN",
+        "allowUnverifiedSsl": "`vcd:allowUnverifiedSsl` or VCD_ALLOW_UNVERIFIED_SSL",
+        "caFile": "`customization:caFile` or VCD_CA_FILE",
+        "thumbprint": "`customization:thumbprint` or VCD_THUMBPRINT",
+    }
+)
+"""What the settings are called by default."""
 
 
 class UnreachableError(ServerError):
@@ -61,13 +77,16 @@ class CloudDirectorSettings:
     """A PEM file with the authorities to trust instead of the system's."""
     thumbprint: str = ""
     """The SHA-256 thumbprint of the server's certificate, with or without colons; it alone decides then."""
+    called: Mapping[str, str] = field(default_factory=lambda: CALLED, compare=False, repr=False)
+    """What the settings are called where the user wrote them, for messages."""
 
     def __post_init__(self) -> None:
-        missing = [name for name, value in (("vcd:url", self.url), ("vcd:org", self.org)) if not value]
+        missing = [self.called[name] for name, value in (("url", self.url), ("org", self.org)) if not value]
         if not self.api_token and not (self.user and self.password):
-            missing.append("vcd:apiToken, or vcd:user and vcd:password")
+            called = self.called
+            missing.append(f"{called['apiToken']}, or else {called['user']} with {called['password']}")
         if missing:
-            raise ConfigurationError(f"Cloud Director needs {' and '.join(missing)} (environment: VCD_*)")
+            raise ConfigurationError(f"Cloud Director needs {'; '.join(missing)}")
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme.lower() == "https" and bool(parts.hostname) and parts.port != 0
@@ -75,9 +94,10 @@ class CloudDirectorSettings:
             usable = False
         if not usable or "@" in parts.netloc or parts.query or parts.fragment or parts.path.rstrip("/") not in _ROOTS:
             # The text is not quoted: a password in it would be shown.
-            raise ConfigurationError("vcd:url must be https://<host>[:<port>], without user name, path or query")
+            wanted = "must be https://<host>[:<port>], without user name, path or query"
+            raise ConfigurationError(f"{self.called['url']} {wanted}")
         if self.thumbprint and (len(self.pin) != _SHA256_DIGITS or set(self.pin) - set("0123456789abcdef")):
-            raise ConfigurationError("the thumbprint must be a SHA-256 thumbprint: 64 hexadecimal digits")
+            raise ConfigurationError(f"{self.called['thumbprint']} must be a SHA-256: 64 hexadecimal digits")
 
     @property
     def address(self) -> str:
@@ -114,12 +134,17 @@ class Answer:
         """The server's identifier of the request, for its log."""
         return plain(self.headers.get("X-VMWARE-VCLOUD-REQUEST-ID", ""), longest=200)
 
+    @property
+    def number(self) -> str:
+        """The same as the end of a sentence."""
+        return f" (request {self.request_id})" if self.request_id else ""
+
 
 class Connection:
     """A pool of HTTPS connections to one server. Safe to use from many threads."""
 
     def __init__(self, settings: CloudDirectorSettings, size: int) -> None:
-        self._address = settings.address
+        self._settings, self._address = settings, settings.address
         self._http = requests.Session()
         # The environment may name a .netrc with other credentials and other authorities: only its proxies are used.
         self._http.trust_env = False
@@ -165,7 +190,7 @@ class Connection:
                 return Answer(response.status_code, dict(_canonical(response.headers)), body, _date(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             if reason := _distrust(error):
-                raise CertificateError(_untrusted(self._address, reason)) from None
+                raise CertificateError(_untrusted(self._settings, reason)) from None
             raise UnreachableError(f"{self._address} did not answer {what}: {_reason(error)}") from None
 
     def _body(self, response: requests.Response, what: str, largest: int, deadline: float) -> Iterator[bytes]:
@@ -206,7 +231,8 @@ def _trust(settings: CloudDirectorSettings) -> tuple[bool | str, dict[str, Any]]
         try:
             ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"caFile {plain(settings.ca_file)!r} cannot be used: {_reason(error)}") from None
+            what = f"{settings.called['caFile']} is {plain(settings.ca_file)!r}, which cannot be used"
+            raise ConfigurationError(f"{what}: {_reason(error)}") from None
         return settings.ca_file, {}
     if settings.allow_unverified_ssl:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -258,10 +284,12 @@ def _distrust(error: BaseException) -> str:
     return ""
 
 
-def _untrusted(address: str, reason: str) -> str:
+def _untrusted(settings: CloudDirectorSettings, reason: str) -> str:
+    called = settings.called
     return (
-        f"the certificate of {address} is not trusted: {plain(reason)}. Give the authority that signed it as caFile, "
-        "or the certificate's SHA-256 as thumbprint, or, for a test system only, set vcd:allowUnverifiedSsl."
+        f"the certificate of {settings.address} is not trusted: {plain(reason)}. Name a file with the authority that "
+        f"signed it in {called['caFile']}, or give the certificate's SHA-256 in {called['thumbprint']}; "
+        f"{called['allowUnverifiedSsl']} is for test systems only."
     )
 
 

@@ -109,7 +109,8 @@ def error(body: bytes) -> tuple[str, str]:
         return "", ""
     code = attributes.get("minorErrorCode") or attributes.get("error") or ""
     message = attributes.get("message") or attributes.get("error_description") or ""
-    return plain(str(code), 80), plain(str(message))
+    # The server begins with the request's number, which stands beside the message anyway.
+    return plain(str(code), 80), plain(re.sub(r"^\[[^\]]{1,200}\]\s*", "", str(message)))
 
 
 def _machine(vm: Element) -> Machine:

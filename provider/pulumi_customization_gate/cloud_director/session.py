@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
-import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pulumi_customization_gate.cloud_director import representations
+from pulumi_customization_gate.cloud_director import refusals, representations
 from pulumi_customization_gate.cloud_director.connection import (
+    CALLED,
     LARGEST_ANSWER,
     Answer,
     CloudDirectorSettings,
@@ -24,7 +23,7 @@ from pulumi_customization_gate.cloud_director.connection import (
     UnreachableError,
 )
 from pulumi_customization_gate.cloud_director.workers import Workers
-from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ServerError
+from pulumi_customization_gate.core.errors import ApiError, ServerError
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.shared import Shared
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["BusyError", "CloudDirectorSettings", "Session", "acquire", "is_passing"]
+__all__ = ["CALLED", "BusyError", "CloudDirectorSettings", "Session", "acquire", "is_passing"]
 
 CONCURRENCY = 10
 """Requests under way at once on one server, for all gates of the process."""
@@ -133,7 +132,7 @@ class Session:
     def malformed(self, path: str, answer: Answer, why: Exception) -> ApiError:
         """Returns the error for an answer that cannot be read."""
         what = f"{self._settings.address} answered GET {path.partition('?')[0]}, but {why}"
-        return ApiError(what + _numbered(answer), answer.status, "MALFORMED", answer.request_id)
+        return ApiError(what + answer.number, answer.status, "MALFORMED", answer.request_id)
 
     def close(self) -> None:
         """Logs out. An error is of no interest then: the session dies by itself."""
@@ -154,7 +153,7 @@ class Session:
             if token is None or time.monotonic() >= token.renew_at:
                 if self._is_closed:
                     raise UnreachableError(f"the session at {self._settings.address} is closed")
-                _Refusals.check(self._settings)
+                refusals.check(self._settings)
                 if not self._version:
                     self._version = self._negotiate()
                 token = self._keep(self._exchange_api_token() if self._settings.api_token else self._log_in())
@@ -205,10 +204,10 @@ class Session:
         headers = {"Accept": f"application/*;version={self._version}", "Authorization": f"Basic {basic}"}
         answer = self._connection.exchange("POST", path, headers)
         if answer.status in _REFUSED:
-            _Refusals.record(settings, answer)
+            raise refusals.record(settings, answer)
         value = self._good(answer, f"POST {path}").headers.get(_TOKEN_HEADER, "")
         if not value:
-            raise ApiError(f"{settings.address} answered the login without a token{_numbered(answer)}", answer.status)
+            raise ApiError(f"{settings.address} answered the login without a token{answer.number}", answer.status)
         return _Token(value)
 
     def _exchange_api_token(self) -> _Token:
@@ -221,7 +220,7 @@ class Session:
         asked = time.monotonic()
         answer = self._connection.exchange("POST", path, headers, form=form)
         if answer.status in _REFUSED:
-            _Refusals.record(settings, answer)
+            raise refusals.record(settings, answer)
         try:
             said = json.loads(self._good(answer, f"POST {path}").body)
             value, lifetime = str(said["access_token"]), float(said.get("expires_in", "inf"))
@@ -234,16 +233,17 @@ class Session:
             return answer
         address, status = self._settings.address, answer.status
         if status in _REDIRECTS:
+            where = plain(answer.headers.get("Location", "nowhere"), 200)
             raise ApiError(
-                f"{address} redirects {what} to {plain(answer.headers.get('Location', 'nowhere'), 200)}, where the "
-                f"token is not sent: vcd:url must be the server's own address{_numbered(answer)}",
+                f"{address} redirects {what} to {where}, where the token is not sent{answer.number}: "
+                f"{self._settings.called['url']} must be the server's own address",
                 status,
                 "REDIRECT",
                 answer.request_id,
             )
         code, message = representations.error(answer.body)
         said = " ".join(part for part in (str(status), code) if part) + (f": {message}" if message else "")
-        text = f"{address} answered {what} with {said}{_numbered(answer)}"
+        text = f"{address} answered {what} with {said}{answer.number}"
         if status in _BUSY:
             retry_after = _seconds(answer)
             self._paused_until = max(self._paused_until, time.monotonic() + retry_after)
@@ -258,49 +258,12 @@ _REFUSED = (400, 401, 403)
 _BUSY = (429, 503)
 
 
-class _Refusals:
-    """The credentials that a server refused in this process, as salted hashes."""
-
-    _salt = secrets.token_bytes(16)
-    _refused: dict[bytes, str] = {}  # noqa: RUF012 -- one table for the whole process is the point
-
-    @classmethod
-    def check(cls, settings: CloudDirectorSettings) -> None:
-        if message := cls._refused.get(cls._digest(settings)):
-            raise AuthenticationError(message)
-
-    @classmethod
-    def record(cls, settings: CloudDirectorSettings, answer: Answer) -> None:
-        code, message = representations.error(answer.body)
-        said = f": {message or code}" if message or code else ""
-        if settings.api_token:
-            who, check = f"the API token of {plain(settings.org)}", "vcd:org and vcd:apiToken"
-        else:
-            who = f"the login of {plain(settings.user)}@{plain(settings.org)}"
-            check = "vcd:org, vcd:user and vcd:password"
-        text = (
-            f"{settings.address} refuses {who} ({answer.status}{said}){_numbered(answer)}. Check {check}: the same "
-            "credentials are not sent again by this process."
-        )
-        cls._refused[cls._digest(settings)] = text
-        raise AuthenticationError(text)
-
-    @classmethod
-    def _digest(cls, settings: CloudDirectorSettings) -> bytes:
-        parts = (settings.address, settings.org, settings.user, settings.password, settings.api_token)
-        return hashlib.sha256(cls._salt + json.dumps(parts).encode()).digest()
-
-
 _sessions: Shared[CloudDirectorSettings, Session] = Shared(Session, Session.close)
 
 
 def acquire(settings: CloudDirectorSettings) -> AbstractContextManager[Session]:
     """Lends the session that everybody with these settings shares; the last one out logs out."""
     return _sessions.lend(settings)
-
-
-def _numbered(answer: Answer) -> str:
-    return f" (request {answer.request_id})" if answer.request_id else ""
 
 
 def _number(version: str) -> tuple[int, int] | None:

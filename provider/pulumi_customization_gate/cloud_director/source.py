@@ -273,7 +273,7 @@ class CloudDirectorSource:
                 )
             if changed and not vm.has_bell:
                 self._round_due = 0.0
-        vm.rest(changed=changed, at_least=self._session.pause)
+        vm.rest(heard=isinstance(answer, State), changed=changed, at_least=self._session.pause)
         self._look_for_news(vm)
 
     def _take_in_machines(self, answer: Mapping[str, tuple[datetime, Machine]] | Exception) -> None:

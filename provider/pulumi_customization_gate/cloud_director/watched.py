@@ -117,10 +117,16 @@ class Watched:
         self.gone = why
         self._at = max(datetime.now(timezone.utc), self._at + _TICK)
 
-    def rest(self, *, changed: bool, at_least: float) -> None:
-        """Puts off the next question."""
+    def rest(self, *, heard: bool, changed: bool, at_least: float) -> None:
+        """Puts off the next question.
+
+        Args:
+            heard: Whether the last question was answered well: only then is the bell enough.
+            changed: Whether the answer told something new.
+            at_least: Seconds for which the server asked not to be asked.
+        """
         pause = self._pace.next(changed=changed)
-        self.due = time.monotonic() + max(RECONCILE_INTERVAL if self.has_bell else pause, at_least)
+        self.due = time.monotonic() + max(RECONCILE_INTERVAL if heard and self.has_bell else pause, at_least)
 
     def news(self) -> Snapshot | None:
         """Returns what is known if it is another than what was returned before.

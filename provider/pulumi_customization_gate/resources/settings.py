@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pulumi_customization_gate.cloud_director.session import CALLED as CLOUD_DIRECTOR_CALLED
 from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.vsphere.session import CALLED, VsphereSettings
@@ -163,4 +164,5 @@ def cloud_director_settings(
         allow_unverified_ssl=lookup.boolean("allowUnverifiedSsl"),
         ca_file=lookup.ca_file(),
         thumbprint=lookup.thumbprint(),
+        called={name: lookup.names(name) for name in CLOUD_DIRECTOR_CALLED},
     )

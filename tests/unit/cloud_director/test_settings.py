@@ -21,9 +21,9 @@ def test_the_address_is_the_servers_root(url: str) -> None:
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        pytest.param({"url": ""}, "vcd:url", id="no-url"),
-        pytest.param({"org": ""}, "vcd:org", id="no-org"),
-        pytest.param({"password": ""}, "vcd:apiToken, or vcd:user and vcd:password", id="no-password"),
+        pytest.param({"url": ""}, "`vcd:url` or VCD_URL", id="no-url"),
+        pytest.param({"org": ""}, "`vcd:org` or VCD_ORG", id="no-org"),
+        pytest.param({"password": ""}, "`vcd:apiToken` or VCD_API_TOKEN, or else `vcd:user`", id="no-password"),
         pytest.param({"url": "http://vcd.example.com"}, "https://", id="no-tls"),
         pytest.param({"url": "vcd.example.com"}, "https://", id="no-scheme"),
         pytest.param({"url": "https://ann:s3cret@vcd.example.com"}, "without user name", id="password-in-url"),
