@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import secrets
 import ssl
 import time
-import uuid
 from collections.abc import Iterator, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -178,7 +178,7 @@ class Connection:
                 self._address + path,
                 headers={
                     "Accept-Encoding": "identity",
-                    _CLIENT_REQUEST_ID: f"customization-gate-{uuid.uuid4()}",
+                    _CLIENT_REQUEST_ID: f"customization-gate-{secrets.token_hex(4)}",
                     **headers,
                 },
                 data=form,
