@@ -156,7 +156,13 @@ def _advice(report: GateReport, bad: list[VmOutcome]) -> Iterable[str]:
 
 _ADVICE: tuple[tuple[Callable[[VmOutcome, Failure], bool], str], ...] = (
     (
-        lambda outcome, _: outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED,
+        lambda _, failure: failure.event == "GC_FAILED",
+        "Correct the guest customization of {them}, power it on with forced customization, then run `pulumi up` again.",
+    ),
+    (
+        lambda outcome, failure: (
+            outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and failure.event != "GC_FAILED"
+        ),
         "The specification was used up by the attempt: fix it and replace {them}, then run `pulumi up` again.",
     ),
     (

@@ -65,6 +65,9 @@ Director's `GuestCustStatus`; GC_DISABLED is ours for a machine whose guest cust
 MAY_BE_RUNNING = frozenset({"GC_PENDING"})
 """States that say "not started or in progress": a start is overdue only once VMware Tools could have begun."""
 
+SWITCHED_OFF = frozenset({"GC_DISABLED"})
+"""States that say that no customization can come, whatever VMware Tools do."""
+
 TERMINAL = (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
 """The signals that end a customization."""
 
@@ -248,6 +251,11 @@ def _seen_to_end(facts: Facts, progress: Progress) -> bool:
     return facts.seen_to_change and facts.progress is progress and not facts.is_pending
 
 
+def _is_idle_for_good(facts: Facts) -> bool:
+    """Whether an idle state cannot become another: VMware Tools have run, or customization is switched off."""
+    return facts.tools_running or (facts.latest is not None and facts.latest.state in SWITCHED_OFF)
+
+
 def _stands(signal: Signal, facts: Facts) -> bool:
     return facts.cut_short is None and _ended_with(signal, facts.ended_before)
 
@@ -340,7 +348,7 @@ TABLE: tuple[Rule, ...] = (
     Rule(
         CustomizationStatus.NOT_CUSTOMIZED,
         Evidence.NO_TRACE,
-        lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.tools_running and f.cut_short is None,
+        lambda f: bool(f.is_on) and f.progress is Progress.IDLE and f.cut_short is None and _is_idle_for_good(f),
         "the machine and its VMware Tools run, nothing is pending and the server's state is idle",
     ),
     Rule(

@@ -206,6 +206,12 @@ STATE_ONLY = [
     row("Cloud Director complete", [read(0, "GC_PENDING"), read(9, "GC_COMPLETE")], SUCCEEDED, STATE),
     row("Cloud Director failed", [read(0, "GC_PENDING"), read(9, "GC_FAILED")], FAILED, STATE),
     row("Cloud Director, not enabled", [read(0, "GC_DISABLED")], UNTOUCHED, Evidence.NO_TRACE),
+    row(
+        "Cloud Director, not enabled and without Tools",
+        [read(0, "GC_DISABLED", tools=False)],
+        UNTOUCHED,
+        Evidence.NO_TRACE,
+    ),
 ]
 
 NO_TRACE = [
