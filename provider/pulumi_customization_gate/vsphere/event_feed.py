@@ -20,14 +20,15 @@ from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of, observations
+from pulumi_customization_gate.vsphere.faults import FAULTS, describe
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
-from pulumi_customization_gate.vsphere.session import FAULTS, Session, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import Event, Observation, Snapshot
+    from pulumi_customization_gate.vsphere.session import Session
 
     Sink = Callable[[Observation | str | ServerError], None]
     """Takes what the feed has to tell: an observation, a sentence for the log, or the end of the feed."""

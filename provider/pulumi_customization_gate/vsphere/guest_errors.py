@@ -19,7 +19,7 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, GateError
 from pulumi_customization_gate.core.report import plain
-from pulumi_customization_gate.vsphere.session import describe
+from pulumi_customization_gate.vsphere.faults import describe
 
 _NOT_READY = (
     vim.fault.GuestOperationsUnavailable,

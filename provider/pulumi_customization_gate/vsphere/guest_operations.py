@@ -18,6 +18,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.faults import TRANSIENT, describe
 from pulumi_customization_gate.vsphere.guest_errors import (
     GuestCancelledError,
     GuestError,
@@ -29,11 +30,12 @@ from pulumi_customization_gate.vsphere.guest_errors import (
 )
 from pulumi_customization_gate.vsphere.guest_transfer import Transfers
 from pulumi_customization_gate.vsphere.patience import Patience, growing
-from pulumi_customization_gate.vsphere.session import TRANSIENT, Session, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pulumi_customization_gate.vsphere.session import Session
 
 T = TypeVar("T")
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.model import Progress, Snapshot
 from pulumi_customization_gate.core.verdict import STATES
 from pulumi_customization_gate.vsphere import inventory
-from pulumi_customization_gate.vsphere.session import FAULTS, Session
+from pulumi_customization_gate.vsphere.faults import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from pulumi_customization_gate.vsphere.session import Session
 
 RECONCILE_EVERY = 120.0
 """Seconds between two bulk reads of the state of all machines."""

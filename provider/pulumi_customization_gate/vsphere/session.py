@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import socket
 import ssl
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
-from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from pulumi_customization_gate.core.errors import (
     ApiError,
@@ -24,8 +24,9 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.report import duration, plain
 from pulumi_customization_gate.shared import Shared
+from pulumi_customization_gate.vsphere.faults import PASSING, TRANSIENT, Stub, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,15 +40,12 @@ START_TIMEOUT = 25.0
 """Seconds for which the first calls are tried again before the server counts as out of reach."""
 LOGIN_ATTEMPTS = 2
 """How often a log-in is sent whose answer is lost: the server may have counted a refusal that nobody heard of."""
+GOODBYES = 2
+"""How often a log-out is sent that the network loses: a session that is left behind lives for half an hour."""
 OLDEST_VERSION = "vim.version.version12"
 """The API version (6.7) in which a server is asked for its own."""
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
 """The API version that brought `guest.customizationInfo` (vSphere Web Services API, GuestInfo)."""
-
-TRANSIENT = (OSError, http.client.HTTPException, EOFError)
-"""What a network, or a server that restarts, does to a call in flight."""
-FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
-"""All that a call to a vCenter can end with but its answer."""
 
 CALLED: Mapping[str, str] = MappingProxyType(
     {
@@ -153,14 +151,16 @@ class Session:
     def __init__(self, settings: VsphereSettings) -> None:
         _refuse_known(settings)
         self.settings = settings
-        self._tls = _patiently(lambda: tls_context(settings), settings)
+        self._ridden_out: list[tuple[float, str]] = []
+        self._tls = self._patiently(lambda: tls_context(settings))
         self.about = self._ask_about()
         self.version = _best_version(self.about.apiVersion)
         self.stub = self._new_stub(CALL_TIMEOUT)
-        self.content: Any = _patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content, settings)
+        self.content: Any = self._patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
         self._login_lock = threading.Lock()
         self._generation = 0
-        _patiently(self._login, settings, attempts=LOGIN_ATTEMPTS)
+        self._is_closed = False
+        self._patiently(self._login, attempts=LOGIN_ATTEMPTS)
 
     @property
     def reports_customization_info(self) -> bool:
@@ -198,7 +198,15 @@ class Session:
                 self.log_in_again(generation)
                 return call()
 
-        return _patiently(attempt, self.settings)
+        return self._patiently(attempt)
+
+    def ridden_out(self, since: float) -> list[str]:
+        """Returns what calls had to be made again for, a sentence each.
+
+        Args:
+            since: The moment of the monotonic clock after which it happened.
+        """
+        return [said for at, said in self._ridden_out if at >= since]
 
     def log_in_again(self, generation: int) -> None:
         """Logs in anew unless another thread has done so since the given generation.
@@ -207,19 +215,29 @@ class Session:
             AuthenticationError: If the credentials are refused now.
         """
         with self._login_lock:
-            if generation == self._generation:
-                self.stub.DropConnections()
+            if generation == self._generation and not self._is_closed:
+                self._give_up_session()
                 self._login()
 
     def log_out(self) -> None:
-        """Ends the session on the server, as far as it can still be reached."""
-        with contextlib.suppress(*TRANSIENT, vmodl.MethodFault):
-            self.content.sessionManager.Logout()
+        """Ends the session on the server, as far as it can still be reached; nobody logs in again after this."""
+        with self._login_lock:
+            self._is_closed = True
+            self._give_up_session()
+
+    def _give_up_session(self) -> None:
+        """Logs out, on a new connection: one that was idle for long may be gone without a word."""
+        for _ in range(GOODBYES):
+            self.stub.DropConnections()
+            with contextlib.suppress(*TRANSIENT):
+                with contextlib.suppress(vmodl.MethodFault):  # The session is over already.
+                    self.content.sessionManager.Logout()
+                break
         self.stub.DropConnections()
 
     def _new_stub(self, timeout: float, version: str = "") -> Any:
         host, port = self.settings.host_and_port()
-        return SoapAdapter.SoapStubAdapter(
+        return Stub(
             host=host,
             port=port,
             version=version or self.version,
@@ -235,7 +253,7 @@ class Session:
             return vim.ServiceInstance("ServiceInstance", stub).RetrieveContent().about
 
         try:
-            about = _patiently(ask, self.settings)
+            about = self._patiently(ask)
         finally:
             stub.DropConnections()
         if about.apiType != "VirtualCenter":
@@ -244,6 +262,34 @@ class Session:
                 "customization events. Set vsphereServer to the vCenter that manages it."
             )
         return about
+
+    def _patiently(self, call: Callable[[], T], attempts: int = sys.maxsize) -> T:
+        """Repeats a call while the network fails, for START_TIMEOUT seconds and so many attempts at most."""
+        server, began = self.settings.server, time.monotonic()
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if state.attempt_number == 1 and error is not None:
+                self._ridden_out.append((time.monotonic(), f"{server}: {describe(error)}; trying again"))
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=3),
+            stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT) | tenacity.stop_after_attempt(attempts),
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            answer = retrying(call)
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateError(untrusted(self.settings, error)) from None
+        except TRANSIENT as error:
+            raise ServerError(f"{server} does not answer: {describe(error)}.") from None
+        except vmodl.MethodFault as error:
+            raise ApiError(f"{server} answered {describe(error)}.", code=type(error).__name__) from None
+        if retrying.statistics.get("attempt_number", 1) > 1:
+            self._ridden_out.append((time.monotonic(), f"{server}: answers after {duration(time.monotonic() - began)}"))
+        return answer
 
     def _login(self) -> None:
         _refuse_known(self.settings)
@@ -301,33 +347,8 @@ def _best_version(api_version: str) -> str:
     return max(fitting, key=known.__getitem__, default=OLDEST_VERSION)
 
 
-def _patiently(call: Callable[[], T], settings: VsphereSettings, attempts: int = sys.maxsize) -> T:
-    """Repeats a call while the network fails, for START_TIMEOUT seconds and so many attempts at most."""
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_may_pass),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=3),
-        stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT) | tenacity.stop_after_attempt(attempts),
-        reraise=True,
-    )
-    try:
-        return retrying(call)
-    except ssl.SSLCertVerificationError as error:
-        raise CertificateError(untrusted(settings, error)) from None
-    except TRANSIENT as error:
-        raise ServerError(f"{settings.server} does not answer: {plain(str(error)) or type(error).__name__}.") from None
-    except vmodl.MethodFault as error:
-        raise ApiError(f"{settings.server} answered {describe(error)}.", code=type(error).__name__) from None
-
-
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, TRANSIENT) and not isinstance(error, ssl.SSLCertVerificationError)
-
-
-def describe(error: BaseException) -> str:
-    """Returns a fault or a network error in a few words, fit for a log: never a stack, never a whole fault object."""
-    name = type(error).__name__.rsplit(".", 1)[-1]
-    said = plain(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
-    return f"{name}: {said}" if said else name
+    return isinstance(error, PASSING) and not isinstance(error, ssl.SSLCertVerificationError)
 
 
 def untrusted(settings: VsphereSettings, error: Exception) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
-from pulumi_customization_gate.vsphere.session import FAULTS, Session, VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.faults import FAULTS
+from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -10,7 +10,6 @@ from pulumi_customization_gate.vsphere.session import (
     OLDEST_VERSION,
     VsphereSettings,
     _best_version,
-    describe,
     tls_context,
     untrusted,
 )
@@ -93,16 +92,6 @@ def test_tls_is_verified_unless_told_otherwise() -> None:
 
     assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert (lax.verify_mode, lax.check_hostname) == (ssl.CERT_NONE, False)
-
-
-def test_a_fault_is_described_without_its_stack() -> None:
-    """An error is its kind and its words, on one line."""
-    errors = [ConnectionResetError(104, "Connection\x1b[2J reset\nby peer"), TimeoutError()]
-
-    assert [describe(error) for error in errors] == [
-        "ConnectionResetError: [Errno 104] Connection reset by peer",
-        "TimeoutError",
-    ]
 
 
 def test_an_untrusted_certificate_has_three_ways_out() -> None:

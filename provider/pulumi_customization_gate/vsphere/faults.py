@@ -1,0 +1,68 @@
+"""What a call to a vCenter can end with instead of its answer, and how that is said."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import Any
+
+from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+
+from pulumi_customization_gate.core.report import plain
+
+
+class UnreadableAnswerError(http.client.HTTPException):
+    """The server's answer is none of the API's: cut short, or a page that something in between has written."""
+
+
+TRANSIENT = (OSError, http.client.HTTPException, EOFError)
+"""What a network, or a server that restarts, does to a call in flight."""
+FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
+"""All that a call to a vCenter can end with but its answer."""
+PASSING = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
+"""What may be over when the call is made again, because nothing about the call itself is wrong."""
+
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((vim.fault.NotAuthenticated,), "the session has ended"),
+    ((UnreadableAnswerError,), "an answer that cannot be read"),
+    ((ssl.SSLCertVerificationError,), "a certificate that is not trusted"),
+    ((ConnectionRefusedError,), "nobody listens there"),
+    ((socket.gaierror,), "its name leads nowhere"),
+    ((TimeoutError,), "no answer in time"),
+    (
+        (ConnectionError, ssl.SSLError, EOFError, http.client.IncompleteRead, http.client.BadStatusLine),
+        "the connection broke off",
+    ),
+)
+"""Errors whose own words help nobody at night; the first that fits. RemoteDisconnected is a ConnectionError."""
+
+
+def describe(error: BaseException) -> str:
+    """Returns a fault or a network error in a few words, fit for a log: never a stack, never a whole fault object."""
+    name = type(error).__name__.rsplit(".", 1)[-1]
+    said = plain(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
+    own = f"{name}: {said}" if said else name
+    words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), "")
+    return f"{words} ({own})" if words else own
+
+
+class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is untyped
+    """pyVmomi's connection, of which every call ends with its answer or with one of FAULTS.
+
+    pyVmomi takes whatever comes with the status 200 or 500 for SOAP, so that a proxy's error page, or an answer that is
+    cut short, ends in an error of its parser, or in no answer where there has to be one.
+    """
+
+    def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's
+        """Calls a method of the server."""
+        try:
+            answer = super().InvokeMethod(mo, info, args, outerStub)
+        except FAULTS:
+            raise
+        except Exception as error:
+            raise UnreadableAnswerError(str(error)) from error
+        is_empty = answer is None and info.result is not type(None)
+        if is_empty and not info.resultFlags & VmomiSupport.F_OPTIONAL:
+            raise UnreadableAnswerError("it is empty")
+        return answer
