@@ -64,6 +64,9 @@ class Readiness(Protocol):
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing, in words, or nothing once the machine is ready."""
 
+    def ready_at(self, vm: VmRef) -> datetime | None:
+        """Returns when the machine was found ready, by the server's clock."""
+
     def close(self) -> None:
         """Stops whatever still asks."""
 
@@ -304,6 +307,9 @@ class _Wait:
     def _unmet(self, vm: VmRef) -> str:
         return "" if self.readiness is None else self.readiness.unmet(vm)
 
+    def _ready_at(self, vm: VmRef, judgement: Judgement) -> datetime | None:
+        return judgement.completed_at if self.readiness is None else self.readiness.ready_at(vm)
+
     def _is_settled(self, vm: VmRef) -> bool:
         if self._is_customized(vm):
             return not self._unmet(vm)
@@ -325,7 +331,7 @@ class _Wait:
             powered_on_at=judgement.powered_on_at,
             started_at=judgement.started_at,
             completed_at=judgement.completed_at,
-            ready_at=judgement.completed_at if good else None,
+            ready_at=self._ready_at(vm, judgement) if good else None,
             seconds=judgement.seconds,
             failure=self._failure(vm, judgement) if at_the_end and not good else None,
             host_name=latest.host_name if latest else "",

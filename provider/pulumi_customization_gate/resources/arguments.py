@@ -11,6 +11,7 @@ from typing import Any
 from pulumi_customization_gate.cloud_director.references import parse_reference as parse_cloud_director_reference
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.watch import WaitRules
+from pulumi_customization_gate.resources.check_arguments import check_problems
 from pulumi_customization_gate.vsphere.inventory import parse_reference
 
 LONGEST_START = 600.0
@@ -124,10 +125,17 @@ def gate_problems(
         # Its value is not shown: what changes with an image may well be a secret.
         kind = type(triggers).__name__
         yield "triggers", f'it is a {kind}; wanted is a map of anything, for example {{"image": "2026-11"}}'
+    yield from check_problems(inputs.get("checks"), is_unknown)
+    if inputs.get("platform") == "cloud_director":
+        yield from _needs_vsphere(inputs)
+
+
+def _needs_vsphere(inputs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Refuses what Cloud Director does not tell: it shows nothing of a guest but its customization."""
     if inputs.get("ready_when") == "guest_operations":
-        yield "ready_when", '"guest_operations" does not work yet; leave it out, or write "customized"'
-    if inputs.get("checks") is not None:
-        yield "checks", "checks do not work yet; leave them out"
+        yield "ready_when", 'it is "guest_operations", which Cloud Director does not tell; wanted is "customized"'
+    if inputs.get("checks"):
+        yield "checks", "Cloud Director tells nothing to check; leave them out"
 
 
 def _is_name(value: object) -> bool:

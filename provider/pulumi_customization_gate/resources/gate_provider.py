@@ -27,6 +27,8 @@ from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
 from pulumi_customization_gate.resources.settings import Config, cloud_director_settings, vsphere_settings
+from pulumi_customization_gate.vsphere.checks import checks_of
+from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
@@ -89,13 +91,17 @@ class CustomizationGateProvider(ResourceProvider):
 
     @host.clean_errors
     def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
-        """Waits for the machines that are new or whose stored outcome is not good; for all if `triggers` changed."""
+        """Waits for the machines that are new or whose stored outcome is not good.
+
+        It waits for all if `triggers` changed, or if what makes a machine ready has become more: then nobody knows
+        whether those that were good are ready in this sense.
+        """
         stored = _stored(_olds)
         if _only_times_changed(_olds, _news):
             return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}, "results": stored})
         known = {result["moid"]: result for result in stored.values()}
         good = {moid: result for moid, result in known.items() if _is_good(result, _effective(_news, "expect"))}
-        if _effective(_olds, "triggers") != _effective(_news, "triggers"):
+        if _effective(_olds, "triggers") != _effective(_news, "triggers") or not _implies(_olds, _news):
             return UpdateResult(self._judge(_id, _news, {}, good))
         return UpdateResult(self._judge(_id, _news, good, {}, str(_olds.get("opened_at") or "")))
 
@@ -143,7 +149,8 @@ class CustomizationGateProvider(ResourceProvider):
             source = CloudDirectorSource(settings, references, kept=frozenset(kept))
         else:
             source = VsphereSource(settings, references, kept=frozenset(kept), remembered=frozenset(remembered))
-        report = watch(source, arguments.rules, listener=_Progress(call), cancelled=host.cancelled)
+        readiness = _readiness(settings, arguments)
+        report = watch(source, arguments.rules, readiness=readiness, listener=_Progress(call), cancelled=host.cancelled)
         skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
         results = skipped + [(outcome.key, _result(outcome)) for outcome in report.outcomes]
         is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)
@@ -201,6 +208,19 @@ def _has_failed(outputs: Inputs) -> bool:
 def _only_times_changed(olds: Inputs, news: Inputs) -> bool:
     same = all(_effective(olds, name) == _effective(news, name) for name in _JUDGED)
     return same and not _has_failed(olds)
+
+
+def _implies(olds: Inputs, news: Inputs) -> bool:
+    """Whether a machine that was ready by the old inputs is so by the new ones."""
+    operations = [_effective(inputs, "ready_when") == "guest_operations" for inputs in (olds, news)]
+    known = olds.get("checks") or ()
+    return operations[0] >= operations[1] and all(check in known for check in news.get("checks") or ())
+
+
+def _readiness(settings: Any, arguments: GateArguments) -> GuestReadiness | None:
+    """Returns what tells whether the guests are ready, or None where being customized is enough."""
+    conditions = Conditions(arguments.ready_when == "guest_operations", arguments.settle, checks_of(arguments.checks))
+    return GuestReadiness(settings, conditions) if conditions.guest_operations or conditions.checks else None
 
 
 def _stored(outputs: Inputs) -> dict[str, dict[str, Any]]:

@@ -37,6 +37,7 @@ from tests.unit.core.timeline import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
 WEB_0, WEB_1, WEB_2 = (VmRef(f"web-{i}", f"vm-{85 + i}", f"web-{i}") for i in range(3))
 ALONE = (WEB_2,)
@@ -740,6 +741,9 @@ class Unready:
     def unmet(self, vm: VmRef) -> str:
         return "" if self.clock.elapsed >= self.second else f"guest operations of {vm.name} do not answer"
 
+    def ready_at(self, vm: VmRef) -> datetime | None:
+        return None if self.unmet(vm) else at(self.second)
+
     def close(self) -> None:
         self.closed += 1
 
@@ -759,6 +763,7 @@ def test_readiness(second: float, told: tuple[str, bool, str], waited: float) ->
 
     assert ({"web-2": told}, 1, 1) == (told_of(report), readiness.closed, source.closed)
     assert waited <= report.waited <= waited + LONGEST_POLL
+    assert report.outcomes[0].ready_at == (at(second) if told[1] else None)
 
 
 def test_readiness_is_not_asked_of_a_failed_machine() -> None:

@@ -146,7 +146,13 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
             'it is a str; wanted is a map of anything, for example {"image": "2026-11"}',
             id="triggers, not shown",
         ),
-        pytest.param("checks", [{"kind": "tcp_port"}], "checks do not work yet; leave them out", id="checks"),
+        pytest.param(
+            "checks",
+            {"kind": "cards_connected"},
+            "it is {'kind': 'cards_connected'}; wanted is a list of maps, for example "
+            '[{"kind": "tcp_port", "port": 22}]',
+            id="checks that are no list",
+        ),
     ],
 )
 def test_bad_input_is_told_with_what_is_wanted(name: str, value: object, reason: str) -> None:
@@ -168,10 +174,13 @@ def test_each_problem_is_told() -> None:
     assert [name for name, _ in found] == ["expect", "vms", "vms", "timeout"]
 
 
-def test_the_guest_is_not_asked_yet() -> None:
-    """What a later release will do is refused with what to write today."""
-    assert problems(ready_when="guest_operations") == [
-        ("ready_when", '"guest_operations" does not work yet; leave it out, or write "customized"')
+def test_the_guest_can_be_asked_on_vsphere_only() -> None:
+    """Cloud Director shows nothing of a guest but its customization."""
+    asked = {"ready_when": "guest_operations", "checks": [{"kind": "cards_connected"}]}
+    assert problems(**asked) == []
+    assert problems(vms=[], platform="cloud_director", **asked)[-2:] == [
+        ("ready_when", 'it is "guest_operations", which Cloud Director does not tell; wanted is "customized"'),
+        ("checks", "Cloud Director tells nothing to check; leave them out"),
     ]
 
 

@@ -1,0 +1,262 @@
+"""Tells whether customized machines are ready for work: guest operations that stay ready, and the user's checks.
+
+One thread reads the machines that are customized and not ready yet, all in one call, once a second. Success is often
+followed by a reboot, and often not: what counts is that guest operations stay ready for a while.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
+from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, Facts
+from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from pulumi_customization_gate.core.model import VmRef
+
+INTERVAL = 1.0
+"""Seconds between two readings."""
+LONGEST_GAP = 10.0
+"""Seconds without a reading after which nobody can say that something has stayed as it was."""
+PORT_TIMEOUT = 2.0
+"""Seconds in which a port must answer."""
+PORTS_AT_ONCE = 32
+NOT_READ = "its guest was not read yet"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a machine must be beside customized."""
+
+    guest_operations: bool = False
+    """Whether guest operations must be ready."""
+    settle: float = 30.0
+    """Seconds for which they must stay so."""
+    checks: Sequence[Check] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """The properties to read."""
+        wanted = [*GUEST_OPERATIONS_PATHS, *(path for check in self.checks for path in PATHS[check.kind])]
+        return list(dict.fromkeys(wanted))
+
+
+class Stability:
+    """Judges the readings of one machine, in the order in which they come.
+
+    Args:
+        conditions: What must hold.
+        key: The machine's key.
+    """
+
+    def __init__(self, conditions: Conditions, key: str) -> None:
+        self._conditions, self._key = conditions, key
+        self._steady_since: float | None = None
+        self._read_at = float("-inf")
+
+    def learn(self, facts: Facts, now: float, answers: Callable[[str, int], str]) -> str:
+        """Returns what is missing, in words, or nothing if the machine is ready.
+
+        Args:
+            facts: What was read.
+            now: When, by the monotonic clock.
+            answers: Returns why a port of an address does not answer, or nothing if it does.
+        """
+        missing = []
+        if self._conditions.guest_operations:
+            missing.append(self._unsettled(facts, now))
+        missing += [
+            check.unmet(self._key, facts, answers) for check in self._conditions.checks if check.is_for(self._key)
+        ]
+        return "; ".join(reason for reason in missing if reason)
+
+    def _unsettled(self, facts: Facts, now: float) -> str:
+        was_read, self._read_at = now - self._read_at <= LONGEST_GAP, now
+        reason = facts.no_guest_operations()
+        if reason:
+            self._steady_since = None
+            return reason
+        if self._steady_since is None or not was_read:
+            self._steady_since = now
+        steady = now - self._steady_since
+        if steady >= self._conditions.settle:
+            return ""
+        return f"guest operations are ready for {duration(steady)} of {duration(self._conditions.settle)}"
+
+
+class GuestReadiness:
+    """Reads the guests of one vCenter; the waiting loop asks `unmet` of each machine that is customized.
+
+    Args:
+        settings: Which vCenter, and as whom.
+        conditions: What must hold.
+    """
+
+    def __init__(self, settings: VsphereSettings, conditions: Conditions) -> None:
+        self._settings, self._conditions = settings, conditions
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._stabilities: dict[str, Stability] = {}
+        self._unmet: dict[str, str] = {}
+        self._ready_at: dict[str, datetime] = {}
+        self._ports = _Ports()
+        self._thread: threading.Thread | None = None
+
+    def unmet(self, vm: VmRef) -> str:
+        """Returns at once what is still missing; the first question has the machine read from now on."""
+        with self._lock:
+            if vm.id not in self._unmet:
+                self._unmet[vm.id] = NOT_READ
+                self._stabilities[vm.id] = Stability(self._conditions, vm.key)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="customization-gate-readiness", daemon=True)
+                self._thread.start()
+            return self._unmet[vm.id]
+
+    def ready_at(self, vm: VmRef) -> datetime | None:
+        """Returns since when the machine is ready, by the server's clock."""
+        return self._ready_at.get(vm.id)
+
+    def close(self) -> None:
+        """Stops reading. A reading under way is left to itself."""
+        self._closing.set()
+        self._ports.close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set() and self._follow():
+            self._closing.wait(INTERVAL)
+
+    def _follow(self) -> bool:
+        """Reads until the end; returns whether it is worth trying again where it came to none."""
+        try:
+            with acquire(self._settings) as session:
+                while not self._closing.is_set():
+                    self._learn(session.patiently(lambda: self._read(session)))
+                    self._closing.wait(INTERVAL)
+        except ServerError as error:
+            self._say(str(error))
+            return not isinstance(error, AuthenticationError | CertificateError)
+        return False
+
+    def _say(self, trouble: str) -> None:
+        with self._lock:
+            for moid in self._waiting():
+                self._unmet[moid] = f"its guest cannot be read: {trouble}"
+
+    def _waiting(self) -> list[str]:
+        return [moid for moid, missing in self._unmet.items() if missing]
+
+    def _read(self, session: Session) -> dict[str, Facts]:
+        """Reads the machines that are not ready yet, in one call."""
+        with self._lock:
+            waiting = self._waiting()
+        if not waiting:
+            return {}
+        at = session.current_time()
+        return {moid_of(content.obj): facts_of(content, at) for content in _pages(session, waiting, self._conditions)}
+
+    def _learn(self, readings: dict[str, Facts]) -> None:
+        now = time.monotonic()
+        for moid, facts in readings.items():
+            missing = self._stabilities[moid].learn(facts, now, self._ports.answers)
+            with self._lock:
+                self._unmet[moid] = missing
+                if not missing:
+                    self._ready_at[moid] = facts.at
+
+
+class _Ports:
+    """Tries TCP ports in threads of its own; a question is answered by the last try that has ended."""
+
+    def __init__(self) -> None:
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._tries: dict[tuple[str, int], concurrent.futures.Future[str]] = {}
+
+    def answers(self, address: str, port: int) -> str:
+        """Returns why a port does not answer, or nothing if it has just answered; the next try begins then."""
+        if self._pool is None:
+            self._pool = concurrent.futures.ThreadPoolExecutor(PORTS_AT_ONCE, "customization-gate-ports")
+        last = self._tries.get((address, port))
+        if last is not None and not last.done():
+            return "is being asked"
+        result = "is being asked" if last is None else last.result()
+        if result:
+            self._tries[address, port] = self._pool.submit(_try, address, port)
+        return result
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _try(address: str, port: int) -> str:
+    try:
+        socket.create_connection((address, port), timeout=PORT_TIMEOUT).close()
+    except TimeoutError:
+        return f"gave no answer within {PORT_TIMEOUT:g} s"
+    except OSError as error:
+        return str(error.strerror or type(error).__name__).lower()
+    return ""
+
+
+def _pages(session: Session, moids: Iterable[str], conditions: Conditions) -> Iterator[Any]:
+    collector = vmodl.query.PropertyCollector
+    spec = collector.FilterSpec(
+        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=conditions.paths)],
+        objectSet=[collector.ObjectSpec(obj=vim.VirtualMachine(moid, session.stub)) for moid in moids],
+        reportMissingObjectsInResults=True,
+    )
+    service = session.content.propertyCollector
+    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+    while page is not None:
+        yield from page.objects
+        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
+
+
+def facts_of(content: Any, at: datetime) -> Facts:
+    """Returns what the server told of one machine; what it left out counts as not so."""
+    values = {change.name: change.val for change in content.propSet}
+    cards = [device for device in values.get("config.hardware.device") or () if _is_card(device)]
+    primary = values.get("guest.ipAddress")
+    addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
+    return Facts(
+        at=at.astimezone(timezone.utc),
+        powered_on=values.get("runtime.powerState") == "poweredOn",
+        tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
+        guest_running=values.get("guest.guestState") == "running",
+        guest_operations_ready=bool(values.get("guest.guestOperationsReady")),
+        heartbeat=str(values.get("guestHeartbeatStatus") or ""),
+        host_name=str(values.get("guest.hostName") or ""),
+        addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
+        cards={_label(card): bool(card.connectable and card.connectable.connected) for card in cards},
+        guest_info={
+            option.key: str(option.value)
+            for option in values.get("config.extraConfig") or ()
+            if str(option.key).startswith("guestinfo.")
+        },
+    )
+
+
+def _is_card(device: Any) -> bool:
+    return isinstance(device, vim.vm.device.VirtualEthernetCard)
+
+
+def _label(card: Any) -> str:
+    with contextlib.suppress(AttributeError):
+        return str(card.deviceInfo.label)
+    return f"network card {card.key}"

@@ -1,0 +1,60 @@
+"""`ready_when` and `checks` on the real engine: what opens a gate, and what judges its machines again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from pulumi_customization_gate import CustomizationGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stack.engine import Engine
+
+
+def _program(moid: str, **arguments: Any) -> Callable[[], None]:
+    def program() -> None:
+        gate = CustomizationGate("gate", vms={"web": moid}, **arguments)
+        pulumi.export("ready_at", gate.results["web"]["ready_at"])
+        pulumi.export("completed_at", gate.results["web"]["completed_at"])
+
+    return program
+
+
+def test_more_to_be_ready_for_judges_again_and_less_does_not(engine: Engine) -> None:
+    """A stored success proves nothing about guest operations; once they are proven, asking for less changes nothing."""
+    moid = engine.machine(engine.unique("web"))
+    stack = engine.stack(_program(moid))
+    assert stack.up().succeeded
+    assert stack.outputs["ready_at"] == stack.outputs["completed_at"]
+
+    operations = {"ready_when": "guest_operations", "settle": 1, "timeout": 60}
+    settled = stack.up(_program(moid, **operations))
+    assert settled.succeeded, settled.output
+    assert settled.changes == {"gate": ["update"]}
+    ready_at = stack.outputs["ready_at"]
+    assert ready_at > stack.outputs["completed_at"]
+
+    engine.lab.reset_stats()
+    less = stack.up(_program(moid))
+    assert less.succeeded, less.output
+    assert stack.outputs["ready_at"] == ready_at
+    assert engine.lab.stats()["logins"]["ok"] == 0
+
+
+def test_a_check_that_does_not_hold_keeps_the_gate_shut(engine: Engine) -> None:
+    """The failure names machine and check; the next up judges the machine again and opens."""
+    moid = engine.machine(engine.unique("web"), heartbeat="yellow")
+    wanted = {"timeout": 4, "checks": [{"kind": "guest_heartbeat", "color": "green"}]}
+    stack = engine.stack(_program(moid, **wanted))
+    shut = stack.up()
+    assert not shut.succeeded
+    assert "NotReady" in shut.errors
+    assert "guest_heartbeat: it is yellow, not green" in shut.errors
+    assert stack.resource("gate")["outputs"]["results"]["web"]["status"] == "CustomizationSucceeded"
+
+    opened = stack.up(_program(moid, timeout=30, checks=[{"kind": "guest_heartbeat", "color": "yellow"}]))
+    assert opened.succeeded, opened.output
+    assert opened.changes == {"gate": ["update"]}

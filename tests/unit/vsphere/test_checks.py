@@ -1,0 +1,149 @@
+"""Conditions beside the customization, judged on facts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from pulumi_customization_gate.vsphere.checks import Check, Facts
+from pulumi_customization_gate.vsphere.readiness import LONGEST_GAP, Conditions, Stability
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+READY: dict[str, Any] = {
+    "at": NOON,
+    "powered_on": True,
+    "tools_running": True,
+    "guest_running": True,
+    "guest_operations_ready": True,
+    "heartbeat": "green",
+    "host_name": "WEB-1.example.com",
+    "addresses": ("fe80::1%2", "192.168.10.11"),
+    "cards": {"Network adapter 1": True, "Network adapter 2": False},
+    "guest_info": {"guestinfo.ready": "yes\x1b[31m"},
+}
+
+
+def _facts(**changes: Any) -> Facts:
+    return Facts(**{**READY, **changes})
+
+
+def _answers(address: str, port: int) -> str:
+    return "" if (address, port) == ("192.168.10.11", 22) else "connection refused"
+
+
+@pytest.mark.parametrize(
+    ("check", "facts", "said"),
+    [
+        pytest.param({"kind": "tcp_port", "port": 22}, {}, "", id="a port answers at one address"),
+        pytest.param(
+            {"kind": "tcp_port", "port": 80},
+            {},
+            "tcp_port: port 80 does not answer: fe80::1%2 connection refused, 192.168.10.11 connection refused",
+            id="a port answers nowhere",
+        ),
+        pytest.param(
+            {"kind": "tcp_port", "port": 22.0},
+            {"addresses": ()},
+            "tcp_port: the guest reports no address at which port 22 could answer",
+            id="no address",
+        ),
+        pytest.param({"kind": "guest_heartbeat"}, {}, "", id="the heartbeat is green"),
+        pytest.param(
+            {"kind": "guest_heartbeat", "color": "yellow"},
+            {"heartbeat": ""},
+            "guest_heartbeat: it is unknown, not yellow",
+            id="no heartbeat",
+        ),
+        pytest.param({"kind": "guest_info", "key": "guestinfo.ready"}, {}, "", id="a key is there"),
+        pytest.param({"kind": "guest_info", "key": "guestinfo.x"}, {}, "guest_info: guestinfo.x is not set", id="none"),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.ready", "value": "yes|true"},
+            {},
+            "guest_info: guestinfo.ready is 'yes', which does not match 'yes|true'",
+            id="a pattern is for the whole value, shown without control characters",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.ready", "value": {"web-1": "yes.*"}}, {}, "", id="by the key"
+        ),
+        pytest.param({"kind": "cards_connected"}, {"cards": {}}, "", id="no card"),
+        pytest.param(
+            {"kind": "cards_connected"}, {}, "cards_connected: Network adapter 2 is not connected", id="loose"
+        ),
+        pytest.param({"kind": "host_name", "value": "web-1"}, {}, "", id="the first label"),
+        pytest.param({"kind": "host_name", "value": {"web-1": "web-1.example.com"}}, {}, "", id="the whole name"),
+        pytest.param({"kind": "host_name", "value": {"web-2": "x"}}, {}, "", id="nothing about this machine"),
+        pytest.param(
+            {"kind": "host_name", "value": "web"}, {}, "host_name: it is 'WEB-1.example.com', not 'web'", id="another"
+        ),
+        pytest.param({"kind": "ip_in_network", "network": "192.168.10.7/24"}, {}, "", id="an address in the network"),
+        pytest.param(
+            {"kind": "ip_in_network", "network": "10.0.0.0/8"},
+            {},
+            "ip_in_network: no address is in 10.0.0.0/8: fe80::1%2, 192.168.10.11",
+            id="none in the network",
+        ),
+    ],
+)
+def test_a_check_says_why_it_does_not_hold(check: dict[str, Any], facts: dict[str, Any], said: str) -> None:
+    """Nothing is missing, or a sentence that begins with the check's kind."""
+    assert Check.of(check).unmet("web-1", _facts(**facts), _answers) == said
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        pytest.param({}, "", id="ready"),
+        pytest.param({"powered_on": False}, "the machine is powered off", id="off"),
+        pytest.param({"tools_running": False}, "VMware Tools do not run", id="no Tools"),
+        pytest.param(
+            {"guest_operations_ready": False}, "VMware Tools run and guest operations are not ready", id="not"
+        ),
+        pytest.param({"guest_running": False}, "VMware Tools run and guest operations are not ready", id="halting"),
+    ],
+)
+def test_why_guest_operations_are_not_ready(facts: dict[str, Any], said: str) -> None:
+    """The nearest cause is told."""
+    assert _facts(**facts).no_guest_operations() == said
+
+
+def _story(conditions: Conditions, *readings: tuple[float, bool]) -> list[str]:
+    stability = Stability(conditions, "web-1")
+    return [stability.learn(_facts(guest_operations_ready=ready), now, _answers) for now, ready in readings]
+
+
+def test_guest_operations_must_stay_ready() -> None:
+    """The time begins anew with every gap, so the reboot after a success is waited for."""
+    missing = _story(
+        Conditions(guest_operations=True, settle=5), (0, True), (4, True), (5, False), (6, True), (11, True)
+    )
+    assert missing == [
+        "guest operations are ready for 0 s of 5 s",
+        "guest operations are ready for 4 s of 5 s",
+        "VMware Tools run and guest operations are not ready",
+        "guest operations are ready for 0 s of 5 s",
+        "",
+    ]
+
+
+def test_a_time_without_readings_is_no_proof() -> None:
+    """Nobody knows what was while the server did not answer."""
+    late = 1 + LONGEST_GAP * 2
+    missing = _story(Conditions(guest_operations=True, settle=5), (0, True), (1, True), (late, True), (late + 5, True))
+    assert missing[2:] == ["guest operations are ready for 0 s of 5 s", ""]
+
+
+def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
+    """Only what was asked for is judged; each thing that is missing is named, and `vms` says what is about whom."""
+    checks = (
+        Check.of({"kind": "cards_connected"}),
+        Check.of({"kind": "tcp_port", "port": 80, "vms": ["web-2"]}),
+        Check.of({"kind": "host_name", "value": "db"}),
+    )
+    conditions = Conditions(checks=checks)
+    assert _story(conditions, (0, False)) == [
+        "cards_connected: Network adapter 2 is not connected; host_name: it is 'WEB-1.example.com', not 'db'"
+    ]
+    assert "config.hardware.device" in conditions.paths
+    assert "config.extraConfig" not in conditions.paths
