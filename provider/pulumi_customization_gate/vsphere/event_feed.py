@@ -144,6 +144,7 @@ class EventFeed:
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
         self._lock = threading.Lock()
         self._subscribers: dict[Sink, frozenset[str]] = {}
+        self._warned: dict[Sink, str] = {}
         self._told: set[int] = set()
         self._closing = threading.Event()
         self._silent_since: float | None = None
@@ -163,7 +164,7 @@ class EventFeed:
             self._subscribers[sink] = frozenset(moids)
             bell = self._bell
         if self._restriction:
-            sink(self._restriction)
+            # What this user may watch depends on the machines: the thread finds out anew, and tells.
             self._is_stale = True
             if bell is not None:
                 bell.wake()
@@ -172,6 +173,7 @@ class EventFeed:
         """Ends a subscription."""
         with self._lock:
             self._subscribers.pop(sink, None)
+            self._warned.pop(sink, None)
         self._state.forget()
 
     def read(self, moids: Iterable[str]) -> list[Snapshot]:
@@ -196,7 +198,8 @@ class EventFeed:
 
     def _run(self) -> None:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(FAULTS),
+            # Also an answer that pyVmomi cannot read: a feed that dies in silence would leave the waits deaf.
+            retry=tenacity.retry_if_not_exception_type(GateError),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
             stop=tenacity.stop_when_event_set(self._closing),
             sleep=tenacity.sleep_using_event(self._closing),
@@ -206,10 +209,10 @@ class EventFeed:
         try:
             while not self._closing.is_set():
                 retrying(self._turn)
-        except FAULTS:
-            pass  # The feed is closing: the fault is the end of its own long poll.
         except GateError as error:
             self._broadcast(error if isinstance(error, ServerError) else ServerError(str(error)))
+        except Exception:  # noqa: BLE001, S110 -- the feed is closing: this is the end of its own long poll
+            pass
 
     def _turn(self) -> None:
         if self._bell is None or self._is_stale:
@@ -254,6 +257,14 @@ class EventFeed:
         for sink in sinks:
             sink(item)
 
+    def _warn(self) -> None:
+        """Tells each subscriber once what this user may not watch."""
+        with self._lock:
+            sinks = [sink for sink in self._subscribers if self._warned.get(sink, "") != self._restriction]
+            self._warned.update(dict.fromkeys(sinks, self._restriction))
+        for sink in sinks:
+            sink(self._restriction)
+
     def _mend(self, state: tenacity.RetryCallState) -> None:
         """Gets ready to try again after a fault: tells it once, logs in again if asked to, forgets the bell."""
         error = state.outcome.exception() if state.outcome else None
@@ -282,6 +293,7 @@ class EventFeed:
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
         self._bell = self._new_bell()
+        self._warn()
         self._drain()
         self._state.soon()
         if self._silent_since is not None:
@@ -293,16 +305,17 @@ class EventFeed:
         """Returns the cheapest way to hear of events that this user may use."""
         since = self._horizon - OVERLAP
         moids = sorted(self._watched())
+        self._restriction = ""
         try:
             return _Bell(self._session, self._stub, since)
         except vim.fault.NoPermission as error:
             _raise_if_logged_out(error)
         user = self._session.settings.user
-        if moids:
-            folder = inventory.common_folder(self._session, moids)
+        folder = inventory.common_folder(self._session, moids) if moids else None
+        if folder is not None:
             self._restriction = f"{user} may not read the events of the whole inventory: watching {folder.name} only"
             try:
-                return _Bell(self._session, self._stub, since, folder)
+                return _Bell(self._session, self._stub, since, folder.entity)
             except vim.fault.NoPermission as error:
                 _raise_if_logged_out(error)
         self._restriction = (

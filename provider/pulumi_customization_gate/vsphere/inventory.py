@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import timezone
@@ -94,19 +95,76 @@ def _find(session: Session, reference: Reference) -> str | None:
     return next(iter(matches), None)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A managed entity and where it hangs in the inventory."""
+
+    entity: Any
+    name: str
+    parent: Any
+    """What holds it; None for the root folder, and where this user may not look further up."""
+
+
 def inventory_path(session: Session, entity: Any) -> str:
-    """Returns the inventory path of a managed entity, `/Datacenter/vm/folder/web-1`."""
-    names = session.patiently(lambda: [ancestor.name for ancestor in _lineage(entity)[:-1]])
-    return "/" + "/".join(reversed(names))
+    """Returns the inventory path of a managed entity, `/Datacenter/vm/folder/web-1`, as far up as may be read."""
+    root = moid_of(session.content.rootFolder)
+    chain = _chain(_places(session, [entity]), moid_of(entity))
+    return "/" + "/".join(place.name for place in reversed(chain) if moid_of(place.entity) != root)
 
 
-def _lineage(entity: Any) -> list[Any]:
-    """Returns an entity and what holds it, up to the root folder."""
+def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
+    """Returns the lowest folder, datacenter or the like that holds all the machines, None where none can be read."""
+    places = _places(session, [vim.VirtualMachine(moid, session.stub) for moid in moids])
+    chains = [_chain(places, moid)[1:] for moid in moids]
+    shared = set.intersection(*({moid_of(place.entity) for place in chain} for chain in chains))
+    return next((place for place in chains[0] if moid_of(place.entity) in shared), None)
+
+
+def _chain(places: Mapping[str, Place], moid: str) -> list[Place]:
+    """Returns an entity and what holds it, upwards."""
     chain = []
-    while entity is not None:
-        chain.append(entity)
-        entity = entity.parent
+    place = places.get(moid)
+    while place is not None:
+        chain.append(place)
+        place = places.get(moid_of(place.parent)) if place.parent is not None else None
     return chain
+
+
+def _places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
+    """Reads where entities hang, and all that is above them: a call per level, however many entities there are."""
+    places: dict[str, Place] = {}
+    level = list(entities)
+    while level:
+        read_level = functools.partial(_retrieve, session, level, ("name", "parent"))
+        found = [_place(content) for content in session.patiently(read_level)]
+        places.update({moid_of(place.entity): place for place in found})
+        above = {moid_of(place.parent): place.parent for place in found if place.parent is not None}
+        level = [entity for moid, entity in above.items() if moid not in places]
+    return places
+
+
+def _place(content: Any) -> Place:
+    values = {change.name: change.val for change in content.propSet}
+    return Place(content.obj, values.get("name") or "", values.get("parent"))
+
+
+def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -> list[Any]:
+    """Reads properties of entities in one call (more where the server pages its answer); without those not there."""
+    collector = vmodl.query.PropertyCollector
+    objects = [collector.ObjectSpec(obj=entity) for entity in entities]
+    kinds = {type(spec.obj) for spec in objects}
+    spec = collector.FilterSpec(
+        propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind in kinds],
+        objectSet=objects,
+        reportMissingObjectsInResults=True,
+    )
+    service = session.content.propertyCollector
+    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
+    contents: list[Any] = []
+    while page is not None:
+        contents += page.objects
+        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
+    return contents
 
 
 def read(session: Session, moids: Iterable[str]) -> list[Snapshot]:
@@ -121,21 +179,9 @@ def read(session: Session, moids: Iterable[str]) -> list[Snapshot]:
     if not wanted:
         return []
     at = session.current_time()
-    collector = vmodl.query.PropertyCollector
     paths = [*_PROPERTIES, *([_CUSTOMIZATION_INFO] if session.reports_customization_info else [])]
-    spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=paths)],
-        objectSet=[collector.ObjectSpec(obj=vim.VirtualMachine(moid, session.stub)) for moid in wanted],
-        reportMissingObjectsInResults=True,
-    )
-    service = session.content.propertyCollector
-    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-    found: dict[str, Snapshot] = {}
-    while page is not None:
-        for content in page.objects:
-            snapshot = _snapshot(content, at)
-            found[snapshot.vm] = snapshot
-        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
+    machines = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
+    found = {moid_of(content.obj): _snapshot(content, at) for content in _retrieve(session, machines, paths)}
     missing = (_gone(session, moid, at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
 
@@ -163,19 +209,13 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
 
 
 def _gone(session: Session, moid: str, at: datetime) -> Snapshot:
-    message = f"{session.settings.server} has no virtual machine {moid}"
+    settings = session.settings
+    message = f"{settings.server} has no virtual machine {moid} that {settings.user} may see"
     return Snapshot(vm=moid, at=at, exists=False, powered_on=None, message=message)
 
 
 def not_found(session: Session, key: str, reference: str, at: datetime) -> Snapshot:
     """Returns the snapshot of a reference that the inventory does not know; the reference stands in for an ID."""
-    return Snapshot(
-        vm=reference, at=at, exists=False, name=key, message=f"{session.settings.server} knows no {reference!r}"
-    )
-
-
-def common_folder(session: Session, moids: Sequence[str]) -> Any:
-    """Returns the lowest folder, datacenter or vApp that holds all the machines."""
-    chains = session.patiently(lambda: [_lineage(vim.VirtualMachine(moid, session.stub))[1:] for moid in moids])
-    shared = set.intersection(*({moid_of(entity) for entity in chain} for chain in chains))
-    return next(entity for entity in chains[0] if moid_of(entity) in shared)
+    settings = session.settings
+    message = f"{settings.server} knows no {reference!r} that {settings.user} may see"
+    return Snapshot(vm=reference, at=at, exists=False, name=key, message=message)
