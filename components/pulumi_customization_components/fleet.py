@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
 import pulumi_vsphere as vsphere
 
 from pulumi_customization_components.waits import without_waits
-from pulumi_customization_gate import CustomizationGate, GuestScript
+from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from pulumi_customization_components.gate_args import GateArgs
+
+T = TypeVar("T")
 
 
 class GatedFleet(pulumi.ComponentResource):
@@ -91,10 +93,32 @@ class GatedFleet(pulumi.ComponentResource):
             opts: The scripts' options.
             arguments: What GuestScript takes beside these, or what makes it out of a machine's key.
         """
+        return self._work(GuestScript, name, {"script": script, **arguments}, opts)
+
+    def file(
+        self,
+        name: str,
+        path: Input[str] | Callable[[str], Input[str]],
+        *,
+        opts: ResourceOptions | None = None,
+        **arguments: Any,
+    ) -> dict[str, GuestFile]:
+        """Puts a file into every guest once the gate is open, and returns the resources by the machines' keys.
+
+        Args:
+            name: What the file is; the resources are called by it, after fleet and key.
+            path: Where in the guest, or what makes that out of a machine's key.
+            opts: The files' options.
+            arguments: What GuestFile takes beside these, or what makes it out of a machine's key.
+        """
+        return self._work(GuestFile, name, {"path": path, **arguments}, opts)
+
+    def _work(
+        self, kind: Callable[..., T], name: str, given: Mapping[str, Any], opts: ResourceOptions | None
+    ) -> dict[str, T]:
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        given = {"script": script, **arguments}
         return {
-            key: GuestScript(
+            key: kind(
                 f"{self._names[key]}-{name}",
                 moid,
                 **{word: value(key) if callable(value) else value for word, value in given.items()},

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 
 from pulumi_customization_components.waits import without_waits
-from pulumi_customization_gate import CustomizationGate, GuestScript
+from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
@@ -71,3 +71,15 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         """
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         return GuestScript(f"{self._name}-{name}", self.moid, script, **arguments, opts=inside)
+
+    def file(self, name: str, path: Input[str], *, opts: ResourceOptions | None = None, **arguments: Any) -> GuestFile:
+        """Puts a file into the guest once the gate is open.
+
+        Args:
+            name: What the file is; the resource is called by it, after the component.
+            path: Where in the guest.
+            opts: The file's options.
+            arguments: What GuestFile takes beside these.
+        """
+        inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        return GuestFile(f"{self._name}-{name}", self.moid, path, **arguments, opts=inside)

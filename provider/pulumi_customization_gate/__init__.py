@@ -13,6 +13,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.resources.gate import CustomizationGate
+from pulumi_customization_gate.resources.guest_file import GuestFile
 from pulumi_customization_gate.resources.guest_script import GuestScript
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "CustomizationStatus",
     "CustomizationTimeoutError",
     "GateError",
+    "GuestFile",
     "GuestScript",
     "ServerError",
     "WaitCancelledError",

@@ -29,6 +29,14 @@ FROZEN = {
             "Byb3ZpZGVylJOUKVKULg=="
         ),
     ),
+    "GuestFile": (
+        "pulumi_customization_gate.resources.guest_file_provider",
+        "GuestFileProvider",
+        (
+            "gASVVAAAAAAAAACMN3B1bHVtaV9jdXN0b21pemF0aW9uX2dhdGUucmVzb3VyY2VzLmd1ZXN0X2ZpbGVfcHJvdmlkZXKUjBFHdWVzdEZpbGVQcm92"
+            "aWRlcpSTlClSlC4="
+        ),
+    ),
     "GuestScript": (
         "pulumi_customization_gate.resources.guest_script_provider",
         "GuestScriptProvider",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 TIMEOUT = 600.0
 """The default of `timeout` in seconds."""
+PERMISSIONS = "0600"
+"""The default of a file's mode."""
 LARGEST_OUTPUT = 1024 * 1024
 """Bytes of each output that a stack's state is asked to carry at most."""
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_ABSOLUTE = re.compile(r"/.*[^/]|[A-Za-z]:[\\/].*[^\\/]|\\\\.*[^\\]", re.DOTALL)
 _HIGHEST_EXIT_CODE = 2**32 - 1
 
 _CREDENTIALS = (("username", "guestUser", "GUEST_USER"), ("password", "guestPassword", "GUEST_PASSWORD"))
@@ -66,6 +70,43 @@ class GuestScriptArguments:
             timeout=float(inputs.get("timeout") or TIMEOUT),
             expected_exit_codes=expected_exit_codes(inputs),
         )
+
+
+@dataclass(frozen=True)
+class GuestFileArguments:
+    """The arguments of a guest file, checked and with their defaults."""
+
+    path: str
+    content: bytes | Path
+    """What the file holds, or the local file that does."""
+    permissions: int
+    timeout: float
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any]) -> GuestFileArguments:
+        """Returns the arguments of inputs that are all known and without problems.
+
+        Raises:
+            ConfigurationError: If there is a problem after all, for example in a value that preview did not know.
+        """
+        _refuse(file_problems(inputs, lambda _: False))
+        content = inputs.get("content")
+        return cls(
+            path=inputs["path"],
+            content=Path(inputs["source"]) if content is None else content.encode(),
+            permissions=int(cls.permissions_of(inputs), 8),
+            timeout=cls.timeout_of(inputs),
+        )
+
+    @staticmethod
+    def permissions_of(inputs: Mapping[str, Any]) -> str:
+        """Returns the mode, in octal digits."""
+        return str(inputs.get("permissions") or PERMISSIONS)
+
+    @staticmethod
+    def timeout_of(inputs: Mapping[str, Any]) -> float:
+        """Returns the seconds for all of it."""
+        return float(inputs.get("timeout") or TIMEOUT)
 
 
 def expected_exit_codes(inputs: Mapping[str, Any]) -> frozenset[int]:
@@ -123,6 +164,25 @@ def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterato
     limit: Any = inputs.get("output_limit")
     if not _is_left_out(limit, is_unknown) and not (_is_whole(limit) and 0 <= limit <= LARGEST_OUTPUT):
         yield "output_limit", f"it is {limit!r}; wanted are bytes, 0 to {LARGEST_OUTPUT}, for example {OUTPUT_LIMIT}"
+
+
+def file_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[Problem]:
+    """Yields what is wrong with the inputs of a guest file; what preview does not know yet is not wrong."""
+    yield from _common(inputs, is_unknown)
+    path = inputs.get("path")
+    if not is_unknown(path) and not (isinstance(path, str) and _is_clean(path) and _ABSOLUTE.fullmatch(path)):
+        yield "path", f"it is {path!r}; wanted is a path from the guest's root, for example /etc/motd or C:\\\\motd.txt"
+    content, source = inputs.get("content"), inputs.get("source")
+    if content is None and source is None:
+        yield "content", "it is missing, and so is source; wanted is what the file holds, or a local file"
+    if not _is_left_out(content, is_unknown) and not isinstance(content, str):
+        yield "content", "it is no string; wanted is what the file holds"
+    if not _is_left_out(source, is_unknown) and not (isinstance(source, str) and Path(source).is_file()):
+        yield "source", f"there is no file {source!r} here; wanted is a local file"
+    permissions = inputs.get("permissions")
+    is_mode = isinstance(permissions, str) and re.fullmatch("0?[0-7]{3}", permissions)
+    if not _is_left_out(permissions, is_unknown) and not is_mode:
+        yield "permissions", f'it is {permissions!r}; wanted are three octal digits, for example "{PERMISSIONS}"'
 
 
 def _environment(environment: object, is_unknown: IsUnknown) -> Iterator[Problem]:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.resources.guest_arguments import GuestScriptArguments, credentials, script_problems
+from pulumi_customization_gate.resources.guest_arguments import (
+    GuestFileArguments,
+    GuestScriptArguments,
+    credentials,
+    file_problems,
+    script_problems,
+)
 from pulumi_customization_gate.resources.guest_connection import without_secrets
 from pulumi_customization_gate.vsphere.guest_operations import GuestCredentials
 from pulumi_customization_gate.vsphere.guest_program import Script
@@ -125,3 +131,33 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
     """The longest go first; words too short to be secrets stay."""
     inputs = {"password": "hunter2", "environment": {"URL": "https://hunter2@x", "N": "1", "EMPTY": ""}}
     assert without_secrets("1: https://hunter2@x or hunter2", inputs) == "1: [secret] or [secret]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        pytest.param({"path": "motd"}, "path", "wanted is a path from the guest's root", id="a relative path"),
+        pytest.param({"path": "/etc/"}, "path", "wanted is a path from the guest's root", id="a folder"),
+        pytest.param({"path": None}, "path", "it is None", id="no path"),
+        pytest.param({"content": 5}, "content", "it is no string", id="a number for a content"),
+        pytest.param({"content": None}, "content", "it is missing, and so is source", id="nothing"),
+        pytest.param(
+            {"content": None, "source": "/no/such"}, "source", "there is no file '/no/such' here", id="no file"
+        ),
+        pytest.param({"permissions": "rw"}, "permissions", "three octal digits", id="a mode in letters"),
+        pytest.param({"permissions": 420}, "permissions", "three octal digits", id="a mode in numbers"),
+        pytest.param({"vm": "web"}, "vm", "names no virtual machine", id="a bare name"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, said: str) -> None:
+    """One problem, under the input's name, which says what is wanted."""
+    problems = dict(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}, lambda _: False))
+    assert list(problems) == [name]
+    assert said in problems[name]
+
+
+@pytest.mark.parametrize("path", ["/a", "C:\\motd.txt", "c:/motd.txt", "\\\\server\\share\\motd.txt"])
+def test_paths_from_the_root(path: str) -> None:
+    """Both systems' paths are taken; an empty file is one, too."""
+    arguments = GuestFileArguments.of({"vm": "vm-1", "path": path, "content": ""})
+    assert arguments == GuestFileArguments(path, b"", 0o600, 600.0)

@@ -1,0 +1,89 @@
+"""The resource that a Pulumi program writes to put a file into a virtual machine's guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
+from pulumi_customization_gate.resources.guest_script import machine, secret
+
+if TYPE_CHECKING:
+    from pulumi import Input, Output, ResourceOptions
+
+
+class GuestFile(Resource, module="customization", name="GuestFile"):
+    """Puts a file into the guest of a virtual machine, by VMware Tools, whole or not at all.
+
+    It needs no network to the guest; the file goes over the ESXi host (port 443). What it holds decides whether it is
+    written again. Deleting the resource removes the file; on a machine that is gone or off that is a warning.
+
+    Args:
+        resource_name: The resource's name in the stack.
+        vm: The machine: `gate.after(vm.moid)` holds the file back until the gate is open. Or any reference that a
+            gate takes on vSphere, or a resource with `moid`.
+        path: Where in the guest, from its root; the folder is there already. A file in that place is replaced.
+        content: What the file holds, as text.
+        source: A local file, or an asset: a pulumi.FileAsset or pulumi.StringAsset. Instead of `content`.
+        permissions: The mode on Linux, in octal digits; default "0600".
+        username: Who writes it; default config `customization:guestUser`, then environment GUEST_USER.
+        password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
+            GUEST_PASSWORD, and then it is not stored.
+        timeout: Seconds for all of it, until the guest is ready included; default 600.
+        config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
+        opts: The resource's options.
+
+    Raises:
+        TypeError: If both or neither of `content` and `source` are given, an asset of another kind, or a machine
+            without `moid`.
+    """
+
+    path: Output[str]
+    """Where in the guest."""
+    size: Output[int]
+    """How many bytes it has."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        vm: Input[str] | pulumi.Resource,
+        path: Input[str],
+        *,
+        content: Input[str] | None = None,
+        source: str | Path | pulumi.Asset | None = None,
+        permissions: Input[str] | None = None,
+        username: Input[str] | None = None,
+        password: Input[str] | None = None,
+        timeout: Input[float] | None = None,
+        config_namespace: Input[str] | None = None,
+        opts: ResourceOptions | None = None,
+    ) -> None:
+        if (content is None) == (source is None):
+            raise TypeError("give one of content and source: the text, or the local file that holds it")
+        inputs = {
+            "vm": machine(vm),
+            "path": path,
+            **(_content(source) if source is not None else {"content": content}),
+            "permissions": permissions,
+            "username": username,
+            "password": secret(password),
+            "timeout": timeout,
+            "config_namespace": config_namespace,
+        }
+        super().__init__(GuestFileProvider(), resource_name, {**inputs, "size": None}, opts)
+
+
+def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:
+    if isinstance(source, pulumi.StringAsset):
+        return {"content": source.text}
+    if isinstance(source, pulumi.FileAsset):
+        source = source.path
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            f"source: it is a {type(source).__name__}; wanted is a local path, a pulumi.FileAsset or pulumi.StringAsset"
+        )
+    # The provider runs in a folder of its own.
+    return {"source": str(Path(source).absolute())}

@@ -1,0 +1,129 @@
+"""Guest files on the real engine: what is written, when it is written again, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+
+from pulumi_customization_gate import GuestFile, GuestScript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.stack.engine import Engine
+
+
+def _program(moid: str, **arguments: Any) -> Callable[[], None]:
+    """Writes a file, and has the guest tell what it finds, whenever the content is another one."""
+
+    def program() -> None:
+        made = GuestFile("file", moid, "/etc/note.txt", **arguments)
+        look = GuestScript(
+            "look",
+            moid,
+            'cd "$HOME/../etc" && stat -c %a note.txt && cat note.txt',
+            triggers={"arguments": str(arguments.get("triggers", arguments))},
+            opts=pulumi.ResourceOptions(depends_on=[made]),
+        )
+        pulumi.export("found", look.stdout)
+        pulumi.export("size", made.size)
+
+    return program
+
+
+def test_a_text_is_written_with_its_permissions_and_changed_in_place(engine: Engine) -> None:
+    """Content and mode arrive; another content is an update, the same one is none; deletion removes the file."""
+    moid = engine.machine(engine.unique("web"))
+    stack = engine.stack(_program(moid, content="Grüße\r\n", permissions="0640"))
+    first = stack.up()
+    assert first.succeeded, first.output
+    assert stack.outputs == {"found": "640\nGrüße\r\n", "size": 9}
+    assert stack.up().changes == {}
+
+    changed = stack.up(_program(moid, content="two", permissions="0640"))
+    assert changed.succeeded, changed.output
+    assert changed.changes == {"file": ["update"], "look": ["update"]}
+    assert stack.outputs["found"] == "640\ntwo"
+
+    def without() -> None:
+        GuestScript("gone", moid, 'test ! -e "$HOME/../etc/note.txt" && ls "$HOME/../etc"')
+
+    removed = stack.up(lambda: None)
+    assert removed.succeeded, removed.output
+    after = engine.stack(without).up()
+    assert after.succeeded, after.output
+
+
+def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None:
+    """A binary file goes over as it is; the same content in another place is no change, another content is one."""
+    content = bytes(range(256)) * 4096
+    (tmp_path / "a").mkdir()
+    for place in (tmp_path / "a" / "x.bin", tmp_path / "y.bin"):
+        place.write_bytes(content)
+    moid = engine.machine(engine.unique("web"))
+
+    def program(source: Any) -> Callable[[], None]:
+        def write() -> None:
+            GuestFile("file", moid, "/root/x.bin", source=source)
+
+        return write
+
+    stack = engine.stack(program(tmp_path / "a" / "x.bin"))
+    first = stack.up()
+    assert first.succeeded, first.output
+    assert stack.resource("file")["outputs"]["size"] == len(content)
+    assert "content" not in stack.resource("file")["outputs"]
+    moved = stack.up(program(pulumi.FileAsset(str(tmp_path / "y.bin"))))
+    assert moved.changes == {}, moved.output
+
+    (tmp_path / "y.bin").write_bytes(content[::-1])
+    changed = stack.up()
+    assert changed.changes == {"file": ["update"]}, changed.output
+    as_text = stack.up(program(pulumi.StringAsset("short")))
+    assert as_text.changes == {"file": ["update"]}, as_text.output
+    assert stack.resource("file")["outputs"]["size"] == 5
+    (tmp_path / "y.bin").unlink()
+    missing = stack.preview(program(tmp_path / "y.bin"))
+    assert not missing.succeeded
+    assert "there is no file" in missing.errors
+
+
+def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> None:
+    """Neither a content that is a secret, nor a hash of it, nor the password stands in state; another path replaces."""
+    moid = engine.machine(engine.unique("web"), guestUser="deploy", guestPassword="only-for-this-guest")
+
+    def program(path: str) -> Callable[[], None]:
+        def write() -> None:
+            content = pulumi.Output.secret("s3cret-content")
+            GuestFile("file", moid, path, content=content, username="deploy", password="only-for-this-guest")
+
+        return write
+
+    stack = engine.stack(program("/root/a"))
+    result = stack.up()
+    assert result.succeeded, result.output
+    state = json.dumps(stack.resources)
+    assert "s3cret-content" not in state
+    assert "only-for-this-guest" not in state + result.output
+    assert "sha256" not in stack.resource("file")["outputs"]
+    replaced = stack.up(program("/root/b"))
+    assert replaced.succeeded, replaced.output
+    assert "create-replacement" in replaced.changes["file"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param({}, "give one of content and source", id="neither"),
+        pytest.param({"content": "a", "source": "b"}, "give one of content and source", id="both"),
+        pytest.param({"source": pulumi.RemoteAsset("https://example.com")}, "a RemoteAsset; wanted is", id="from afar"),
+    ],
+)
+def test_one_source_is_given(arguments: dict[str, Any], said: str) -> None:
+    """What does not go together is refused before anything is registered."""
+    with pytest.raises(TypeError, match=said):
+        GuestFile("file", "vm-1", "/etc/motd", **arguments)
