@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+PLAIN_HOST = "CUSTOMIZATION_GATE_PLAIN_HOST"
+"""The environment variable that, set to 1, has the host work as it comes: to compare, or should a new SDK break here."""
 CALLS_AT_ONCE = 256
 """Calls that the host serves side by side once its pool is widened; the stock host serves four."""
 LOG_TIMEOUT = 5.0
@@ -55,7 +57,7 @@ class PartialFailureError(GateError):
 
 def prepare() -> None:
     """Widens the host's pool and listens to its Cancel; call it from `configure`."""
-    if not _prepared:
+    if not _prepared and os.environ.get(PLAIN_HOST) != "1":
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
 

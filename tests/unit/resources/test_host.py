@@ -192,6 +192,15 @@ def test_the_pool_grows() -> None:
     assert "more than four calls at once" not in host.missing()
 
 
+def test_the_host_can_be_left_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With CUSTOMIZATION_GATE_PLAIN_HOST=1 the pool keeps its size, and nothing is reported as missing."""
+    monkeypatch.setenv("CUSTOMIZATION_GATE_PLAIN_HOST", "1")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        pool.submit(host.prepare).result(timeout=10)
+        assert pool._max_workers == 4
+    assert host.missing() == []
+
+
 def test_calls_that_wait_for_a_worker_get_one() -> None:
     """Calls that stood in the queue when the pool was widened start at once, not at the next call."""
     together, busy = threading.Barrier(6), threading.Event()
