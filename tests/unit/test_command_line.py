@@ -42,8 +42,8 @@ from pulumi_customization_gate.core.model import (
     VmRef,
 )
 from pulumi_customization_gate.core.report import failure_text
+from pulumi_customization_gate.core.results import result_of
 from pulumi_customization_gate.core.watch import Update
-from pulumi_customization_gate.resources import gate_provider
 from pulumi_customization_gate.vsphere import session
 
 if TYPE_CHECKING:
@@ -401,7 +401,10 @@ def test_a_result_is_that_of_the_gate() -> None:
     """Whoever reads a gate's outputs can read a report of the command line."""
     one = replace(BAD, seconds=12.5, host_name="h\x1b[31m", ip_addresses=("192.0.2.7",))
 
-    assert documents.result(one) == gate_provider._result(one)
+    (said,) = documents.report_document(GateReport((one,), waited=1.0))["results"].values()
+
+    assert said == result_of(one)
+    assert (said["host_name"], said["ip_addresses"]) == ("h", ["192.0.2.7"])
 
 
 def test_machines_of_one_name_are_told_apart_by_their_id() -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -22,7 +22,8 @@ from pulumi.dynamic import (
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import CustomizationStatus, GateReport, VmOutcome
+from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
+from pulumi_customization_gate.core.results import result_of, time_of
 from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
@@ -30,9 +31,6 @@ from pulumi_customization_gate.resources.settings import Config, cloud_director_
 from pulumi_customization_gate.vsphere.checks import checks_of
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.source import VsphereSource
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 Inputs = dict[str, Any]
 Results = Mapping[str, Mapping[str, Any]]
@@ -152,9 +150,9 @@ class CustomizationGateProvider(ResourceProvider):
         readiness = _readiness(settings, arguments)
         report = watch(source, arguments.rules, readiness=readiness, listener=_Progress(call), cancelled=host.cancelled)
         skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
-        results = skipped + [(outcome.key, _result(outcome)) for outcome in report.outcomes]
+        results = skipped + [(outcome.key, result_of(outcome)) for outcome in report.outcomes]
         is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)
-        opened_at = "" if is_closed else _time(report.ended_at) or opened_at
+        opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
         outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
         if is_closed:
             raise host.PartialFailureError(_failure_text(report, len(skipped)), gate_id, outputs)
@@ -254,31 +252,6 @@ def _outputs(
     }
 
 
-def _result(outcome: VmOutcome) -> dict[str, Any]:
-    failure = outcome.failure
-    return {
-        "name": outcome.name,
-        "moid": outcome.id,
-        "status": outcome.status.value,
-        "evidence": outcome.evidence.value if outcome.evidence else None,
-        "powered_on_at": _time(outcome.powered_on_at),
-        "started_at": _time(outcome.started_at),
-        "completed_at": _time(outcome.completed_at),
-        "ready_at": _time(outcome.ready_at),
-        "seconds": outcome.seconds,
-        "failure": None
-        if failure is None
-        else {
-            "event": failure.event,
-            "reason": words.plain(failure.reason),
-            "message": words.plain(failure.message),
-            "log_location": words.plain(failure.log_location),
-        },
-        "host_name": words.plain(outcome.host_name),
-        "ip_addresses": [words.plain(address) for address in outcome.ip_addresses],
-    }
-
-
 _NOTHING_KNOWN = dict.fromkeys(
     (
         "evidence",
@@ -291,7 +264,3 @@ _NOTHING_KNOWN = dict.fromkeys(
     )
 )
 """What a result says where nothing is known."""
-
-
-def _time(at: datetime | None) -> str | None:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
