@@ -1,0 +1,108 @@
+"""What a wait asks of the lab's vCenter, counted call by call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_customization_gate.core.model import Event
+from pulumi_customization_gate.vsphere import event_feed, inventory
+from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.centre import Centre, linux, running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Iterator[Centre]:
+    with running(tmp_path) as centre:
+        yield centre
+
+
+def settings_of(centre: Centre) -> VsphereSettings:
+    lab = centre.lab
+    return VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)
+
+
+def source_of(centre: Centre, *machines: Any) -> VsphereSource:
+    return VsphereSource(settings_of(centre), {moid_of(vm): moid_of(vm) for vm in machines})
+
+
+def events(source: VsphereSource) -> list[str]:
+    return [observation.name for observation in source.poll(1) if isinstance(observation, Event)]
+
+
+def calls(centre: Centre) -> dict[str, int]:
+    return dict(centre.lab.stats()["calls"])
+
+
+def test_an_event_costs_a_ring_and_a_page(centre: Centre) -> None:
+    """An event is heard by one answer of the long poll and read by one call, after which the poll is taken up again."""
+    vm = centre.clone(custom=linux(), plan={"outcome": "never-ends"})
+    source = source_of(centre, vm)
+    try:
+        source.start()
+        until(lambda: "CustomizationStartedEvent" in centre.story(vm))
+        until(lambda: not events(source))
+        centre.lab.reset_stats()
+        centre.lab.post_event(vm._GetMoId(), "CustomizationSucceeded")
+        assert until(lambda: events(source)) == ["CustomizationSucceeded"]
+        until(lambda: "WaitForUpdatesEx" in calls(centre))
+        assert calls(centre) == {"ReadNextEvents": 1, "WaitForUpdatesEx": 1}
+    finally:
+        source.close()
+
+
+def test_a_burst_is_read_whole(centre: Centre) -> None:
+    """Of a burst of more events than one page holds, none is left unread."""
+    vm = centre.clone(custom=linux(), plan={"outcome": "never-ends"})
+    source = source_of(centre, vm)
+    told: list[str] = []
+    try:
+        source.start()
+        until(lambda: "CustomizationStartedEvent" in centre.story(vm))
+        centre.done("POST", "/events", {"vm": vm._GetMoId(), "type": "CustomizationFailed", "count": 2500})
+
+        def all_told() -> bool:
+            told.extend(name for name in events(source) if name == "CustomizationFailed")
+            return len(told) >= 2500
+
+        until(all_told)
+        assert len(told) == 2500
+    finally:
+        source.close()
+
+
+def test_the_first_collector_leaves_the_past_to_the_history(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened before the wait is read once, by the query of the history, and not by the feed as well."""
+    monkeypatch.setattr(event_feed, "FIRST_REACH", event_feed.FIRST_REACH * 0)
+    vm = centre.clone(custom=linux(), plan={"outcome": "never-ends"})
+    until(lambda: "CustomizationStartedEvent" in centre.story(vm))
+    source = source_of(centre, vm)
+    centre.lab.reset_stats()
+    try:
+        source.start()
+        until(lambda: "WaitForUpdatesEx" in calls(centre))
+        assert sorted(events(source)) == ["CustomizationStartedEvent", "VmStartingEvent"]
+        assert "ReadNextEvents" not in calls(centre)
+    finally:
+        source.close()
+
+
+def test_the_addresses_of_all_cards_are_read_only_where_they_are_wanted(centre: Centre) -> None:
+    """A read without them is a good deal shorter, and tells the machine's primary address all the same."""
+    vm = centre.clone(custom=linux("192.0.2.7"))
+    until(lambda: "CustomizationSucceeded" in centre.story(vm))
+    lengths, told = [], []
+    with acquire(settings_of(centre)) as session:
+        for addresses in (False, True):
+            before = centre.lab.stats()["bytes_out"]
+            told += [snapshot.ip_addresses for snapshot in inventory.read(session, [moid_of(vm)], addresses=addresses)]
+            lengths.append(centre.lab.stats()["bytes_out"] - before)
+    assert told == [("192.0.2.7",), ("192.0.2.7",)]
+    assert lengths[0] < 0.85 * lengths[1]
