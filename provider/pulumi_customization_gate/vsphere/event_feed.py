@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
+FIRST_REACH = timedelta(seconds=10)
+"""How far the very first collector reaches back, for an event is dated before it can be read.
+
+What is older comes with the history, which each subscriber reads after it has subscribed.
+"""
 SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 OVERLAP = timedelta(seconds=60)
@@ -153,7 +158,7 @@ class EventFeed:
         self._horizon: datetime = session.patiently(session.current_time)
         self._generation = session.generation
         self._dead_bells: list[_Bell | _Rounds] = []
-        self._bell: _Bell | _Rounds | None = session.patiently(self._new_bell)
+        self._bell: _Bell | _Rounds | None = session.patiently(lambda: self._new_bell(FIRST_REACH))
         self._state = Reconciliation(session, self._watched, self._dispatch)
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
         self._thread.start()
@@ -176,9 +181,9 @@ class EventFeed:
             self._warned.pop(sink, None)
         self._state.forget()
 
-    def read(self, moids: Iterable[str]) -> list[Snapshot]:
-        """Reads the state of machines now, and remembers it for the reconciliation."""
-        return self._state.read(moids)
+    def read(self, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
+        """Reads the state of machines now, and remembers it for the reconciliation; see `inventory.read`."""
+        return self._state.read(moids, addresses=addresses)
 
     def close(self) -> None:
         """Ends the long poll and gives the collector back."""
@@ -222,19 +227,25 @@ class EventFeed:
         unheard = {event.key for event in newest} - self._told
         if unheard:
             self._tell(newest)
-            if unheard - self._drain():
+            if unheard - self._drain(unheard):
                 # The newest event was not among the unread ones: others may be lost as well.
                 self._bell.rewind()
                 self._drain()
                 self._state.soon()
 
-    def _drain(self) -> set[int]:
-        """Tells what the collector holds unread; returns the keys of it."""
+    def _drain(self, newest: Collection[int] = ()) -> set[int]:
+        """Tells what the collector holds unread; returns the keys of it.
+
+        A page that is not full and holds the newest events is the last one: what comes later rings again, so the call
+        that would return nothing is saved.
+        """
         assert self._bell is not None
         keys: set[int] = set()
         for page in self._bell.drain():
             self._tell(page)
             keys |= {event.key for event in page}
+            if newest and len(page) < PAGE and keys.issuperset(newest):
+                break
         return keys
 
     def _tell(self, events: Iterable[Any]) -> None:
@@ -292,7 +303,7 @@ class EventFeed:
         self._dead_bells.clear()
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
-        self._bell = self._new_bell()
+        self._bell = self._new_bell(OVERLAP)
         self._warn()
         self._drain()
         self._state.soon()
@@ -301,9 +312,9 @@ class EventFeed:
             self._silent_since = None
             self._broadcast(f"{self._session.settings.server}: watching again after {gap}")
 
-    def _new_bell(self) -> _Bell | _Rounds:
+    def _new_bell(self, reach: timedelta) -> _Bell | _Rounds:
         """Returns the cheapest way to hear of events that this user may use."""
-        since = self._horizon - OVERLAP
+        since = self._horizon - reach
         moids = sorted(self._watched())
         self._restriction = ""
         try:

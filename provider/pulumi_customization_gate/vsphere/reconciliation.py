@@ -44,13 +44,13 @@ class Reconciliation:
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
         self._thread.start()
 
-    def read(self, moids: Iterable[str]) -> list[Snapshot]:
+    def read(self, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
         """Reads the state of machines now, in the caller's thread, and remembers which are undecided.
 
         Raises:
             OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
         """
-        snapshots = inventory.read(self._session, moids)
+        snapshots = inventory.read(self._session, moids, addresses=addresses)
         with self._changed:
             self._latest.update({snapshot.vm: snapshot for snapshot in snapshots})
             if any(map(_is_undecided, snapshots)):

@@ -57,10 +57,6 @@ def content(**values: Any) -> Any:
     return vmodl.query.PropertyCollector.ObjectContent(obj=vim.VirtualMachine("vm-87"), propSet=properties)
 
 
-def info(status: str, message: str | None = None) -> Any:
-    return vim.vm.GuestInfo.CustomizationInfo(customizationStatus=status, errorMsg=message, startTime=at(9e6))
-
-
 READS = [
     pytest.param({}, Snapshot("vm-87", at(5)), id="nothing may be read"),
     pytest.param(
@@ -78,7 +74,8 @@ READS = [
                     vim.vm.GuestInfo.NicInfo(connected=True, deviceConfigId=1),
                 ]
             ),
-            "guest__customizationInfo": info("TOOLSDEPLOYPKG_FAILED", "no deployPkg"),
+            "guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_FAILED",
+            "guest__customizationInfo__errorMsg": "no deployPkg",
         },
         Snapshot(
             "vm-87",
