@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pty
 import re
 import select
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,16 +17,13 @@ from defusedxml import ElementTree
 from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
 from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import serve
-from lab.home import ROOT, Home
-from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
+from lab.home import Home
+from tests.lab.centre import PATIENCE, Centre, finish, linux, running
+from tests.lab.shell import PROGRAM, WAIT, Shell, clean_environment, connected_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-PROGRAM = [sys.executable, "-m", "pulumi_customization_gate.command_line"]
-WAIT = 60
-"""Seconds after which a run counts as hung."""
 
 
 @pytest.fixture(scope="module")
@@ -39,45 +32,9 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
         yield centre
 
 
-@dataclass(frozen=True)
-class Shell:
-    """Runs the program with settings in its environment."""
-
-    environment: dict[str, str]
-
-    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        said = subprocess.run(
-            [*PROGRAM, *arguments],
-            env={**self.environment, **environment},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=WAIT,
-            check=False,
-        )
-        assert "Traceback" not in said.stderr, said.stderr
-        return said
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen([*PROGRAM, *arguments], env=self.environment, stdout=pipe, stderr=pipe, text=True)
-
-
-def clean_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSPHERE_", "VCD_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100"}
-
-
 @pytest.fixture
 def shell(centre: Centre) -> Shell:
-    lab = centre.lab
-    connection = {
-        "VSPHERE_SERVER": lab.server,
-        "VSPHERE_USER": lab.user,
-        "VSPHERE_PASSWORD": lab.password,
-        "VSPHERE_CA_FILE": lab.ca_file,
-    }
-    return Shell({**clean_environment(), **connection})
+    return connected_to(centre.lab)
 
 
 def customized(centre: Centre, count: int = 1, **plan: str) -> list[Any]:
@@ -424,70 +381,3 @@ def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, She
     assert said.returncode == 4
     assert "--password-file" in said.stderr
     assert "vcd:" not in said.stderr
-
-
-# ---- the manual
-
-
-def commands() -> list[Any]:
-    """Returns the commands of the manual that need the lab, each with the exit status that it says."""
-    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-    found = []
-    for block in re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        command, output = block.removeprefix("$ ").split("\n", 1)
-        code = re.search(r"^\$ echo \$\?\n(\d+)$", output, re.MULTILINE)
-        shown = [line for line in output.split("$ echo $?")[0].splitlines() if line]
-        found.append(pytest.param(command, int(code[1]) if code else 0, shown, id=command))
-    return found
-
-
-@pytest.fixture(scope="module")
-def manual(centre: Centre) -> None:
-    """The machines of the manual: web-0 and web-1 succeed, web-2 fails, db-0 never ends."""
-    for name in ("web-0", "web-1"):
-        centre.clone(name, custom=linux(host_name=name))
-    plan = {
-        "outcome": "CustomizationLinuxIdentityFailed",
-        "message": "An error occurred while setting up Linux identity.",
-    }
-    centre.clone("web-2", custom=linux(), plan=plan)
-    centre.clone("db-0", custom=linux(), plan={"outcome": "never-ends"})
-    for name, end in (("web-0", "SUCCEEDED"), ("web-1", "SUCCEEDED"), ("web-2", "FAILED"), ("db-0", "RUNNING")):
-        until(functools.partial(stands, centre.find(name), end))
-
-
-def stands(vm: Any, wanted: str) -> bool:
-    return status(vm) == wanted
-
-
-@pytest.mark.parametrize(("command", "code", "shown"), commands())
-@pytest.mark.usefixtures("manual")
-def test_every_command_of_the_manual_does_what_it_says(
-    shell: Shell, tmp_path: Path, command: str, code: int, shown: list[str]
-) -> None:
-    """Commands run as they are written, end with the exit status that is shown, and write what is shown."""
-    link = tmp_path / "customization-gate"
-    link.write_text(f'#!/bin/sh\nexec "{PROGRAM[0]}" {" ".join(PROGRAM[1:])} "$@"\n', encoding="utf-8")
-    link.chmod(0o755)
-    (tmp_path / "machines.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
-    environment = {**shell.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-
-    said = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
-
-    assert said.returncode == code, said.stderr
-    written = [as_shape(line) for line in (said.stdout + said.stderr).splitlines()]
-    assert [line for line in map(as_shape, shown) if line not in written] == []
-
-
-def as_shape(line: str) -> str:
-    """Returns a line without what differs from run to run: numbers, times, bars."""
-    line = re.sub(r"[0-9][0-9.:TZ-]*( (s|min|h)\b)?( \d+ (s|min)\b)?", "0", line)
-    return re.sub(r"[░█▒─●\u00d7▶│ ]+", " ", line).strip()

@@ -1,0 +1,138 @@
+"""The documentation's commands, run as they are written: each does what the page says it does."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from lab.home import ROOT
+from tests.lab.centre import Centre, linux, running, status, until
+from tests.lab.shell import PROGRAM, WAIT, Shell, connected_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SERVER = "vcenter.example.com"
+"""What the pages call the server."""
+ESXI = "esxi-1.example.com"
+"""What they call a server that is no vCenter."""
+
+
+class Command(NamedTuple):
+    """One command of a page."""
+
+    line: str
+    code: int
+    """The exit status that is shown, or 0."""
+    shown: list[str]
+    """The lines of its output that are shown."""
+
+
+def commands() -> list[Any]:
+    """Returns the commands of the program in all pages."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            for part in re.split(r"^\$ (?!echo \$\?$)", block, flags=re.MULTILINE)[1:]:
+                command, output = part.split("\n", 1)
+                if not re.match(r"([A-Z_]+=\S* )*customization-gate ", command):
+                    continue
+                code = re.search(r"^\$ echo \$\?\n(\d+)$", output, re.MULTILINE)
+                shown = [line for line in output.split("$ echo $?")[0].splitlines() if line]
+                expected = Command(command, int(code[1]) if code else 0, shown)
+                found.append(pytest.param(expected, id=f"{page.name}: {command}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    """The machines of the pages, each at the end that they tell of."""
+    with running(tmp_path_factory.mktemp("vcenter")) as centre:
+        ends = {"web-0": "SUCCEEDED", "web-1": "SUCCEEDED", "web-2": "FAILED", "db-0": "RUNNING", "app-0": "SUCCEEDED"}
+        plans = {
+            "web-2": {
+                "outcome": "CustomizationLinuxIdentityFailed",
+                "message": "An error occurred while setting up Linux identity.",
+            },
+            "db-0": {"outcome": "never-ends"},
+        }
+        for name in ends:
+            centre.clone(name, custom=linux(host_name=name), plan=plans.get(name))
+        centre.clone("tools-0")
+        for name, end in ends.items():
+            until(functools.partial(_stands, centre.find(name), end))
+        centre.lab.power("app-0", "ha_restart")
+        for name in ("app-0", "tools-0"):
+            until(functools.partial(_has_tools, centre.find(name)))
+        yield centre
+
+
+def _stands(vm: Any, wanted: str) -> bool:
+    return status(vm) == wanted
+
+
+def _has_tools(vm: Any) -> bool:
+    return bool(vm.guest.toolsRunningStatus == "guestToolsRunning")
+
+
+@pytest.fixture(scope="module")
+def esxi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    """A server that is no vCenter."""
+    with running(tmp_path_factory.mktemp("esxi"), "-esxi") as centre:
+        yield centre
+
+
+@pytest.fixture
+def shell(centre: Centre) -> Shell:
+    return connected_to(centre.lab)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_does_what_its_page_says(
+    shell: Shell, request: pytest.FixtureRequest, tmp_path: Path, command: Command
+) -> None:
+    """Commands run as they are written, end with the exit status that is shown, and write what is shown."""
+    link = tmp_path / "customization-gate"
+    link.write_text(f'#!/bin/sh\nexec "{PROGRAM[0]}" {" ".join(PROGRAM[1:])} "$@"\n', encoding="utf-8")
+    link.chmod(0o755)
+    (tmp_path / "machines.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
+    environment = {**shell.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    servers = {SERVER: environment["VSPHERE_SERVER"]}
+    if ESXI in command.line:
+        other: Centre = request.getfixturevalue("esxi")
+        servers[ESXI] = other.lab.server
+        environment["VSPHERE_CA_FILE"] = other.lab.ca_file
+
+    said = subprocess.run(
+        ["/bin/sh", "-c", _renamed(command.line, servers)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+
+    assert said.returncode == command.code, said.stderr
+    names = {address: name for name, address in servers.items()}
+    written = [as_shape(_renamed(line, names)) for line in (said.stdout + said.stderr).splitlines()]
+    assert [line for line in map(as_shape, command.shown) if line not in written] == []
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
+
+
+def as_shape(line: str) -> str:
+    """Returns a line without what differs from run to run: numbers, times, bars."""
+    line = re.sub(r"[0-9][0-9.:TZ-]*( (s|min|h)\b)?( \d+ (s|min)\b)?", "0", line)
+    return re.sub(r"[░█▒─●\u00d7▶│ ]+", " ", line).strip()
