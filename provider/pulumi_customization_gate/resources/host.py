@@ -30,7 +30,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PLAIN_HOST = "CUSTOMIZATION_GATE_PLAIN_HOST"
-"""The environment variable that, set to 1, has the host work as it comes: to compare, or should a new SDK break here."""
+"""The environment variable that, set to 1, leaves the host as it comes: to compare, or should a new SDK break here."""
 CALLS_AT_ONCE = 256
 """Calls that the host serves side by side once its pool is widened; the stock host serves four."""
 LOG_TIMEOUT = 5.0
