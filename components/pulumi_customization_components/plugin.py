@@ -1,0 +1,92 @@
+"""The gate for programs in other languages: a component behind a plugin, with scalars and maps on its surface.
+
+A dynamic resource and the typed arguments of a machine do not cross languages; a component of plain values does. The
+analyzer reads the annotations and docstrings below as the package's schema.
+"""
+
+from typing import Any, TypedDict
+
+import pulumi
+from pulumi.provider.experimental import component_provider_host
+
+from pulumi_customization_gate import CustomizationGate as DynamicGate
+
+PLUGIN = "customization-gate"
+VERSION = "0.1.0"
+
+
+class CustomizationGateArgs(TypedDict):
+    """The arguments of a gate, in other languages with their own spelling (`startTimeout`)."""
+
+    vms: pulumi.Input[dict[str, pulumi.Input[str]]]
+    """What names each machine, by keys of your own: a managed object ID (the machine's `moid`), a UUID, an inventory
+    path, a Cloud Director URN or href."""
+    platform: pulumi.Input[str] | None
+    """"vsphere" (default) or "cloud_director"."""
+    config_namespace: pulumi.Input[str] | None
+    """The namespace of stack config that holds server and credentials; default "vsphere" or "vcd"."""
+    timeout: pulumi.Input[float] | None
+    """Seconds for the whole wait; default 1800."""
+    start_timeout: pulumi.Input[float] | None
+    """Seconds in which customization must have started; default the smaller of 600 and `timeout`."""
+    expect: pulumi.Input[str] | None
+    """"required" (default), or "auto": a machine of which nobody asked a customization passes."""
+    ready_when: pulumi.Input[str] | None
+    """"customized" (default), or "guest_operations": guest operations must stay ready for `settle` seconds."""
+    settle: pulumi.Input[float] | None
+    """Seconds; default 30."""
+    on_failure: pulumi.Input[str] | None
+    """"fail" (default), or "report": the gate opens and `statuses` tell."""
+    triggers: pulumi.Input[dict[str, pulumi.Input[str]]] | None
+    """Any map; a change judges all machines again."""
+
+
+class CustomizationGate(pulumi.ComponentResource):
+    """Blocks until the guest customization of virtual machines has ended well.
+
+    Args:
+        name: The gate's name in the stack.
+        args: The arguments.
+        opts: The component's options.
+    """
+
+    ready: pulumi.Output[bool]
+    """Whether every machine's outcome is good."""
+    statuses: pulumi.Output[dict[str, str]]
+    """The status of each machine, by your key."""
+    results: pulumi.Output[dict[str, Any]]
+    """What is known of each machine, by your key."""
+    vms: pulumi.Output[dict[str, str]]
+    """What names each machine, by your key, once the gate is open: whatever uses it runs behind the gate."""
+
+    def __init__(self, name: str, args: CustomizationGateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"{PLUGIN}:index:CustomizationGate", name, None, opts)
+        gate = DynamicGate(
+            name,
+            args["vms"],
+            platform=args.get("platform"),
+            config_namespace=args.get("config_namespace"),
+            timeout=args.get("timeout"),
+            start_timeout=args.get("start_timeout"),
+            expect=args.get("expect"),
+            ready_when=args.get("ready_when"),
+            settle=args.get("settle"),
+            on_failure=args.get("on_failure"),
+            triggers=args.get("triggers"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.ready, self.statuses, self.results = gate.ready, gate.statuses, gate.results
+        names: pulumi.Output[Any] = pulumi.Output.from_input(args["vms"])
+        self.vms = gate.after(names)
+        self.register_outputs(
+            {"ready": self.ready, "statuses": self.statuses, "results": self.results, "vms": self.vms}
+        )
+
+
+def main() -> None:
+    """Serves the component until the engine ends the plugin."""
+    component_provider_host([CustomizationGate], PLUGIN, version=VERSION)
+
+
+if __name__ == "__main__":
+    main()
