@@ -48,23 +48,29 @@ def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
             "likely cause: VMware Tools run but do not take the specification up; the template may forbid it "
             "(vmware-toolbox-cmd config get deployPkg enable-customization) or lack the package open-vm-tools-deploypkg"
         )
-    else:
+    elif not _is_customized(snapshot, events):
         yield (
             "likely cause: nobody asked for a customization; give the clone a specification "
             '(clone.customize), or set expect="auto" where none is wanted'
         )
 
 
+def _is_customized(snapshot: Snapshot, events: list[Event]) -> bool:
+    """Whether the customization is not what the machine lacks: it is not ready for another reason, told elsewhere."""
+    last_end = next((event.signal for event in events if event.signal in TERMINAL), None)
+    return last_end is Signal.CUSTOMIZATION_SUCCEEDED or snapshot.state.endswith("SUCCEEDED")
+
+
 def _facts(snapshot: Snapshot | None) -> Iterator[str]:
     if snapshot is None:
         return
     power = {True: "on", False: "off", None: "unknown"}[snapshot.powered_on]
-    since = ""
+    lasting = ""
     if snapshot.powered_on and snapshot.booted_at is not None:
-        since = f" since {duration(max(0.0, (snapshot.at - snapshot.booted_at).total_seconds()))}"
+        lasting = f" for {duration(max(0.0, (snapshot.at - snapshot.booted_at).total_seconds()))}"
     tools = f"{'running' if snapshot.tools_running else 'not running'}"
     pending = "waits" if snapshot.specification_pending else "none waits"
-    yield f"power: {power}{since}; VMware Tools: {tools}; specification: {pending}"
+    yield f"power: {power}{lasting}; VMware Tools: {tools}; specification: {pending}"
     said = f": {plain(snapshot.message)}" if snapshot.message else ""
     yield f"customizationInfo: {plain(snapshot.state) or 'not told by this vCenter'}{said}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_customization_gate.vsphere.diagnosis import LAST_EVENTS, explain
-from tests.unit.core.timeline import at, failed, migrated, read, started, starting
+from tests.unit.core.timeline import at, failed, migrated, read, started, starting, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,13 +68,25 @@ def test_likeliest_cause(snapshot: Snapshot | None, events: Sequence[Event], cau
     assert [line for line in told if line.startswith("likely cause")] == told[:1]
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "events"),
+    [
+        pytest.param(read(60, "SUCCEEDED"), [], id="by state"),
+        pytest.param(read(60), [starting(1), started(2), succeeded(5), starting(10)], id="by event"),
+    ],
+)
+def test_a_customized_machine_that_is_not_ready_has_no_cause(snapshot: Snapshot, events: Sequence[Event]) -> None:
+    """What it lacks stands in its own line; that nobody asked for a customization would be wrong."""
+    assert [line for line in explain(snapshot, events) if line.startswith("likely cause")] == []
+
+
 def test_whole_diagnosis() -> None:
     """Below the cause stand power, Tools, specification, state, the last events with their ages, and migrations."""
     snapshot = replace(read(200, "FAILED", message="no\x1b[2J deployPkg"), booted_at=at(10))
     events = [starting(10), migrated(100), failed(70), migrated(190)]
 
     assert explain(snapshot, events)[1:] == [
-        "power: on since 3 min 10 s; VMware Tools: running; specification: none waits",
+        "power: on for 3 min 10 s; VMware Tools: running; specification: none waits",
         "customizationInfo: TOOLSDEPLOYPKG_FAILED: no deployPkg",
         "event: DrsVmMigratedEvent at 12:03:10Z, 10 s earlier",
         "event: DrsVmMigratedEvent at 12:01:40Z, 1 min 40 s earlier",
