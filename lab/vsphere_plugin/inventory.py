@@ -183,7 +183,8 @@ class Inventory:
                 raise RuntimeError(f"{info.descriptionId} took longer than {_TASK_SECONDS:.0f} seconds")
             time.sleep(_POLL_SECONDS)
         if info.state == "error":
-            raise RuntimeError(info.error.localizedMessage or info.error.msg or type(info.error).__name__)
+            said = f": {info.error.msg}" if info.error.msg else ""
+            raise RuntimeError(f"the lab's vCenter answered {type(info.error).__name__.rsplit('.', 1)[-1]}{said}")
         return info.result
 
 

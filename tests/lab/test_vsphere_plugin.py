@@ -172,6 +172,12 @@ def test_a_machine_is_made_read_and_deleted_twice(provider: Provider, inventory:
     assert gone is None
 
 
+def test_a_name_that_is_taken_is_refused_in_the_servers_word(inventory: Inventory) -> None:
+    """The fault of the task is what the user reads."""
+    with pytest.raises(RuntimeError, match="answered DuplicateName"):
+        inventory.clone(_real_inputs(inventory, "linux-template"))
+
+
 def test_twenty_machines_are_made_at_once(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty clones are under way at the same time, however few processors there are."""
     together = threading.Barrier(20, timeout=20)
