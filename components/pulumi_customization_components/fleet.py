@@ -63,6 +63,7 @@ class GatedFleet(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         names = {key: f"{resource_name}-{key}" for key in wanted}
         self._names = names
+        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
         self.vms = {
             key: vsphere.VirtualMachine(names[key], without_waits(args), pulumi.ResourceOptions.merge(vm_opts, inside))
             for key, args in wanted.items()
@@ -121,7 +122,7 @@ class GatedFleet(pulumi.ComponentResource):
             key: kind(
                 f"{self._names[key]}-{name}",
                 moid,
-                **{word: value(key) if callable(value) else value for word, value in given.items()},
+                **{word: value(key) if callable(value) else value for word, value in {**self._shared, **given}.items()},
                 opts=inside,
             )
             for key, moid in self.moids.items()

@@ -51,6 +51,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         machine_opts = pulumi.ResourceOptions.merge(vm_opts, inside)
         self._name = resource_name
+        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
         self.vm = vsphere.VirtualMachine(resource_name, without_waits(vm_args), machine_opts)
         self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **(gate_args or {}), opts=inside)
         self.moid = self.gate.after(self.vm.moid)
@@ -70,7 +71,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
             arguments: What GuestScript takes beside these.
         """
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        return GuestScript(f"{self._name}-{name}", self.moid, script, **arguments, opts=inside)
+        return GuestScript(f"{self._name}-{name}", self.moid, script, **{**self._shared, **arguments}, opts=inside)
 
     def file(self, name: str, path: Input[str], *, opts: ResourceOptions | None = None, **arguments: Any) -> GuestFile:
         """Puts a file into the guest once the gate is open.
@@ -82,4 +83,4 @@ class GatedVirtualMachine(pulumi.ComponentResource):
             arguments: What GuestFile takes beside these.
         """
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        return GuestFile(f"{self._name}-{name}", self.moid, path, **arguments, opts=inside)
+        return GuestFile(f"{self._name}-{name}", self.moid, path, **{**self._shared, **arguments}, opts=inside)

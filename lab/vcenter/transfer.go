@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -188,5 +190,13 @@ func (t transfer) receive(content io.Reader) error {
 		return os.Rename(file.Name(), t.path)
 	default:
 		return os.Link(file.Name(), t.path) // fails where the file has come in the meantime
+	}
+}
+
+// hostsShow has every host report the certificate that its transfers show. It is the vCenter's: they share a server.
+func (l *Lab) hostsShow(certificate tls.Certificate) {
+	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	for _, entity := range l.registry().All("HostSystem") {
+		entity.(*simulator.HostSystem).Config.Certificate = shown
 	}
 }

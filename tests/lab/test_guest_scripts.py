@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -379,21 +380,61 @@ def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path)
 # ---- the way of the files
 
 
-def test_files_go_to_the_host_that_is_known_by_its_certificate(centre: Centre, machine: Machine) -> None:
-    """A host whose certificate vCenter reports is trusted by it, whatever authorities this computer knows."""
-    lab = centre.lab
-    pinned = VsphereSettings(lab.server, lab.user, lab.password, thumbprint=lab.thumbprint)
-    with acquire(pinned) as session:
-        guest = Guest(session, machine.vm._moId, LOGIN, Patience(10))
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    """A centre whose transfers go to a host of another name, as they do over an ESXi host."""
+    with running(tmp_path_factory.mktemp("elsewhere"), "-transfer-host", "localhost") as centre:
+        yield centre
+
+
+def _settings(centre: Centre, **trust: Any) -> VsphereSettings:
+    return VsphereSettings(centre.lab.server, centre.lab.user, centre.lab.password, **trust)
+
+
+@pytest.mark.parametrize("where", ["centre", "elsewhere"])
+def test_files_go_to_the_host_that_is_known_by_its_certificate(where: str, request: pytest.FixtureRequest) -> None:
+    """VCenter's certificate is pinned by the user, the host's by vCenter: no authority that signed them is needed."""
+    centre: Centre = request.getfixturevalue(where)
+    vm = centre.clone(plan=PLAN)
+    with acquire(_settings(centre, thumbprint=centre.lab.thumbprint)) as session:
+        guest = Guest(session, vm._moId, LOGIN, Patience(20))
         assert run_script(guest, Script("true")).outcome == _ended()
 
 
-def test_a_host_with_another_certificate_gets_no_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that is neither the reported one nor signed by the known authority ends the work at once."""
-    guest = machine.guest()
-    monkeypatch.setattr(guest._transfers, "_trust", lambda **_: (False, {"assert_fingerprint": "00" * 32}))
-    with pytest.raises(CertificateError, match="over which guest files go, is not trusted"):
-        run_script(guest, Script("true"))
+def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
+    """A server that leaves its name to the client is asked by the name that the settings have."""
+    with running(tmp_path, "-transfer-host", "*") as centre:
+        vm = centre.clone(plan=PLAN)
+        with acquire(_settings(centre, ca_file=centre.lab.ca_file)) as session:
+            assert run_script(Guest(session, vm._moId, LOGIN, Patience(20)), Script("true")).outcome == _ended()
+
+
+def test_a_host_with_another_certificate_gets_no_file(elsewhere: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is not the one that vCenter reports for the host ends the work at once."""
+    other = hashlib.sha256(b"another certificate").digest()
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest_transfer._bytes", lambda _: other)
+    vm = elsewhere.clone(plan=PLAN)
+    with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
+        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        with pytest.raises(CertificateError, match="over which guest files go, is not trusted") as caught:
+            run_script(guest, Script("true"))
+    assert "another than the one that vCenter reports" in str(caught.value)
+    assert "token" not in str(caught.value)
+
+
+def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
+    elsewhere: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where vCenter reports no certificate, the authority decides: the configured one, or the system's."""
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest_transfer._bytes", lambda _: b"")
+    vm = elsewhere.clone(plan=PLAN)
+    with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
+        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        assert run_script(guest, Script("true")).outcome == _ended()
+    with acquire(_settings(elsewhere, thumbprint=elsewhere.lab.thumbprint)) as session:
+        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        with pytest.raises(CertificateError, match="is not trusted"):
+            run_script(guest, Script("true"))
 
 
 def test_an_interpreter_of_another_system_is_refused(machine: Machine) -> None:
