@@ -156,11 +156,15 @@ class Session:
         self.about = self._ask_about()
         self.version = _best_version(self.about.apiVersion)
         self.stub = self._new_stub(CALL_TIMEOUT)
-        self.content: Any = self._patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
         self._login_lock = threading.Lock()
         self._generation = 0
         self._is_closed = False
-        self._patiently(self._login, attempts=LOGIN_ATTEMPTS)
+        try:
+            self.content: Any = self._patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
+            self._patiently(self._login, attempts=LOGIN_ATTEMPTS)
+        except BaseException:
+            self.stub.DropConnections()
+            raise
 
     @property
     def reports_customization_info(self) -> bool:
