@@ -44,6 +44,8 @@ SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 OVERLAP = timedelta(seconds=60)
 """How far a new collector reaches back behind the last sign of life of the old one."""
+FAREWELL = 5.0
+"""Seconds after which a feed that closes leaves its long poll to itself."""
 
 REMEMBERED = 100_000
 """Keys of events that are kept so that none is told twice."""
@@ -189,12 +191,14 @@ class EventFeed:
         """Ends the long poll and gives the collector back."""
         self._closing.set()
         self._state.close()
-        bell = self._bell
-        if bell is not None:
-            bell.wake()
-        self._thread.join(timeout=5)
-        if bell is not None:
-            bell.close()
+        deadline = time.monotonic() + FAREWELL
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            # Again and again: the thread may have been about to begin the poll that this ends.
+            if self._bell is not None:
+                self._bell.wake()
+            self._thread.join(timeout=0.1)
+        if self._bell is not None:
+            self._bell.close()
         self._stub.DropConnections()
 
     def _watched(self) -> frozenset[str]:
