@@ -308,8 +308,8 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
     assert not failed.succeeded
     assert "2 of 4 virtual machines not found" in failed.errors
     server = engine.lab.server
-    assert f"lost (vm-999999)  NotFound: {server} has no virtual machine vm-999999" in failed.errors
-    assert f"typo (/DC0/vm/nobody)  NotFound: {server} knows no '/DC0/vm/nobody'" in failed.errors
+    assert f"lost (vm-999999)  NotFound: {server} has no virtual machine vm-999999 that " in failed.errors
+    assert f"typo (/DC0/vm/nobody)  NotFound: {server} knows no '/DC0/vm/nobody' that " in failed.errors
     assert "Correct the reference of lost and typo in `vms`, then run `pulumi up` again." in failed.errors
     kept = outputs(stack)
     assert kept["statuses"]["lost"] == "VmRemoved"

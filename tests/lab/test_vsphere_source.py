@@ -1,0 +1,489 @@
+"""The vSphere source on real sockets: what it finds, whom it trusts, what it notices, and what it costs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.errors import (
+    AuthenticationError,
+    CertificateError,
+    ConfigurationError,
+    GateError,
+    ServerError,
+)
+from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal
+from pulumi_customization_gate.core.watch import Update, WaitRules, watch
+from pulumi_customization_gate.vsphere import event_feed, session
+from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lab.data_centre import Lab
+
+SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
+RULES = WaitRules(timeout=PATIENCE)
+
+
+def settings(lab: Lab, **changes: Any) -> VsphereSettings:
+    return replace(VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file), **changes)
+
+
+def wait(centre: Centre, references: Mapping[str, str], rules: WaitRules = RULES, **changes: Any) -> GateReport:
+    return watch(VsphereSource(settings(centre.lab, **changes), references), rules)
+
+
+@contextlib.contextmanager
+def started(centre: Centre, **references: str) -> Iterator[VsphereSource]:
+    """Gives a source that has begun to watch."""
+    source = VsphereSource(settings(centre.lab), references)
+    try:
+        source.start()
+        yield source
+    finally:
+        source.close()
+
+
+def moid(vm: Any) -> str:
+    return str(vm._moId)
+
+
+# ---- whom a reference names
+
+
+def test_references_of_every_form(vcenter: Centre) -> None:
+    """A managed object ID, either UUID in any case, and a path with or without a slash all find their machine."""
+    folder = vcenter.content.rootFolder.childEntity[0].vmFolder.CreateFolder("web servers")
+    vms = [vcenter.clone(on=False) for _ in range(5)]
+    finish(folder.MoveIntoFolder_Task([vms[4]]))
+    references = {
+        "by ID": moid(vms[0]),
+        "by instance UUID": vms[1].config.instanceUuid,
+        "by BIOS UUID": vms[2].config.uuid.upper(),
+        "by path": f"DC0/vm/{vms[3].name}",
+        "by path in a folder": f"/DC0/vm/web servers/{vms[4].name}",
+    }
+    source = VsphereSource(settings(vcenter.lab), references)
+    try:
+        found = source.start()
+    finally:
+        source.close()
+
+    assert [(vm.key, vm.id, vm.name) for vm in found] == [
+        (key, moid(vm), vm.name) for key, vm in zip(references, vms, strict=True)
+    ]
+
+
+def test_a_machine_of_a_list_goes_by_its_name(vcenter: Centre) -> None:
+    """Where the key is the reference itself, people read the machine's name."""
+    vm = vcenter.clone(on=False)
+    source = VsphereSource(settings(vcenter.lab), {moid(vm): moid(vm)})
+    try:
+        found = source.start()
+    finally:
+        source.close()
+
+    assert [(ref.key, ref.id) for ref in found] == [(vm.name, moid(vm))]
+
+
+def test_two_references_to_one_machine_are_refused(vcenter: Centre) -> None:
+    """One machine under two keys would be judged twice: it is said which two, before any wait."""
+    vm = vcenter.clone(on=False)
+    with pytest.raises(ConfigurationError) as refusal:
+        wait(vcenter, {"a": moid(vm), "b": f"DC0/vm/{vm.name}"})
+
+    assert str(refusal.value) == f"vms: 'a' and 'b' are the same virtual machine, {moid(vm)}; keep one"
+
+
+def test_a_uuid_of_two_machines_names_both_paths(vcenter: Centre) -> None:
+    """Copied machines share a UUID: the error says where both are, so that one can be named by its path."""
+    first = vcenter.clone(on=False)
+    second = vcenter.clone(on=False)
+    finish(second.ReconfigVM_Task(vim.vm.ConfigSpec(uuid=first.config.uuid)))
+    assert second.config.uuid == first.config.uuid
+
+    with pytest.raises(ConfigurationError) as refusal:
+        wait(vcenter, {"web": first.config.uuid})
+
+    paths = " and ".join(sorted(f"/DC0/vm/{vm.name} ({moid(vm)})" for vm in (first, second)))
+    assert str(refusal.value) == f"UUID {first.config.uuid} belongs to {paths}; name the one you mean by path or vm-ID"
+
+
+def test_what_does_not_exist_is_told_by_name_at_once(vcenter: Centre) -> None:
+    """A reference that finds nothing ends the wait at once, with the others' verdicts so far."""
+    vm = vcenter.clone(custom=linux())
+    until(lambda: status(vm) == "SUCCEEDED")
+    slow = vcenter.clone(custom=linux(), plan={"duration": "1h"})
+    lost = {"id": "vm-999999", "uuid": "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e", "path": "DC0/vm/nobody"}
+    report = wait(vcenter, {"good": moid(vm), "slow": moid(slow), **lost})
+
+    lab = vcenter.lab
+    told = {outcome.key: outcome.failure.message for outcome in report.outcomes if outcome.failure is not None}
+    assert {key: told[key] for key in lost} == {
+        "id": f"{lab.server} has no virtual machine vm-999999 that {lab.user} may see",
+        "uuid": f"{lab.server} knows no '4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e' that {lab.user} may see",
+        "path": f"{lab.server} knows no 'DC0/vm/nobody' that {lab.user} may see",
+    }
+    assert [outcome.key for outcome in report.outcomes if outcome.good] == ["good"]
+    assert report.waited < PATIENCE
+
+
+# ---- whom it trusts
+
+
+def _fingerprint(lab: Lab) -> str:
+    return lab.thumbprint.replace(":", "").lower()
+
+
+@pytest.mark.parametrize(
+    "trust",
+    [
+        pytest.param(lambda lab: {"ca_file": lab.ca_file}, id="caFile"),
+        pytest.param(lambda lab: {"thumbprint": lab.thumbprint}, id="thumbprint"),
+        pytest.param(lambda lab: {"thumbprint": _fingerprint(lab), "allow_unverified_ssl": True}, id="bare digits"),
+        pytest.param(lambda _: {"allow_unverified_ssl": True}, id="allowUnverifiedSsl"),
+        pytest.param(lambda lab: {"environment": lab.ca_file}, id="trusted by the system"),
+    ],
+)
+def test_a_server_is_trusted_in_four_ways(
+    vcenter: Centre, monkeypatch: pytest.MonkeyPatch, trust: Callable[[Lab], dict[str, Any]]
+) -> None:
+    """A file of authorities, a pinned certificate, no verification at all, or the system's own trust let it in."""
+    changes = {"ca_file": "", **trust(vcenter.lab)}
+    if "environment" in changes:
+        monkeypatch.setenv("SSL_CERT_FILE", changes.pop("environment"))
+    vm = vcenter.clone(on=False)
+    source = VsphereSource(settings(vcenter.lab, **changes), {"web": moid(vm)})
+    try:
+        assert [ref.id for ref in source.start()] == [moid(vm)]
+    finally:
+        source.close()
+
+
+WAYS_OUT = (
+    "Three ways out: `customization:caFile` or VSPHERE_CA_FILE names the PEM file of the authority that signed it; "
+    "`customization:thumbprint` or VSPHERE_THUMBPRINT pins its SHA-256 fingerprint; "
+    "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL set to true trusts any certificate, "
+    "which lets others read the password."
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"ca_file": ""}, WAYS_OUT, id="untrusted"),
+        pytest.param(
+            {"thumbprint": "AB" * 32},
+            "not the one that `customization:thumbprint` or VSPHERE_THUMBPRINT pins. "
+            "Find out which of the two is right before anything is sent there.",
+            id="another certificate",
+        ),
+        pytest.param(
+            {"thumbprint": "AB" * 32, "allow_unverified_ssl": True},
+            "not the one that `customization:thumbprint` or VSPHERE_THUMBPRINT pins. "
+            "Find out which of the two is right before anything is sent there.",
+            id="another certificate, unverified",
+        ),
+    ],
+)
+def test_a_server_that_is_not_trusted_gets_no_password(vcenter: Centre, changes: dict[str, Any], told: str) -> None:
+    """A certificate that is not trusted ends it at once, before any log-in, with what can be done."""
+    before = vcenter.lab.stats()["logins"]
+    began = time.monotonic()
+    with pytest.raises(CertificateError) as refusal:
+        wait(vcenter, {"web": "vm-1"}, **changes)
+
+    assert time.monotonic() - began < PATIENCE
+    assert str(refusal.value).endswith(told)
+    assert vcenter.lab.server in str(refusal.value)
+    assert vcenter.lab.stats()["logins"] == before
+
+
+def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: Centre, tmp_path: Path) -> None:
+    """A caFile that is not PEM is the user's mistake, not a server that does not answer."""
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("not a certificate", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as refusal:
+        wait(vcenter, {"web": "vm-1"}, ca_file=str(wrong))
+
+    assert str(refusal.value).startswith(
+        f"`customization:caFile` or VSPHERE_CA_FILE is {str(wrong)!r}, which is no PEM file of certificates: "
+    )
+
+
+# ---- who answers
+
+
+def test_a_wrong_password_is_sent_once_for_all(vcenter: Centre) -> None:
+    """However many sources ask at once, and ask again, a refused password is sent one time."""
+    before = vcenter.lab.stats()["logins"]
+    together = threading.Barrier(64, timeout=PATIENCE)
+
+    def ask(_: int) -> str:
+        together.wait()
+        with pytest.raises(AuthenticationError) as refusal:
+            wait(vcenter, {"web": "vm-1"}, password="wrong-one")
+        return str(refusal.value)
+
+    with ThreadPoolExecutor(64) as pool:
+        told = set(pool.map(ask, range(64)))
+    with pytest.raises(AuthenticationError):
+        wait(vcenter, {"web": "vm-1"}, password="wrong-one")
+
+    after = vcenter.lab.stats()["logins"]
+    assert (after["ok"] - before["ok"], after["failed"] - before["failed"]) == (0, 1)
+    assert len(told) == 1
+    assert told.pop() == (
+        f"{vcenter.lab.server} refused the user name or password of {vcenter.lab.user}. They were sent once and are "
+        "not sent again: correct the password (`vsphere:password` or VSPHERE_PASSWORD), then run `pulumi up` again."
+    )
+
+
+def test_a_host_is_no_vcenter(tmp_path: Path) -> None:
+    """An ESXi host raises no customization events: it is refused before any log-in."""
+    with running(tmp_path, "-esxi") as host:
+        before = host.lab.stats()["logins"]
+        with pytest.raises(ServerError, match="not a vCenter: an ESXi host raises no customization events") as refusal:
+            wait(host, {"web": "vm-1"})
+        after = host.lab.stats()["logins"]
+
+    assert str(refusal.value).endswith("Set vsphereServer to the vCenter that manages it.")
+    assert after == before
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All times of a session at a twentieth."""
+    monkeypatch.setattr(session, "CALL_TIMEOUT", session.CALL_TIMEOUT / 20)
+    monkeypatch.setattr(session, "START_TIMEOUT", session.START_TIMEOUT / 20)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("trust", [{"ca_file": ""}, {"ca_file": "", "thumbprint": "AB" * 32}], ids=["CA", "thumbprint"])
+def test_a_host_that_never_answers_is_given_up_in_time(trust: dict[str, Any]) -> None:
+    """Of many gates on a host that takes connections and says nothing, each gives up within the start's time."""
+    assert session.START_TIMEOUT * 20 + session.CALL_TIMEOUT <= 30
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        silence = VsphereSettings(address, "ann", "s3cret", **trust)
+
+        def ask(_: int) -> str:
+            with pytest.raises(ServerError) as refusal:
+                watch(VsphereSource(silence, {"web": "vm-1"}), RULES)
+            return str(refusal.value)
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            told = set(pool.map(ask, range(8)))
+        took = time.monotonic() - began
+
+    assert took < 30 / 20 + 1
+    assert {text.split(":")[0] for text in told} == {"127.0.0.1"}
+    assert all("does not answer: " in text and "timed out" in text for text in told), told
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_port_where_nobody_listens_is_told() -> None:
+    """A refused connection is tried again for a while, and told in words."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ServerError, match=r"does not answer: .*Connection refused"):
+        watch(VsphereSource(VsphereSettings(address, "ann", "s3cret", ca_file=""), {"web": "vm-1"}), RULES)
+
+
+# ---- what it knows and notices
+
+
+def test_what_happened_before_the_wait_counts(vcenter: Centre) -> None:
+    """A machine that was customized before anybody watched is good by its events, and a failed one is bad."""
+    good = vcenter.clone(custom=linux())
+    bad = vcenter.clone(custom=linux(), plan={"outcome": "CustomizationNetworkSetupFailed", "message": "no card"})
+    until(lambda: status(good) == "SUCCEEDED" and status(bad) == "FAILED")
+    report = wait(vcenter, {"good": moid(good), "bad": moid(bad)})
+
+    assert [(outcome.key, outcome.good, outcome.evidence) for outcome in report.outcomes] == [
+        ("good", True, Evidence.EVENT),
+        ("bad", False, Evidence.EVENT),
+    ]
+    failure = report.outcomes[1].failure
+    assert failure is not None
+    assert (failure.event, failure.message) == ("CustomizationNetworkSetupFailed", "no card")
+    assert report.outcomes[0].powered_on_at is not None
+
+
+def test_machines_of_yesterday_are_settled_without_a_query(tmp_path: Path) -> None:
+    """Of machines that were customized long ago the state tells enough: no history is read."""
+    with running(tmp_path, "-vms", "40", "-history", "customized", "-history-age", "30h") as centre:
+        folder = centre.content.rootFolder.childEntity[0].vmFolder
+        references = {str(number): moid(vm) for number, vm in enumerate(folder.childEntity) if vm != centre.template}
+        centre.lab.reset_stats()
+        report = wait(centre, references)
+        calls = centre.lab.stats()["calls"]
+
+    assert [outcome.status for outcome in report.outcomes] == [SUCCEEDED] * 39
+    assert {outcome.evidence for outcome in report.outcomes} == {Evidence.STATE}
+    assert "QueryEvents" not in calls
+
+
+def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: Centre) -> None:
+    """In mid-wait a power-off turns the machine back to not started, and a removal ends its part of the wait."""
+    vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
+    until(lambda: status(vm) == "RUNNING")
+    seen: list[tuple[str, float]] = []
+    changed = threading.Condition()
+
+    def listen(update: Update) -> None:
+        with changed:
+            seen.extend((outcome.status.value, time.monotonic()) for outcome in update.changed)
+            changed.notify_all()
+
+    def heard(word: str) -> float:
+        with changed:
+            assert changed.wait_for(lambda: word in [status for status, _ in seen], PATIENCE), seen
+            return next(at for status, at in seen if status == word)
+
+    source = VsphereSource(settings(vcenter.lab), {"web": moid(vm)})
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(watch, source, WaitRules(timeout=4 * PATIENCE), listener=listen)
+        heard("CustomizationStarted")
+        off_at = time.monotonic()
+        finish(vm.PowerOffVM_Task())
+        was_off = heard("VmNotStarted") - off_at
+        gone_at = time.monotonic()
+        finish(vm.Destroy_Task())
+        report = waiting.result(PATIENCE)
+        was_gone = heard("VmRemoved") - gone_at
+
+    # The slow reconciliation comes after minutes, the long poll alone would take one.
+    assert max(was_off, was_gone) < 5
+    assert [status for status, _ in seen] == ["CustomizationStarted", "VmNotStarted", "VmRemoved"]
+    failure = report.outcomes[0].failure
+    assert failure is not None
+    assert failure.event == "VmRemoved"
+    assert failure.message.startswith("it left the inventory at ")
+
+
+# ---- what it costs
+
+
+def test_many_sources_share_one_session_and_one_collector(vcenter: Centre) -> None:
+    """Sources that watch at the same time log in once and hold one collector; the last one gives both back."""
+    before = vcenter.lab.stats()
+    vms = [vcenter.clone(custom=linux(), plan={"duration": "1h"}) for _ in range(12)]
+    with contextlib.ExitStack() as held:
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda vm: held.enter_context(started(vcenter, web=moid(vm))), vms))
+        during = vcenter.lab.stats()
+    after = vcenter.lab.stats()
+
+    assert during["logins"]["ok"] - before["logins"]["ok"] == 1
+    assert [counted["sessions"] - before["sessions"] for counted in (during, after)] == [1, 0]
+    assert [counted["collectors"] - before["collectors"] for counted in (during, after)] == [1, 0]
+
+
+def test_a_source_that_fails_gives_everything_back(vcenter: Centre) -> None:
+    """A wait that cannot start leaves no session and no collector behind."""
+    before = vcenter.lab.stats()
+    vm = vcenter.clone(on=False)
+    with pytest.raises(GateError):
+        wait(vcenter, {"a": moid(vm), "b": vm.config.instanceUuid})
+    after = vcenter.lab.stats()
+
+    assert (after["sessions"], after["collectors"]) == (before["sessions"], before["collectors"])
+
+
+def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
+    """More events at once than a collector holds: it is rewound, and what the wait is for is found."""
+    with running(tmp_path, "-vms", "2") as centre:
+        vm = centre.clone(custom=linux(), plan={"duration": "1h"})
+        until(lambda: status(vm) == "RUNNING")
+        with started(centre, web=moid(vm)) as source:
+            heard = list(source.poll(0))
+            for _ in range(2):
+                noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
+                centre.done("POST", "/events", noise)
+            centre.lab.post_event(moid(vm), "CustomizationSucceeded")
+            deadline = time.monotonic() + PATIENCE
+            while not any(isinstance(o, Event) and o.signal is Signal.CUSTOMIZATION_SUCCEEDED for o in heard):
+                assert time.monotonic() < deadline
+                heard += source.poll(0.5)
+            calls = centre.lab.stats()["calls"]
+
+    assert calls.get("RewindCollector", 0) >= 1
+    assert {o.vm for o in heard} == {moid(vm)}
+
+
+# ---- users who may not see everything, and old servers
+
+
+@pytest.fixture
+def faulty(vcenter: Centre) -> Iterator[Callable[..., None]]:
+    """Lets calls go wrong until the test ends."""
+
+    def add(kind: str, **rule: Any) -> None:
+        vcenter.done("POST", "/faults", {"kind": kind, **rule})
+
+    yield add
+    vcenter.done("DELETE", "/faults")
+
+
+def test_a_user_of_one_folder_watches_that_folder(vcenter: Centre, faulty: Callable[..., None]) -> None:
+    """Where events of the whole inventory are refused, a collector on the machines' folder does as well."""
+    faulty("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
+    vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
+    with started(vcenter, web=moid(vm)) as source:
+        notes = until(lambda: (source.poll(0.1) and None) or source.notes())
+        collectors = vcenter.lab.stats()["collectors"]
+        vcenter.lab.post_event(moid(vm), "CustomizationSucceeded")
+        assert until(lambda: [o for o in source.poll(1) if isinstance(o, Event) and o.name == "CustomizationSucceeded"])
+
+    assert list(notes) == [f"{vcenter.lab.user} may not read the events of the whole inventory: watching vm only"]
+    assert collectors == 1
+
+
+def test_a_user_of_single_machines_asks_for_each(
+    vcenter: Centre, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every collector is refused, each machine's events are asked for in rounds, and the log says so."""
+    monkeypatch.setattr(event_feed, "SCOPED_INTERVAL", 0.2)
+    faulty("NoPermission", method="CreateCollectorForEvents")
+    faulty("NoPermission", method="QueryEvents", without_entity=True)
+    vms = {f"web-{number}": moid(vcenter.clone(custom=linux(), plan={"duration": "1s"})) for number in range(3)}
+    report = wait(vcenter, vms)
+
+    assert {outcome.status for outcome in report.outcomes} == {SUCCEEDED}
+    assert {outcome.evidence for outcome in report.outcomes} == {Evidence.EVENT}
+    assert (
+        f"{vcenter.lab.user} may read the events of single machines only: asking for each every 0.2 s; "
+        "the privilege System.View on their folder makes this cheap"
+    ) in report.notes
+
+
+def test_a_vcenter_that_tells_no_state_is_judged_by_events(tmp_path: Path) -> None:
+    """Before 7.0.2 there is no customizationInfo: events decide, and time tells that nothing was asked for."""
+    with running(tmp_path, "-api-version", "7.0.1.0") as centre:
+        done = centre.clone(custom=linux())
+        until(lambda: "CustomizationSucceeded" in centre.story(done))
+        vms = {"done": done, "new": centre.clone(custom=linux()), "plain": centre.clone()}
+        references = {key: moid(vm) for key, vm in vms.items()}
+        auto = wait(centre, references, WaitRules(timeout=PATIENCE, start_timeout=1, expect="auto"))
+        required = wait(centre, references, WaitRules(timeout=PATIENCE, start_timeout=1))
+
+    assert [(outcome.key, outcome.status.value, outcome.good) for outcome in auto.outcomes] == [
+        ("done", "CustomizationSucceeded", True),
+        ("new", "CustomizationSucceeded", True),
+        ("plain", "NotCustomized", True),
+    ]
+    assert [outcome.failure.event for outcome in required.outcomes if outcome.failure] == ["StartTimeout"]
