@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import GateError, ServerError
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
-from pulumi_customization_gate.vsphere import inventory
-from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of, observations
+from pulumi_customization_gate.vsphere import history, inventory
+from pulumi_customization_gate.vsphere.bells import SCOPED_INTERVAL, Bell, Rounds, raise_if_logged_out
+from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import Event, Observation, Snapshot
     from pulumi_customization_gate.vsphere.session import Session
 
-    Sink = Callable[[Observation | str | ServerError], None]
+    Sink = Callable[[Observation | str | Exception], None]
     """Takes what the feed has to tell: an observation, a sentence for the log, or the end of the feed."""
 
 LONGEST_POLL = 60.0
@@ -40,103 +40,14 @@ FIRST_REACH = timedelta(seconds=10)
 
 What is older comes with the history, which each subscriber reads after it has subscribed.
 """
-SCOPED_INTERVAL = 10.0
-"""Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 OVERLAP = timedelta(seconds=60)
 """How far a new collector reaches back behind the last sign of life of the old one."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two attempts to hear again from a server that is away for long."""
 FAREWELL = 5.0
 """Seconds after which a feed that closes leaves its long poll to itself."""
-
 REMEMBERED = 100_000
 """Keys of events that are kept so that none is told twice."""
-
-
-class _Bell:
-    """A collector and the long poll that watches it."""
-
-    def __init__(self, session: Session, stub: Any, since: datetime, entity: Any = None) -> None:
-        self.session = session
-        manager: Any = vim.event.EventManager(moid_of(session.content.eventManager), stub)
-        self.collector = manager.CreateCollectorForEvents(event_filter(since, entity=entity))
-        self.collector.SetCollectorPageSize(1)
-        service = vmodl.query.PropertyCollector(moid_of(session.content.propertyCollector), stub)
-        self.poller = service.CreatePropertyCollector()
-        query = vmodl.query.PropertyCollector
-        self.poller.CreateFilter(
-            query.FilterSpec(
-                propSet=[query.PropertySpec(type=vim.event.EventHistoryCollector, pathSet=["latestPage"])],
-                objectSet=[query.ObjectSpec(obj=self.collector)],
-            ),
-            partialUpdates=False,
-        )
-        self.version = ""
-
-    def ring(self, longest: float) -> list[Any]:
-        """Waits for the bell at most so many seconds; returns the newest event if it rang."""
-        options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=max(0, round(longest)))
-        update = self.poller.WaitForUpdatesEx(self.version, options)
-        if update is None:
-            return []
-        self.version = update.version
-        changes = (
-            change
-            for filter_update in update.filterSet
-            for object_update in filter_update.objectSet
-            for change in object_update.changeSet
-        )
-        return [event for change in changes for event in change.val or ()]
-
-    def drain(self) -> Iterator[list[Any]]:
-        """Yields what was not read yet, page by page."""
-        while page := self.collector.ReadNextEvents(PAGE):
-            yield page
-
-    def rewind(self) -> None:
-        """Goes back to the oldest event that the collector still holds."""
-        self.collector.RewindCollector()
-
-    def wake(self) -> None:
-        """Ends a long poll in flight, from another thread."""
-        poller = vmodl.query.PropertyCollector(moid_of(self.poller), self.session.stub)
-        with contextlib.suppress(*FAULTS):
-            poller.CancelWaitForUpdates()
-
-    def close(self) -> None:
-        """Gives the collector back: a vCenter has few of them, and they outlive a wait that does not."""
-        for thing, method in ((self.poller, "DestroyPropertyCollector"), (self.collector, "DestroyCollector")):
-            mine = type(thing)(moid_of(thing), self.session.stub)
-            with contextlib.suppress(*FAULTS):
-                getattr(mine, method)()
-
-
-class _Rounds:
-    """Stands in for the bell where the user may read the machines' own events only: a query per machine."""
-
-    def __init__(self, session: Session, since: datetime, moids: Callable[[], Collection[str]]) -> None:
-        self.session, self.since, self.moids = session, since, moids
-        self.woken = threading.Event()
-
-    def ring(self, longest: float) -> list[Any]:
-        self.woken.wait(min(longest, SCOPED_INTERVAL))
-        now = self.session.current_time()
-        found: list[Any] = []
-        for moid in self.moids():
-            vm = vim.VirtualMachine(moid, self.session.stub)
-            found += self.session.content.eventManager.QueryEvents(event_filter(self.since, entity=vm)) or []
-        self.since = now - OVERLAP
-        return found
-
-    def drain(self) -> Iterator[list[Any]]:
-        return iter(())
-
-    def rewind(self) -> None:
-        """Has nothing to go back in: each round overlaps the one before."""
-
-    def wake(self) -> None:
-        self.woken.set()
-
-    def close(self) -> None:
-        """Holds nothing on the server."""
 
 
 class EventFeed:
@@ -149,6 +60,7 @@ class EventFeed:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
+        """For the long poll alone: whatever else hangs is given up much sooner."""
         self._lock = threading.Lock()
         self._subscribers: dict[Sink, frozenset[str]] = {}
         self._warned: dict[Sink, str] = {}
@@ -157,10 +69,11 @@ class EventFeed:
         self._silent_since: float | None = None
         self._restriction = ""
         self._is_stale = False
+        self._end: Exception | None = None
         self._horizon: datetime = session.patiently(session.current_time)
         self._generation = session.generation
-        self._dead_bells: list[_Bell | _Rounds] = []
-        self._bell: _Bell | _Rounds | None = session.patiently(lambda: self._new_bell(FIRST_REACH))
+        self._dead_bells: list[Bell | Rounds] = []
+        self._bell: Bell | Rounds | None = session.patiently(lambda: self._new_bell(FIRST_REACH))
         self._state = Reconciliation(session, self._watched, self._dispatch)
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
         self._thread.start()
@@ -170,6 +83,8 @@ class EventFeed:
         with self._lock:
             self._subscribers[sink] = frozenset(moids)
             bell = self._bell
+        if self._end is not None:
+            sink(self._end)
         if self._restriction:
             # What this user may watch depends on the machines: the thread finds out anew, and tells.
             self._is_stale = True
@@ -191,15 +106,17 @@ class EventFeed:
         """Ends the long poll and gives the collector back."""
         self._closing.set()
         self._state.close()
+        self._session.stub.DropConnections()
         deadline = time.monotonic() + FAREWELL
         while self._thread.is_alive() and time.monotonic() < deadline:
             # Again and again: the thread may have been about to begin the poll that this ends.
             if self._bell is not None:
                 self._bell.wake()
             self._thread.join(timeout=0.1)
-        if self._bell is not None:
-            self._bell.close()
-        self._stub.DropConnections()
+        for bell in (*self._dead_bells, self._bell):
+            if bell is not None:
+                bell.close()
+        self._stub.retire()
 
     def _watched(self) -> frozenset[str]:
         with self._lock:
@@ -207,9 +124,8 @@ class EventFeed:
 
     def _run(self) -> None:
         retrying = tenacity.Retrying(
-            # Also an answer that pyVmomi cannot read: a feed that dies in silence would leave the waits deaf.
-            retry=tenacity.retry_if_not_exception_type(GateError),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+            retry=tenacity.retry_if_exception_type(FAULTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
             stop=tenacity.stop_when_event_set(self._closing),
             sleep=tenacity.sleep_using_event(self._closing),
             before_sleep=self._mend,
@@ -218,24 +134,34 @@ class EventFeed:
         try:
             while not self._closing.is_set():
                 retrying(self._turn)
-        except GateError as error:
-            self._broadcast(error if isinstance(error, ServerError) else ServerError(str(error)))
-        except Exception:  # noqa: BLE001, S110 -- the feed is closing: this is the end of its own long poll
-            pass
+        except FAULTS:
+            pass  # The feed is closing: the fault is the end of its own long poll.
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the waits must not go deaf in silence
+            self._end = error
+            self._broadcast(error)
 
     def _turn(self) -> None:
         if self._bell is None or self._is_stale:
             self._rebuild()
         assert self._bell is not None
-        newest = self._bell.ring(LONGEST_POLL)
+        horizon = self._horizon
+        newest = self._bell.ring(self._stub, LONGEST_POLL)
+        self._tell_recovery()
         unheard = {event.key for event in newest} - self._told
         if unheard:
             self._tell(newest)
             if unheard - self._drain(unheard):
-                # The newest event was not among the unread ones: others may be lost as well.
-                self._bell.rewind()
-                self._drain()
-                self._state.soon()
+                self._catch_up(horizon)
+
+    def _catch_up(self, horizon: datetime) -> None:
+        """Reads what the collector has lost: the newest event was not among the unread ones."""
+        assert self._bell is not None
+        self._broadcast(f"{self._session.settings.server}: more events at once than a collector holds; read once more")
+        self._bell.rewind()
+        self._drain()
+        for event in history.since(self._session, horizon - OVERLAP, self._bell.entity):
+            self._pass_on(event)
+        self._state.soon()
 
     def _drain(self, newest: Collection[int] = ()) -> set[int]:
         """Tells what the collector holds unread; returns the keys of it.
@@ -253,10 +179,15 @@ class EventFeed:
         return keys
 
     def _tell(self, events: Iterable[Any]) -> None:
-        for event in observations(e for e in events if e.key not in self._told):
-            self._told.add(event.key)
-            self._horizon = max(self._horizon, event.at)
-            self._dispatch(event)
+        for event in observations(events):
+            self._pass_on(event)
+
+    def _pass_on(self, event: Event) -> None:
+        if event.key in self._told:
+            return
+        self._told.add(event.key)
+        self._horizon = max(self._horizon, event.at)
+        self._dispatch(event)
         if len(self._told) > REMEMBERED:
             self._told = set(sorted(self._told)[REMEMBERED // 2 :])
 
@@ -266,7 +197,7 @@ class EventFeed:
         for sink in sinks:
             sink(observation)
 
-    def _broadcast(self, item: str | ServerError) -> None:
+    def _broadcast(self, item: str | Exception) -> None:
         with self._lock:
             sinks = list(self._subscribers)
         for sink in sinks:
@@ -285,6 +216,8 @@ class EventFeed:
         error = state.outcome.exception() if state.outcome else None
         if self._closing.is_set() or error is None:
             return
+        if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
+            return  # A new subscriber has ended the long poll.
         if self._silent_since is None:
             self._silent_since = time.monotonic()
             self._broadcast(f"{self._session.settings.server}: {describe(error)}; trying again")
@@ -292,7 +225,9 @@ class EventFeed:
         if self._bell is not None:
             self._dead_bells.append(self._bell)
             self._bell = None
-        if isinstance(error, vim.fault.NotAuthenticated):
+        # With no collector left (InvalidState) a new session helps, too: those whose making was answered into the void
+        # go with the old one.
+        if isinstance(error, vim.fault.NotAuthenticated | vim.fault.InvalidState):
             with contextlib.suppress(*FAULTS):
                 self._session.log_in_again(self._generation)
 
@@ -301,49 +236,43 @@ class EventFeed:
         self._is_stale = False
         if self._bell is not None:
             self._dead_bells.append(self._bell)
-        if self._generation == self._session.generation:
-            for bell in self._dead_bells:
-                bell.close()
-        self._dead_bells.clear()
+            self._bell = None
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
         self._bell = self._new_bell(OVERLAP)
+        self._dead_bells = [bell for bell in self._dead_bells if not bell.close()]
         self._warn()
         self._drain()
         self._state.soon()
+
+    def _tell_recovery(self) -> None:
         if self._silent_since is not None:
             gap = duration(time.monotonic() - self._silent_since)
             self._silent_since = None
             self._broadcast(f"{self._session.settings.server}: watching again after {gap}")
 
-    def _new_bell(self, reach: timedelta) -> _Bell | _Rounds:
+    def _new_bell(self, reach: timedelta) -> Bell | Rounds:
         """Returns the cheapest way to hear of events that this user may use."""
         since = self._horizon - reach
         moids = sorted(self._watched())
         self._restriction = ""
         try:
-            return _Bell(self._session, self._stub, since)
+            return Bell(self._session, since)
         except vim.fault.NoPermission as error:
-            _raise_if_logged_out(error)
+            raise_if_logged_out(error)
         user = self._session.settings.user
         folder = inventory.common_folder(self._session, moids) if moids else None
         if folder is not None:
             self._restriction = f"{user} may not read the events of the whole inventory: watching {folder.name} only"
             try:
-                return _Bell(self._session, self._stub, since, folder.entity)
+                return Bell(self._session, since, folder.entity)
             except vim.fault.NoPermission as error:
-                _raise_if_logged_out(error)
+                raise_if_logged_out(error)
         self._restriction = (
             f"{user} may read the events of single machines only: asking for each every {SCOPED_INTERVAL:g} s; "
             "the privilege System.View on their folder makes this cheap"
         )
-        return _Rounds(self._session, since, self._watched)
-
-
-def _raise_if_logged_out(error: Exception) -> None:
-    """Tells a session that ended from a permission that is missing: the one fault is a subclass of the other."""
-    if isinstance(error, vim.fault.NotAuthenticated):
-        raise error
+        return Rounds(self._session, since, self._watched)
 
 
 _feeds: Shared[Session, EventFeed] = Shared(EventFeed, EventFeed.close)

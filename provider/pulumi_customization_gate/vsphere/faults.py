@@ -54,7 +54,20 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
     cut short, ends in an error of its parser, or in no answer where there has to be one.
     """
 
-    def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's
+    is_retired = False
+
+    def retire(self) -> None:
+        """Closes all connections, those that are in use when their calls end."""
+        self.is_retired = True
+        self.DropConnections()
+
+    def ReturnConnection(self, conn: Any) -> None:  # noqa: N802 -- pyVmomi's name
+        """Keeps a connection for the next call."""
+        super().ReturnConnection(conn)
+        if self.is_retired:
+            self.DropConnections()
+
+    def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's names
         """Calls a method of the server."""
         try:
             answer = super().InvokeMethod(mo, info, args, outerStub)

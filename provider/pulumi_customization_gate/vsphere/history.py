@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,21 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     with ThreadPoolExecutor(AT_ONCE, "customization-gate-history") as pool:
         found = pool.map(lambda vm: _of_one(session, vm), moids)
         return sorted((event for events in found for event in events), key=lambda event: event.key)
+
+
+def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
+    """Returns the events since a time of the server's, of what is in an entity where one is given.
+
+    Where more has happened than MOST_PAGES hold, the newest events.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+    """
+    events: list[Event] = []
+    with contextlib.suppress(_TooManyPagesError):
+        for event in _query(session, begin, entity=entity):
+            events.append(event)  # noqa: PERF402 -- what was read before the error counts
+    return events
 
 
 def _is_settled(snapshot: Snapshot) -> bool:

@@ -163,7 +163,7 @@ class Session:
             self.content: Any = self._patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
             self._patiently(self._login, attempts=LOGIN_ATTEMPTS)
         except BaseException:
-            self.stub.DropConnections()
+            self.stub.retire()
             raise
 
     @property
@@ -228,6 +228,7 @@ class Session:
         with self._login_lock:
             self._is_closed = True
             self._give_up_session()
+            self.stub.retire()
 
     def _give_up_session(self) -> None:
         """Logs out, on a new connection: one that was idle for long may be gone without a word."""
@@ -237,7 +238,6 @@ class Session:
                 with contextlib.suppress(vmodl.MethodFault):  # The session is over already.
                     self.content.sessionManager.Logout()
                 break
-        self.stub.DropConnections()
 
     def _new_stub(self, timeout: float, version: str = "") -> Any:
         host, port = self.settings.host_and_port()

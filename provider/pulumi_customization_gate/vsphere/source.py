@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
@@ -40,9 +41,9 @@ class VsphereSource:
         self._kept, self._remembered = kept, remembered
         self.skipped: dict[str, str] = {}
         """After `start`: the managed object IDs of the kept machines, by the user's key."""
-        self._queue: queue.SimpleQueue[Observation | str | ServerError] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Observation | str | Exception] = queue.SimpleQueue()
         self._notes: list[str] = []
-        self._end: ServerError | None = None
+        self._end: Exception | None = None
         self._is_closed = False
         self._held = contextlib.ExitStack()
         self._feed: event_feed.EventFeed | None = None
@@ -52,6 +53,14 @@ class VsphereSource:
 
     def start(self) -> Sequence[VmRef]:
         """Logs in, finds the machines, subscribes to their events, then reads their state and history."""
+        try:
+            return self._start()
+        finally:
+            if self._is_closed:
+                self._held.close()
+
+    def _start(self) -> Sequence[VmRef]:
+        began = time.monotonic()
         session = self._session = self._held.enter_context(acquire(self._settings))
         moids = inventory.resolve(session, self._references)
         _refuse_twins(moids)
@@ -73,8 +82,7 @@ class VsphereSource:
                 at = session.patiently(session.current_time)
                 self._queue.put(inventory.not_found(session, key, self._references[key], at))
         names = {snapshot.vm: snapshot.name for snapshot in snapshots}
-        if self._is_closed:
-            self._held.close()
+        self._notes += session.ridden_out(began)
         return [self._vm(key, moid, names.get(moid or "") or key) for key, moid in moids.items()]
 
     def _vm(self, key: str, moid: str | None, name: str) -> VmRef:
@@ -83,7 +91,7 @@ class VsphereSource:
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
-        items: list[Observation | str | ServerError] = []
+        items: list[Observation | str | Exception] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
             while True:
@@ -91,7 +99,7 @@ class VsphereSource:
         observations = [item for item in items if isinstance(item, Event | Snapshot | Remembered)]
         self._notes += (item for item in items if isinstance(item, str))
         self._remember(observations)
-        self._end = next((item for item in items if isinstance(item, ServerError)), self._end)
+        self._end = next((item for item in items if isinstance(item, Exception)), self._end)
         if self._end is not None and not observations:
             raise self._end
         return observations
@@ -104,8 +112,9 @@ class VsphereSource:
 
         def ask() -> None:
             with contextlib.suppress(*FAULTS, ServerError):
-                snapshots = feed.read([vm for vm, snapshot in self._snapshots.items() if snapshot.exists])
-                for event in history.read(session, snapshots):
+                present = [vm for vm, snapshot in self._snapshots.items() if snapshot.exists]
+                snapshots = session.patiently(lambda: feed.read(present))
+                for event in session.patiently(lambda: history.read(session, snapshots)):
                     self._queue.put(event)
                 for snapshot in snapshots:
                     # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
