@@ -132,6 +132,7 @@ def test_an_opened_gate_costs_nothing(engine: Engine) -> None:
     stack = engine.stack(gate([a, b], work={"work": a}))
     first = stack.up()
     assert first.succeeded, first.output
+    assert "does not allow" not in first.output
     opened = outputs(stack)
     assert opened["ready"] is True
     assert opened["waited"] > 0

@@ -111,6 +111,8 @@ def _references(vms: Any, platform: object) -> Any:
         return {key: _reference(vm, platform) for key, vm in vms.items()}
     if isinstance(vms, Sequence) and not isinstance(vms, str):
         return [_reference(vm, platform) for vm in vms]
+    if isinstance(vms, pulumi.Resource):
+        raise TypeError(f"vms: it is one {type(vms).__name__}; wanted is a list of machines, for example [web]")
     return vms
 
 
