@@ -22,7 +22,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal
 from pulumi_customization_gate.core.watch import Update, WaitRules, watch
-from pulumi_customization_gate.vsphere import event_feed, session
+from pulumi_customization_gate.vsphere import bells, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
 from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
@@ -457,7 +457,7 @@ def test_a_user_of_single_machines_asks_for_each(
     vcenter: Centre, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every collector is refused, each machine's events are asked for in rounds, and the log says so."""
-    monkeypatch.setattr(event_feed, "SCOPED_INTERVAL", 0.2)
+    monkeypatch.setattr(bells, "SCOPED_INTERVAL", 0.2)
     faulty("NoPermission", method="CreateCollectorForEvents")
     faulty("NoPermission", method="QueryEvents", without_entity=True)
     vms = {f"web-{number}": moid(vcenter.clone(custom=linux(), plan={"duration": "1s"})) for number in range(3)}

@@ -139,6 +139,8 @@ class Snapshot:
     """What the server says beside the state, or why the machine is not there."""
     tools_running: bool = False
     """Whether VMware Tools runs in the guest."""
+    tools_version: str = ""
+    """The version of VMware Tools in the server's own form, empty where it does not say."""
     name: str = ""
     host_name: str = ""
     ip_addresses: tuple[str, ...] = ()

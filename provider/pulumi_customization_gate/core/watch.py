@@ -154,7 +154,7 @@ class _Wait:
         self.is_hopeless = missing and self.rules.stop_on_missing
         while not self._is_over():
             self._tell()
-            self._poll(max(0.0, min(self.deadline - self.clock(), LONGEST_POLL)))
+            self._poll(max(0.0, min(self._next_due() - self.clock(), LONGEST_POLL)))
         self._tell()
         return GateReport(
             outcomes=tuple(self._outcome(vm, at_the_end=True) for vm in self.vms),
@@ -219,6 +219,13 @@ class _Wait:
         else:
             return False
         return True
+
+    def _next_due(self) -> float:
+        """Returns the next moment at which time alone may decide something."""
+        now = self.clock()
+        waiting = [vm for vm, judgement in self.judgements.items() if judgement.status in _WAITING]
+        dues = (self.power_changes[vm] + self.rules.start_timeout for vm in waiting)
+        return min((due for due in dues if now < due < self.deadline), default=self.deadline)
 
     def _is_decided(self) -> bool:
         return self.is_hopeless or all(self._is_settled(vm) for vm in self.vms)
@@ -342,7 +349,7 @@ class _Wait:
         facts, end = judgement.facts, judgement.end
         if facts.removed is not None:
             failure = Failure("VmRemoved", message=f"it left the inventory at {clock_time(facts.removed.at)}")
-        elif facts.missing is not None and facts.was_there:
+        elif facts.missing is not None and facts.was_there and not facts.missing.state:
             failure = Failure("VmRemoved", message="it left the inventory")
         elif facts.missing is not None:
             failure = Failure(facts.missing.state or "NotFound", message=facts.missing.message)

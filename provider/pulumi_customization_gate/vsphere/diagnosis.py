@@ -12,6 +12,8 @@ from pulumi_customization_gate.core.verdict import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_UNMANAGED = 2**31 - 1
+"""What the API tells of VMware Tools that came with the guest's system, where it knows no more."""
 LAST_EVENTS = 5
 """How many of the newest events are told."""
 
@@ -68,11 +70,19 @@ def _facts(snapshot: Snapshot | None) -> Iterator[str]:
     lasting = ""
     if snapshot.powered_on and snapshot.booted_at is not None:
         lasting = f" for {duration(max(0.0, (snapshot.at - snapshot.booted_at).total_seconds()))}"
-    tools = f"{'running' if snapshot.tools_running else 'not running'}"
+    tools = f"{'running' if snapshot.tools_running else 'not running'}{_version(snapshot.tools_version)}"
     pending = "waits" if snapshot.specification_pending else "none waits"
     yield f"power: {power}{lasting}; VMware Tools: {tools}; specification: {pending}"
     said = f": {plain(snapshot.message)}" if snapshot.message else ""
     yield f"customizationInfo: {plain(snapshot.state) or 'not told by this vCenter'}{said}"
+
+
+def _version(told: str) -> str:
+    """Returns the version as its maker writes it: the API tells 12.4.5 as 12421, in 5 bits for each smaller part."""
+    number = int(told) if told.isdigit() else 0
+    if number in (0, _UNMANAGED):
+        return ""
+    return f" ({number >> 10}.{number >> 5 & 31}.{number & 31})"
 
 
 def _history(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:

@@ -17,8 +17,8 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
-from pulumi_customization_gate.vsphere import history, inventory
-from pulumi_customization_gate.vsphere.bells import SCOPED_INTERVAL, Bell, Rounds, raise_if_logged_out
+from pulumi_customization_gate.vsphere import bells, history, inventory
+from pulumi_customization_gate.vsphere.bells import Bell, Rounds, raise_if_logged_out
 from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
@@ -269,7 +269,7 @@ class EventFeed:
             except vim.fault.NoPermission as error:
                 raise_if_logged_out(error)
         self._restriction = (
-            f"{user} may read the events of single machines only: asking for each every {SCOPED_INTERVAL:g} s; "
+            f"{user} may read the events of single machines only: asking for each every {bells.SCOPED_INTERVAL:g} s; "
             "the privilege System.View on their folder makes this cheap"
         )
         return Rounds(self._session, since, self._watched)

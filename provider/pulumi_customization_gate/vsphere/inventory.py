@@ -30,6 +30,7 @@ _PROPERTIES = (
     "summary.runtime.bootTime",
     "config.tools.pendingCustomization",
     "guest.toolsRunningStatus",
+    "guest.toolsVersion",
     "guest.hostName",
     "guest.ipAddress",
 )
@@ -171,7 +172,7 @@ def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -
 def read(session: Session, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
     """Reads the state of machines in one call for all of them (more where the server pages its answer).
 
-    A machine that is not there, or no longer, gets a snapshot that says so. One that may not be read gets none.
+    A machine that is not there, or no longer, or that may not be read, gets a snapshot that says so.
 
     Args:
         session: The session on which it reads.
@@ -189,9 +190,23 @@ def read(session: Session, moids: Iterable[str], *, addresses: bool = True) -> l
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     machines = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    found = {moid_of(content.obj): _snapshot(content, at) for content in _retrieve(session, machines, paths)}
+    found = {moid_of(content.obj): _seen(session, content, at) for content in _retrieve(session, machines, paths)}
     missing = (_gone(session, moid, at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
+
+
+def _seen(session: Session, content: Any, at: datetime) -> Snapshot:
+    """Returns what was read of a machine; of one without rights only that.
+
+    A session that has ended can show in the same place: the call itself succeeds, and no property is there.
+    """
+    fault = next((missing.fault for missing in content.missingSet or () if missing.path == "name"), None)
+    if isinstance(fault, vim.fault.NotAuthenticated):
+        raise fault
+    if isinstance(fault, vim.fault.NoPermission):
+        message = f"{session.settings.user} may not read it; grant the role Read-only on it, or on its folder"
+        return Snapshot(vm=moid_of(content.obj), at=at, exists=False, state="NoPermission", message=message)
+    return _snapshot(content, at)
 
 
 def _snapshot(content: Any, at: datetime) -> Snapshot:
@@ -210,6 +225,7 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
         state=state,
         message=message,
         tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
+        tools_version=str(values.get("guest.toolsVersion") or ""),
         name=values.get("name") or "",
         host_name=values.get("guest.hostName") or "",
         ip_addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),

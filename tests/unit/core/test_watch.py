@@ -825,3 +825,12 @@ def test_a_start_that_never_answers_can_be_cancelled() -> None:
         watch(source, WaitRules(), cancelled=lambda: True, clock=source.clock)
     source.released.set()
     assert str(caught.value) == "the wait was cancelled before the server answered; nothing was judged"
+
+
+def test_start_timeout_holds_between_two_looks_at_the_clock() -> None:
+    """A start_timeout that is no multiple of the loop's longest pause is not rounded up to one."""
+    source = ScriptedSource(ALONE, [starting(-1), read(-1, "PENDING")])
+    report = source.watch(WaitRules(timeout=100, start_timeout=20 + 0.3 * LONGEST_POLL))
+
+    assert report.waited == pytest.approx(20 + 0.3 * LONGEST_POLL)
+    assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}

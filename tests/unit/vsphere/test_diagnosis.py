@@ -82,11 +82,11 @@ def test_a_customized_machine_that_is_not_ready_has_no_cause(snapshot: Snapshot,
 
 def test_whole_diagnosis() -> None:
     """Below the cause stand power, Tools, specification, state, the last events with their ages, and migrations."""
-    snapshot = replace(read(200, "FAILED", message="no\x1b[2J deployPkg"), booted_at=at(10))
+    snapshot = replace(read(200, "FAILED", message="no\x1b[2J deployPkg"), booted_at=at(10), tools_version="12421")
     events = [starting(10), migrated(100), failed(70), migrated(190)]
 
     assert explain(snapshot, events)[1:] == [
-        "power: on for 3 min 10 s; VMware Tools: running; specification: none waits",
+        "power: on for 3 min 10 s; VMware Tools: running (12.4.5); specification: none waits",
         "customizationInfo: TOOLSDEPLOYPKG_FAILED: no deployPkg",
         "event: DrsVmMigratedEvent at 12:03:10Z, 10 s earlier",
         "event: DrsVmMigratedEvent at 12:01:40Z, 1 min 40 s earlier",
@@ -94,6 +94,17 @@ def test_whole_diagnosis() -> None:
         "event: VmStartingEvent at 12:00:10Z, 3 min 10 s earlier",
         "migrations seen: 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [("12352", " (12.2.0)"), ("10341", " (10.3.5)"), ("2147483647", ""), ("0", ""), ("", ""), ("unknown", "")],
+)
+def test_version_of_the_tools(told: str, shown: str) -> None:
+    """The number of a VMware Tools release is told as its maker writes it, and a number that tells nothing is not."""
+    facts = explain(replace(read(60), tools_version=told), [])[1]
+
+    assert f"VMware Tools: running{shown};" in facts
 
 
 def test_diagnosis_of_a_silent_machine() -> None:

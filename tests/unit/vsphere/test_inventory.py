@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta, timezone
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import Snapshot
-from pulumi_customization_gate.vsphere.inventory import Reference, _snapshot, parse_reference
+from pulumi_customization_gate.vsphere.inventory import Reference, _seen, _snapshot, parse_reference
 from tests.unit.core.timeline import at
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.vsphere.session import Session
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
 
@@ -66,6 +70,7 @@ READS = [
             "runtime__bootTime": at(1).astimezone(timezone(timedelta(hours=2))),
             "config__tools__pendingCustomization": "imc-1",
             "guest__toolsRunningStatus": "guestToolsRunning",
+            "guest__toolsVersion": "12421",
             "guest__hostName": "web-2.example.com",
             "guest__ipAddress": "192.0.2.2",
             "guest__net": vim.vm.GuestInfo.NicInfo.Array(
@@ -86,6 +91,7 @@ READS = [
             state="TOOLSDEPLOYPKG_FAILED",
             message="no deployPkg",
             tools_running=True,
+            tools_version="12421",
             name="web-2",
             host_name="web-2.example.com",
             ip_addresses=("192.0.2.2", "2001:db8::2"),
@@ -110,3 +116,26 @@ READS = [
 def test_snapshot(properties: dict[str, Any], snapshot: Snapshot) -> None:
     """A read becomes a snapshot at the server's time; what was not told is unknown, the guest's clock is not read."""
     assert snapshot == _snapshot(content(**properties), at(5))
+
+
+def unread(fault: Exception) -> Any:
+    """Returns the answer for a machine whose name did not come."""
+    missing = vmodl.query.PropertyCollector.MissingProperty(path="name", fault=fault)
+    answer = content()
+    answer.missingSet = [missing]
+    return answer
+
+
+def test_a_machine_without_rights_is_told_as_such() -> None:
+    """What may not be read is not taken for a machine that is off: the snapshot says what is missing, and from whom."""
+    session = cast("Session", SimpleNamespace(settings=SimpleNamespace(user="ann")))
+    seen = _seen(session, unread(vim.fault.NoPermission()), at(5))
+
+    assert (seen.exists, seen.state) == (False, "NoPermission")
+    assert seen.message == "ann may not read it; grant the role Read-only on it, or on its folder"
+
+
+def test_a_session_that_ended_is_no_machine_without_rights() -> None:
+    """A vCenter may answer a call without a session, each property missing: that is no news of the machine."""
+    with pytest.raises(vim.fault.NotAuthenticated):
+        _seen(cast("Session", None), unread(vim.fault.NotAuthenticated()), at(5))
