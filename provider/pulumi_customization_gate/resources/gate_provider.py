@@ -194,7 +194,7 @@ def _effective(inputs: Inputs, name: str) -> Any:
         return DEFAULTS.get(name)
     if name == "vms" and isinstance(value, list):
         return sorted(value, key=str) if not any(host.is_unknown(vm) for vm in value) else value
-    return float(value) if name in _TIMES and isinstance(value, int | float) else value
+    return value
 
 
 def _has_failed(outputs: Inputs) -> bool:
