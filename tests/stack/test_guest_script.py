@@ -155,7 +155,7 @@ def test_bad_inputs_are_refused_before_anything_runs(engine: Engine) -> None:
     def program() -> None:
         GuestScript("work", "web", "true", expected_exit_codes=[])
 
-    result = engine.stack(program).preview()
+    result = engine.stack(program, environment={"GUEST_PASSWORD": ""}).preview()
 
     assert not result.succeeded
     assert "'web' names no virtual machine" in result.errors
