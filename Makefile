@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 PLATFORM ?= vsphere
+# Tests wait for the engine most of the time, so three at once suit two cores.
+WORKERS ?= 3
 python := .venv/bin/python
 stack := $(python) -m lab.stack
 
@@ -41,7 +43,7 @@ lint: tools ## check style and types
 	$(python) -m lab.go vet lab/vcenter
 
 test: lint ## check style and types, then run every test
-	$(python) -m pytest
+	$(python) -m pytest -n $(WORKERS)
 
 bench: tools ## measure latency, idle calls and memory at 1, 100 and 1000 machines
 	$(python) -m benchmarks

@@ -271,7 +271,7 @@ def in_terminal(arguments: list[str], environment: dict[str, str], answer: str =
 
 def test_a_terminal_shows_a_live_table(centre: Centre, shell: Shell) -> None:
     """The table is drawn over itself while the wait lasts; the last one stays, followed by the end."""
-    machines = customized(centre, 2, duration="1500ms")
+    machines = customized(centre, 2, duration="6s")
 
     code, text = in_terminal(["wait", *(vm.name for vm in machines)], shell.environment)
 
