@@ -33,6 +33,8 @@ HEARTBEAT = 30.0
 """Seconds between two reports of progress when nothing changes."""
 LAST_LOOK = 0.8
 """Seconds that the last look at the server may take once a deadline has passed."""
+CONFIRMATION = 20.0
+"""Seconds that it may take before that: to read a thousand machines takes longer than LAST_LOOK."""
 GOODBYE = 1.4
 """Seconds that giving back what the source holds may take: with LONGEST_POLL less than a cancellation may last."""
 SHORT_GOODBYE = 0.1
@@ -208,13 +210,13 @@ class _Wait:
         if self.trouble is not None:
             return True
         if self._is_decided():
-            self._look()
+            self._look(max(LAST_LOOK, min(CONFIRMATION, self.deadline - self.clock())))
             if self._is_decided():
                 return True
         if self.cancelled():
             self.was_cancelled = True
         elif self.clock() >= self.deadline:
-            self._look()
+            self._look(LAST_LOOK)
             self.timed_out = not self._is_decided()
         else:
             return False
@@ -236,13 +238,28 @@ class _Wait:
         except ServerError as error:
             self.trouble = error
 
-    def _look(self) -> None:
+    def _look(self, longest: float) -> None:
+        """Looks at the server in a thread of its own, so that a cancellation need not wait for the answer."""
         asked = self.clock()
-        try:
-            self._learn(self.source.look(LAST_LOOK))
-        except ServerError as error:
+        told: list[Observation] = []
+        failed: list[BaseException] = []
+
+        def look() -> None:
+            try:
+                told.extend(self.source.look(longest))
+            except BaseException as error:  # noqa: BLE001 -- it is raised again where it belongs
+                failed.append(error)
+
+        looking = threading.Thread(target=look, name="customization-gate-confirm", daemon=True)
+        looking.start()
+        while looking.is_alive() and not self.cancelled():
+            looking.join(LONGEST_POLL)
+        self.is_unanswered = looking.is_alive() or self.clock() - asked >= longest
+        self._learn(tuple(told))
+        for error in failed:
+            if not isinstance(error, ServerError):
+                raise error
             self.untold.append(str(error))
-        self.is_unanswered = self.clock() - asked >= LAST_LOOK
 
     def _learn(self, batch: Iterable[Observation]) -> None:
         touched: dict[str, set[Observation]] = {}

@@ -96,7 +96,8 @@ class Reconciliation:
         with self._changed:
             hasty = self._hasty()
             is_of_all = now >= self._next_of_all
-        for snapshot in inventory.read(self._session, sorted(self._watched() if is_of_all else hasty)):
+        moids = sorted(self._watched() if is_of_all else hasty)
+        for snapshot in inventory.read(self._session, moids, addresses=False):
             self._believe(snapshot)
         with self._changed:
             if is_of_all:

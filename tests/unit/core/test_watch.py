@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from typing import TYPE_CHECKING
@@ -651,6 +652,41 @@ def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready:
     report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).watch(REQUIRED)
 
     assert (ready, not ready, (str(NO_HEARING),)) == (report.ready, report.timed_out, report.notes)
+
+
+def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
+    """Before the deadline a slow answer is waited for: the names that the customization gave come with it."""
+    named = dataclasses.replace(read(20, "SUCCEEDED"), host_name="web-2.example.com")
+    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(9)], unheard=[named], look_takes=12.0)
+    report = source.watch(REQUIRED)
+
+    assert (report.ready, only(report).host_name) == (True, "web-2.example.com")
+
+
+def test_a_look_ends_with_the_deadline() -> None:
+    """A server that hangs in the look that confirms an end makes the wait no longer than it may be."""
+    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(97)], look_takes=None)
+    report = source.watch(REQUIRED)
+
+    assert (report.ready, report.timed_out, report.waited) == (True, False, REQUIRED.timeout)
+
+
+def test_a_cancellation_ends_a_look() -> None:
+    """Who cancels while the server is slow to confirm the end does not wait for its answer."""
+    looked, released = threading.Event(), threading.Event()
+
+    class Slow(ScriptedSource):
+        def look(self, timeout: float) -> Sequence[Observation]:
+            del timeout
+            looked.set()
+            released.wait(60)
+            return []
+
+    source = Slow(ALONE, [starting(1), started(5), succeeded(9)])
+    report = watch(source, REQUIRED, cancelled=looked.is_set, clock=source.clock)
+    released.set()
+
+    assert (report.ready, report.cancelled) == (True, False)
 
 
 def test_an_error_at_the_start_is_passed_on() -> None:
