@@ -1,0 +1,83 @@
+"""What the documentation says of the code is what the code says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.home import ROOT
+from pulumi_customization_gate.core.verdict import STATES, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+pages = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose_of(page: Path) -> str:
+    """Returns a page without its blocks of code and output."""
+    return re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_shows_the_table_of_the_verdict() -> None:
+    """The same rows in the same order, with the same status, evidence and reason."""
+    rows = re.findall(r"^\| (\d+) \| (.*?) \| (.*?) ?\| (.*) \|$", text_of(DOCS / "how-it-decides.md"), re.MULTILINE)
+    expected = [
+        (str(number), f"`{rule.status.value}`", f"`{rule.evidence.value}`" if rule.evidence else "", rule.because)
+        for number, rule in enumerate(TABLE, start=1)
+    ]
+    assert rows == expected
+
+
+def test_the_pages_name_every_state() -> None:
+    """Each word of a server that the table knows is explained on one of the two pages."""
+    text = text_of(DOCS / "how-it-decides.md") + text_of(DOCS / "cloud-director.md")
+    ours = {"GC_DISABLED"}  # our word for a machine without guest customization; the page says it in full
+    assert [state for state in STATES if state not in ours and f"`{state}`" not in text] == []
+
+
+def sentences() -> list[str]:
+    """Returns every string of the library's code; what a run fills in is left out."""
+    found = []
+    for module in sorted((ROOT / "provider" / "pulumi_customization_gate").rglob("*.py")):
+        for node in ast.walk(ast.parse(text_of(module))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def quoted(heading: str) -> Iterator[str]:
+    """Yields what the first column of a table of the failure guide quotes."""
+    _, _, section = text_of(DOCS / "failures.md").partition(f"\n## {heading}\n")
+    for quotes in re.findall(r"^\| `(.*?)` \|", section.partition("\n## ")[0], re.MULTILINE):
+        yield from str(quotes).split("`, `")
+
+
+@pytest.mark.parametrize("heading", ["It does not begin", "All other sentences", "What a wait rides out"])
+def test_the_failure_guide_quotes_what_the_library_says(heading: str) -> None:
+    """Each quoted sentence stands in the code, apart from what a run fills in."""
+    said = sentences()
+    wanted = [part.strip(" ,;") for quote in quoted(heading) for part in quote.split("...") if part.strip(" ,;")]
+    assert wanted
+    ours = {"a traceback of Python"}
+    assert [part for part in wanted if part not in ours and not any(part in sentence for sentence in said)] == []
+
+
+@pages
+def test_commands_of_make_exist(page: Path) -> None:
+    """What a page says to `make` is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    said = set(re.findall(r"(?:`|^)make (?:[A-Z]+=\S+ )*([a-z]+)", text_of(page), re.MULTILINE))
+    assert said - targets == set()
