@@ -45,12 +45,14 @@ lint: tools ## check style and types
 test: lint ## check style and types, then run every test
 	$(python) -m pytest -n $(WORKERS)
 
-bench: tools ## measure latency, idle calls and memory at 1, 100 and 1000 machines
-	$(python) -m benchmarks
+bench: tools ## measure this gate and its peers (a quarter of an hour); FULL=1 for up to 5000 machines, and docs/
+	$(python) -m benchmarks $(if $(FULL),--full)
 
 lock: environment ## write requirements.lock and requirements-oldest.lock anew
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements.lock
+	printf 'ansible==12.3.0\npyvmomi\nrequests\n' | $(python) -m uv pip compile - --universal --python-version 3.11 \
+	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-bench.lock
 	$(python) -m uv pip compile pyproject.toml --universal --python-version 3.10 --resolution lowest-direct \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-oldest.lock
 

@@ -1,61 +1,194 @@
-"""`make bench`: prints what a wait costs, beside its peers in the same run."""
+"""Measures what a wait costs and whether its verdicts are right, beside its peers: `make bench` or, longer, FULL=1."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import cloud_director, gates, traps
+from benchmarks.document import Table, costs, picture, seconds
+from benchmarks.waiters import Waiter, waiters
 from benchmarks.waiting import Row, measure
 from lab.bootstrap import build_vcenter
-from lab.home import Home
+from lab.home import ROOT, Home, LabError
 
-TARGETS = "to reach: p99 below 50 ms, at most 3 calls a minute while idle, set-up below 1 s, memory below 150 MiB"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+SMALL = (1, 100)
+"""Numbers of machines at which everybody is measured."""
+LARGE = 1000
+"""The number of machines that the targets are about."""
+LARGEST = 5000
+PEERS = ("terraform", "ansible", "powercli")
+_WIDTH = 180
+
+_HEAD = """\
+# Figures
+
+Written by `{command}` on {date}: {cores} cores, Python {python}, load {load} at the beginning. The server is the lab's
+vCenter (govmomi's simulator, in which customization takes time) on the same machine. A real one answers later; what a
+wait asks of it is the same.
+
+![How calls and latency grow with the number of machines](benchmarks.svg)
+"""
+
+_METHOD = ROOT / "benchmarks" / "method.md"
+"""How each figure is made; it ends every document."""
 
 
-def main() -> None:
-    """Measures and prints."""
+def main() -> int:
+    """Measures, prints, writes the document, and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100, 1000], help="numbers of machines")
-    parser.add_argument("--peers-at", type=int, nargs="*", default=[100], help="numbers of machines for the peers")
-    arguments = parser.parse_args()
-    program = build_vcenter(Home())
+    parser.add_argument("--full", action="store_true", help="everybody at 1000 machines too, and 5000 (an hour)")
+    parser.add_argument("--only", nargs="+", metavar="WAITER:MACHINES", help="single rows, for example gate:1000")
+    options = parser.parse_args()
+    try:
+        if options.only:
+            _single_rows(options.only)
+        else:
+            _everything(full=options.full)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _single_rows(wanted: Iterable[str]) -> None:
+    home = Home()
+    program, known = build_vcenter(home), waiters(home)
     rows = []
-    console = Console(width=140)
-    for subject, sizes in (("gate", arguments.sizes), ("powercli", arguments.peers_at)):
-        for size in sizes:
-            console.print(f"measuring {subject} with {size} machines (about two minutes) ...")
-            rows.append(measure(program, subject, size))
-    console.print(table(rows))
-    console.print(TARGETS)
-    console.print("powercli: re-implemented from the script's description, a query per machine every 15 s")
+    for text in wanted:
+        name, _, count = text.partition(":")
+        if name not in known or not count.isdigit() or int(count) < 1:
+            raise LabError(
+                f"{text!r} is no row; wanted is a waiter ({', '.join(known)}), a colon, a number of machines"
+            )
+        rows.append(measure(program, known[name], int(count)))
+    Console(width=_WIDTH).print(costs(rows, _titles(known)).rich())
 
 
-def table(rows: list[Row]) -> Table:
-    """Returns the figures as people read them."""
-    shown = Table(title="Waiting for customization, one lab per row")
-    heads = ("waiter", "VMs", "set-up", "event to verdict p50", "p99", "idle calls/min", "idle kB/min", "calls", "peak")
-    for head in heads:
-        shown.add_column(head, justify="left" if head == "waiter" else "right")
-    for row in rows:
-        shown.add_row(
-            row.subject + (f" ({row.missed} missed)" if row.missed else ""),
-            str(row.machines),
-            f"{row.setup:.2f} s",
-            _time(row.p50),
-            _time(row.p99),
-            f"{row.idle_calls:.1f}",
-            f"{row.idle_bytes / 1000:.1f}",
-            str(row.calls),
-            f"{row.peak_mib:.0f} MiB",
+def _everything(*, full: bool) -> None:
+    console, home = Console(width=_WIDTH), Home()
+    conditions = {
+        "command": "make bench FULL=1" if full else "make bench",
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+    program, known = build_vcenter(home), waiters(home)
+    peers = [name for name in PEERS if name in known]
+
+    def row(name: str, count: int) -> Callable[[], Row]:
+        return lambda: measure(program, known[name], count)
+
+    console.print("The pollers with 1 and 100 machines, the traps, Cloud Director (four minutes) ...")
+    polled: list[Callable[[], Any]] = [row(name, count) for name in peers if name != "terraform" for count in SMALL]
+    *rows, answers, polls = _at_once([*polled, lambda: traps.spring(program, known.values()), cloud_director.measure])
+    console.print("The gate and Terraform's waiter with 1 and 100 machines (three minutes) ...")
+    rows += _at_once([row(name, count) for name in ("gate", "terraform") for count in SMALL])
+    alone = [("gate", LARGE)]
+    if full:
+        alone += [(name, LARGE) for name in peers]
+        alone += [(name, LARGEST) for name in ("gate", "terraform", "powercli")]
+    for name, count in alone:
+        console.print(f"{known[name].title} with {count} machines (four minutes, longer with 5000) ...")
+        rows.append(measure(program, known[name], count))
+    console.print(f"{gates.GATES} gates on the real engine, in four runs (three minutes) ...")
+    ups = gates.measure(home)
+
+    titles = _titles(known)
+    rows.sort(key=lambda one: (list(titles).index(one.waiter), one.machines))
+    tables = [_targets(rows), costs(rows, titles), _verdicts(answers, titles), _polls(polls), _many_gates(ups)]
+    for table in tables:
+        console.print(table.rich())
+    folder = ROOT / "docs" if full else home.path / "benchmarks"
+    console.print(f"written: {_write(folder, conditions, tables, rows, titles)}")
+
+
+def _write(
+    folder: Path, conditions: dict[str, Any], tables: Sequence[Table], rows: Sequence[Row], titles: dict[str, str]
+) -> Path:
+    folder.mkdir(exist_ok=True)
+    picture(rows, titles, folder / "benchmarks.svg")
+    parts = [_HEAD.format(**conditions), *(table.markdown() + "\n" for table in tables)]
+    document = folder / "benchmarks.md"
+    document.write_text("\n".join([*parts, _METHOD.read_text(encoding="utf-8")]), encoding="utf-8")
+    return document
+
+
+def _at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
+
+
+def _titles(known: dict[str, Waiter]) -> dict[str, str]:
+    return {name: waiter.title for name, waiter in known.items()}
+
+
+def _targets(rows: Sequence[Row]) -> Table:
+    (row,) = (row for row in rows if (row.waiter, row.machines) == ("gate", LARGE))
+    judged = [
+        ("event to verdict, p99", seconds(row.p99), "below 50 ms", row.p99 < 0.05),  # noqa: PLR2004 -- the target
+        ("calls per minute while idle", f"{row.idle_calls:.1f}", "at most 3", row.idle_calls <= 3),  # noqa: PLR2004 -- the same
+        ("set-up", seconds(row.setup), "below 1 s", row.setup < 1),
+        ("peak memory", f"{row.peak_mib:.0f} MiB", "below 150 MiB", row.peak_mib < 150),  # noqa: PLR2004 -- the same
+    ]
+    cells = [(what, value, target, "yes" if met else "no") for what, value, target, met in judged]
+    return Table(f"The gate's targets, with {LARGE} machines", ("what", "measured", "target", "met"), cells)
+
+
+def _verdicts(answers: Iterable[traps.Answer], titles: dict[str, str]) -> Table:
+    said = {(answer.trap, answer.waiter): answer for answer in answers}
+    rows = []
+    for trap in traps.TRAPS:
+        cells = [said[trap.name, waiter] for waiter in titles]
+        words = [f"{answer.judgement}: {_spoken(answer)}" for answer in cells]
+        rows.append((trap.name, trap.story, *words))
+    heads = ("trap", "what happens", *titles.values())
+    return Table("Verdicts in traps", heads, rows, left=len(heads))
+
+
+def _spoken(answer: traps.Answer) -> str:
+    when = f"after {answer.seconds:.0f} s"
+    return f"{answer.verdict} ({answer.words}) {when}" if answer.words else f"{answer.verdict} {when}"
+
+
+def _polls(rows: Iterable[dict[str, Any]]) -> Table:
+    heads = ("waiter", "machines", "requests", "requests/min", "end to verdict, median", "worst", "sessions")
+    names = {"customization gate": "customization gate"}
+    cells = [
+        (
+            names.get(row["client"], f"go-vcloud-director (re-implemented): {row['client']}"),
+            f"{row['machines']}",
+            f"{row['requests']}",
+            f"{row['requests_per_minute']}",
+            f"{row['latency_median_seconds']} s",
+            f"{row['latency_worst_seconds']} s",
+            f"{row['sessions']}",
         )
-    return shown
+        for row in rows
+    ]
+    return Table("Cloud Director", heads, cells)
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+def _many_gates(ups: Iterable[gates.Up]) -> Table:
+    cells = [(up.host, up.parallel, f"{up.seconds:.1f} s") for up in ups]
+    title = f"{gates.GATES} gates of {gates.SECONDS:g} seconds in one stack"
+    return Table(title, ("host of dynamic resources", "engine", "`pulumi up`"), cells, left=2)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,146 +1,75 @@
-"""What is measured: this project's wait, and the peers' algorithms, each alone in a process of its own.
+"""One waiter alone in a process: `python -m benchmarks.subjects NAME READY_FILE SECONDS`.
 
-`python -m benchmarks.subjects NAME READY_FILE SECONDS` waits for all machines of a lab but the template and prints
-a JSON object: set-up time, the moment at which each machine's end was noticed, and the peak of memory.
+It waits for all machines of a lab but the template and prints what `benchmarks.progress` says. Ansible's module is not
+here, because it runs in an environment of its own: see `benchmarks.ansible_module`.
 """
 
 from __future__ import annotations
 
 import json
-import resource
-import ssl
 import sys
-import time
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyVim.connect import Connect, Disconnect
-from pyVmomi import vim, vmodl
-
+from benchmarks.machines import machines
+from benchmarks.peers import powercli, terraform
+from benchmarks.progress import FAILED, NOT_CUSTOMIZED, NOT_STARTED, SUCCEEDED, TIMED_OUT, Progress
+from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.watch import Update, WaitRules, watch
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pulumi_customization_gate.core.model import VmOutcome
 
-    Noticed = Callable[[str], None]
-    """Takes the managed object ID of a machine whose customization is seen to have ended well."""
-    Step = Callable[[], None]
-    """Is called when the machines are known and the set-up begins, and again when the wait proper begins."""
-
-POWERCLI_INTERVAL = 15.0
-"""Seconds that the PowerCLI script sleeps between two rounds."""
+_VERDICTS = {
+    CustomizationStatus.CUSTOMIZATION_SUCCEEDED: SUCCEEDED,
+    CustomizationStatus.CUSTOMIZATION_FAILED: FAILED,
+    CustomizationStatus.NOT_CUSTOMIZED: NOT_CUSTOMIZED,
+}
 
 
-def machines(content: Any) -> list[Any]:
-    """Returns all virtual machines but the template, by one bulk read of their names."""
-    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
-    collector = vmodl.query.PropertyCollector
-    walk = collector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
-    spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=["name"])],
-        objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
-    )
-    try:
-        found = content.propertyCollector.RetrieveContents([spec])
-    finally:
-        view.Destroy()
-    return [found_one.obj for found_one in found if found_one.propSet[0].val.startswith("vm-")]
-
-
-def gate(lab: dict[str, Any], seconds: float, began: Step, set_up: Step, noticed: Noticed) -> None:
+def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
     """This project's wait, as the resource runs it."""
     settings = VsphereSettings(lab["server"], lab["user"], lab["password"], ca_file=lab["ca_file"])
     with acquire(settings) as session:
         references = {moid: moid for moid in map(moid_of, machines(session.content))}
-    began()
-    told: set[str] = set()
+    is_watching = False
+    progress.began()
 
     def listen(update: Update) -> None:
-        if not told:
-            set_up()
-            told.add("")
+        nonlocal is_watching
+        if not is_watching:
+            progress.watching()
+            is_watching = True
         for outcome in update.changed:
-            if outcome.good and outcome.id not in told:
-                told.add(outcome.id)
-                noticed(outcome.id)
+            if outcome.good:
+                progress.says(outcome.id, SUCCEEDED)
 
-    watch(VsphereSource(settings, references), WaitRules(timeout=seconds, start_timeout=seconds), listener=listen)
-
-
-def powercli(lab: dict[str, Any], seconds: float, began: Step, set_up: Step, noticed: Noticed) -> None:
-    """The algorithm of the PowerCLI team's WaitVmCustomization script, from its description: polls each machine."""
-    host, _, port = lab["server"].partition(":")
-    context = ssl.create_default_context(cafile=lab["ca_file"])
-    service = Connect(
-        host=host,
-        port=int(port),
-        user=lab["user"],
-        pwd=lab["password"],
-        sslContext=context,
-        version="vim.version.v8_0_3_0",
+    report = watch(
+        VsphereSource(settings, references), WaitRules(timeout=seconds, start_timeout=seconds), listener=listen
     )
-    events = service.content.eventManager
-
-    def since(vm: Any, begin: Any) -> list[Any]:
-        spec = vim.event.EventFilterSpec
-        entity = spec.ByEntity(entity=vm, recursion="self")
-        return list(events.QueryEvents(spec(entity=entity, time=spec.ByTime(beginTime=begin))) or [])
-
-    targets = machines(service.content)
-    began()
-    now_there = service.CurrentTime()
-    started: dict[Any, Any] = {}
-    status: dict[Any, str] = {}
-    for vm in targets:
-        starts = [e for e in since(vm, now_there - timedelta(minutes=5)) if isinstance(e, vim.event.VmStartingEvent)]
-        status[vm] = "CustomizationNotStarted" if starts else "VmNotStarted"
-        if starts:
-            started[vm] = max(e.createdTime for e in starts)
-    set_up()
-    deadline = time.monotonic() + seconds
-    while "CustomizationNotStarted" in status.values() or "CustomizationStarted" in status.values():
-        for vm, now in list(status.items()):
-            if now == "CustomizationNotStarted":
-                if any(isinstance(e, vim.event.CustomizationStartedEvent) for e in since(vm, started[vm])):
-                    status[vm] = "CustomizationStarted"
-            elif now == "CustomizationStarted" and any(
-                isinstance(e, vim.event.CustomizationSucceeded) for e in since(vm, started[vm])
-            ):
-                status[vm] = "CustomizationSucceeded"
-                noticed(moid_of(vm))
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(POWERCLI_INTERVAL)
-    Disconnect(service)
+    for outcome in report.outcomes:
+        progress.says(outcome.id, _verdict(outcome), outcome.failure.event if outcome.failure else "")
 
 
-SUBJECTS = {"gate": gate, "powercli": powercli}
+def _verdict(outcome: VmOutcome) -> str:
+    if outcome.failure is not None and outcome.failure.event in ("Timeout", "StartTimeout"):
+        return TIMED_OUT
+    return _VERDICTS.get(outcome.status, NOT_STARTED)
+
+
+SUBJECTS = {"gate": gate, "powercli": powercli, "terraform": terraform}
 
 
 def main() -> None:
-    """Runs one subject and prints what it saw."""
+    """Runs one waiter and prints what it said."""
     name, ready, seconds = sys.argv[1:]
     lab = json.loads(Path(ready).read_text(encoding="utf-8"))
-    steps: list[float] = []
-    seen: dict[str, float] = {}
-
-    def began() -> None:
-        steps.append(time.monotonic())
-
-    def set_up() -> None:
-        steps.append(time.monotonic())
-        print("watching", flush=True)
-
-    def noticed(moid: str) -> None:
-        seen[moid] = time.time()
-
-    SUBJECTS[name](lab, float(seconds), began, set_up, noticed)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"setup": steps[1] - steps[0], "noticed": seen, "peak_kib": peak}))
+    progress = Progress()
+    SUBJECTS[name](lab, float(seconds), progress)
+    progress.finish()
 
 
 if __name__ == "__main__":

@@ -1,42 +1,41 @@
-"""Measures a wait beside its peers on the same lab: latency, calls, bytes, memory."""
+"""What a wait costs: one waiter, one lab, so many machines; latency, calls, bytes, sessions, memory."""
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from benchmarks.subjects import machines
+from benchmarks.progress import SUCCEEDED
 from lab import data_centre
 from pulumi_customization_gate.vsphere.events import moid_of
 
 if TYPE_CHECKING:
+    from benchmarks.waiters import Waiter
     from lab.data_centre import Lab
 
-IDLE_SECONDS = 60.0
-"""How long nothing happens while the idle calls are counted."""
+IDLE_SECONDS = 120.0
+"""How long nothing happens while the idle calls are counted: the longest interval at which any waiter asks again."""
 SPREAD = 15.0
 """Seconds over which the machines' ends are spread once the idle time is over."""
 LEAD = 25.0
-"""Seconds from power-on to the idle minute: the slowest subject needs them to start."""
+"""Seconds from power-on to the idle time, more where there are many machines: the slowest waiter needs them."""
 PATIENCE = 60.0
-"""Seconds that a subject may need beyond the last end."""
+"""Seconds that a waiter may need beyond the last end."""
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one subject needed for a number of machines."""
+    """What one waiter needed for a number of machines."""
 
-    subject: str
+    waiter: str
     machines: int
     setup: float
     """Seconds from knowing the machines to the wait proper: log-in, subscription, state, history."""
@@ -49,25 +48,38 @@ class Row:
     """Bytes per minute from the server while nothing happened."""
     calls: int
     """Calls of the whole wait."""
+    received: int
+    """Bytes from the server in the whole wait."""
+    sessions: int
+    """Sessions held while nothing happened."""
+    collectors: int
+    """Event collectors held while nothing happened."""
     peak_mib: float
+    """The most memory that the process ever had."""
+    early: int
+    """Machines that were called customized before they were."""
     missed: int
     """Machines whose end was not noticed."""
 
 
-def measure(program: Path, subject: str, count: int) -> Row:
-    """Runs one subject against a lab of its own with so many machines, booted at the start."""
+def measure(program: Path, waiter: Waiter, count: int) -> Row:
+    """Runs one waiter against a lab of its own with so many machines, booted at the start.
+
+    Raises:
+        LabError: The waiter or the lab broke.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         options = ("-vms", str(count + 1), "-customize", "-start-delay", "200ms", "-duration", "1h")
         lab = data_centre.start(program, home, options)
         try:
-            return _measure(lab, home / "ready.json", subject, count)
+            return _measure(lab, home / "ready.json", waiter, count)
         finally:
             data_centre.stop(program, home)
 
 
-def _measure(lab: Lab, ready: Path, subject: str, count: int) -> Row:
-    lead = LEAD + count * 0.02
+def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
+    lead = LEAD + count * waiter.slowness
     numbers = random.Random(count)  # noqa: S311 -- a schedule that is the same in every run, no secret
     for i in range(count):
         ends = lead + IDLE_SECONDS + numbers.uniform(2, 2 + SPREAD)
@@ -75,50 +87,53 @@ def _measure(lab: Lab, ready: Path, subject: str, count: int) -> Row:
     lab.power("*", "on")
     powered_on = time.monotonic()
     lab.reset_stats()
-    total = lead + IDLE_SECONDS + SPREAD + PATIENCE
-    command = [sys.executable, "-m", "benchmarks.subjects", subject, str(ready), str(total)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    waiting = waiter.start(lab, ready, lead + IDLE_SECONDS + SPREAD + PATIENCE)
+    try:
+        waiting.until_set_up()
         time.sleep(max(0.0, powered_on + lead - time.monotonic()))
         before = lab.stats()
         time.sleep(IDLE_SECONDS)
         after = lab.stats()
-        said = json.loads(process.stdout.read())
+        result = waiting.result()
+    finally:
+        waiting.end()
     end = lab.stats()
-    latencies = _latencies(lab, said["noticed"])
+    # A waiter that ended without a farewell may hold every collector that there is.
+    lab.terminate_sessions()
+    latencies, early = _latencies(lab, result["said"])
     p50, p99 = _p50_p99(latencies)
     return Row(
-        subject=subject,
+        waiter=waiter.name,
         machines=count,
-        setup=said["setup"],
+        setup=result["setup"],
         p50=p50,
         p99=p99,
-        idle_calls=(_calls(after) - _calls(before)) * 60 / IDLE_SECONDS,
+        idle_calls=(after["total"] - before["total"]) * 60 / IDLE_SECONDS,
         idle_bytes=(after["bytes_out"] - before["bytes_out"]) * 60 / IDLE_SECONDS,
-        calls=_calls(end),
-        peak_mib=said["peak_kib"] / 1024,
-        missed=count - len(latencies),
+        calls=end["total"],
+        received=end["bytes_out"],
+        sessions=after["sessions"],
+        collectors=after["collectors"],
+        peak_mib=result["peak_kib"] / 1024,
+        early=early,
+        missed=count - len(latencies) - early,
     )
 
 
-def _calls(stats: dict[str, dict[str, int]]) -> int:
-    return sum(stats["calls"].values())
+def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
+    """Returns how long after its event each end was noticed, and how many were told before there was an event.
 
-
-def _latencies(lab: Lab, noticed: dict[str, float]) -> list[float]:
-    """Returns how long after its event each machine's end was noticed; server and subject share one clock here."""
+    Server and waiter share one clock here.
+    """
     ends: dict[str, float] = {}
     with lab.connected() as service:
-        spec = vim.event.EventFilterSpec
-        for vm in machines(service.content):
-            entity = spec.ByEntity(entity=vm, recursion="self")
-            found = service.content.eventManager.QueryEvents(
-                spec(entity=entity, eventTypeId=["CustomizationSucceeded"])
-            )
-            if found:
-                ends[moid_of(vm)] = found[0].createdTime.timestamp()
-    return [at - ends[moid] for moid, at in noticed.items() if moid in ends]
+        spec = vim.event.EventFilterSpec(eventTypeId=["CustomizationSucceeded"])
+        collector = service.content.eventManager.CreateCollectorForEvents(spec)
+        while page := collector.ReadNextEvents(_PAGE):
+            ends.update({moid_of(event.vm.vm): event.createdTime.timestamp() for event in page})
+        collector.DestroyCollector()
+    good = [word["at"] - ends[moid] for moid, word in said.items() if word["verdict"] == SUCCEEDED and moid in ends]
+    return [late for late in good if late >= 0], sum(late < 0 for late in good)
 
 
 def _p50_p99(values: list[float]) -> tuple[float, float]:

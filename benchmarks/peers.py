@@ -1,0 +1,178 @@
+"""The algorithms of two peers, written anew from what they are described to do.
+
+PowerCLI: the script WaitVmCustomization.ps1 of the PowerCLI team, from its published description.
+
+Terraform: the vSphere provider's wait for a customization. Per machine it holds an event collector without a filter of
+types or times, with a page of ten events, and one call that the server answers when a newer event arrives; the first
+page tells of the past. It follows govmomi's event manager in two more things: a page is read from its newest event
+on, and a collector that the server refuses goes unnoticed, which ends the wait without an error, as a success.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pyVim.connect import Connect, Disconnect
+from pyVmomi import vim, vmodl
+
+from benchmarks.machines import machines
+from benchmarks.progress import BROKE_OFF, FAILED, NOT_STARTED, SUCCEEDED, TIMED_OUT
+from pulumi_customization_gate.vsphere.events import moid_of
+
+if TYPE_CHECKING:
+    from benchmarks.progress import Progress
+
+POWERCLI_INTERVAL = 15.0
+"""Seconds that the PowerCLI script sleeps between two rounds."""
+POWERCLI_LOOK_BACK = timedelta(minutes=5)
+"""How old a power-on may be for the PowerCLI script."""
+TERRAFORM_PAGE = 10
+"""Events that Terraform's waiter reads of each machine at once."""
+
+
+def _connect(lab: dict[str, Any]) -> Any:
+    host, _, port = lab["server"].partition(":")
+    return Connect(
+        host=host,
+        port=int(port),
+        user=lab["user"],
+        pwd=lab["password"],
+        sslContext=ssl.create_default_context(cafile=lab["ca_file"]),
+        version="vim.version.v8_0_3_0",
+    )
+
+
+def powercli(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
+    """Asks for the events of each machine since its last power-on, one after the other, again and again."""
+    service = _connect(lab)
+    manager = service.content.eventManager
+
+    def since(vm: Any, begin: Any) -> list[Any]:
+        spec = vim.event.EventFilterSpec
+        entity = spec.ByEntity(entity=vm, recursion="self")
+        return list(manager.QueryEvents(spec(entity=entity, time=spec.ByTime(beginTime=begin))) or [])
+
+    targets = machines(service.content)
+    progress.began()
+    earliest = service.CurrentTime() - POWERCLI_LOOK_BACK
+    started: dict[Any, Any] = {}
+    status: dict[Any, str] = {}
+    for vm in targets:
+        starts = [event for event in since(vm, earliest) if isinstance(event, vim.event.VmStartingEvent)]
+        status[vm] = "CustomizationNotStarted" if starts else "VmNotStarted"
+        if starts:
+            started[vm] = max(event.createdTime for event in starts)
+        else:
+            progress.says(moid_of(vm), NOT_STARTED, "VmNotStarted")
+    progress.watching()
+    deadline = time.monotonic() + seconds
+    while "CustomizationNotStarted" in status.values() or "CustomizationStarted" in status.values():
+        try:
+            _powercli_round(status, lambda vm: since(vm, started[vm]), progress)
+        except vmodl.MethodFault as fault:
+            _end(status, progress, BROKE_OFF, _name(fault))
+            return
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(POWERCLI_INTERVAL)
+    _end(status, progress, TIMED_OUT)
+    Disconnect(service)
+
+
+def _powercli_round(status: dict[Any, str], events_of: Any, progress: Progress) -> None:
+    for vm, now in list(status.items()):
+        if now == "CustomizationNotStarted":
+            if any(isinstance(event, vim.event.CustomizationStartedEvent) for event in events_of(vm)):
+                status[vm] = "CustomizationStarted"
+        elif now == "CustomizationStarted":
+            events = events_of(vm)
+            if any(isinstance(event, vim.event.CustomizationFailed) for event in events):
+                status[vm] = "CustomizationFailed"
+                progress.says(moid_of(vm), FAILED, status[vm])
+            elif any(isinstance(event, vim.event.CustomizationSucceeded) for event in events):
+                status[vm] = "CustomizationSucceeded"
+                progress.says(moid_of(vm), SUCCEEDED, status[vm])
+
+
+def _end(status: dict[Any, str], progress: Progress, verdict: str, words: str = "") -> None:
+    for vm, now in status.items():
+        progress.says(moid_of(vm), verdict, words or now)
+
+
+def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
+    """Watches each machine by a collector and a held call of its own, on one session."""
+    service = _connect(lab)
+    targets = machines(service.content)
+    deadline = time.monotonic() + seconds
+    set_up = threading.Barrier(len(targets) + 1)
+
+    def wait(vm: Any) -> None:
+        try:
+            verdict, words = _terraform_wait(service, vm, set_up)
+        except vmodl.MethodFault as fault:
+            set_up.abort()  # Means nothing once all are watching.
+            verdict, words = BROKE_OFF, _name(fault)
+        progress.says(moid_of(vm), verdict, words)
+
+    progress.began()
+    waits = [threading.Thread(target=wait, args=(vm,), daemon=True) for vm in targets]
+    for one in waits:
+        one.start()
+    set_up.wait()
+    progress.watching()
+    for one in waits:
+        one.join(max(0.0, deadline - time.monotonic()))
+    for vm in targets:
+        progress.says(moid_of(vm), TIMED_OUT)
+
+
+def _terraform_wait(service: Any, vm: Any, set_up: threading.Barrier) -> tuple[str, str]:
+    spec = vim.event.EventFilterSpec(entity=vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="all"))
+    try:
+        collector = service.content.eventManager.CreateCollectorForEvents(spec)
+    except vim.fault.InvalidState:
+        set_up.wait()
+        return SUCCEEDED, "no collector was left, which went unnoticed"
+    collector.SetCollectorPageSize(TERRAFORM_PAGE)
+    query = vmodl.query.PropertyCollector
+    poller = service.content.propertyCollector.CreatePropertyCollector()
+    poller.CreateFilter(
+        query.FilterSpec(
+            propSet=[query.PropertySpec(type=vim.event.EventHistoryCollector, pathSet=["latestPage"])],
+            objectSet=[query.ObjectSpec(obj=collector)],
+        ),
+        partialUpdates=False,
+    )
+    set_up.wait()
+    verdict = _terraform_follow(poller)
+    poller.DestroyPropertyCollector()
+    collector.DestroyCollector()
+    return verdict
+
+
+def _terraform_follow(poller: Any) -> tuple[str, str]:
+    version = ""
+    while True:
+        update = poller.WaitForUpdatesEx(version)
+        if update is None:
+            continue
+        version = update.version
+        for event in _newest_first(update):
+            if isinstance(event, vim.event.CustomizationFailed):
+                return FAILED, str(event.fullFormattedMessage)
+            if isinstance(event, vim.event.CustomizationSucceeded):
+                return SUCCEEDED, ""
+
+
+def _newest_first(update: Any) -> list[Any]:
+    changes = [change for told in update.filterSet for about in told.objectSet for change in about.changeSet]
+    events = [event for change in changes for event in change.val or ()]
+    return sorted(events, key=lambda event: int(event.key), reverse=True)
+
+
+def _name(fault: Exception) -> str:
+    return type(fault).__name__.rpartition(".")[2]

@@ -1,0 +1,63 @@
+"""What a waiter tells the program that measures it: it runs alone in a process and prints a JSON object at its end.
+
+Nothing but the standard library is used here, because the environment of Ansible's module runs it, too.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from pathlib import Path
+
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+NOT_CUSTOMIZED = "not customized"
+NOT_STARTED = "not started"
+TIMED_OUT = "timed out"
+BROKE_OFF = "broke off"
+
+NO_VERDICT = (TIMED_OUT, BROKE_OFF)
+"""What a waiter says that has found nothing out about the machine."""
+
+
+class Progress:
+    """Times the steps of one waiter and remembers what it says of each machine."""
+
+    def __init__(self) -> None:
+        self._steps: list[float] = []
+        self._said: dict[str, dict[str, str | float]] = {}
+
+    def began(self) -> None:
+        """Marks the moment when the machines are known and the set-up begins."""
+        self._steps.append(time.monotonic())
+
+    def watching(self) -> None:
+        """Marks the moment when the set-up is over and the wait proper begins."""
+        self._steps.append(time.monotonic())
+        print("watching", flush=True)
+
+    def says(self, moid: str, verdict: str, words: str = "") -> None:
+        """Remembers the verdict on the machine of this managed object ID; the first one counts."""
+        self._said.setdefault(moid, {"at": time.time(), "verdict": verdict, "words": words})
+
+    def has_said(self, moid: str) -> bool:
+        """Tells whether there is a verdict on this machine."""
+        return moid in self._said
+
+    def finish(self) -> None:
+        """Prints all that was remembered, and the peak of this process's memory."""
+        setup = self._steps[1] - self._steps[0]
+        print(json.dumps({"setup": setup, "said": self._said, "peak_kib": _peak_kib()}))
+
+
+def _peak_kib() -> int:
+    """Returns the most memory that this process has had, in KiB.
+
+    `getrusage` counts what the parent had when it started this process: the kernel is asked where it can say better.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

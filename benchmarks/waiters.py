@@ -1,0 +1,86 @@
+"""The waiters that are compared, and how each is started against a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import ansible_environment
+from lab.home import ROOT, Home, LabError
+
+if TYPE_CHECKING:
+    from lab.data_centre import Lab
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """One of those who wait."""
+
+    name: str
+    title: str
+    """The head of its column: who it is, and whether its own code runs."""
+    python: Path
+    module: str
+    arguments: tuple[str, ...] = ()
+    slowness: float = 0.02
+    """Seconds per machine until it waits."""
+
+    def start(self, lab: Lab, ready: Path, seconds: float) -> Waiting:
+        """Has it wait for the lab's machines for so many seconds at most, in a process of its own."""
+        command = [str(self.python), "-m", self.module, *self.arguments, str(ready), str(seconds)]
+        # Ansible's module finds a certificate authority by this variable only.
+        variables = {**os.environ, "SSL_CERT_FILE": lab.ca_file}
+        return Waiting(self, subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables, cwd=ROOT))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A waiter at work."""
+
+    waiter: Waiter
+    process: subprocess.Popen[str]
+
+    def until_set_up(self) -> None:
+        """Returns when the wait proper has begun."""
+        assert self.process.stdout is not None
+        if self.process.stdout.readline().strip() != "watching":
+            raise LabError(f"{self.waiter.title} ended before it watched anything")
+
+    def result(self) -> dict[str, Any]:
+        """Waits for its end and returns what it said: setup, said, peak_kib.
+
+        Raises:
+            LabError: It broke.
+        """
+        said, _ = self.process.communicate()
+        if self.process.returncode:
+            raise LabError(f"{self.waiter.title} ended with exit status {self.process.returncode}")
+        result: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return result
+
+    def end(self) -> None:
+        """Ends it if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def waiters(home: Home) -> dict[str, Waiter]:
+    """Returns the waiters by their names; Ansible's is missing where this Python is too old for it."""
+    own, ours = Path(sys.executable), "benchmarks.subjects"
+    found = [
+        Waiter("gate", "customization gate", own, ours, ("gate",)),
+        Waiter("terraform", "Terraform (re-implemented)", own, ours, ("terraform",)),
+        Waiter("powercli", "PowerCLI (re-implemented)", own, ours, ("powercli",)),
+    ]
+    ansible = ansible_environment.python(home)
+    if ansible is not None:
+        module = "benchmarks.ansible_module"
+        found.insert(1, Waiter("ansible", "Ansible 12.3.0 (its own code)", ansible, module, slowness=0.1))
+    return {waiter.name: waiter for waiter in found}
