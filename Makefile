@@ -2,11 +2,11 @@
 # .lab/, both ignored by git; the second run of any target finds them and is quick.
 
 PYTHON ?= python3
-PLATFORM ?= vsphere
 # Tests wait for the engine most of the time, so three at once suit two cores.
 WORKERS ?= 3
 python := .venv/bin/python
 stack := $(python) -m lab.stack
+platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 
 .DEFAULT_GOAL := help
 .PHONY: help environment tools up preview refresh destroy down test lint bench lock clean
@@ -21,26 +21,27 @@ environment:
 tools: environment
 	@$(python) -m lab.bootstrap
 
-up: environment ## run the example; FAIL=web-1 lets a machine fail, REPLACE=web-1 replaces it
-	@$(stack) up --platform $(PLATFORM) $(if $(FAIL),--fail "$(FAIL)") $(if $(REPLACE),--replace "$(REPLACE)")
+up: environment ## run the example; FAIL=web-1 lets a machine fail, REPLACE=web-1 replaces it; PLATFORM=cloud_director
+	@$(stack) up $(platform) $(if $(FAIL),--fail "$(FAIL)") $(if $(REPLACE),--replace "$(REPLACE)")
 
 preview: environment ## show what `make up` would do
-	@$(stack) preview --platform $(PLATFORM)
+	@$(stack) preview $(platform)
 
 refresh: environment ## compare the stack with its data centre
-	@$(stack) refresh --platform $(PLATFORM)
+	@$(stack) refresh $(platform)
 
-destroy: environment ## delete the example's machines, keep the data centre running
-	@$(stack) destroy --platform $(PLATFORM)
+destroy: environment ## delete what the example made, keep the data centre running
+	@$(stack) destroy $(platform)
 
-down: environment ## delete the example and stop its data centre
-	@$(stack) down --platform $(PLATFORM)
+down: environment ## delete the example and stop its data centre, on both platforms or on PLATFORM
+	@$(stack) down $(platform)
 
 lint: tools ## check style and types
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	$(python) -m lab.go vet lab/vcenter
+	$(python) -m lab.go vet lab/vcd_client
 
 test: lint ## check style and types, then run every test
 	$(python) -m pytest -n $(WORKERS)

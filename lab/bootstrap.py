@@ -46,8 +46,12 @@ class Tools:
     """Whether the stand-in takes the place of the vSphere plugin."""
 
 
-def prepare(home: Home) -> Tools:
+def prepare(home: Home, *, vsphere: bool = True) -> Tools:
     """Gets what is missing, says what it does, and is done in an instant where nothing is.
+
+    Args:
+        home: The lab.
+        vsphere: Whether the vSphere plugin is needed.
 
     Raises:
         LabError: Something could not be had; the text says what and why.
@@ -55,7 +59,7 @@ def prepare(home: Home) -> Tools:
     with locked(home.path / "bootstrap.lock", "setting up the lab"):
         pulumi = _pulumi(home)
         build_vcenter(home)
-        return Tools(pulumi, home.vcenter, _vsphere_plugin(home, pulumi))
+        return Tools(pulumi, home.vcenter, stand_in=vsphere and _vsphere_plugin(home, pulumi))
 
 
 def build_vcenter(home: Home) -> Path:

@@ -1,7 +1,8 @@
 """Runs the example in the lab: `python -m lab.stack up`, and `preview`, `refresh`, `destroy`, `down`.
 
-The Automation API runs the very same `__main__.py` that a plain `pulumi up` runs. It needs no language host, so the
-example works where only the CLI itself can be had. State lies in a file backend under `.lab/`.
+The Automation API runs the example's program, on vSphere the very same `__main__.py` that a plain `pulumi up` runs. It
+needs no language host, so the example works where only the CLI itself can be had. State lies in a file backend under
+`.lab/`, one for each platform.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import runpy
 import shutil
 import signal
 import sys
@@ -23,67 +23,50 @@ import psutil
 from pulumi import automation
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from lab import data_centre, timetable, workspace
-from lab.bootstrap import build_digest, prepare
+from lab import timetable, workspace
 from lab.home import ROOT, Home, LabError, locked, read_text, write_private
+from lab.platforms import PLATFORMS
 from lab.processes import end_leftovers
-from pulumi_customization_gate.core.report import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lab.bootstrap import Tools
-    from lab.data_centre import Lab
+    from lab.platforms import Platform
 
 STACK = "lab"
-_VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
-_FAILURE = {
-    "outcome": "CustomizationLinuxIdentityFailed",
-    "reason": "the host name could not be set",
-    "message": "An error occurred while setting up Linux identity.",
-    "logLocation": "/var/log/vmware-imc/toolsDeployPkg.log",
-}
-"""What `FAIL=` plans for a machine."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One run of the engine on the example, with what it needs."""
 
-    home: Home
-    tools: Tools
-    lab: Lab
+    platform: Platform[Any]
+    lab: Any
+    """The running data centre."""
     stack: automation.Stack
     began: datetime
 
     @classmethod
-    def begin(cls, home: Home, tools: Tools, lab: Lab) -> Run:
-        """Opens the example's stack, with the connection to the lab's vCenter in its settings."""
-        environment = workspace.variables(home, lab)
+    def begin(cls, platform: Platform[Any], tools: Tools, lab: Any) -> Run:
+        """Opens the example's stack, with the connection to the lab's data centre in its settings."""
+        home, environment = platform.home, platform.variables(lab)
         command = workspace.command(tools.pulumi, home)
-        project = automation.LocalWorkspace(work_dir=str(ROOT), pulumi_command=command).project_settings()
-        project.main = str(ROOT)
-        # Here the variable says where the packages are; the project's own relative path is for a plain `pulumi up`.
-        project.runtime = "python"
-
-        def program() -> None:
-            runpy.run_path(str(ROOT / "__main__.py"))
-
+        project = platform.project(command)
         stack = automation.create_or_select_stack(
             STACK,
             project_name=project.name,
-            program=program,
+            program=platform.program,
             opts=automation.LocalWorkspaceOptions(
                 work_dir=str(home.work), env_vars=environment, pulumi_command=command, project_settings=project
             ),
         )
-        settings = workspace.connection(lab)
+        settings = platform.settings(lab)
         stack.set_all_config({key: automation.ConfigValue(value) for key, value in settings.items()})
-        workspace.set_password(tools.pulumi, STACK, lab, environment, home.work)
-        return cls(home, tools, lab, stack, datetime.now(timezone.utc))
+        workspace.set_password(tools.pulumi, STACK, lab, environment, home.work, key=platform.password_key)
+        return cls(platform, lab, stack, datetime.now(timezone.utc))
 
     def engine(self, operation: Callable[..., Any], **options: Any) -> None:
         """Runs one operation of the engine and shows its lines as they come.
@@ -106,7 +89,7 @@ class Run:
 
     def _engine_runs(self) -> bool:
         for process in psutil.process_iter(["cwd", "name"]):
-            if process.info["name"] == "pulumi" and process.info["cwd"] == str(self.home.work):
+            if process.info["name"] == "pulumi" and process.info["cwd"] == str(self.platform.home.work):
                 return True
         return False
 
@@ -115,105 +98,87 @@ class Run:
         deployment = self.stack.export_stack().deployment or {}
         return list(deployment.get("resources", []))
 
-    def machines(self) -> dict[str, str]:
-        """Returns the URNs of the stack's virtual machines by their names."""
-        urns = [resource["urn"] for resource in self.resources() if resource["type"] == _VIRTUAL_MACHINE]
-        return {urn.rsplit("::", 1)[-1]: urn for urn in urns}
 
-
-def up(home: Home, *, fail: str = "", replace: str = "") -> int:
+def up(platform: Platform[Any], *, fail: str = "", replace: str = "") -> int:
     """Brings the example up and says whether the gate did its job.
 
     Args:
-        home: The lab.
+        platform: Where it runs.
         fail: The machine whose customization shall fail in this run; one that is there already is replaced for it.
         replace: The machine to replace.
     """
-    run = _begin(home)
-    known = run.machines() if fail or replace else {}
-    for name in filter(None, (fail, replace)):
-        if known and name not in known:
-            raise LabError(f"no machine is named {name!r}; there are {', '.join(sorted(known))}")
-    targets = [known[name] for name in dict.fromkeys((fail, replace)) if name in known]
-    if fail:
-        run.lab.plan(fail, **_FAILURE)
-    try:
-        run.engine(run.stack.up, replace=targets or None, show_secrets=False)
-        succeeded = True
-    except CommandError:
-        succeeded = False
-    finally:
-        if fail:
-            run.lab.forget(fail)
+    run = _begin(platform)
+    with platform.arranged(run.lab, run.stack, fail, replace) as options:
+        try:
+            run.engine(run.stack.up, show_secrets=False, **options)
+            succeeded = True
+        except CommandError:
+            succeeded = False
     return _report(run, succeeded=succeeded, fail=fail)
 
 
-def preview(home: Home) -> int:
+def preview(platform: Platform[Any]) -> int:
     """Shows what `up` would do."""
-    run = _begin(home)
+    run = _begin(platform)
     run.engine(run.stack.preview)
     return 0
 
 
-def refresh(home: Home) -> int:
+def refresh(platform: Platform[Any]) -> int:
     """Compares the stack with its data centre."""
-    run = _begin(home)
+    run = _begin(platform)
     run.engine(run.stack.refresh, show_secrets=False)
     return 0
 
 
-def destroy(home: Home) -> int:
+def destroy(platform: Platform[Any]) -> int:
     """Deletes what the stack made; the data centre keeps running."""
-    if not data_centre.was_started(home.data_centre):
+    if not platform.was_started():
         print("The lab does not run: there is nothing to delete.")
         return 0
-    run = _begin(home)
+    run = _begin(platform)
     run.engine(run.stack.destroy, show_secrets=False)
     return 0
 
 
-def down(home: Home) -> int:
+def down(platform: Platform[Any]) -> int:
     """Deletes what the stack made, stops the data centre, and forgets both."""
     status = 0
-    if data_centre.find(home.vcenter, home.data_centre) and home.state.exists():
+    if platform.find() and platform.home.state.exists():
         try:
-            status = destroy(home)
+            status = destroy(platform)
         except (CommandError, LabError) as error:
             if isinstance(error, LabError):
                 print(f"error: {error}", file=sys.stderr)
             print("The stack could not be destroyed in order; its data centre is thrown away with all that is in it.")
             status = 1
-    data_centre.stop(home.vcenter, home.data_centre)
+    platform.stop()
     # The engine ends its plugins; those of an engine that was killed are still there.
-    end_leftovers("PULUMI_HOME", str(home.pulumi_home), workspace.PLUGINS)
-    _forget(home)
-    print("The lab is down.")
+    end_leftovers("PULUMI_HOME", str(platform.home.pulumi_home), workspace.PLUGINS)
+    _forget(platform.home)
+    print(f"The lab's {platform.title} is down.")
     return status
 
 
-def _begin(home: Home) -> Run:
-    tools = prepare(home)
-    if tools.stand_in:
-        print("vSphere plugin: the lab's stand-in, for the real one cannot be had here.", flush=True)
-    return Run.begin(home, tools, _data_centre(home, tools))
+def _begin(platform: Platform[Any]) -> Run:
+    tools = platform.tools()
+    return Run.begin(platform, tools, _data_centre(platform))
 
 
-def _data_centre(home: Home, tools: Tools) -> Lab:
-    """Returns the running vCenter, or starts one; a stack whose data centre is gone goes with it."""
-    lab = data_centre.find(tools.vcenter, home.data_centre)
-    built, started_from = build_digest(home), home.data_centre / "digest"
+def _data_centre(platform: Platform[Any]) -> Any:
+    """Returns the running data centre, or starts one; a stack whose data centre is gone goes with it."""
+    lab, name = platform.find(), f"The lab's {platform.title}"
+    built, started_from = platform.build(), platform.folder / "digest"
     if lab is not None:
         if read_text(started_from) != built:
-            print(
-                "The lab's vCenter was started from an older build; `make down` makes way for the new one.", flush=True
-            )
+            print(f"{name} was started from an older build; `make down` makes way for the new one.", flush=True)
         return lab
-    if data_centre.was_started(home.data_centre):
-        print("The lab's vCenter is gone, and its machines with it: the stack starts over.", flush=True)
-        data_centre.stop(tools.vcenter, home.data_centre)
-    _forget(home)
-    print("Starting the lab's vCenter (usually a second) ...", flush=True)
-    lab = data_centre.start(tools.vcenter, home.data_centre)
+    if platform.was_started():
+        print(f"{name} is gone, and its machines with it: the stack starts over.", flush=True)
+        platform.stop()
+    _forget(platform.home)
+    print(f"Starting the lab's {platform.title} (usually a second) ...", flush=True)
+    lab = platform.start()
     write_private(started_from, built)
     return lab
 
@@ -231,15 +196,17 @@ def _show(line: str) -> None:
 
 def _report(run: Run, *, succeeded: bool, fail: str) -> int:
     """Shows when each thing happened, and says whether the gate did its job; returns the exit status."""
-    table = timetable.rows(run.resources())
-    view = Table("machine", "power-on", "started", "completed", "gate open", "script", "status", "output", box=None)
+    platform = run.platform
+    table = platform.rows(run.lab, run.resources())
+    view = Table("machine", *(heading for heading, _ in platform.columns), box=None)
     for row in table:
-        times = (row.powered_on, row.started, row.completed, row.opened, row.work)
-        view.add_row(row.name, *map(_clock, times), row.status, escape(plain(row.said)))
+        view.add_row(row.name, *(tell(row) for _, tell in platform.columns))
     print()
     Console(width=150).print(view)
+    if platform.note and table:
+        print(f"\n{platform.note}")
     print()
-    breaches = timetable.broken(table, run.began)
+    breaches = timetable.broken(table, run.began, platform.resolution)
     if breaches:
         print("The gate did not do its job: " + " ".join(breaches))
         return 1
@@ -248,37 +215,41 @@ def _report(run: Run, *, succeeded: bool, fail: str) -> int:
         shut = f"The gate stayed shut because of {', '.join(bad)}: nothing behind it ran."
         print(shut if bad else "The run failed; what the engine says of it stands above.")
         for name in bad:
-            print(f"`make up REPLACE={name}` replaces {name}.")
+            print(f"`{platform.command} REPLACE={name}` replaces {name}.")
         return 1
     if fail:
         print(f"No machine is named {fail!r}, so none failed; there are {', '.join(row.name for row in table)}.")
         return 1
+    idle = [row.name for row in table if row.work is None]
+    if idle or not table:
+        print(f"The gate opened, and no work ran behind it on {', '.join(idle) or 'any machine'}.")
+        return 1
     print("The gate did its job: every machine was customized before the work behind the gate ran.")
     return 0
-
-
-def _clock(moment: datetime | None) -> str:
-    return moment.astimezone(timezone.utc).strftime("%H:%M:%S.%f")[:-3] if moment else "-"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Reads the command line, runs the command, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lab.stack", description="Runs the example in the lab.")
     parser.add_argument("command", choices=["up", "preview", "refresh", "destroy", "down"])
-    parser.add_argument("--platform", choices=["vsphere"], default="vsphere", help="the kind of data centre")
+    parser.add_argument(
+        "--platform", choices=sorted(PLATFORMS), help="the kind of data centre; none is vsphere, and all for `down`"
+    )
     parser.add_argument("--fail", default="", metavar="NAME", help="let the customization of this machine fail")
     parser.add_argument("--replace", default="", metavar="NAME", help="replace this machine")
     parser.add_argument("--home", type=Path, default=ROOT / ".lab", metavar="FOLDER", help="where the lab keeps things")
     options = parser.parse_args(arguments)
     home = Home(options.home.resolve())
+    every = sorted(PLATFORMS) if options.command == "down" else ["vsphere"]
+    platforms = [PLATFORMS[name](home) for name in ([options.platform] if options.platform else every)]
     commands = {"preview": preview, "refresh": refresh, "destroy": destroy, "down": down}
     started = time.monotonic()
     try:
         with locked(home.path / "stack.lock", "working on the stack"):
             if options.command == "up":
-                status = up(home, fail=options.fail, replace=options.replace)
+                status = up(platforms[0], fail=options.fail, replace=options.replace)
             else:
-                status = commands[options.command](home)
+                status = max(commands[options.command](platform) for platform in platforms)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Row:
     """When the work on it ran. Work on an earlier machine of the same name does not count."""
     said: str = ""
     """The first line that the work said."""
+    moid: str = ""
+    """The server's own identifier of the machine."""
 
     @property
     def good(self) -> bool:
@@ -72,6 +75,7 @@ def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
             opened=_opened(ran.get(result.get("moid")), last_opened, all_ready),
             work=ran.get(result.get("moid")),
             said=said.get(str(result.get("moid")), ""),
+            moid=str(result.get("moid")),
         )
         for name, result in sorted(results.items())
     ]
@@ -90,13 +94,14 @@ def _opened(work: datetime | None, last: datetime | None, ready: list[datetime])
     return max((moment for moment in ready if moment <= work), default=None)
 
 
-def broken(table: list[Row], since: datetime) -> list[str]:
+def broken(table: list[Row], since: datetime, resolution: timedelta = timedelta()) -> list[str]:
     """Returns what the gate let through: a sentence per breach, none if it did its job.
 
     Args:
         table: The machines of the gate.
         since: When this run began. Work that ran in it waited for all machines; earlier work, on a machine that was
             not touched since, for its own.
+        resolution: How coarse the coarsest clock is: times that are closer to each other tell no order.
     """
     breaches = []
     for row in table:
@@ -104,12 +109,16 @@ def broken(table: list[Row], since: datetime) -> list[str]:
             continue
         waited_for = table if row.work >= since else [row]
         for other in waited_for:
-            if not other.good or other.ready is None:
+            if other.good and other.ready is None:
+                breaches.append(
+                    f"the work on {row.name} ran although nothing but the gate says that {other.name} was ready."
+                )
+            elif not other.good or other.ready is None:
                 breaches.append(f"the work on {row.name} ran although {other.name} is {other.status}.")
             elif other.ready > row.work:
                 breaches.append(f"the work on {row.name} ran before {other.name} was ready.")
         known = [time for time in row.times if time is not None]
-        if row.work >= since and known != sorted(known):
+        if row.work >= since and any(later + resolution < earlier for earlier, later in pairwise(known)):
             breaches.append(f"the times of {row.name} are out of order.")
     return breaches
 

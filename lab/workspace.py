@@ -1,4 +1,4 @@
-"""What every run of the engine in the lab has in common: its environment, its passphrase, its connection to vCenter."""
+"""What every run of the engine in the lab has in common: its environment, its passphrase, its connection."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from lab.cloud_director.outside import CloudDirectorLab
     from lab.data_centre import Lab
 
 PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
@@ -25,8 +26,8 @@ _CLI_SECONDS = 120.0
 _FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_", "GUEST_")
 
 
-def variables(home: Home, lab: Lab) -> dict[str, str]:
-    """Returns the variables with which the engine runs in the lab; the folders that they name exist then."""
+def common(home: Home) -> dict[str, str]:
+    """Returns the variables with which every engine runs in the lab; the folders that they name exist then."""
     if not home.passphrase.exists():
         write_private(home.passphrase, secrets.token_urlsafe(32))
     for folder in (home.state, home.work, home.pulumi_home):
@@ -39,6 +40,13 @@ def variables(home: Home, lab: Lab) -> dict[str, str]:
         "PULUMI_RUNTIME_VIRTUALENV": sys.prefix,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+
+
+def variables(home: Home, lab: Lab) -> dict[str, str]:
+    """Returns the variables with which the engine runs on the lab's vCenter."""
+    return {
+        **common(home),
         # The vSphere plugin has no setting for a certificate authority, but takes this variable as most programs do.
         # So its connection is verified as well, and `vsphere:allowUnverifiedSsl` stays unset.
         "SSL_CERT_FILE": lab.ca_file,
@@ -66,10 +74,18 @@ def connection(lab: Lab) -> dict[str, str]:
     return {"vsphere:vsphereServer": lab.server, "vsphere:user": lab.user, "customization:caFile": lab.ca_file}
 
 
-def set_password(pulumi: Path, stack: str, lab: Lab, environment: Mapping[str, str], work: Path) -> None:
+def set_password(
+    pulumi: Path,
+    stack: str,
+    lab: Lab | CloudDirectorLab,
+    environment: Mapping[str, str],
+    work: Path,
+    *,
+    key: str = "vsphere:password",
+) -> None:
     """Stores the password, encrypted, in a stack's settings.
 
     It goes through standard input, for everyone on the machine can read the arguments of a process.
     """
-    words = [str(pulumi), "config", "set", "--secret", "vsphere:password", "--stack", stack, "--non-interactive"]
+    words = [str(pulumi), "config", "set", "--secret", key, "--stack", stack, "--non-interactive"]
     run("pulumi config set", words, stdin=lab.password, cwd=work, env=environment, seconds=_CLI_SECONDS)

@@ -71,12 +71,15 @@ class Machine:
     tells_tools: bool = True
     """Whether the server tells if VMware Tools runs: older ones do not."""
     ip_address: str = ""
+    predecessors: int = 0
+    """How many machines of its name were deleted before it: it is another one than they were."""
     uuid: str = field(init=False)
     admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
 
     def __post_init__(self) -> None:
         # The same name is the same machine after a restart, so that a stack's references stay good.
-        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vm/{self.vapp}/{self.name}"))
+        successor = f"/{self.predecessors}" if self.predecessors else ""
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vm/{self.vapp}/{self.name}{successor}"))
 
     @property
     def urn(self) -> str:
@@ -97,6 +100,13 @@ class Machine:
     def tools_run(self) -> bool:
         """Whether VMware Tools runs now."""
         return self.powered_on_at is not None and self.plan.tools_run(self.age)
+
+    @property
+    def completed_after(self) -> float | None:
+        """Seconds from the power-on to the good end of the customization, if that has come."""
+        if self.set_state or self.state != COMPLETE:
+            return None
+        return self.plan.start_delay + self.plan.duration
 
     @property
     def is_enabled(self) -> bool:
@@ -127,6 +137,8 @@ class Cloud:
         self.token_life = token_life
         self._lock = threading.Lock()
         self._machines: dict[str, Machine] = {}
+        self._deleted: Counter[tuple[str, str]] = Counter()
+        self._addresses = 0
         self._tokens: dict[str, _Token] = {}
         self.calls: Counter[str] = Counter()
         self.answers: Counter[int] = Counter()
@@ -137,17 +149,20 @@ class Cloud:
 
     def add(self, name: str, vapp: str = "web", plan: Plan | None = None, *, on: bool = True) -> Machine:
         """Adds a machine, switched on unless that is not wanted."""
-        machine = Machine(name, vapp, plan or Plan(), time.monotonic() if on else None)
         with self._lock:
+            predecessors = self._deleted[vapp, name]
+            machine = Machine(name, vapp, plan or Plan(), time.monotonic() if on else None, predecessors=predecessors)
             old = self._machines.get(machine.uuid)
-            machine.ip_address = old.ip_address if old else f"192.168.20.{10 + len(self._machines) % 240}"
+            self._addresses += old is None
+            machine.ip_address = old.ip_address if old else f"192.168.20.{9 + self._addresses % 240}"
             self._machines[machine.uuid] = machine
         return machine
 
     def remove(self, machine: Machine) -> None:
         """Deletes a machine."""
         with self._lock:
-            self._machines.pop(machine.uuid, None)
+            if self._machines.pop(machine.uuid, None):
+                self._deleted[machine.vapp, machine.name] += 1
 
     def machine(self, uuid_or_name: str) -> Machine | None:
         """Returns a machine by its UUID or name."""
@@ -235,6 +250,7 @@ class Cloud:
         self.reset_stats()
         with self._lock:
             self._machines.clear()
+            self._deleted.clear()
             self.empty_vapps.clear()
 
     def reset_stats(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from flask import Flask, jsonify, request
@@ -24,6 +25,7 @@ class Control:
         app.register_error_handler(ValueError, _complain)
         app.register_error_handler(TypeError, _complain)
         for rule, view, method in (
+            ("/vms", self._machines, "GET"),
             ("/vms/<name>", self._plan, "PUT"),
             ("/vms/<name>", self._remove, "DELETE"),
             ("/faults", self._add_fault, "POST"),
@@ -37,6 +39,21 @@ class Control:
     def _check(self) -> ResponseReturnValue | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return None if secrets.compare_digest(given.encode(), self._token.encode()) else ("", 401)
+
+    def _machines(self) -> ResponseReturnValue:
+        """Tells of each machine what the API never does: when it was switched on, and when it was customized."""
+        now = datetime.now(timezone.utc)
+        told = {}
+        for machine in self._cloud.machines():
+            powered_on = None if machine.powered_on_at is None else now - timedelta(seconds=machine.age)
+            took = machine.completed_after
+            completed = None if powered_on is None or took is None else powered_on + timedelta(seconds=took)
+            told[machine.name] = {
+                "urn": machine.urn,
+                "powered_on_at": powered_on and powered_on.isoformat(),
+                "completed_at": completed and completed.isoformat(),
+            }
+        return jsonify(told)
 
     def _plan(self, name: str) -> ResponseReturnValue:
         """Makes a machine, or lets one begin anew, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""

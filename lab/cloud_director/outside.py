@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -34,6 +35,16 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
+class LabMachine:
+    """A machine as the lab itself knows it. A time that has not come is None."""
+
+    urn: str
+    powered_on: datetime | None
+    completed: datetime | None
+    """When its customization ended well."""
+
+
+@dataclass(frozen=True)
 class CloudDirectorLab:
     """One running Cloud Director of the lab, and its control endpoint."""
 
@@ -50,6 +61,14 @@ class CloudDirectorLab:
     vms: Mapping[str, str]
     """The URNs of the machines that were there at the start, by name."""
 
+    def machines(self) -> dict[str, LabMachine]:
+        """Returns the machines that are there now, by name, with times that the API does not tell."""
+        told = self._control("GET", "/vms").json()
+        return {
+            name: LabMachine(machine["urn"], _time(machine["powered_on_at"]), _time(machine["completed_at"]))
+            for name, machine in told.items()
+        }
+
     def plan(self, name: str, **plan: Any) -> str:
         """Makes a machine, or lets one begin anew, and returns its URN.
 
@@ -58,7 +77,7 @@ class CloudDirectorLab:
         return str(self._control("PUT", f"/vms/{name}", plan).json()["urn"])
 
     def remove(self, name: str) -> None:
-        """Deletes a machine."""
+        """Deletes a machine; one that is made later under its name is another one."""
         self._control("DELETE", f"/vms/{name}")
 
     def fault(self, kind: str, **fault: Any) -> None:
@@ -83,13 +102,16 @@ class CloudDirectorLab:
         try:
             self.stats()
             _http().get(f"{self.url}/api/versions", verify=self.ca_file, timeout=_CALL_SECONDS).raise_for_status()
-        except (OSError, ValueError):
+        except (OSError, ValueError, LabError):
             return False
         return True
 
     def _control(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = _http().request(verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS)
+        try:
+            answer = _http().request(verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise LabError("the lab's Cloud Director does not answer any more; the next run starts another") from error
         answer.raise_for_status()
         return answer
 
@@ -189,6 +211,10 @@ def _read(ready: Path) -> CloudDirectorLab | None:
         return None
     said = json.loads(text)
     return CloudDirectorLab(**{name: said[name] for name in CloudDirectorLab.__dataclass_fields__})
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _process(pid: int) -> psutil.Process | None:

@@ -466,6 +466,19 @@ def test_a_server_that_restarts_is_waited_for() -> None:
                 assert any("did not answer" in note for note in source.notes())
 
 
+def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
+    """A machine whose start is overdue, by a state that nobody could read again, is not called stuck."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    lab.faults.add(Fault("status", "guestcustomizationstatus", after=1, times=1000, status=503))
+    rules = WaitRules(timeout=10.0, start_timeout=1.0)
+    (told,) = watch(CloudDirectorSource(settings(lab), {"web-0": machine.urn}), rules).outcomes
+    assert told.failure is not None
+    assert told.failure.event == "StartTimeout"
+    assert "has not told the machine's state for" in told.failure.diagnosis[0]
+    assert "503" in told.failure.diagnosis[0]
+    assert [line for line in told.failure.diagnosis if "forceCustomization" in line] == []
+
+
 def test_a_missing_right_on_the_status_is_not_a_missing_machine(lab: Running) -> None:
     """A 403 on the status alone, while the machine itself can be seen, is no removal."""
     machine = lab.cloud.add("web-0", plan=Plan("never-ends"))

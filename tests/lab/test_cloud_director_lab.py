@@ -9,6 +9,7 @@ import requests
 
 from lab.cloud_director import outside, real_client
 from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan, vapp_uuid
+from lab.cloud_director.outside import LabMachine
 from lab.cloud_director.server import Running, serve
 from lab.home import Home, LabError
 from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
@@ -121,7 +122,17 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         settings = CloudDirectorSettings(lab.url, lab.org, lab.user, lab.password, thumbprint=lab.thumbprint)
         report = watch(CloudDirectorSource(settings, lab.vms), WaitRules(timeout=20))
         assert [(o.key, o.good) for o in report.outcomes] == [("web-0", True), ("web-1", False)]
+        known = lab.machines()
+        assert {name: machine.urn for name, machine in known.items()} == dict(lab.vms)
+        assert known["web-0"].powered_on is not None
+        assert known["web-0"].completed is not None
+        took = known["web-0"].completed - known["web-0"].powered_on
+        assert (took.total_seconds(), known["web-1"].completed) == (0.2, None)
         assert (lab.stats()["sessions"], lab.stats()["answers"]["503"]) == (0, 1)
+        lab.remove("web-1")
+        successor = lab.plan("web-1", on=False)
+        assert successor not in lab.vms.values()
+        assert lab.machines()["web-1"] == LabMachine(successor, powered_on=None, completed=None)
         with pytest.raises(requests.HTTPError):
             lab.plan("web-2", outcome="no such outcome")
     finally:

@@ -90,6 +90,21 @@ def test_times_out_of_order_are_a_breach() -> None:
     assert broken(_table(3, {"a": machine}, {"vm-1": 5}), since=NOON) == ["the times of a are out of order."]
 
 
+@pytest.mark.parametrize(
+    ("resolution", "breaches"), [(0.0, ["the times of a are out of order."]), (1.0, [])], ids=["exact", "coarse"]
+)
+def test_a_coarse_clock_tells_no_order(resolution: float, breaches: list[str]) -> None:
+    """A server that counts whole seconds says of an opening only that it was within that second or later."""
+    table = _table(2.0, {"a": _machine("vm-1", ready=2.7)}, {"vm-1": 2.9})
+    assert broken(table, NOON, timedelta(seconds=resolution)) == breaches
+
+
+def test_the_gates_own_word_is_not_enough() -> None:
+    """Where nothing tells when a machine was ready, work on it is a breach although the gate calls the machine good."""
+    (breach,) = broken(_table(3, {"a": _machine("vm-1", ready=None)}, {"vm-1": 5}), NOON)
+    assert breach == "the work on a ran although nothing but the gate says that a was ready."
+
+
 def test_work_on_an_earlier_machine_does_not_count() -> None:
     """After a replacement, what ran on the old machine is no work on the new one."""
     (row,) = _table(None, {"a": _machine("vm-9", ready=None, status="CustomizationFailed")}, {"vm-1": -5})

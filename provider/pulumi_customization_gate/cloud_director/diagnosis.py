@@ -23,19 +23,28 @@ _FORCE = (
 )
 
 
-def explain(state: str, machine: Machine | None, seconds: float) -> Sequence[str]:
+def explain(
+    state: str, machine: Machine | None, seconds: float, *, fault: str = "", silence: float = 0.0
+) -> Sequence[str]:
     """Returns the likeliest cause, then what is known.
 
     Args:
         state: The state in the server's word, or nothing where it never told one.
         machine: What the inventory says, if it said anything.
         seconds: For how long this wait has seen the state.
+        fault: What came of the last question about the machine, where that was no answer: then what is known is old,
+            and no cause is looked for in it.
+        silence: The seconds since the last answer.
     """
     facts = [f"status: {state} for {duration(seconds)}" if state else "status: the server never told it"]
     if machine is not None:
         facts.append(f"power: {_POWER[machine.powered_on]}")
         facts.append(f"VMware Tools: {_TOOLS[machine.tools_running]}")
     cause = _cause(state, machine)
+    if fault:
+        cause = (
+            f"the server has not told the machine's state for {duration(silence)}, and the following is as old: {fault}"
+        )
     return [cause, *facts] if cause else facts
 
 

@@ -148,7 +148,11 @@ class CloudDirectorSource:
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- the look before it asked already
         """Returns what is known of a machine that did not get there, the likeliest cause first."""
         watched = self._vms[vm.id]
-        return diagnosis.explain(watched.state, watched.machine, time.monotonic() - watched.since)
+        now = time.monotonic()
+        silence = now - watched.answered
+        # A state that is old was not seen until now, but until the server fell silent.
+        seen = now - watched.since - (silence if watched.fault else 0.0)
+        return diagnosis.explain(watched.state, watched.machine, seen, fault=watched.fault, silence=silence)
 
     def notes(self) -> Sequence[str]:
         """Returns what was ridden out since the last call, each kind of fault once in a wait."""
@@ -262,6 +266,7 @@ class CloudDirectorSource:
         vm.heard = number
         changed = False
         if isinstance(answer, Exception):
+            vm.fault = str(answer)
             self._note_fault(answer)
         elif isinstance(answer, Gone):
             vm.lose(answer.message)

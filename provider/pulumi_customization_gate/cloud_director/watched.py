@@ -58,6 +58,10 @@ class Watched:
     """When this wait first heard the state, by our monotonic clock."""
     due: float = 0.0
     """When its state is asked for, by the same clock."""
+    fault: str = ""
+    """What came of the last question, where that was no answer."""
+    answered: float = field(default_factory=time.monotonic)
+    """When the state was last told, by the same clock: before that, when this began."""
     asked: int = 0
     heard: int = 0
     """The newest question that was answered: an answer to an older one comes too late to count."""
@@ -87,6 +91,7 @@ class Watched:
 
     def take_state(self, answer: State) -> bool:
         """Takes in a state and returns whether it is another than before."""
+        self.fault, self.answered = "", time.monotonic()
         if answer.asked:
             self.ask_enabled = answer.enabled is False
         changed = answer.state != self.state

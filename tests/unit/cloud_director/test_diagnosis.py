@@ -29,6 +29,17 @@ def test_the_likeliest_cause_comes_first(state: str, found: Machine | None, caus
     assert cause in explain(state, found, 90.0)[0]
 
 
+def test_a_silent_server_comes_before_any_cause() -> None:
+    """What is known is old, so no cause is read out of it."""
+    said = list(explain("GC_PENDING", machine(on=True, tools=True), 5.0, fault="connection refused", silence=90.0))
+    assert said == [
+        "the server has not told the machine's state for 1 min 30 s, and the following is as old: connection refused",
+        "status: GC_PENDING for 5 s",
+        "power: on",
+        "VMware Tools: running",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "found", "lines"),
     [

@@ -1,0 +1,118 @@
+"""The example on the lab's vCenter."""
+
+from __future__ import annotations
+
+import runpy
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pulumi import automation
+from rich.markup import escape
+
+from lab import data_centre, workspace
+from lab.bootstrap import build_digest, prepare
+from lab.data_centre import Lab
+from lab.home import ROOT
+from lab.platforms.platform import Column, Platform, clock, refuse_unknown
+from pulumi_customization_gate.core.report import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from lab.bootstrap import Tools
+
+_VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
+_FAILURE = {
+    "outcome": "CustomizationLinuxIdentityFailed",
+    "reason": "the host name could not be set",
+    "message": "An error occurred while setting up Linux identity.",
+    "logLocation": "/var/log/vmware-imc/toolsDeployPkg.log",
+}
+"""What `FAIL=` plans for a machine of the vCenter."""
+
+
+class Vsphere(Platform[Lab]):
+    """The lab's vCenter, and the `__main__.py` that a plain `pulumi up` runs as well."""
+
+    title = "vCenter"
+    password_key = "vsphere:password"  # noqa: S105 -- the setting's name
+    columns: ClassVar[Sequence[Column]] = (
+        ("power-on", lambda row: clock(row.powered_on)),
+        ("started", lambda row: clock(row.started)),
+        ("completed", lambda row: clock(row.completed)),
+        ("gate open", lambda row: clock(row.opened)),
+        ("script", lambda row: clock(row.work)),
+        ("status", lambda row: row.status),
+        ("output", lambda row: escape(plain(row.said))),
+    )
+
+    @property
+    def folder(self) -> Path:
+        """What the running vCenter leaves."""
+        return self.home.data_centre
+
+    def build(self) -> str:
+        """Returns the digest that the build left."""
+        return build_digest(self.base)
+
+    def find(self) -> Lab | None:
+        """Returns the vCenter that was started."""
+        return data_centre.find(self.base.vcenter, self.folder)
+
+    def start(self) -> Lab:
+        """Starts the vCenter."""
+        return data_centre.start(self.base.vcenter, self.folder)
+
+    def stop(self) -> None:
+        """Stops the vCenter."""
+        data_centre.stop(self.base.vcenter, self.folder)
+
+    def tools(self) -> Tools:
+        """Returns the command line and the vSphere plugin, or what stands in for it."""
+        tools = prepare(self.base)
+        if tools.stand_in:
+            print("vSphere plugin: the lab's stand-in, for the real one cannot be had here.", flush=True)
+        return tools
+
+    def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:
+        """Returns the checkout's own project."""
+        project = automation.LocalWorkspace(work_dir=str(ROOT), pulumi_command=command).project_settings()
+        project.main = str(ROOT)
+        # Here the variable says where the packages are; the project's own relative path is for a plain `pulumi up`.
+        project.runtime = "python"
+        return project
+
+    def program(self) -> None:
+        """Runs the checkout's own program."""
+        runpy.run_path(str(ROOT / "__main__.py"))
+
+    def variables(self, lab: Lab) -> dict[str, str]:
+        """Returns the variables, with the guests' user among them."""
+        return workspace.variables(self.home, lab)
+
+    def settings(self, lab: Lab) -> dict[str, str]:
+        """Returns the connection."""
+        return workspace.connection(lab)
+
+    @contextmanager
+    def arranged(self, lab: Lab, stack: automation.Stack, fail: str, replace: str) -> Iterator[dict[str, Any]]:
+        """Plans the failure, and has the engine replace the machines."""
+        known = _machines(stack) if fail or replace else {}
+        if known:
+            refuse_unknown(known, fail, replace)
+        targets = [known[name] for name in dict.fromkeys((fail, replace)) if name in known]
+        if fail:
+            lab.plan(fail, **_FAILURE)
+        try:
+            yield {"replace": targets or None}
+        finally:
+            if fail:
+                lab.forget(fail)
+
+
+def _machines(stack: automation.Stack) -> dict[str, str]:
+    """Returns the URNs of a stack's virtual machines by their names."""
+    resources = (stack.export_stack().deployment or {}).get("resources", [])
+    urns = [resource["urn"] for resource in resources if resource["type"] == _VIRTUAL_MACHINE]
+    return {urn.rsplit("::", 1)[-1]: urn for urn in urns}

@@ -1,0 +1,60 @@
+"""What the lab knows of Cloud Director's machines by itself, and lays beside what the gate says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lab.cloud_director.outside import CloudDirectorLab, LabMachine
+from lab.home import Home
+from lab.platforms import CloudDirector
+from lab.timetable import GATE, WORK, broken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+WITNESS = "pulumi-python:dynamic/lab:Witness"
+
+
+def at(seconds: float | None) -> datetime | None:
+    return None if seconds is None else NOON + timedelta(seconds=seconds)
+
+
+@dataclass
+class Known:
+    """A lab that knows one machine."""
+
+    urn: str
+    completed: float | None
+
+    def machines(self) -> dict[str, LabMachine]:
+        return {"web-0": LabMachine(self.urn, at(0), at(self.completed))}
+
+
+def resources(work: float) -> list[dict[str, Any]]:
+    result = {"moid": "vm-1", "status": "CustomizationSucceeded"}
+    gate = {"results": {"web-0": result}, "opened_at": NOON.isoformat()}
+    ran = {"vm": "vm-1", WORK[WITNESS]: (NOON + timedelta(seconds=work)).isoformat()}
+    return [{"type": GATE, "outputs": gate}, {"type": WITNESS, "outputs": ran}]
+
+
+@pytest.mark.parametrize(
+    ("known", "breaches"),
+    [
+        pytest.param(Known("urn:vcloud:vm:1", 3), [], id="customized before"),
+        pytest.param(Known("urn:vcloud:vm:1", 5), ["ran before web-0 was ready"], id="customized after"),
+        pytest.param(Known("urn:vcloud:vm:1", None), ["nothing but the gate says that"], id="never customized"),
+        pytest.param(Known("urn:vcloud:vm:2", None), [], id="another machine by now"),
+    ],
+)
+def test_the_gate_is_not_its_own_judge(tmp_path: Path, known: Known, breaches: list[str]) -> None:
+    """Work is held against the time at which the lab itself customized the machine, whatever the gate says."""
+    platform = CloudDirector(Home(tmp_path))
+    table = platform.rows(cast("CloudDirectorLab", known), resources(work=4))
+    found = broken(table, NOON + timedelta(seconds=3.5), timedelta(seconds=10))
+    assert len(found) == len(breaches)
+    assert all(part in sentence for part, sentence in zip(breaches, found, strict=True))

@@ -1,0 +1,106 @@
+"""The example on Cloud Director as `make` runs it: the command line of lab/stack.py, in a lab of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from lab import stack
+from lab.cloud_director import outside
+from lab.platforms import CloudDirector
+from tests.stack.command import files_with, lab_of_its_own, processes, row, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab.home import Home
+
+ON_CLOUD_DIRECTOR = ("--platform", "cloud_director")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with lab_of_its_own(tmp_path / "lab") as home:
+        yield home
+
+
+def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
+    """The whole story: up, up again, one machine fails, it is replaced, and the lab goes down without a trace."""
+    status, first = run(home, "up", *ON_CLOUD_DIRECTOR)
+    assert status == 0, first
+    assert "The gate did its job" in first
+    assert "0 of 3 customized" in first, "it was seen waiting"
+    for machine in ("web-0", "web-1", "web-2"):
+        powered_on, completed, _opened, work, judged = row(first, machine)
+        assert [powered_on, completed, work] == sorted([powered_on, completed, work])
+        assert judged == "CustomizationSucceeded"
+
+    platform = CloudDirector(home)
+    lab = platform.find()
+    assert lab is not None
+    there, calls = lab.machines(), lab.stats()["calls"]
+    status, second = run(home, "up", *ON_CLOUD_DIRECTOR)
+    assert status == 0, second
+    assert "5 unchanged" in second
+    assert lab.machines().keys() == there.keys()
+    assert [machine.urn for machine in lab.machines().values()] == [machine.urn for machine in there.values()]
+    assert row(second, "web-1")[1] == row(first, "web-1")[1], "no machine was restarted"
+    assert lab.stats()["calls"] == {**calls, "GET /api/versions": lab.stats()["calls"]["GET /api/versions"]}
+
+    status, refused = run(home, "up", "--fail", "web-9", *ON_CLOUD_DIRECTOR)
+    assert status == 1
+    assert "error: no machine is named 'web-9'; there are web-0, web-1, web-2" in refused
+
+    status, failed = run(home, "up", "--fail", "web-1", *ON_CLOUD_DIRECTOR)
+    assert status == 1, failed
+    assert re.search(r"web-1 \(vm-[\da-f-]{36}\)  CustomizationFailed \(GC_FAILED\)", failed)
+    assert "customization failed on 1 of 1 virtual machines" in failed
+    assert "The gate stayed shut because of web-1: nothing behind it ran." in failed
+    assert "`make up PLATFORM=cloud_director REPLACE=web-1` replaces web-1." in failed
+    assert row(failed, "web-1")[1:] == ["-", "-", "-", "CustomizationFailed"]
+
+    status, replaced = run(home, "up", "--replace", "web-1", *ON_CLOUD_DIRECTOR)
+    assert status == 0, replaced
+    assert "The gate did its job" in replaced
+    assert row(replaced, "web-1")[3] > row(first, "web-1")[3]
+    for untouched in ("web-0", "web-2"):
+        assert row(replaced, untouched)[3] == row(first, untouched)[3], "its work did not run again"
+    changed = {name for name, machine in lab.machines().items() if machine.urn != there[name].urn}
+    assert changed == {"web-1"}
+
+    secrets = (lab.password, lab.token, lab.api_token, platform.home.passphrase.read_text(encoding="utf-8"))
+    assert files_with(home, *secrets) == [platform.home.passphrase, platform.folder / "ready.json"]
+
+    status, down = run(home, "down")
+    assert status == 0, down
+    assert processes(home) == []
+
+
+def test_a_dead_cloud_director_is_said_and_the_next_run_starts_over(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A server that dies under a run is one clean sentence; the next run starts another."""
+
+    def kill(run: stack.Run, *_: object, **__: object) -> None:
+        process = psutil.Process(run.lab.pid)
+        process.kill()
+        process.wait(10)
+        for child in outside._children:
+            child.poll()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack.Run, "engine", kill)
+        status = stack.main(["up", "--home", str(home.path), *ON_CLOUD_DIRECTOR])
+    assert status == 1
+    assert capfd.readouterr().err == (
+        "error: the lab's Cloud Director does not answer any more; the next run starts another\n"
+    )
+    assert outside.find(CloudDirector(home).folder) is None
+
+    status, output = run(home, "destroy", *ON_CLOUD_DIRECTOR)
+    assert status == 0, output
+    assert "The lab's Cloud Director is gone, and its machines with it: the stack starts over." in output
