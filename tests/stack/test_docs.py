@@ -17,7 +17,7 @@ from lab.bootstrap import build_vcenter
 from lab.home import ROOT, Home
 from pulumi_customization_components import GatedFleet
 from pulumi_customization_gate import CustomizationGate
-from tests.lab.test_docs import ESXI, SERVER, as_shape
+from tests.lab.test_docs import SERVER, as_shape
 from tests.stack.background import Running, until
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HEAD = "  pulumi-python:dynamic/customization:CustomizationGate ({}):"
 GUIDE = ROOT / "docs" / "failures.md"
+ESXI = "esxi-1.example.com"
+"""What the guide calls a server that is no vCenter."""
 REFERENCE = "vm-87"
 """A machine that no gate gets to look for."""
 
