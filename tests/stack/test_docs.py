@@ -72,7 +72,7 @@ def one_gate(name: str, **arguments: Any) -> Any:
     return program
 
 
-WAITS = ("failed", "late", "slow", "untouched", "unknown", "removed", "unready")
+WAITS = ("failed", "late", "slow", "untouched", "unknown", "forbidden", "removed", "unready")
 
 
 def test_every_block_is_produced_here() -> None:
@@ -101,9 +101,10 @@ def test_ends_of_a_wait(engine: Engine) -> None:
     }
     failed = [machine(outcome=outcome, **plan) for outcome, plan in failures.items()]
     late = [machine(outcome="never-starts"), machine(startDelay="1h"), machine(outcome="never-starts")]
+    forbidden = machine()
     with engine.lab.connected() as service:
-        off = vim.VirtualMachine(late[2], service._stub)
-        engine.lab.power(off.name, "off")
+        engine.lab.power(_name(service, late[2]), "off")
+        engine.lab.add_fault("no_permission", vm=_name(service, forbidden))
     good, slow, untouched = machine(), machine("db", outcome="never-ends"), machine(specification=False)
     removed, unready = machine(outcome="never-ends"), machine(guestOperationsLag="1h")
 
@@ -113,6 +114,7 @@ def test_ends_of_a_wait(engine: Engine) -> None:
         CustomizationGate("slow", vms=[slow, good], timeout=3)
         CustomizationGate("untouched", vms=[untouched])
         CustomizationGate("unknown", vms={"web-1": "vm-4711", "web-2": "/DC0/vm/shop/web-2", "web-3": good})
+        CustomizationGate("forbidden", vms={"web-1": forbidden})
         CustomizationGate("removed", vms=[removed])
         CustomizationGate("unready", vms=[unready], ready_when="guest_operations", timeout=4)
 
@@ -121,16 +123,21 @@ def test_ends_of_a_wait(engine: Engine) -> None:
     remover.start()
     result = engine.stack(program).up(parallel=100)
     remover.join()
+    engine.lab.clear_faults()
     assert not result.succeeded
     for gate in WAITS:
         assert_is_printed(result.output, gate, at={engine.lab.server: SERVER})
 
 
+def _name(service: Any, moid: str) -> str:
+    return str(vim.VirtualMachine(moid, service._stub).name)
+
+
 def _remove_in_mid_wait(engine: Engine, moid: str) -> None:
-    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= len(WAITS))
+    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= len(WAITS) - 1)
     with engine.lab.connected() as service:
+        engine.lab.power(_name(service, moid), "off")
         vm: Any = vim.VirtualMachine(moid, service._stub)
-        engine.lab.power(vm.name, "off")
         vm.Destroy_Task()
 
 
