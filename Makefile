@@ -9,10 +9,10 @@ stack := $(python) -m lab.stack
 platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools up preview refresh destroy down test lint bench lock clean
+.PHONY: help environment tools up preview refresh destroy down test test-pythons lint bench lock clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 environment:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
@@ -45,6 +45,9 @@ lint: tools ## check style and types
 
 test: lint ## check style and types, then run every test
 	$(python) -m pytest -n $(WORKERS)
+
+test-pythons: environment ## run the unit tests on every Python from 3.10 that is here
+	$(python) -m tests.pythons
 
 bench: tools ## measure this gate and its peers (a quarter of an hour); FULL=1 for up to 5000 machines, and docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
