@@ -100,7 +100,7 @@ def test_ends_of_a_wait(engine: Engine) -> None:
         "CustomizationUnknownFailure": {"message": "An error occurred while customizing the guest."},
     }
     failed = [machine(outcome=outcome, **plan) for outcome, plan in failures.items()]
-    late = [machine(outcome="never-starts"), machine(startDelay="1h"), machine(outcome="never-starts")]
+    late = [machine(outcome="never-starts"), machine(startDelay="1h"), machine(startDelay="1h")]
     forbidden = machine()
     with engine.lab.connected() as service:
         engine.lab.power(_name(service, late[2]), "off")
