@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.core.errors import ConfigurationError
@@ -27,6 +27,7 @@ def _run(folder: Path, script: Script, *words: str) -> Outcome:
     return Outcome.parse((folder / "outcome").read_bytes())
 
 
+@settings(deadline=None)  # Each example starts a shell, which a busy machine may take its time over.
 @given(argument=TEXTS, value=TEXTS)
 def test_arguments_and_variables_arrive_as_they_are(
     tmp_path_factory: pytest.TempPathFactory, argument: str, value: str
