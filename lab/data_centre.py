@@ -67,6 +67,16 @@ class Lab:
         """Switches the machine of this name, or all but the template for "*": on, off, reset or ha_restart."""
         self._control("POST", f"/vms/{name}/power", {"kind": kind})
 
+    def end(self, name: str, outcome: str = "succeeded", **texts: str) -> None:
+        """Ends the customization that runs in the machine of this name or managed object ID, and returns when it has.
+
+        Args:
+            name: The machine.
+            outcome: "succeeded", or the class of a failure.
+            texts: Those of the failure: reason, message, logLocation.
+        """
+        self._control("POST", f"/vms/{name}/end", {"outcome": outcome, **texts})
+
     def post_event(self, vm: str, kind: str, **fields: str | int) -> None:
         """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name.
 

@@ -60,8 +60,7 @@ class FaultProxy:
     """
 
     def __init__(self, server: str) -> None:
-        self._host, _, port = server.rpartition(":")
-        self._port = int(port)
+        self._host, self._port = _host_and_port(server)
         self._here = 0
         self._weather = FAIR
         self._links: set[_Link] = set()
@@ -92,6 +91,10 @@ class FaultProxy:
                     link.weather = weather
 
         self._do(turn())
+
+    def lead_to(self, server: str) -> None:
+        """Passes the connections to come on to another server, as someone in the middle would."""
+        self._host, self._port = _host_and_port(server)
 
     def half_open(self) -> None:
         """Lets the server vanish from all open connections without a word; new ones work."""
@@ -172,6 +175,11 @@ class FaultProxy:
             answering.cancel()
             await asyncio.gather(asking, answering, return_exceptions=True)
             server.transport.abort()
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    host, _, port = server.rpartition(":")
+    return host, int(port)
 
 
 async def _ask(link: _Link, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:

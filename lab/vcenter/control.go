@@ -47,6 +47,7 @@ func (c *Control) routes() http.Handler {
 		"PUT /vms/{name}":          c.setPlan,
 		"DELETE /vms/{name}":       c.forgetPlan,
 		"POST /vms/{name}/power":   c.power,
+		"POST /vms/{name}/end":     c.endCustomization,
 		"POST /events":             c.postEvent,
 		"POST /events/purge":       c.purgeEvents,
 		"GET /stats":               c.showStats,
@@ -133,6 +134,36 @@ func (c *Control) power(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return nil, each(machines, func(vm *simulator.VirtualMachine) error { return c.lab.power(vm, body.Kind) })
+}
+
+// endCustomization takes a plan's outcome and texts, and ends the customization that runs with them, whatever the
+// machine's own plan says. It answers when that has ended.
+func (c *Control) endCustomization(r *http.Request) (any, error) {
+	var settings Settings
+	if err := read(r, &settings); err != nil {
+		return nil, err
+	}
+	var plan Plan
+	if err := settings.Apply(&plan); err != nil {
+		return nil, err
+	}
+	if _, failed := failures[plan.Outcome]; !failed && plan.Outcome != outcomeSucceeded {
+		return nil, fmt.Errorf("outcome %q is no end", plan.Outcome)
+	}
+	machines, err := c.machines(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	return nil, each(machines, func(vm *simulator.VirtualMachine) error {
+		order := ending{plan: settings, done: make(chan struct{})}
+		select {
+		case c.lab.guest(vm.Self).endings <- order:
+			<-order.done
+			return nil
+		case <-time.After(time.Second): // its start is told a moment before it can be ended
+			return fmt.Errorf("%s: no customization runs", c.lab.nameOf(vm))
+		}
+	})
 }
 
 func (c *Control) machines(name string) ([]*simulator.VirtualMachine, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -143,9 +144,14 @@ func (b *boot) customize() bool {
 		ctx.Update(vm, b.info(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_RUNNING, "", began, nil))
 		b.lab.journal.Post(ctx, &types.CustomizationStartedEvent{CustomizationEvent: b.event(ctx, vm)}, nil)
 	})
-	if !started || b.plan.Outcome == outcomeNeverEnds || !sleep(b.running, b.plan.Duration) {
+	if !started {
 		return false
 	}
+	end, ended := b.awaitEnd()
+	if !ended {
+		return false
+	}
+	defer close(end.done)
 	succeeded := false
 	return b.act(func(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 		// A card that came after the specification: the simulator, and a real vCenter, find that out now.
@@ -171,6 +177,25 @@ func (b *boot) customize() bool {
 		b.lab.journal.Post(ctx, &types.CustomizationSucceeded{CustomizationEvent: b.event(ctx, vm)}, nil)
 		succeeded = true
 	}) && succeeded
+}
+
+// awaitEnd waits until the customization is to end, by plan or by order, and tells whether it is.
+func (b *boot) awaitEnd() (ending, bool) {
+	var due <-chan time.Time // never, for nil
+	if b.plan.Outcome != outcomeNeverEnds {
+		timer := time.NewTimer(b.plan.Duration)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-b.running.Done():
+		return ending{}, false
+	case <-due:
+		return ending{done: make(chan struct{})}, true
+	case order := <-b.endings:
+		_ = order.plan.Apply(&b.plan) // who gave the order has checked it
+		return order, true
+	}
 }
 
 func (b *boot) event(ctx *simulator.Context, vm *simulator.VirtualMachine) types.CustomizationEvent {

@@ -24,6 +24,13 @@ type guest struct {
 	done     chan struct{}            // closed when nothing more comes by itself
 	computer *computer                // where guest operations work; nil before the first one
 	ready    time.Time                // before this, guest operations are refused although the guest reports them ready
+	endings  chan ending              // ends the customization that runs, before its time
+}
+
+// ending is the order to end a customization now.
+type ending struct {
+	plan Settings      // what is to be different from the machine's plan
+	done chan struct{} // closed when the customization has ended
 }
 
 // await keeps a specification for the next power-on. There can be only one.

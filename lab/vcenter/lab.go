@@ -100,7 +100,7 @@ func (l *Lab) guest(ref types.ManagedObjectReference) *guest {
 	defer l.mu.Unlock()
 	g := l.guests[ref]
 	if g == nil {
-		g = &guest{lab: l, ref: ref, stop: func() {}}
+		g = &guest{lab: l, ref: ref, stop: func() {}, endings: make(chan ending)}
 		l.guests[ref] = g
 	}
 	return g

@@ -58,6 +58,9 @@ class Centre:
         finally:
             view.Destroy()
 
+    def machine(self, moid: str) -> Any:
+        return vim.VirtualMachine(moid, self.service._stub)
+
     @property
     def template(self) -> Any:
         return self.find("linux-template")

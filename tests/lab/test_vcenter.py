@@ -286,6 +286,21 @@ def test_power_off_ends_a_customization(centre: Centre) -> None:
     assert centre.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
 
 
+@pytest.mark.parametrize("outcome", ["succeeded", "CustomizationSysprepFailed"])
+def test_a_customization_ends_when_it_is_told_to(centre: Centre, outcome: str) -> None:
+    """An order ends a customization that would never have ended by itself; only one that runs can be ended."""
+    vm = centre.clone(custom=linux(), plan={"outcome": "never-ends"})
+    until(lambda: status(vm) == "RUNNING")
+    centre.lab.end(vm.name, outcome, message="because")
+    event = centre.events(entity=vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self"))[0]
+
+    assert status(vm) == ("SUCCEEDED" if outcome == "succeeded" else "FAILED")
+    assert kind(event) == ("CustomizationSucceeded" if outcome == "succeeded" else outcome)
+    assert (event.fullFormattedMessage == "because") == (outcome != "succeeded")
+    assert centre.control("POST", f"/vms/{vm.name}/end", {"outcome": outcome}).status_code == 400
+    assert centre.control("POST", f"/vms/{vm.name}/end", {"outcome": "never-ends"}).status_code == 400
+
+
 def test_a_later_power_on_keeps_the_old_state(centre: Centre) -> None:
     """After a success a power-cycle posts no customization event, and customizationInfo keeps its value."""
     vm = centre.clone(custom=linux())

@@ -1,0 +1,187 @@
+"""The network that misbehaves: what its clients see of each kind of weather."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.fault_proxy import FAIR, SILENT, FaultProxy, Weather, standing_before
+from tests.lab.centre import PATIENCE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SILENCE = 0.2
+"""Seconds after which an answer that was to come at once is taken for none."""
+
+
+class Echo:
+    """A server that says its name, and then what it is told."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.connections: list[socket.socket] = []
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection: socket.socket) -> None:
+        try:
+            connection.sendall(self.name)
+            while data := connection.recv(100):
+                connection.sendall(data)
+        except OSError:
+            pass
+
+    def hang_up(self) -> None:
+        for connection in self.connections:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+        for connection in self.connections:
+            connection.close()
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    server = Echo(b"one")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def proxy(echo: Echo) -> Iterator[FaultProxy]:
+    with standing_before(echo.address) as one:
+        yield one
+
+
+def connect(proxy: FaultProxy) -> socket.socket:
+    host, _, port = proxy.address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+
+def greeted(proxy: FaultProxy) -> socket.socket:
+    client = connect(proxy)
+    assert client.recv(3) == b"one"
+    return client
+
+
+def is_silent(client: socket.socket) -> bool:
+    client.settimeout(SILENCE)
+    try:
+        client.recv(1)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_fair_weather(proxy: FaultProxy) -> None:
+    """Bytes pass both ways, and the end of a connection passes, too."""
+    with greeted(proxy) as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+        assert proxy.connections == 1
+    until(lambda: proxy.connections == 0)
+
+
+def test_half_open(proxy: FaultProxy, echo: Echo) -> None:
+    """The server vanishes from old connections for good, its end included; new ones work."""
+    with greeted(proxy) as old:
+        proxy.half_open()
+        old.sendall(b"hello")
+        with greeted(proxy):
+            assert is_silent(old)
+            echo.hang_up()
+            assert is_silent(old)
+
+
+def test_accepts_and_never_answers(proxy: FaultProxy) -> None:
+    """A connection that is made in silence stays silent; those that come when it is over are answered."""
+    proxy.turn(SILENT)
+    with connect(proxy) as client:
+        assert is_silent(client)
+        proxy.turn(FAIR, old=False)
+        assert is_silent(client)
+        greeted(proxy).close()
+
+
+def test_reset(proxy: FaultProxy) -> None:
+    """A reset breaks off what is open."""
+    with greeted(proxy) as client:
+        assert proxy.reset() == 1
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_refused(proxy: FaultProxy) -> None:
+    """Nobody listens until the proxy accepts again, at the same address."""
+    before = proxy.address
+    proxy.refuse()
+    with pytest.raises(ConnectionRefusedError):
+        connect(proxy)
+    proxy.accept()
+    greeted(proxy).close()
+
+    assert proxy.address == before
+
+
+def test_cut_off(proxy: FaultProxy) -> None:
+    """A connection that is cut after some bytes never says more than these."""
+    proxy.turn(Weather(cut_after=2))
+    with connect(proxy) as client:
+        said = b""
+        with pytest.raises(ConnectionResetError):  # noqa: PT012 -- the reset may overtake the bytes
+            while True:
+                said += client.recv(1)
+        assert b"on".startswith(said)
+
+
+def test_late(proxy: FaultProxy) -> None:
+    """An answer that is delayed comes in the end."""
+    with greeted(proxy) as client:
+        proxy.turn(Weather(delay=2 * SILENCE))
+        client.sendall(b"hello")
+        assert is_silent(client)
+        client.settimeout(PATIENCE)
+        assert client.recv(5) == b"hello"
+
+
+def test_another_server(proxy: FaultProxy) -> None:
+    """New connections lead to the other server, old ones stay where they are."""
+    other = Echo(b"two")
+    with greeted(proxy) as old:
+        proxy.lead_to(other.address)
+        with connect(proxy) as client:
+            assert client.recv(3) == b"two"
+        old.sendall(b"hello")
+        assert old.recv(5) == b"hello"
+    other.close()
+
+
+def test_a_server_that_is_away(proxy: FaultProxy, echo: Echo) -> None:
+    """Where the server is away its clients see their connection end, and the proxy lives on."""
+    echo.listener.shutdown(socket.SHUT_RDWR)
+    echo.listener.close()
+    with connect(proxy) as client:
+        assert client.recv(1) == b""
+    echo.listener = socket.create_server(("127.0.0.1", 0))
+    until(lambda: proxy.connections == 0)
