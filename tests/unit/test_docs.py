@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,11 @@ from pulumi_customization_gate.core.verdict import STATES, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+GENERATED = {"benchmarks.md"}
+"""What `make bench` writes in an hour: a checkout may be without it."""
 pages = pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 
 
@@ -75,9 +77,35 @@ def test_the_failure_guide_quotes_what_the_library_says(heading: str) -> None:
     assert [part for part in wanted if part not in ours and not any(part in sentence for sentence in said)] == []
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Returns what GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link within the project leads to a file that is there, and to a heading that is in it."""
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        path, _, anchor = str(target).partition("#")
+        if "://" in path or Path(path).name in GENERATED:
+            continue
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(target)
+    assert broken == []
+
+
 @pages
 def test_commands_of_make_exist(page: Path) -> None:
     """What a page says to `make` is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     said = set(re.findall(r"(?:`|^)make (?:[A-Z]+=\S+ )*([a-z]+)", text_of(page), re.MULTILINE))
     assert said - targets == set()
+
+
+def test_the_index_names_every_page() -> None:
+    """A page that the index leaves out is found by nobody."""
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text_of(DOCS / "README.md")))
+    assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"} | GENERATED
