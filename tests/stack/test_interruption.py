@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -28,7 +29,15 @@ def _blocked(engine: Engine, gates: int) -> tuple[Stack, Running, list[str]]:
     running = Running(stack)
     until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
     until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= gates)
+    until(lambda: _is_quiet(engine))
     return stack, running, moids
+
+
+def _is_quiet(engine: Engine) -> bool:
+    """Whether nobody has called the server for a second: every gate has read what it begins with, and waits."""
+    before = engine.lab.stats()["calls"]
+    time.sleep(1)
+    return bool(engine.lab.stats()["calls"] == before)
 
 
 def _pending(stack: Stack) -> list[str]:
