@@ -135,7 +135,7 @@ class FaultProxy:
         self.refuse()
 
         async def end() -> None:
-            # A connection that was taken a moment ago has a task that has yet to begin: only then is it among the links.
+            # The task of a connection that was taken a moment ago has yet to begin, and to enter its link.
             await asyncio.sleep(0.01)
             tasks = [link.task for link in self._links if link.task is not None]
             for link in self._links:
