@@ -98,9 +98,9 @@ class EventFeed:
             self._warned.pop(sink, None)
         self._state.forget()
 
-    def read(self, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
+    def read(self, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
         """Reads the state of machines now, and remembers it for the reconciliation; see `inventory.read`."""
-        return self._state.read(moids, addresses=addresses)
+        return self._state.read(moids, details=details)
 
     def close(self) -> None:
         """Ends the long poll and gives the collector back."""

@@ -23,20 +23,17 @@ if TYPE_CHECKING:
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MOID = re.compile(r"vm-[0-9A-Za-z][0-9A-Za-z._-]*")
 
-_PROPERTIES = (
+_BOOT_TIME = "summary.runtime.bootTime"
+_DECIDING = (
     "name",
     "runtime.powerState",
-    "runtime.bootTime",
-    "summary.runtime.bootTime",
+    _BOOT_TIME,
     "config.tools.pendingCustomization",
     "guest.toolsRunningStatus",
-    "guest.toolsVersion",
-    "guest.hostName",
-    "guest.ipAddress",
 )
 _CUSTOMIZATION_INFO = ("guest.customizationInfo.customizationStatus", "guest.customizationInfo.errorMsg")
-_CARDS = "guest.net"
-"""By far the longest property of all."""
+_DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
+"""What decides nothing, and makes up most of the answer."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -
     return contents
 
 
-def read(session: Session, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
+def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
     """Reads the state of machines in one call for all of them (more where the server pages its answer).
 
     A machine that is not there, or no longer, or that may not be read, gets a snapshot that says so.
@@ -177,7 +174,7 @@ def read(session: Session, moids: Iterable[str], *, addresses: bool = True) -> l
     Args:
         session: The session on which it reads.
         moids: The machines' managed object IDs.
-        addresses: Whether the addresses of all network cards are wanted, and not only the primary one.
+        details: Whether host name, addresses and the version of VMware Tools are wanted, too.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
@@ -186,7 +183,7 @@ def read(session: Session, moids: Iterable[str], *, addresses: bool = True) -> l
     if not wanted:
         return []
     at = session.current_time()
-    paths = [*_PROPERTIES, *([_CARDS] if addresses else [])]
+    paths = [*_DECIDING, *(_DETAILS if details else ())]
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     machines = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
@@ -213,9 +210,9 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
     values = {change.name: change.val for change in content.propSet}
     state, message = (str(values.get(path) or "") for path in _CUSTOMIZATION_INFO)
     power = values.get("runtime.powerState")
-    addresses = [ip for card in values.get(_CARDS) or () for ip in card.ipAddress or ()]
+    addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
     primary = values.get("guest.ipAddress")
-    booted_at = values.get("runtime.bootTime") or values.get("summary.runtime.bootTime")
+    booted_at = values.get(_BOOT_TIME)
     return Snapshot(
         vm=moid_of(content.obj),
         at=at,

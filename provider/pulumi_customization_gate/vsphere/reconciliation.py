@@ -44,13 +44,13 @@ class Reconciliation:
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
         self._thread.start()
 
-    def read(self, moids: Iterable[str], *, addresses: bool = True) -> list[Snapshot]:
+    def read(self, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
         """Reads the state of machines now, in the caller's thread, and remembers which are undecided.
 
         Raises:
             OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
         """
-        snapshots = inventory.read(self._session, moids, addresses=addresses)
+        snapshots = inventory.read(self._session, moids, details=details)
         with self._changed:
             self._latest.update({snapshot.vm: snapshot for snapshot in snapshots})
             if any(map(_is_undecided, snapshots)):
@@ -96,8 +96,7 @@ class Reconciliation:
         with self._changed:
             hasty = self._hasty()
             is_of_all = now >= self._next_of_all
-        moids = sorted(self._watched() if is_of_all else hasty)
-        for snapshot in inventory.read(self._session, moids, addresses=False):
+        for snapshot in inventory.read(self._session, sorted(self._watched() if is_of_all else hasty)):
             self._believe(snapshot)
         with self._changed:
             if is_of_all:

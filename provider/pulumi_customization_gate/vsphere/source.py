@@ -68,8 +68,8 @@ class VsphereSource:
         moids = {key: moid for key, moid in moids.items() if key not in self.skipped}
         present = [moid for moid in moids.values() if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
-        # A machine that is not customized yet has no addresses that anybody wants; the last look reads them.
-        snapshots = session.patiently(lambda: feed.read(present, addresses=False))
+        # A machine that is not customized yet has no name and no address that anybody wants; a later look reads them.
+        snapshots = session.patiently(lambda: feed.read(present, details=False))
         for event in session.patiently(lambda: history.read(session, snapshots)):
             self._queue.put(event)
         for snapshot in snapshots:

@@ -67,7 +67,7 @@ READS = [
         {
             "name": "web-2",
             "runtime__powerState": "poweredOn",
-            "runtime__bootTime": at(1).astimezone(timezone(timedelta(hours=2))),
+            "summary__runtime__bootTime": at(1).astimezone(timezone(timedelta(hours=2))),
             "config__tools__pendingCustomization": "imc-1",
             "guest__toolsRunningStatus": "guestToolsRunning",
             "guest__toolsVersion": "12421",
@@ -107,7 +107,6 @@ READS = [
     pytest.param(
         {"guest__toolsRunningStatus": "guestToolsExecutingScripts"}, Snapshot("vm-87", at(5)), id="Tools just start"
     ),
-    pytest.param({"summary__runtime__bootTime": at(2)}, Snapshot("vm-87", at(5), booted_at=at(2)), id="summary only"),
     pytest.param({"config__tools__pendingCustomization": ""}, Snapshot("vm-87", at(5)), id="nothing waits"),
 ]
 
