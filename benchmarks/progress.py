@@ -9,6 +9,7 @@ import json
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 SUCCEEDED = "succeeded"
 FAILED = "failed"
@@ -26,10 +27,12 @@ class Progress:
 
     def __init__(self) -> None:
         self._steps: list[float] = []
-        self._said: dict[str, dict[str, str | float]] = {}
+        self._began_at = 0.0
+        self._said: dict[str, dict[str, Any]] = {}
 
     def began(self) -> None:
         """Marks the moment when the machines are known and the set-up begins."""
+        self._began_at = time.time()
         self._steps.append(time.monotonic())
 
     def watching(self) -> None:
@@ -48,6 +51,8 @@ class Progress:
     def finish(self) -> None:
         """Prints all that was remembered, and the peak of this process's memory."""
         setup = self._steps[1] - self._steps[0]
+        for word in self._said.values():
+            word["seconds"] = word["at"] - self._began_at
         print(json.dumps({"setup": setup, "said": self._said, "peak_kib": _peak_kib()}))
 
 

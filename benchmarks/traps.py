@@ -184,20 +184,19 @@ def _answers(program: Path, waiters: Iterable[Waiter], trap: Trap) -> list[Answe
         started = []
         try:
             trap.before(lab)
-            began = time.time()
             started = [waiter.start(lab, home / "ready.json", PATIENCE) for waiter in waiters]
             for waiting in started:
                 waiting.until_set_up()
             trap.during(lab)
-            return [_answer(trap, waiting.waiter.name, waiting.result(), began) for waiting in started]
+            return [_answer(trap, waiting.waiter.name, waiting.result()) for waiting in started]
         finally:
             for waiting in started:
                 waiting.end()
             data_centre.stop(program, home)
 
 
-def _answer(trap: Trap, waiter: str, result: dict[str, Any], began: float) -> Answer:
+def _answer(trap: Trap, waiter: str, result: dict[str, Any]) -> Answer:
     (word,) = result["said"].values()
     verdict = word["verdict"]
     judgement = "right" if verdict == trap.truth else "none" if verdict in NO_VERDICT else "WRONG"
-    return Answer(trap.name, waiter, verdict, word["words"], word["at"] - began, judgement)
+    return Answer(trap.name, waiter, verdict, word["words"], word["seconds"], judgement)

@@ -1,0 +1,133 @@
+"""The measurements measure: small ones against the lab, and the forms in which figures are shown."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import traps, waiting
+from benchmarks.document import Table, costs, picture, seconds, size
+from benchmarks.waiters import Waiter
+from benchmarks.waiting import Row
+from lab.home import ROOT
+from tests.lab.centre import program
+
+GATE = Waiter("gate", "gate", Path(sys.executable), "benchmarks.subjects", ("gate",))
+TERRAFORM = Waiter("terraform", "Terraform", Path(sys.executable), "benchmarks.subjects", ("terraform",))
+TITLES = {"gate": "gate", "terraform": "Terraform"}
+
+
+@pytest.fixture
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"IDLE_SECONDS": 1.0, "SPREAD": 1.0, "LEAD": 4.0}.items():
+        monkeypatch.setattr(waiting, name, value)
+
+
+def row(waiter: str, machines: int, *, p50: float = 0.014, early: int = 0, missed: int = 0) -> Row:
+    return Row(
+        waiter=waiter,
+        machines=machines,
+        setup=0.8,
+        p50=p50,
+        p99=2.5,
+        idle_calls=2.0,
+        idle_bytes=1700,
+        calls=34,
+        received=1_460_000,
+        sessions=1,
+        collectors=1,
+        peak_mib=65.2,
+        early=early,
+        missed=missed,
+    )
+
+
+@pytest.mark.usefixtures("_quickly")
+def test_the_gate_is_measured() -> None:
+    """A row tells what the server counted and the waiter said: one session, one collector, every end noticed."""
+    measured = waiting.measure(program(), GATE, 3)
+    assert (measured.waiter, measured.machines, measured.early, measured.missed) == ("gate", 3, 0, 0)
+    assert (measured.sessions, measured.collectors) == (1, 1)
+    assert 0 < measured.p50 <= measured.p99 < waiting.PATIENCE
+    assert measured.calls > 10
+    assert 20 < measured.peak_mib < 400
+
+
+@pytest.mark.usefixtures("_quickly")
+def test_what_a_peer_says_too_early_is_counted() -> None:
+    """Beyond the server's 32 collectors Terraform's waiter says good at once; those are no latencies, but wrong."""
+    measured = waiting.measure(program(), TERRAFORM, 40)
+    assert (measured.collectors, measured.early, measured.missed) == (32, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("trap", "waiter", "answer"),
+    [
+        pytest.param("late subscribe", GATE, ("succeeded", "right"), id="right"),
+        pytest.param("stale success", TERRAFORM, ("succeeded", "WRONG"), id="wrong"),
+    ],
+)
+def test_a_trap_is_judged(trap: str, waiter: Waiter, answer: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a waiter says is held against what happened to the machine."""
+    monkeypatch.setattr(traps, "TRAPS", [one for one in traps.TRAPS if one.name == trap])
+    (found,) = traps.spring(program(), [waiter])
+    assert (found.trap, found.waiter, found.verdict, found.judgement) == (trap, waiter.name, *answer)
+
+
+def test_who_says_nothing_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter that times out has no verdict: that is told apart from a wrong one."""
+    monkeypatch.setattr(traps, "TRAPS", [one for one in traps.TRAPS if one.name == "no specification"])
+    monkeypatch.setattr(traps, "PATIENCE", 2.0)
+    (found,) = traps.spring(program(), [TERRAFORM])
+    assert (found.verdict, found.judgement) == ("timed out", "none")
+
+
+def test_a_row_that_is_none_is_refused() -> None:
+    """A waiter that nobody knows ends the command with a sentence and status 1."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, benchmarks.__main__ as b; b.waiters = lambda _: {}; sys.exit(b.main())",
+    ]
+    done = subprocess.run(
+        [*command, "--only", "nobody:3"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "'nobody:3' is no row" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_in_markdown() -> None:
+    """Words stand to the left, figures to the right, and a note below."""
+    table = Table("Costs", ("waiter", "calls"), [("gate", "2")], note="Small.")
+    assert table.markdown() == "## Costs\n\n| waiter | calls |\n| --- | ---: |\n| gate | 2 |\n\nSmall."
+
+
+def test_the_table_of_costs() -> None:
+    """Each row names the waiter as people know it, and says what was wrong."""
+    table = costs([row("terraform", 100, early=68, missed=1)], TITLES)
+    (cells,) = table.rows
+    shown = dict(zip(table.heads, cells, strict=True))
+    assert (shown["waiter"], shown["set-up"], shown["bytes in all"]) == ("Terraform", "800 ms", "1.5 MB")
+    assert shown["wrong"] == "68 called good too early, 1 missed"
+
+
+def test_units() -> None:
+    """A time and a size are shown in the unit that tells most; no time at all is a dash."""
+    assert [seconds(value) for value in (0.0142, 0.999, 1.04, math.nan)] == ["14 ms", "999 ms", "1.0 s", "-"]
+    assert [size(count) for count in (0, 1700, 875_600, 13_900_000)] == ["0.0 kB", "1.7 kB", "875.6 kB", "13.9 MB"]
+
+
+def test_the_picture_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
+    """The SVG holds every waiter's name as text, and no date, so that it changes with the figures only."""
+    rows = [row(waiter, machines) for waiter in TITLES for machines in (1, 100, 1000)]
+    for name in ("one.svg", "two.svg"):
+        picture(rows, TITLES, tmp_path / name)
+    one = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert one == (tmp_path / "two.svg").read_text(encoding="utf-8")
+    assert all(f">{title}<" in one for title in TITLES.values())
+    assert "dc:date" not in one
