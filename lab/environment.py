@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab.home import ROOT, Home, LabError, digest, locked, read_text, write_private
+from lab.home import ROOT, Home, LabError, digest, going_on, locked, read_text, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,8 @@ def _pip(python: Path, *arguments: str | Path) -> None:
 def _run(step: str, *command: str | Path) -> None:
     # Ctrl-C reaches pip by the terminal; a hung download is ended by the time-out.
     try:
-        subprocess.run(command, check=True, timeout=_INSTALL_SECONDS, env={**os.environ, "PYTHONPATH": ""})
+        with going_on(step):
+            subprocess.run(command, check=True, timeout=_INSTALL_SECONDS, env={**os.environ, "PYTHONPATH": ""})
     except subprocess.CalledProcessError as error:
         raise LabError(f"{step} failed with exit status {error.returncode}; the next run starts cleanly.") from error
     except subprocess.TimeoutExpired as error:

@@ -41,7 +41,7 @@ def build(
     output.parent.mkdir(parents=True, exist_ok=True)
     command = [_go(home, module), "build", "-mod=readonly", "-buildvcs=false"]
     command += ["-ldflags", linker_flags, "-o", str(draft), package]
-    run(f"go build of {package}", command, cwd=module, env=_ENVIRONMENT, seconds=seconds)
+    run(f"go build of {output.name}", command, cwd=module, env=_ENVIRONMENT, seconds=seconds)
     draft.replace(output)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _LOCK_SECONDS = 1800.0
 """Longer than the slowest set-up, so that a second run waits for the first instead of giving up on it."""
+_SILENCE_SECONDS = 20.0
+"""How long a step may last before a person wonders whether anything still happens."""
 
 
 class LabError(Exception):
@@ -125,3 +128,21 @@ def locked(path: Path, doing: str) -> Iterator[None]:
                     raise LabError(f"Another run has been {doing} for half an hour; end it and try again.") from None
                 time.sleep(0.1)
         yield
+
+
+@contextlib.contextmanager
+def going_on(step: str, every: float = _SILENCE_SECONDS) -> Iterator[None]:
+    """Says now and then, for the length of a block, that its step goes on: pip and compilers are silent for minutes."""
+    began, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(every):
+            print(f"  ... {step} goes on, {time.monotonic() - began:.0f} s so far", flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()

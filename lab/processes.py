@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from lab.home import LabError
+from lab.home import LabError, going_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def run(
         )
     except OSError as error:
         raise LabError(f"{step} failed: {error}") from error
-    with process:
+    with process, going_on(step):
         try:
             out, err = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:

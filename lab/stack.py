@@ -29,6 +29,7 @@ from lab import timetable, workspace
 from lab.home import ROOT, Home, LabError, locked, read_text, write_private
 from lab.platforms import PLATFORMS
 from lab.processes import end_leftovers
+from lab.screen import EngineError, show, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,20 +73,20 @@ class Run:
         """Runs one operation of the engine and shows its lines as they come.
 
         Raises:
-            CommandError: The operation failed; its lines have been shown.
+            EngineError: The operation failed; it holds what is left to show.
+            ConcurrentUpdateError: Another run works on the stack.
         """
-        color = "always" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else "never"
-        options = {"on_output": _show, "on_error": _show, "color": color, **options}
+        options["color"] = "always" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else "never"
         with _interrupts_left_to_the_engine():
             try:
-                operation(**options)
+                show(operation, options)
             except ConcurrentUpdateError:
                 if self._engine_runs():
                     raise
                 # This process holds the lab's own lock, so the engine's was left by a run that was killed.
                 print("The last run was killed and left the stack locked: unlocking it.", flush=True)
                 self.stack.cancel()
-                operation(**options)
+                show(operation, options)
 
     def _engine_runs(self) -> bool:
         for process in psutil.process_iter(["cwd", "name"]):
@@ -108,13 +109,13 @@ def up(platform: Platform[Any], *, fail: str = "", replace: str = "") -> int:
         replace: The machine to replace.
     """
     run = _begin(platform)
+    error: EngineError | None = None
     with platform.arranged(run.lab, run.stack, fail, replace) as options:
         try:
             run.engine(run.stack.up, show_secrets=False, **options)
-            succeeded = True
-        except CommandError:
-            succeeded = False
-    return _report(run, succeeded=succeeded, fail=fail)
+        except EngineError as failure:
+            error = failure
+    return _report(run, error, fail=fail)
 
 
 def preview(platform: Platform[Any]) -> int:
@@ -148,8 +149,7 @@ def down(platform: Platform[Any]) -> int:
         try:
             status = destroy(platform)
         except (CommandError, LabError) as error:
-            if isinstance(error, LabError):
-                print(f"error: {error}", file=sys.stderr)
+            print(told(error), file=sys.stderr)
             print("The stack could not be destroyed in order; its data centre is thrown away with all that is in it.")
             status = 1
     platform.stop()
@@ -188,14 +188,8 @@ def _forget(home: Home) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show(line: str) -> None:
-    # What `destroy` closes with is advice for somebody who runs the CLI by hand on a backend that stays.
-    if not line.startswith(("The resources in the stack have been deleted", "If you want to remove the stack")):
-        print(line, flush=True)
-
-
-def _report(run: Run, *, succeeded: bool, fail: str) -> int:
-    """Shows when each thing happened, and says whether the gate did its job; returns the exit status."""
+def _report(run: Run, error: EngineError | None, *, fail: str) -> int:
+    """Shows when each thing happened, and last whether the gate did its job, or the error; returns the exit status."""
     platform = run.platform
     table = platform.rows(run.lab, run.resources())
     view = Table("machine", *(heading for heading, _ in platform.columns), box=None)
@@ -206,16 +200,19 @@ def _report(run: Run, *, succeeded: bool, fail: str) -> int:
     if platform.note and table:
         print(f"\n{platform.note}")
     print()
+    if error is not None:
+        print(f"{error}\n")
     breaches = timetable.broken(table, run.began, platform.resolution)
     if breaches:
         print("The gate did not do its job: " + " ".join(breaches))
         return 1
-    if not succeeded:
+    if error is not None:
         bad = [row.name for row in table if not row.good]
-        shut = f"The gate stayed shut because of {', '.join(bad)}: nothing behind it ran."
-        print(shut if bad else "The run failed; what the engine says of it stands above.")
-        for name in bad:
-            print(f"`{platform.command} REPLACE={name}` replaces {name}.")
+        if bad:
+            # Work on the other machines may have run in an earlier update.
+            when = " in this update" if any(row.work for row in table) else ""
+            mend = ", ".join(f"`{platform.command} REPLACE={name}` replaces {name}" for name in bad)
+            print(f"The gate stayed shut because of {', '.join(bad)}, and nothing behind it ran{when}; {mend}.")
         return 1
     if fail:
         print(f"No machine is named {fail!r}, so none failed; there are {', '.join(row.name for row in table)}.")
@@ -250,17 +247,17 @@ def main(arguments: Sequence[str]) -> int:
                 status = up(platforms[0], fail=options.fail, replace=options.replace)
             else:
                 status = max(commands[options.command](platform) for platform in platforms)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except ConcurrentUpdateError:
+        print("error: another run of the engine works on the stack; try again when it has ended", file=sys.stderr)
         return 1
-    except CommandError as error:
-        if isinstance(error, ConcurrentUpdateError):
-            print("error: another run of the engine works on the stack; try again when it has ended", file=sys.stderr)
+    except (CommandError, LabError) as error:
+        print(told(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. The next run goes on from here.", file=sys.stderr)
         return 130
-    print(f"`{options.command}` took {time.monotonic() - started:.1f} seconds.")
+    if status == 0:
+        print(f"`{options.command}` took {time.monotonic() - started:.1f} seconds.")
     return status
 
 
@@ -286,6 +283,10 @@ def _interrupts_left_to_the_engine() -> Iterator[None]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except EngineError as error:
+        if came:
+            print(error, flush=True)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

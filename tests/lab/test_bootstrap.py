@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import bootstrap, environment, go
-from lab.home import Home, LabError, digest, locked, write_private
+from lab.home import Home, LabError, digest, going_on, locked, write_private
 from lab.processes import end_leftovers, run
 
 if TYPE_CHECKING:
@@ -317,6 +317,20 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path, capsys: pytest.Capture
         order.append("first")
     waiting.join(10)
     assert order == ["first", "second"]
+
+
+def test_a_long_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has to wonder whether a compiler that says nothing still works; a short step says nothing either."""
+    with going_on("a short step"):
+        pass
+    assert capsys.readouterr().out == ""
+    told = ""
+    with going_on("a long step", every=0.01):
+        deadline = time.monotonic() + 10
+        while "a long step goes on, 0 s so far\n" not in told:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            told += capsys.readouterr().out
 
 
 def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:

@@ -54,8 +54,16 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     status, failed = run(home, "up", "--fail", "web-1")
     assert status == 1, failed
     assert re.search(r"web-1 \(vm-\d+\)  CustomizationLinuxIdentityFailed at .*the host name could not be set", failed)
-    assert "The gate stayed shut because of web-1: nothing behind it ran." in failed
     assert row(failed, "web-1")[-2:] == ["-", "CustomizationFailed"]
+    _, _, end = failed.partition("Diagnostics:")
+    assert end.splitlines()[-1] == (
+        "The gate stayed shut because of web-1, and nothing behind it ran in this update; "
+        "`make up REPLACE=web-1` replaces web-1."
+    )
+    assert "customization failed on" in end
+    assert not {"machine", "Outputs:", "Resources:"} & set(end.split()), "the error is what the screen ends with"
+    assert "Outputs:" in first
+    assert "Outputs:" not in failed, "they would be those of the earlier run"
 
     status, replaced = run(home, "up", "--replace", "web-1")
     assert status == 0, replaced
