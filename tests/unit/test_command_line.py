@@ -323,8 +323,8 @@ def sentences() -> Iterator[str]:
     finally:
         session._refused.discard(settings)
     yield str(caught.value)
-    events = ("CustomizationFailed", "NotFound", "VmRemoved", "NoCustomization", "StartTimeout", "Timeout", "NotReady")
-    for event in events:
+    ours = ("NotFound", "NoPermission", "VmRemoved", "NoCustomization", "StartTimeout", "Timeout", "NotReady")
+    for event in ("CustomizationFailed", *ours):
         status = FAILED if event == "CustomizationFailed" else REMOVED if event == "VmRemoved" else STARTED
         yield failure_text(GateReport((outcome("web", status, Failure(event)),), 1))
     yield failure_text(GateReport((UNFINISHED,), 1, cancelled=True))

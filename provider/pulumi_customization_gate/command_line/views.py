@@ -27,6 +27,8 @@ from pulumi_customization_gate.core.report import (
     outcome_line,
     plain,
     progress_line,
+    status_line,
+    status_words,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def tell_lines(update: Update) -> None:
     for note in update.notes:
         typer.echo(f"{now}  {plain(note)}", err=True)
     for outcome in update.changed:
-        typer.echo(f"{now}  {label(outcome)}  {outcome_line(outcome)}", err=True)
+        typer.echo(f"{now}  {label(outcome)}  {status_line(outcome)}", err=True)
     if not update.changed:
         typer.echo(f"{now}  {progress_line(update)}", err=True)
 
@@ -117,7 +119,7 @@ class LiveTable:
         summary = f"{good} of {len(update.outcomes)} customized after {duration(update.waited + since)}"
         hidden = len(update.outcomes) - len(shown)
         if hidden:
-            counts = Counter(outcome.status.value for outcome in update.outcomes)
+            counts = Counter(status_words(outcome) for outcome in update.outcomes)
             told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
             summary += f"; {hidden} more not shown, in all {told}"
         return Group(_table(shown, "for", times), Text(summary, style="bold"))
@@ -180,7 +182,7 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
         cells: list[Any] = [
             plain(outcome.key, _LONGEST_NAME),
             plain(outcome.id),
-            Text(outcome.status.value, style=_STYLES[outcome.status]),
+            Text(status_words(outcome), style=_STYLES[outcome.status]),
             times[outcome.id],
             plain(outcome.host_name),
             plain(", ".join(outcome.ip_addresses)),

@@ -30,7 +30,8 @@ STOPPED_EARLY = "Unfinished"
 """The event of a machine that was still on its way when the wait ended for another reason."""
 
 _UNFINISHED = frozenset({"Timeout", "StartTimeout", "NotReady"})
-
+_ABSENT = {"NotFound": "not found", "NoPermission": "no permission"}
+"""Why a machine is not there, in plain words: its status, VmRemoved, would tell of a removal that nobody saw."""
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b(?=[\d?]))[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor, screen
@@ -77,8 +78,18 @@ def outcome_line(outcome: VmOutcome) -> str:
     """Returns what happened to one machine, on one line, without the machine's name."""
     if outcome.failure is not None and not outcome.good:
         return _failure_line(outcome, outcome.failure)
+    return status_line(outcome)
+
+
+def status_line(outcome: VmOutcome) -> str:
+    """Returns where one machine stands, in few words and without the machine's name."""
     length = f" in {duration(outcome.seconds)}" if outcome.seconds is not None else ""
-    return f"{outcome.status.value}{length}"
+    return f"{status_words(outcome)}{length}"
+
+
+def status_words(outcome: VmOutcome) -> str:
+    """Returns the status of a machine, or where it is not there, in plain words why."""
+    return _ABSENT.get(outcome.failure.event if outcome.failure else "", outcome.status.value)
 
 
 def _failure_line(outcome: VmOutcome, failure: Failure) -> str:
@@ -131,17 +142,22 @@ def failure_text(report: GateReport) -> str:
 
 
 def _headline(report: GateReport, bad: list[VmOutcome]) -> str:
-    culprits = [o.failure.event for o in bad if o.failure is not None and o.failure.event != STOPPED_EARLY]
-    count = f"{len(culprits) or len(bad)} of {len(report.outcomes)} virtual machines"
+    whole = len(report.outcomes)
     if report.cancelled:
-        return f"the wait was cancelled with {len(bad)} of {len(report.outcomes)} virtual machines not ready"
+        return f"the wait was cancelled with {len(bad)} of {whole} virtual machines not ready"
     if report.trouble is not None:
-        return f"{report.trouble} {len(bad)} of {len(report.outcomes)} virtual machines were not ready"
-    if culprits and all(event == "NotFound" for event in culprits):
-        return f"{count} not found"
-    if all(event in _UNFINISHED for event in culprits):
-        return f"customization did not finish on {count}"
-    return f"customization failed on {count}"
+        return f"{report.trouble} {len(bad)} of {whole} virtual machines were not ready"
+    culprits = [o.failure.event for o in bad if o.failure is not None and o.failure.event != STOPPED_EARLY]
+    ended = "failed" if set(culprits) - _UNFINISHED - _MISSING.keys() else "did not finish"
+    customization = f"customization {ended} on {{}}"
+    kinds = Counter(_MISSING.get(event, customization) for event in culprits) or {customization: len(bad)}
+    (kind, count), *others = sorted(kinds.items(), key=lambda item: item[0] != customization)
+    parts = [kind.format(f"{count} of {whole} virtual machines")]
+    return ", ".join([*parts, *(kind.format(f"{count} of {whole}") for kind, count in others)])
+
+
+_MISSING = {"NotFound": "{} not found", "NoPermission": "no permission to read {}", "VmRemoved": "{} removed"}
+"""What a headline says of machines that are not there: nothing is known of their customization."""
 
 
 def _advice(report: GateReport, bad: list[VmOutcome]) -> Iterable[str]:
@@ -170,6 +186,10 @@ _ADVICE: tuple[tuple[Callable[[VmOutcome, Failure], bool], str], ...] = (
         "Correct the reference of {them} in `vms`, then run `pulumi up` again.",
     ),
     (
+        lambda _, failure: failure.event == "NoPermission",
+        "Grant this user the role Read-only on {them}, then run `pulumi up` again.",
+    ),
+    (
         lambda _, failure: failure.event == "VmRemoved",
         "Create {them} again or take it out of `vms`, then run `pulumi up` again.",
     ),
@@ -194,12 +214,20 @@ def progress_line(update: Update) -> str:
     parts = [f"{len(update.outcomes) - len(open_)} of {len(update.outcomes)} customized"]
     if len(open_) <= NAMES_ON_A_ROW:
         for outcome in open_:
-            lasting = update.lasting.get(outcome.id, 0)
-            parts.append(f"{plain(outcome.key, 40)} {_WORDS[outcome.status]} for {duration(lasting)}")
+            lasting = "" if _is_absent(outcome) else f" for {duration(update.lasting.get(outcome.id, 0))}"
+            parts.append(f"{plain(outcome.key, 40)} {_progress_word(outcome)}{lasting}")
     else:
-        counts = Counter(_WORDS[outcome.status] for outcome in open_)
+        counts = Counter(map(_progress_word, open_))
         parts += [f"{count} {word}" for word, count in counts.items()]
     return ", ".join(parts)
+
+
+def _is_absent(outcome: VmOutcome) -> bool:
+    return outcome.failure is not None and outcome.failure.event in _ABSENT
+
+
+def _progress_word(outcome: VmOutcome) -> str:
+    return status_words(outcome) if _is_absent(outcome) else _WORDS[outcome.status]
 
 
 _WORDS = {

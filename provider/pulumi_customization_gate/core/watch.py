@@ -357,7 +357,8 @@ class _Wait:
             completed_at=judgement.completed_at,
             ready_at=self._ready_at(vm, judgement) if good else None,
             seconds=judgement.seconds,
-            failure=self._failure(vm, judgement) if at_the_end and not good else None,
+            # Of a machine that is not there nothing more will be known at the end.
+            failure=self._failure(vm, judgement) if not good and (at_the_end or judgement.facts.is_gone) else None,
             host_name=latest.host_name if latest else "",
             ip_addresses=latest.ip_addresses if latest else (),
         )

@@ -178,7 +178,7 @@ class _Progress:
             self._call.log(words.plain(note), warning=True)
         for outcome in update.changed:
             if outcome.good or outcome.status.is_terminal:
-                self._call.log(f"{words.label(outcome)}  {words.outcome_line(outcome)}")
+                self._call.log(f"{words.label(outcome)}  {words.status_line(outcome)}")
         if update.changed or host.has_terminal():
             self._call.log(words.progress_line(update), lasting=False)
 

@@ -28,6 +28,7 @@ from pulumi_customization_gate.core.report import (
     outcome_line,
     plain,
     progress_line,
+    status_line,
 )
 from pulumi_customization_gate.core.watch import Update
 from tests.unit.core.timeline import at
@@ -141,12 +142,49 @@ Correct the reference of web-0 in `vms`, then run `pulumi up` again.""",
     pytest.param(
         GateReport(
             (
+                bad(0, STATUS.VM_REMOVED, Failure("NoPermission", message="ann may not read it")),
+                good(1, 5),
+            ),
+            0.32,
+        ),
+        """no permission to read 1 of 2 virtual machines after 0.3 s
+  web-0 (vm-85)  NoPermission: ann may not read it
+  web-1 (vm-86)  CustomizationSucceeded in 5 s
+Grant this user the role Read-only on web-0, then run `pulumi up` again.""",
+        id="one may not be read",
+    ),
+    pytest.param(
+        GateReport(
+            (
+                bad(0, STATUS.VM_REMOVED, Failure("NoPermission")),
+                bad(1, STATUS.VM_REMOVED, Failure("NotFound")),
+                bad(2, STATUS.VM_REMOVED, Failure("VmRemoved")),
+                bad(3, STATUS.CUSTOMIZATION_STARTED, Failure("Timeout")),
+                bad(4, STATUS.VM_REMOVED, Failure("NotFound")),
+            ),
+            9,
+        ),
+        """customization did not finish on 1 of 5 virtual machines, no permission to read 1 of 5, 2 of 5 not found, 1 of 5 removed after 9 s
+  web-0 (vm-85)  NoPermission
+  web-1 (vm-86)  NotFound
+  web-2 (vm-87)  VmRemoved
+  web-3 (vm-88)  Timeout in CustomizationStarted
+  web-4 (vm-89)  NotFound
+Correct the reference of web-1 and web-4 in `vms`, then run `pulumi up` again.
+Grant this user the role Read-only on web-0, then run `pulumi up` again.
+Create web-2 again or take it out of `vms`, then run `pulumi up` again.
+web-3 may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer.""",  # noqa: E501 -- a line of the report
+        id="some are not there, one is late",
+    ),
+    pytest.param(
+        GateReport(
+            (
                 bad(0, STATUS.VM_REMOVED, Failure("VmRemoved", message="it left the inventory at 12:00:09Z")),
                 bad(1, STATUS.NOT_CUSTOMIZED, Failure("NoCustomization", message="the state is idle")),
             ),
             12,
         ),
-        """customization failed on 2 of 2 virtual machines after 12 s
+        """customization failed on 1 of 2 virtual machines, 1 of 2 removed after 12 s
   web-0 (vm-85)  VmRemoved: it left the inventory at 12:00:09Z
   web-1 (vm-86)  NoCustomization: the state is idle
 Create web-0 again or take it out of `vms`, then run `pulumi up` again.
@@ -329,6 +367,19 @@ def test_outcome_lines() -> None:
     assert lines == ["CustomizationSucceeded in 3 min 40 s", "CustomizationSucceeded", "CustomizationFailed"]
 
 
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        pytest.param("NotFound", "not found", id="not there"),
+        pytest.param("NoPermission", "no permission", id="not to be read"),
+        pytest.param("VmRemoved", "VmRemoved", id="removed"),
+    ],
+)
+def test_where_a_missing_machine_stands(event: str, words: str) -> None:
+    """Only a machine that was seen to leave is called removed; the others are told of in plain words."""
+    assert words == status_line(bad(0, STATUS.VM_REMOVED, Failure(event, message="ann may not read it")))
+
+
 def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
     return VmOutcome(f"web-{number}", f"vm-{85 + number}", f"web-{number}", status, good=False)
 
@@ -361,6 +412,16 @@ def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
             ],
             "0 of 6 customized, 3 running, 1 failed, 1 without customization, 1 removed",
             id="more are counted",
+        ),
+        pytest.param(
+            [bad(0, STATUS.VM_REMOVED, Failure("NotFound")), bad(1, STATUS.VM_REMOVED, Failure("NoPermission"))],
+            "0 of 2 customized, web-0 not found, web-1 no permission",
+            id="some are not there",
+        ),
+        pytest.param(
+            [bad(number, STATUS.VM_REMOVED, Failure("NoPermission")) for number in range(5)],
+            "0 of 5 customized, 5 no permission",
+            id="many may not be read",
         ),
     ],
 )

@@ -609,6 +609,14 @@ def test_failure(told: Sequence[Observation], failure: Failure) -> None:
     assert failure == only(ScriptedSource(ALONE, told).watch(REQUIRED)).failure
 
 
+def test_why_a_machine_is_not_there_is_told_at_once() -> None:
+    """A listener hears the reason with the status, for it is what the machine's row says."""
+    unreadable = dataclasses.replace(gone(0, "vm-87"), state="NoPermission")
+    updates: list[Update] = []
+    ScriptedSource(ALONE, [unreadable]).watch(REQUIRED, listener=updates.append)
+    assert [o.failure.event for update in updates for o in update.changed if o.failure] == ["NoPermission"]
+
+
 def test_cancellation_is_noticed_within_one_poll() -> None:
     """A cancelled wait ends with what it knows, without another look, as soon as the poll in flight is over."""
     source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
