@@ -60,7 +60,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
         "The gate stayed shut because of web-1, and nothing behind it ran in this update; "
         "`make up REPLACE=web-1` replaces web-1."
     )
-    assert "customization failed on" in end
+    assert "customization failed on 1 of 3 virtual machines" in end
     assert not {"machine", "Outputs:", "Resources:"} & set(end.split()), "the error is what the screen ends with"
     assert "Outputs:" in first
     assert "Outputs:" not in failed, "they would be those of the earlier run"

@@ -133,16 +133,22 @@ def _indented(outcomes: Iterable[VmOutcome]) -> Iterable[str]:
             yield from (f"    {plain(line)}" for line in outcome.failure.diagnosis)
 
 
-def failure_text(report: GateReport) -> str:
-    """Returns the error's text: one sentence of what happened, a line per machine, what to do."""
+def failure_text(report: GateReport, found_before: int = 0) -> str:
+    """Returns the error's text: one sentence of what happened, a line per machine, what to do.
+
+    Args:
+        report: The report of the wait.
+        found_before: How many machines it was not about, because an earlier run had found them good.
+    """
     bad = [outcome for outcome in report.outcomes if not outcome.good]
     good = [outcome for outcome in report.outcomes if outcome.good]
-    lines = [f"{_headline(report, bad)} after {duration(report.waited)}", *_indented(bad), *_indented(good)]
-    return "\n".join([*lines, *_advice(report, bad)])
+    headline = f"{_headline(report, bad, len(report.outcomes) + found_before)} after {duration(report.waited)}"
+    if found_before:
+        headline += f"; {found_before} {'were' if found_before > 1 else 'was'} found good by an earlier run"
+    return "\n".join([headline, *_indented(bad), *_indented(good), *_advice(report, bad)])
 
 
-def _headline(report: GateReport, bad: list[VmOutcome]) -> str:
-    whole = len(report.outcomes)
+def _headline(report: GateReport, bad: list[VmOutcome], whole: int) -> str:
     if report.cancelled:
         return f"the wait was cancelled with {len(bad)} of {whole} virtual machines not ready"
     if report.trouble is not None:
@@ -241,9 +247,11 @@ _WORDS = {
 }
 
 
-def error_for(report: GateReport) -> CustomizationFailedError | CustomizationTimeoutError | WaitCancelledError:
-    """Returns the error that a report which is not good amounts to."""
-    text = failure_text(report)
+def error_for(
+    report: GateReport, found_before: int = 0
+) -> CustomizationFailedError | CustomizationTimeoutError | WaitCancelledError:
+    """Returns the error that a report which is not good amounts to; see `failure_text`."""
+    text = failure_text(report, found_before)
     if report.cancelled:
         return WaitCancelledError(text, report)
     bad = [outcome.failure for outcome in report.outcomes if not outcome.good]

@@ -22,7 +22,7 @@ from pulumi.dynamic import (
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
+from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.results import result_of, time_of
 from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.resources import host
@@ -155,16 +155,11 @@ class CustomizationGateProvider(ResourceProvider):
         opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
         outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
         if is_closed:
-            raise host.PartialFailureError(_failure_text(report, len(skipped)), gate_id, outputs)
+            raise host.PartialFailureError(str(words.error_for(report, len(skipped))), gate_id, outputs)
         return outputs
 
 
 _OUTPUTS = ("ready", "statuses", "results", "waited", "opened_at")
-
-
-def _failure_text(report: GateReport, skipped: int) -> str:
-    text = str(words.error_for(report))
-    return f"{text}\nAn earlier run found {skipped} more of the machines good; that stands." if skipped else text
 
 
 class _Progress:

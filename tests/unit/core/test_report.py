@@ -14,6 +14,7 @@ from pulumi_customization_gate.core.errors import (
     CustomizationFailedError,
     CustomizationTimeoutError,
     GateError,
+    ServerError,
     WaitCancelledError,
 )
 from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Failure, GateReport, VmOutcome
@@ -227,6 +228,32 @@ The machines go on by themselves: run `pulumi up` again to resume the wait.""",
 def test_failure_text(report: GateReport, text: str) -> None:
     """A failure says what happened, tells a line per machine with the bad ones first, and what to do."""
     assert text == failure_text(report)
+
+
+@pytest.mark.parametrize(
+    ("report", "headline"),
+    [
+        pytest.param(
+            GateReport((SYSPREP_FAILED, good(0, 5)), 3),
+            "customization failed on 1 of 4 virtual machines after 3 s; 2 were found good by an earlier run",
+            id="failed",
+        ),
+        pytest.param(
+            GateReport((SYSPREP_FAILED,), 3, cancelled=True),
+            "the wait was cancelled with 1 of 3 virtual machines not ready after 3 s; "
+            "2 were found good by an earlier run",
+            id="cancelled",
+        ),
+        pytest.param(
+            GateReport((SYSPREP_FAILED,), 3, trouble=ServerError("vc is gone.")),
+            "vc is gone. 1 of 3 virtual machines were not ready after 3 s; 2 were found good by an earlier run",
+            id="the server is lost",
+        ),
+    ],
+)
+def test_machines_of_an_earlier_run_count(report: GateReport, headline: str) -> None:
+    """The first sentence is about all machines of the gate, those that were not judged again included."""
+    assert headline == failure_text(report, 2).splitlines()[0]
 
 
 def test_a_failure_text_is_made_of_harmless_lines() -> None:
