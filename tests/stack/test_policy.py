@@ -149,6 +149,28 @@ def test_advises_without_stopping(
     assert violations(silent) == []
 
 
+def test_the_advice_for_machines_that_exist_is_enough(
+    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
+) -> None:
+    """The engine tells the rule of `ignore_changes`: a machine that keeps its clone is not asked to change it."""
+    specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
+    clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
+
+    def program(opts: pulumi.ResourceOptions | None = None) -> None:
+        vm = vsphere.VirtualMachine(
+            "web", resource_pool_id="pool", clone=clone, wait_for_guest_net_timeout=0, opts=opts
+        )
+        CustomizationGate("gate", vms=[vm])
+
+    stack = engine.stack(program, environment=environment)
+    advised = stack.preview(**pack())
+    assert violations(advised) == [("advisory", "gated-vm-does-not-wait-twice", "web")], advised.output
+    assert 'ignore_changes=["clone"]' in advised.output
+    followed = stack.preview(lambda: program(pulumi.ResourceOptions(ignore_changes=["clone"])), **pack())
+    assert followed.succeeded, followed.output
+    assert violations(followed) == []
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

@@ -411,8 +411,25 @@ class TestGatedVmDoesNotWaitTwice:
             '"web" must leave the wait to CustomizationGate "gate": '
             "clone.customize.timeout is left at its default of 10 minutes and waitForGuestNetTimeout is left at its "
             "default of 5 minutes, so the machine's own wait comes first and can fail before the gate starts.\n"
-            "Write: customize=VirtualMachineCloneCustomizeArgs(timeout=0, ...), wait_for_guest_net_timeout=0"
+            "Write: customize=VirtualMachineCloneCustomizeArgs(timeout=0, ...), wait_for_guest_net_timeout=0\n"
+            "A machine that exists keeps its clone as it is, because pulumi-vsphere replaces a machine when anything "
+            'in it changes: give it opts=pulumi.ResourceOptions(ignore_changes=["clone"])'
         )
+
+    def test_warns_of_a_replacement_only_where_one_threatens(self) -> None:
+        """The wait for the network is updated in place, so its message says nothing of replacements."""
+        vm = machine(customize=None, waitForGuestNetTimeout=5)
+        [(_, message)] = judge(self.rule, vm, gate(vm))
+        assert message.endswith("\nWrite: wait_for_guest_net_timeout=0")
+
+    @pytest.mark.parametrize("ignored", ["clone", "clone.customize", "clone.customize.timeout"])
+    def test_passes_a_machine_that_keeps_its_clone(self, ignored: str) -> None:
+        """Who follows the advice for machines that exist is not advised again."""
+        vm = machine(customize={"timeout": 10})
+        vm.opts.ignore_changes = [ignored]
+        assert violators(self.rule, vm, gate(vm)) == []
+        vm.opts.ignore_changes = ["cloned", "memory"]
+        assert violators(self.rule, vm, gate(vm)) == ["web"]
 
     @pytest.mark.parametrize(
         ("props", "said"),

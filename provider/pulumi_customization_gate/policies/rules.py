@@ -34,6 +34,10 @@ _OWN_WAITS = (
     ("", "waitForGuestNetTimeout", 5, "wait_for_guest_net_timeout=0"),
 )
 """The waits of vSphere's own: the property that brings one along, its minutes, their default, and the line to write."""
+_REPLACES = (
+    "\nA machine that exists keeps its clone as it is, because pulumi-vsphere replaces a machine when anything in it "
+    'changes: give it opts=pulumi.ResourceOptions(ignore_changes=["clone"])'
+)
 
 
 def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: ReportViolation) -> None:
@@ -100,18 +104,24 @@ def _gated_vm_does_not_wait_twice(args: StackValidationArgs, report_violation: R
         found = []
         lines = []
         for needs, path, default, line in _OWN_WAITS:
-            value = lookup(vm, path)
-            if (needs and lookup(vm, needs) is ABSENT) or (minutes := _minutes(value, default)) == "":
-                continue
-            found.append(f"{path} is {minutes}")
-            lines.append(line)
+            minutes = _minutes(lookup(vm, path), default)
+            comes_along = not needs or lookup(vm, needs) is not ABSENT
+            if minutes and comes_along and not _ignores(vm, path):
+                found.append(f"{path} is {minutes}")
+                lines.append(line)
         if found:
             gates = _names(stack.watchers[vm.urn])
+            cure = ", ".join(lines) + (_REPLACES if any(wait.startswith("clone.") for wait in found) else "")
             report_violation(
-                f"{_name(vm)} must leave the wait to CustomizationGate {gates}: {' and '.join(found)}, so "
-                f"the machine's own wait comes first and can fail before the gate starts.\nWrite: {', '.join(lines)}",
+                f"{_name(vm)} must leave the wait to CustomizationGate {gates}: {' and '.join(found)}, so the "
+                f"machine's own wait comes first and can fail before the gate starts.\nWrite: {cure}",
                 vm.urn,
             )
+
+
+def _ignores(vm: PolicyResource, path: str) -> bool:
+    """Whether a machine keeps what it was made with there, so that the program has no say in it any more."""
+    return any(path == ignored or path.startswith(f"{ignored}.") for ignored in vm.opts.ignore_changes)
 
 
 def _minutes(value: Any, default: int) -> str:
