@@ -30,7 +30,7 @@ class GatedFleet(pulumi.ComponentResource):
         vms: The machines by keys of your own, as vsphere.VirtualMachine takes them; or how many there are.
         vm_args: For a number of machines, what makes the arguments of one out of its name.
         gate_args: What the gate takes beside the machines.
-        vm_opts: Options of the machines alone, for example `delete_before_replace`.
+        vm_opts: Options of the machines alone, for example `delete_before_replace`, or aliases of machines that exist.
         opts: The component's options; providers and the like go on to what it is made of.
 
     Raises:

@@ -23,7 +23,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         resource_name: The name of the component, its machine and its gate in the stack.
         vm_args: The machine, as vsphere.VirtualMachine takes it. Its own waits are turned off.
         gate_args: What the gate takes beside the machine.
-        vm_opts: Options of the machine alone, for example `delete_before_replace`.
+        vm_opts: Options of the machine alone, for example `delete_before_replace`, or aliases of machines that exist.
         opts: The component's options; providers and the like go on to what it is made of.
     """
 
