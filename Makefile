@@ -9,7 +9,7 @@ stack := $(python) -m lab.stack
 platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools up preview refresh destroy down test test-pythons lint bench lock clean
+.PHONY: help environment tools up preview refresh destroy down test test-pythons lint bench soak lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -51,6 +51,9 @@ test-pythons: environment ## run the unit tests on every Python from 3.10 that i
 
 bench: tools ## measure this gate and its peers (a quarter of an hour); FULL=1 for up to 5000 machines, and docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
+
+soak: tools ## ten minutes of 1000 machines in foul weather; MACHINES=, MINUTES=, SEED=
+	$(python) -m lab.soak $(if $(MACHINES),--machines $(MACHINES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock: environment ## write requirements.lock and requirements-oldest.lock anew
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \

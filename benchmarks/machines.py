@@ -8,6 +8,11 @@ from pyVmomi import vim, vmodl
 
 
 def machines(content: Any) -> list[Any]:
+    """Returns all virtual machines of a lab but the template."""
+    return list(machines_by_name(content).values())
+
+
+def machines_by_name(content: Any) -> dict[str, Any]:
     """Returns all virtual machines of a lab but the template, by one bulk read of their names."""
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
     collector = vmodl.query.PropertyCollector
@@ -20,4 +25,5 @@ def machines(content: Any) -> list[Any]:
         found = content.propertyCollector.RetrieveContents([spec])
     finally:
         view.Destroy()
-    return [found_one.obj for found_one in found if found_one.propSet[0].val.startswith("vm-")]
+    names = {found_one.propSet[0].val: found_one.obj for found_one in found}
+    return {name: vm for name, vm in names.items() if name.startswith("vm-")}

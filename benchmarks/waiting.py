@@ -101,7 +101,7 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
     # A waiter that ended without a farewell may hold every collector that there is.
     lab.terminate_sessions()
     latencies, early = _latencies(lab, result["said"])
-    p50, p99 = _p50_p99(latencies)
+    p50, p99 = p50_p99(latencies)
     return Row(
         waiter=waiter.name,
         machines=count,
@@ -136,7 +136,8 @@ def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], 
     return [late for late in good if late >= 0], sum(late < 0 for late in good)
 
 
-def _p50_p99(values: list[float]) -> tuple[float, float]:
+def p50_p99(values: list[float]) -> tuple[float, float]:
+    """Returns the median and the 99th percentile; NaN where there is no value."""
     if len(values) < 2:  # noqa: PLR2004 -- quantiles need two
         value = values[0] if values else float("nan")
         return value, value

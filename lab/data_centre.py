@@ -64,7 +64,7 @@ class Lab:
         self._control("DELETE", f"/vms/{name}")
 
     def power(self, name: str, kind: str) -> None:
-        """Switches the machine of this name, or all but the template for "*": on, off, reset or ha_restart."""
+        """Switches the machine of this name or ID, or all but the template for "*": on, off, reset or ha_restart."""
         self._control("POST", f"/vms/{name}/power", {"kind": kind})
 
     def end(self, name: str, outcome: str = "succeeded", **texts: str) -> None:
@@ -76,6 +76,14 @@ class Lab:
             texts: Those of the failure: reason, message, logLocation.
         """
         self._control("POST", f"/vms/{name}/end", {"outcome": outcome, **texts})
+
+    def customize(self, name: str) -> None:
+        """Has a customization wait for the next power-on of the machine of this name or ID, which is off."""
+        self._control("POST", f"/vms/{name}/customize")
+
+    def destroy(self, name: str) -> None:
+        """Deletes the machine of this name or managed object ID, which is off."""
+        self._control("POST", f"/vms/{name}/destroy")
 
     def post_event(self, vm: str, kind: str, **fields: str | int) -> None:
         """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name.

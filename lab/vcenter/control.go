@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -44,21 +43,23 @@ func serveControl(c *Control, listen string) (string, *http.Server, error) {
 func (c *Control) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(*http.Request) (any, error){
-		"PUT /vms/{name}":          c.setPlan,
-		"DELETE /vms/{name}":       c.forgetPlan,
-		"POST /vms/{name}/power":   c.power,
-		"POST /vms/{name}/end":     c.endCustomization,
-		"POST /events":             c.postEvent,
-		"POST /events/purge":       c.purgeEvents,
-		"GET /stats":               c.showStats,
-		"POST /stats/reset":        c.resetStats,
-		"POST /sessions/terminate": c.terminateSessions,
-		"POST /connections/reset":  c.resetConnections,
-		"POST /restart":            c.restart,
-		"GET /faults":              c.listFaults,
-		"POST /faults":             c.addFault,
-		"DELETE /faults":           c.removeFaults,
-		"DELETE /faults/{id}":      c.removeFaults,
+		"PUT /vms/{name}":            c.setPlan,
+		"DELETE /vms/{name}":         c.forgetPlan,
+		"POST /vms/{name}/power":     c.power,
+		"POST /vms/{name}/end":       c.endCustomization,
+		"POST /vms/{name}/customize": c.customize,
+		"POST /vms/{name}/destroy":   c.destroy,
+		"POST /events":               c.postEvent,
+		"POST /events/purge":         c.purgeEvents,
+		"GET /stats":                 c.showStats,
+		"POST /stats/reset":          c.resetStats,
+		"POST /sessions/terminate":   c.terminateSessions,
+		"POST /connections/reset":    c.resetConnections,
+		"POST /restart":              c.restart,
+		"GET /faults":                c.listFaults,
+		"POST /faults":               c.addFault,
+		"DELETE /faults":             c.removeFaults,
+		"DELETE /faults/{id}":        c.removeFaults,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, handle) })
 	}
@@ -96,91 +97,6 @@ func read(r *http.Request, target any) error {
 		return fmt.Errorf("the body is not what was expected: %w", err)
 	}
 	return nil
-}
-
-// setPlan says how the machine of that name behaves from its next power-on. The machine need not exist yet.
-func (c *Control) setPlan(r *http.Request) (any, error) {
-	var settings Settings
-	if err := read(r, &settings); err != nil {
-		return nil, err
-	}
-	plan := c.lab.options.Plan
-	if err := settings.Apply(&plan); err != nil {
-		return nil, err
-	}
-	c.lab.mu.Lock()
-	defer c.lab.mu.Unlock()
-	c.lab.named[r.PathValue("name")] = settings
-	return nil, nil
-}
-
-func (c *Control) forgetPlan(r *http.Request) (any, error) {
-	c.lab.mu.Lock()
-	defer c.lab.mu.Unlock()
-	delete(c.lab.named, r.PathValue("name"))
-	return nil, nil
-}
-
-// power takes {"kind": "on", "off", "reset" or "ha_restart"}; the name "*" is every machine but the template.
-func (c *Control) power(r *http.Request) (any, error) {
-	var body struct {
-		Kind string `json:"kind"`
-	}
-	if err := read(r, &body); err != nil {
-		return nil, err
-	}
-	machines, err := c.machines(r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) error { return c.lab.power(vm, body.Kind) })
-}
-
-// endCustomization takes a plan's outcome and texts, and ends the customization that runs with them, whatever the
-// machine's own plan says. It answers when that has ended.
-func (c *Control) endCustomization(r *http.Request) (any, error) {
-	var settings Settings
-	if err := read(r, &settings); err != nil {
-		return nil, err
-	}
-	var plan Plan
-	if err := settings.Apply(&plan); err != nil {
-		return nil, err
-	}
-	if _, failed := failures[plan.Outcome]; !failed && plan.Outcome != outcomeSucceeded {
-		return nil, fmt.Errorf("outcome %q is no end", plan.Outcome)
-	}
-	machines, err := c.machines(r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) error {
-		order := ending{plan: settings, done: make(chan struct{})}
-		select {
-		case c.lab.guest(vm.Self).endings <- order:
-			<-order.done
-			return nil
-		case <-time.After(time.Second): // its start is told a moment before it can be ended
-			return fmt.Errorf("%s: no customization runs", c.lab.nameOf(vm))
-		}
-	})
-}
-
-func (c *Control) machines(name string) ([]*simulator.VirtualMachine, error) {
-	if name != "*" {
-		vm := c.lab.find(name)
-		if vm == nil {
-			return nil, fmt.Errorf("virtual machine %q: %w", name, errNotFound)
-		}
-		return []*simulator.VirtualMachine{vm}, nil
-	}
-	var machines []*simulator.VirtualMachine
-	for _, entity := range c.lab.registry().All("VirtualMachine") {
-		if vm := entity.(*simulator.VirtualMachine); c.lab.nameOf(vm) != c.lab.options.Template {
-			machines = append(machines, vm)
-		}
-	}
-	return machines, nil
 }
 
 // postEvent posts an event of any class about a machine, as the server would.

@@ -301,6 +301,26 @@ def test_a_customization_ends_when_it_is_told_to(centre: Centre, outcome: str) -
     assert centre.control("POST", f"/vms/{vm.name}/end", {"outcome": "never-ends"}).status_code == 400
 
 
+def test_a_machine_is_customized_anew_and_deleted_when_told_to(centre: Centre) -> None:
+    """A machine that is off takes a specification for its next power-on, or goes; one that is on does neither."""
+    vm = centre.clone(custom=linux())
+    until(lambda: status(vm) == "SUCCEEDED")
+    refused = [centre.control("POST", f"/vms/{vm.name}/{deed}").status_code for deed in ("customize", "destroy")]
+    centre.lab.power(vm.name, "off")
+    centre.lab.customize(vm.name)
+    pending = status(vm)
+    centre.lab.power(vm.name, "on")
+    until(lambda: status(vm) == "SUCCEEDED")
+    centre.lab.power(vm.name, "off")
+    name = vm.name
+    centre.lab.destroy(name)
+
+    assert (refused, pending) == ([400, 400], "PENDING")
+    assert kind(centre.events()[0]) == "VmRemovedEvent"
+    assert centre.control("POST", f"/vms/{name}/destroy").status_code == 404
+    assert centre.control("POST", "/vms/*/destroy").status_code == 400
+
+
 def test_a_later_power_on_keeps_the_old_state(centre: Centre) -> None:
     """After a success a power-cycle posts no customization event, and customizationInfo keeps its value."""
     vm = centre.clone(custom=linux())
