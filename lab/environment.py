@@ -20,14 +20,17 @@ def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
     """Makes the environment where it is missing, half-made, moved or out of date.
 
     Two stamps tell: one for the packages of requirements.lock, one for the project itself, so that an edit of
-    pyproject.toml does not install everything anew. A stamp is written when its step is done, never before.
+    pyproject.toml, or another package, does not install everything anew. A stamp is written when its step is done,
+    never before.
 
     Raises:
         LabError: A step failed; its own output has been shown.
     """
     home = home or Home()
     packages = digest(str(venv), files=[ROOT / "requirements.lock"])
-    project = digest(packages, files=[ROOT / "pyproject.toml"])
+    # An editable install finds the packages whose folders were there when it was made.
+    folders = sorted(str(file.parent.relative_to(ROOT)) for file in ROOT.glob("*/*/__init__.py"))
+    project = digest(packages, *folders, files=[ROOT / "pyproject.toml"])
     packages_stamp, project_stamp = venv / ".packages", venv / ".project"
     # A link that leads nowhere does not exist: the Python that the environment was made with is gone.
     python = venv / "bin" / "python"

@@ -259,7 +259,7 @@ def test_the_stand_in_gives_way_to_a_real_plugin(home: Home, tmp_path: Path, mon
 def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment is made once; after a failed step, or with another lock file, it is made from nothing."""
+    """It is made once; from nothing after a failed step or with another lock file, and in part for another package."""
     root, venv = tmp_path / "root", tmp_path / "root" / ".venv"
     root.mkdir()
     for name in ("requirements.lock", "pyproject.toml"):
@@ -286,7 +286,14 @@ def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
     assert steps == whole
     assert not (venv / "half-made").exists()
 
-    for changed, expected in (("", []), ("pyproject.toml", whole[2:]), ("requirements.lock", whole)):
+    (root / "components" / "another").mkdir(parents=True)
+    another = "components/another/__init__.py"
+    for changed, expected in (
+        ("", []),
+        ("pyproject.toml", whole[2:]),
+        (another, whole[2:]),
+        ("requirements.lock", whole),
+    ):
         steps.clear()
         if changed:
             (root / changed).write_text("changed", encoding="utf-8")
