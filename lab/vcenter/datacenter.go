@@ -39,7 +39,9 @@ func newLab(options Options) (*Lab, error) {
 	if options.ESXi { // after the inventory is there, which an ESXi host could not hold
 		registry := model.Map()
 		content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance)
-		content.Content.About.ApiType = "HostAgent"
+		host := &content.Content.About
+		host.ApiType, host.ProductLineId = "HostAgent", "embeddedEsx"
+		host.FullName = "Customization gate lab ESXi host (govmomi simulator, not a VMware product) " + host.Version
 	}
 	lab := &Lab{
 		options:  options,

@@ -587,9 +587,11 @@ def test_an_old_version_knows_no_customization_info(start: Callable[..., Any]) -
 
 
 def test_it_can_pretend_to_be_a_host(start: Callable[..., Any]) -> None:
-    """With -esxi the lab says HostAgent, and has no event history."""
+    """With -esxi the lab says HostAgent, calls itself a host and still a simulator, and has no event history."""
     with start("-esxi") as centre:
-        assert centre.content.about.apiType == "HostAgent"
+        about = centre.content.about
+        assert (about.apiType, about.productLineId) == ("HostAgent", "embeddedEsx")
+        assert about.fullName == "Customization gate lab ESXi host (govmomi simulator, not a VMware product) 8.0.3"
         with pytest.raises(vmodl.fault.NotSupported):
             centre.events()
 
