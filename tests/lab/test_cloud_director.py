@@ -163,6 +163,26 @@ def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
         source.close()
 
 
+@pytest.mark.parametrize(
+    ("state", "remembered", "status"),
+    [
+        pytest.param("", False, "NotCustomized", id="disabled-and-unknown"),
+        pytest.param("", True, "CustomizationSucceeded", id="disabled-since-its-success"),
+        pytest.param("GC_FAILED", True, "CustomizationFailed", id="customized-again-and-failed"),
+    ],
+)
+def test_a_success_of_an_earlier_wait_counts_where_the_server_forgets(
+    lab: Running, state: str, remembered: bool, status: str
+) -> None:
+    """Guest customization that was disabled since leaves no trace but what an earlier wait saw; news beat that."""
+    machine = lab.cloud.add("web-0", plan=Plan("disabled"))
+    machine.set_state = state
+    known = [f"vm-{machine.uuid}"] if remembered else []
+    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn}, remembered=known)
+    (told,) = watch(source, WaitRules(timeout=10)).outcomes
+    assert (told.status.value, told.good) == (status, status == "CustomizationSucceeded")
+
+
 def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
     """A state that the documentation does not know neither ends the wait nor is told again and again."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))

@@ -37,7 +37,7 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import Observation, Snapshot, VmRef
+from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -61,6 +61,8 @@ class CloudDirectorSource:
         settings: The server and the login.
         references: What the user wrote for each machine or vApp, by the user's own key.
         kept: Identifiers (`vm-{uuid}`) of machines that are not watched, because they have been judged.
+        remembered: Identifiers of machines that an earlier wait found customized. Who disables guest customization once
+            it has done its work leaves no other trace of it.
         patience: Seconds for which `start` rides out a server that does not answer well.
 
     Raises:
@@ -73,11 +75,12 @@ class CloudDirectorSource:
         references: Mapping[str, str],
         *,
         kept: Collection[str] = (),
+        remembered: Collection[str] = (),
         patience: float = PATIENCE,
     ) -> None:
         self._settings, self._patience = settings, patience
         self._references = {key: parse_reference(text, settings.address) for key, text in references.items()}
-        self._kept = kept
+        self._kept, self._remembered = kept, remembered
         self.skipped: dict[str, str] = {}
         """After `start`: the identifiers of the kept machines, by the user's key."""
         self._login = ExitStack()
@@ -89,7 +92,7 @@ class CloudDirectorSource:
         self._round_under_way = 0
         self._round_rang = False
         self._round_pace = Pace()
-        self._untold: list[Snapshot] = []
+        self._untold: list[Observation] = []
         self._notes: list[str] = []
         self._noted: set[object] = set()
 
@@ -302,6 +305,9 @@ class CloudDirectorSource:
     def _look_for_news(self, vm: Watched) -> None:
         if (snapshot := vm.news()) is not None:
             self._untold.append(snapshot)
+            # Never before the server itself has told the state: it may have something else to say.
+            if vm.ref.id in self._remembered:
+                self._untold.append(Remembered(vm.ref.id))
 
     def _tell(self) -> Sequence[Observation]:
         untold, self._untold = self._untold, []

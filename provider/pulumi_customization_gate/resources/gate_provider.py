@@ -85,7 +85,7 @@ class CustomizationGateProvider(ResourceProvider):
     def create(self, props: Inputs) -> CreateResult:
         """Waits for all machines."""
         gate_id = secrets.token_hex(8)
-        return CreateResult(gate_id, self._judge(gate_id, props, {}, {}))
+        return CreateResult(gate_id, self._judge(gate_id, props, {}))
 
     @host.clean_errors
     def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
@@ -100,8 +100,9 @@ class CustomizationGateProvider(ResourceProvider):
         known = {result["moid"]: result for result in stored.values()}
         good = {moid: result for moid, result in known.items() if _is_good(result, _effective(_news, "expect"))}
         if _effective(_olds, "triggers") != _effective(_news, "triggers") or not _implies(_olds, _news):
-            return UpdateResult(self._judge(_id, _news, {}, good))
-        return UpdateResult(self._judge(_id, _news, good, {}, str(_olds.get("opened_at") or "")))
+            customized = frozenset(moid for moid, result in good.items() if result["status"] == _SUCCEEDED)
+            return UpdateResult(self._judge(_id, _news, {}, customized))
+        return UpdateResult(self._judge(_id, _news, good, opened_at=str(_olds.get("opened_at") or "")))
 
     def read(self, id_: str, props: Inputs) -> ReadResult:
         """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
@@ -119,14 +120,21 @@ class CustomizationGateProvider(ResourceProvider):
         default = NAMESPACES.get(str(platform), NAMESPACES["vsphere"])
         return make(self._config, os.environ, namespace or default)
 
-    def _judge(self, gate_id: str, inputs: Inputs, kept: Results, remembered: Results, opened_at: str = "") -> Inputs:
+    def _judge(
+        self,
+        gate_id: str,
+        inputs: Inputs,
+        kept: Results,
+        remembered: frozenset[str] = frozenset(),
+        opened_at: str = "",
+    ) -> Inputs:
         """Waits and returns all outputs.
 
         Args:
             gate_id: The gate's id.
             inputs: The gate's inputs.
             kept: Stored results, by ID, of machines that are not judged again.
-            remembered: Stored results, by ID, that count where the server has forgotten.
+            remembered: IDs of machines that were found customized, which counts where the server has forgotten.
             opened_at: When the gate opened before, for the case that nothing has to be judged.
 
         Raises:
@@ -142,11 +150,8 @@ class CustomizationGateProvider(ResourceProvider):
         call = host.Call()
         for feature in host.missing():
             call.log(f"this Pulumi SDK does not allow {feature}; the gate works without", warning=True)
-        source: VsphereSource | CloudDirectorSource
-        if arguments.platform == "cloud_director":
-            source = CloudDirectorSource(settings, references, kept=frozenset(kept))
-        else:
-            source = VsphereSource(settings, references, kept=frozenset(kept), remembered=frozenset(remembered))
+        kind = CloudDirectorSource if arguments.platform == "cloud_director" else VsphereSource
+        source = kind(settings, references, kept=frozenset(kept), remembered=remembered)
         readiness = _readiness(settings, arguments)
         report = watch(source, arguments.rules, readiness=readiness, listener=_Progress(call), cancelled=host.cancelled)
         skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]

@@ -41,7 +41,7 @@ class Centre:
         references: Mapping[str, str],
         *,
         kept: Collection[str],
-        remembered: Collection[str] = (),
+        remembered: Collection[str],
     ) -> FakeSource:
         self.waits.append((sorted(references.values()), sorted(kept), sorted(remembered)))
         return FakeSource(self, references, kept, remembered)
@@ -369,6 +369,29 @@ def test_triggers_judge_all_and_remember_the_good(provider: CustomizationGatePro
     second = updated(provider, first, vms=["vm-1", "vm-2"], triggers={"image": 2})
     assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["ready"] is True
+
+
+def test_a_machine_without_customization_is_not_remembered_as_customized(
+    provider: CustomizationGateProvider, centre: Centre
+) -> None:
+    """What passed as NotCustomized is judged as such again: only a success is evidence of one."""
+    centre.stories = {"vm-2": "plain"}
+    first = created(provider, vms=["vm-1", "vm-2"], expect="auto")
+    second = updated(provider, first, vms=["vm-1", "vm-2"], expect="auto", triggers={"image": 2})
+    assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
+    assert second["statuses"] == first["statuses"]
+
+
+def test_cloud_director_remembers_as_well(
+    provider: CustomizationGateProvider, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old verdict reaches the source of either platform."""
+    monkeypatch.setattr(gate_provider, "cloud_director_settings", lambda *_: None)
+    vms = ["urn:vcloud:vm:f10538f6-b54c-5f88-93eb-895058492ab5"]
+    first = created(provider, platform="cloud_director", vms=vms)
+    (moid,) = (result["moid"] for result in first["results"].values())
+    updated(provider, first, platform="cloud_director", vms=vms, triggers={"image": 2})
+    assert [remembered for _, _, remembered in centre.waits] == [[], [moid]]
 
 
 def test_a_stricter_expectation_judges_the_untraced_again(provider: CustomizationGateProvider, centre: Centre) -> None:
