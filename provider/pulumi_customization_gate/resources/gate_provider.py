@@ -11,11 +11,9 @@ from typing import Any
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
-    ResourceProvider,
     UpdateResult,
 )
 
@@ -27,7 +25,8 @@ from pulumi_customization_gate.core.results import result_of, time_of
 from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
-from pulumi_customization_gate.resources.settings import Config, cloud_director_settings, vsphere_settings
+from pulumi_customization_gate.resources.configured import ConfiguredProvider
+from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
 from pulumi_customization_gate.vsphere.checks import checks_of
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.source import VsphereSource
@@ -42,23 +41,8 @@ _SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED.value
 _NOT_CUSTOMIZED = CustomizationStatus.NOT_CUSTOMIZED.value
 
 
-class CustomizationGateProvider(ResourceProvider):
+class CustomizationGateProvider(ConfiguredProvider):
     """Judges inputs in `check`, waits in `create` and `update`, and touches no server anywhere else."""
-
-    serialize_as_secret_always = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._config: Config = lambda _: None
-
-    def __reduce__(self) -> tuple[type[CustomizationGateProvider], tuple[()]]:
-        """Is pickled by reference: an edit of this file is no change of anybody's stack."""
-        return (type(self), ())
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Takes the stack's config over, credentials included; they are kept in memory only."""
-        self._config = req.config.get
-        host.prepare()
 
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:

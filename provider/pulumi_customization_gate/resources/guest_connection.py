@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core import report as words
+from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources import guest_arguments, host
 from pulumi_customization_gate.resources.settings import Config, vsphere_settings
 from pulumi_customization_gate.vsphere import inventory
@@ -92,16 +93,26 @@ def _reach(inputs: Mapping[str, Any], config: Config, patience: Patience) -> Ite
         yield guest
 
 
-def settings_problems(inputs: Mapping[str, Any], config: Config) -> None:
-    """Refuses missing settings of the vCenter, and missing credentials for the guest; opens no connection.
+def settings_problems(inputs: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:
+    """Yields what is missing of the vCenter's settings or the guest's credentials, without the name of an input.
 
-    Raises:
-        ConfigurationError: If something is missing, or is not what it should be.
+    No connection is opened.
     """
     named = [inputs.get(name) for name in ("username", "password", "config_namespace")]
-    if not any(map(host.is_unknown, named)):
+    if any(map(host.is_unknown, named)):
+        return
+    try:
         vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
         guest_arguments.credentials(inputs, config, os.environ)
+    except ConfigurationError as error:
+        yield "", str(error)
+
+
+def is_another_server(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether the inputs name another vCenter, or may turn out to."""
+    if host.is_unknown(news.get("config_namespace")):
+        return True
+    return guest_arguments.namespace_of(olds) != guest_arguments.namespace_of(news)
 
 
 def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:

@@ -6,27 +6,28 @@ import contextlib
 import hashlib
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
-    ResourceProvider,
     UpdateResult,
 )
 
 from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.resources import host
-from pulumi_customization_gate.resources.guest_arguments import GuestFileArguments, file_problems, namespace_of
-from pulumi_customization_gate.resources.guest_connection import guest_at_the_end, guest_of, settings_problems
+from pulumi_customization_gate.resources.configured import ConfiguredProvider
+from pulumi_customization_gate.resources.guest_arguments import GuestFileArguments, file_problems
+from pulumi_customization_gate.resources.guest_connection import (
+    guest_at_the_end,
+    guest_of,
+    is_another_server,
+    settings_problems,
+)
 from pulumi_customization_gate.vsphere.patience import Patience
-
-if TYPE_CHECKING:
-    from pulumi_customization_gate.resources.settings import Config
 
 Inputs = dict[str, Any]
 
@@ -36,41 +37,22 @@ _TIDY = 15.0
 _BLOCK = 1024 * 1024
 
 
-class GuestFileProvider(ResourceProvider):
+class GuestFileProvider(ConfiguredProvider):
     """Writes a file in `create`, again in `update` where its content has become another one; removes it in `delete`."""
-
-    serialize_as_secret_always = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._config: Config = lambda _: None
-
-    def __reduce__(self) -> tuple[type[GuestFileProvider], tuple[()]]:
-        """Is pickled by reference: an edit of this file is no change of anybody's stack."""
-        return (type(self), ())
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Takes the stack's config over, credentials included; they are kept in memory only."""
-        self._config = req.config.get
-        host.prepare()
 
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Refuses bad inputs and missing settings, and notes the hash of a local file; opens no connection."""
-        failures = [CheckFailure(*problem) for problem in file_problems(news, host.is_unknown)]
-        try:
-            settings_problems(news, self._config)
-        except ConfigurationError as error:
-            failures.append(CheckFailure("", str(error)))
-        if not failures and news.get("source") and not host.is_unknown(news["source"]):
+        problems = [*file_problems(news, host.is_unknown), *settings_problems(news, self._config)]
+        if not problems and news.get("source") and not host.is_unknown(news["source"]):
             news = {**news, "sha256": _digest(Path(news["source"]))}
-        return CheckResult(news, failures)
+        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
         """Replaces for another machine or path; what a file holds decides whether it has changed, not where it lies."""
         replaces = [name for name in ("vm", "path") if olds.get(name) != news.get(name)]
-        if host.is_unknown(news.get("config_namespace")) or namespace_of(olds) != namespace_of(news):
+        if is_another_server(olds, news):
             replaces.append("config_namespace")
         kept = any(olds.get(name) != news.get(name) for name in _KEPT if name != "source")
         return DiffResult(changes=bool(replaces) or kept or _is_another(olds, news), replaces=replaces)

@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
-    ResourceProvider,
     UpdateResult,
 )
 
 from pulumi_customization_gate.core import report as words
-from pulumi_customization_gate.core.errors import ConfigurationError, GateError
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.resources import host
+from pulumi_customization_gate.resources.configured import ConfiguredProvider
 from pulumi_customization_gate.resources.guest_arguments import (
     GuestScriptArguments,
     expected_exit_codes,
-    namespace_of,
     script_problems,
 )
 from pulumi_customization_gate.resources.guest_connection import (
     guest_at_the_end,
     guest_of,
+    is_another_server,
     settings_problems,
     without_secrets,
 )
@@ -35,7 +34,6 @@ from pulumi_customization_gate.vsphere.guest_errors import GuestError
 from pulumi_customization_gate.vsphere.guest_script import ScriptResult, ScriptStoppedError, run_script
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.resources.settings import Config
     from pulumi_customization_gate.vsphere.guest_operations import Guest
 
 Inputs = dict[str, Any]
@@ -46,39 +44,20 @@ _OUTPUTS = ("exit_code", "stdout", "stderr", "stdout_truncated", "stderr_truncat
 _LAST_LINES = 15
 
 
-class GuestScriptProvider(ResourceProvider):
+class GuestScriptProvider(ConfiguredProvider):
     """Runs a script in `create`, again in `update` where it has become another one, and `on_delete` in `delete`."""
-
-    serialize_as_secret_always = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._config: Config = lambda _: None
-
-    def __reduce__(self) -> tuple[type[GuestScriptProvider], tuple[()]]:
-        """Is pickled by reference: an edit of this file is no change of anybody's stack."""
-        return (type(self), ())
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Takes the stack's config over, credentials included; they are kept in memory only."""
-        self._config = req.config.get
-        host.prepare()
 
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Refuses bad inputs and missing settings; opens no connection."""
-        failures = [CheckFailure(*problem) for problem in script_problems(news, host.is_unknown)]
-        try:
-            settings_problems(news, self._config)
-        except ConfigurationError as error:
-            failures.append(CheckFailure("", str(error)))
-        return CheckResult(news, failures)
+        problems = [*script_problems(news, host.is_unknown), *settings_problems(news, self._config)]
+        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
         """Replaces for another machine only; runs again for another script, its surroundings or `triggers`."""
         replaces = [name for name in ("vm",) if olds.get(name) != news.get(name)]
-        if _other_server(olds, news):
+        if is_another_server(olds, news):
             replaces.append("config_namespace")
         changed = any(_differs(olds, news, name) for name in (*_RUNNING_AGAIN, *_KEPT))
         return DiffResult(changes=bool(replaces) or changed or _has_failed(olds, news), replaces=replaces)
@@ -178,12 +157,6 @@ def _outputs(result: ScriptResult) -> Inputs:
 def _differs(olds: Inputs, news: Inputs, name: str) -> bool:
     """Whether an input has changed; an empty one is as good as none."""
     return (olds.get(name) or None) != (news.get(name) or None)
-
-
-def _other_server(olds: Inputs, news: Inputs) -> bool:
-    if host.is_unknown(news.get("config_namespace")):
-        return True
-    return namespace_of(olds) != namespace_of(news)
 
 
 def _has_failed(olds: Inputs, news: Inputs) -> bool:

@@ -1,0 +1,31 @@
+"""What the dynamic providers have in common: they are stored by reference, and know the stack's config in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi.dynamic import ConfigureRequest, ResourceProvider
+
+from pulumi_customization_gate.resources import host
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.resources.settings import Config
+
+
+class ConfiguredProvider(ResourceProvider):
+    """A provider that is given the stack's config, and whose pickle holds nothing but its path."""
+
+    serialize_as_secret_always = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._config: Config = lambda _: None
+
+    def __reduce__(self) -> tuple[type[ConfiguredProvider], tuple[()]]:
+        """Is pickled by reference: an edit of its file is no change of anybody's stack."""
+        return (type(self), ())
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Takes the stack's config over, credentials included; they are kept in memory only."""
+        self._config = req.config.get
+        host.prepare()
