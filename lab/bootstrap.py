@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import go
-from lab.home import ROOT, Home, LabError, digest, locked, read_text
+from lab.home import ROOT, Home, LabError, digest, exit_status, locked, read_text
 from lab.processes import run
 
 CLI_VERSION = "3.259.0"
@@ -228,18 +228,5 @@ def _reachable(url: str) -> bool:
     return answered.is_set()
 
 
-def main() -> int:
-    """Gets everything and returns the exit status."""
-    try:
-        prepare(Home())
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the next run starts cleanly", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(lambda: prepare(Home())))

@@ -3,53 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import ssl
-import subprocess
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import psutil
-import requests
 from pyVim.connect import Connect, Disconnect
 
-from lab.home import LabError, read_text
+from lab import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
-_CALL_SECONDS = 10.0
 _API_VERSION = "vim.version.v8_0_3_0"
-_TAIL = 20
-
-_children: list[subprocess.Popen[bytes]] = []
-"""What this process started. They outlive it on purpose; held here, they are not taken for forgotten ones."""
 
 
 @dataclass(frozen=True)
-class Lab:
-    """One running vCenter of the lab, and its control endpoint."""
+class Lab(servers.Server):
+    """One running vCenter of the lab."""
 
     server: str
     """Host and port of the API, over HTTPS."""
-    user: str
-    password: str = field(repr=False)
-    ca_file: str
-    """The certificate authority that signed its certificate."""
-    thumbprint: str
-    """The SHA-256 thumbprint of its certificate."""
-    control: str
-    """The address of the control endpoint."""
-    token: str = field(repr=False)
-    pid: int
     guest_user: str
     """Whom the guests let in, unless a machine's plan says otherwise."""
     guest_password: str = field(repr=False)
+
+    @property
+    def front(self) -> str:
+        """What tells which product this is."""
+        return f"https://{self.server}/about"
 
     def plan(self, name: str, **plan: str) -> None:
         """Plans what happens to the machine of this name, there or yet to come.
@@ -96,11 +79,6 @@ class Lab:
         """Lets the server forget every event so far."""
         self._control("POST", "/events/purge")
 
-    def stats(self) -> dict[str, Any]:
-        """Returns what the server has counted: sessions, collectors, calls by method, bytes_out, logins."""
-        counted: dict[str, Any] = self._control("GET", "/stats").json()
-        return counted
-
     def reset_stats(self) -> None:
         """Starts the server's counting anew."""
         self._control("POST", "/stats/reset")
@@ -144,7 +122,7 @@ class Lab:
             pwd=self.password,
             sslContext=ssl.create_default_context(cafile=self.ca_file),
             version=_API_VERSION,
-            httpConnectionTimeout=_CALL_SECONDS,
+            httpConnectionTimeout=servers.CALL_SECONDS,
         )
 
     @contextlib.contextmanager
@@ -156,30 +134,6 @@ class Lab:
         finally:
             Disconnect(service)
             service._stub.DropConnections()  # noqa: SLF001 -- Disconnect leaves the pool of connections open
-
-    def answers(self) -> bool:
-        """Tells whether the API and the control endpoint answer."""
-        try:
-            self.stats()
-            self._session().get(f"https://{self.server}/about", verify=self.ca_file, timeout=_CALL_SECONDS)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def _control(self, verb: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        answer = self._session().request(
-            verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS
-        )
-        answer.raise_for_status()
-        return answer
-
-    @staticmethod
-    def _session() -> requests.Session:
-        # A proxy that the environment names has no business between this machine and itself.
-        session = requests.Session()
-        session.trust_env = False
-        return session
 
 
 def start(program: Path, folder: Path, options: Sequence[str] = ()) -> Lab:
@@ -193,81 +147,19 @@ def start(program: Path, folder: Path, options: Sequence[str] = ()) -> Lab:
     Raises:
         LabError: It ended, or did not answer in time; with the end of its log.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ready, log = folder / "ready.json", folder / "log"
-    ready.unlink(missing_ok=True)
-    command = [str(program), "-listen", "127.0.0.1:0", "-control", "127.0.0.1:0", "-tls-dir", str(folder / "tls")]
+    places = {"-listen": "127.0.0.1:0", "-control": "127.0.0.1:0", "-tls-dir": folder / "tls"}
+    places["-ready"] = servers.ready_file(folder)
+    command = [str(program), *(str(word) for option in places.items() for word in option), *options]
     # The password is made by the program and stands in the ready file alone.
     environment = {key: value for key, value in os.environ.items() if key != "LAB_VCENTER_PASSWORD"}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*command, "-ready", str(ready), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,
-        )
-    _children.append(process)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        lab = _read(ready)
-        if lab is not None and lab.answers():
-            return lab
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
-    raise LabError(f"the lab's vCenter did not start; the end of its log:\n{tail}")
+    return servers.start(Lab, "vCenter", command, folder, environment)
 
 
 def find(program: Path, folder: Path) -> Lab | None:
     """Returns the vCenter that was started in a folder, or None where it runs no more or does not answer."""
-    lab = _read(folder / "ready.json")
-    if lab is None or _process(lab.pid, program) is None or not lab.answers():
-        return None
-    return lab
-
-
-def was_started(folder: Path) -> bool:
-    """Tells whether a vCenter was started in a folder and not stopped on purpose since."""
-    return (folder / "ready.json").exists()
+    return servers.find(Lab, folder, str(program))
 
 
 def stop(program: Path, folder: Path) -> None:
     """Stops the vCenter that was started in a folder; one that is gone already is no error."""
-    ready = folder / "ready.json"
-    lab = _read(ready)
-    process = None if lab is None else _process(lab.pid, program)
-    if process is not None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(_STOP_SECONDS)
-        for child in _children:
-            child.poll()
-    ready.unlink(missing_ok=True)
-
-
-def _read(ready: Path) -> Lab | None:
-    text = read_text(ready)
-    if not text:
-        return None
-    said = json.loads(text)
-    # One that was started from an older build may say less.
-    return Lab(**{name: said.get(name, "") for name in Lab.__dataclass_fields__})
-
-
-def _process(pid: int, program: Path) -> psutil.Process | None:
-    """Returns the process of this ID if it runs that program; IDs are used again once a process has ended."""
-    try:
-        process = psutil.Process(pid)
-        if process.cmdline()[:1] == [str(program)] and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    except psutil.Error:
-        pass
-    return None
+    servers.stop(folder, str(program))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab.home import ROOT, Home, LabError, digest, going_on, locked, read_text, write_private
+from lab.home import ROOT, Home, LabError, digest, exit_status, going_on, locked, read_text, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,18 +86,5 @@ def _run(step: str, *command: str | Path) -> None:
         raise LabError(f"{step} took longer than {_INSTALL_SECONDS:.0f} seconds and was ended.") from error
 
 
-def main() -> int:
-    """Makes the environment and returns the exit status."""
-    try:
-        make()
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the next run starts cleanly", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(make))

@@ -6,13 +6,9 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lab.home import ROOT, Home, LabError, locked
+from lab.home import ROOT, Home, LabError, exit_status, locked
 from lab.processes import run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
 _TOOLCHAIN = ROOT / "lab" / "cli" / "go-toolchain.txt"
@@ -79,17 +75,15 @@ def _version(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs `go vet` on the module in a folder and returns the exit status."""
-    home, module = Home(), Path(arguments[-1]).resolve()
-    try:
-        command = [_go(home, module), "vet", "-mod=readonly", "./..."]
-        run(f"go vet of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def vet(module: Path) -> None:
+    """Checks the module in a folder by `go vet`.
+
+    Raises:
+        LabError: It found something, or could not run.
+    """
+    command = [_go(Home(), module), "vet", "-mod=readonly", "./..."]
+    run(f"go vet of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(lambda: vet(Path(sys.argv[-1]).resolve())))

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
@@ -146,3 +147,16 @@ def going_on(step: str, every: float = _SILENCE_SECONDS) -> Iterator[None]:
     finally:
         ended.set()
         teller.join()
+
+
+def exit_status(action: Callable[[], object]) -> int:
+    """Runs what a command is there for, and returns its exit status once whatever went wrong has been told."""
+    try:
+        action()
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the next run starts cleanly", file=sys.stderr)
+        return 130
+    return 0

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import requests
 
-from lab import data_centre
+from lab import data_centre, servers
 from lab.bootstrap import build_vcenter
-from lab.home import ROOT, Home, LabError, locked, read_text
+from lab.home import ROOT, Home, LabError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
-_CALL_SECONDS = 10.0
-_TAIL = 20
+_MODULE = "lab.cloud_director"
 _FRESH = 180 * 86400.0
 """Seconds for which a certificate is used: half of its life."""
-
-_children: list[subprocess.Popen[bytes]] = []
-"""What this process started. They outlive it on purpose; held here, they are not taken for forgotten ones."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +35,19 @@ class LabMachine:
 
 
 @dataclass(frozen=True)
-class CloudDirectorLab:
-    """One running Cloud Director of the lab, and its control endpoint."""
+class CloudDirectorLab(servers.Server):
+    """One running Cloud Director of the lab."""
 
     url: str
     org: str
-    user: str
-    password: str = field(repr=False)
     api_token: str = field(repr=False)
-    ca_file: str
-    thumbprint: str
-    control: str
-    token: str = field(repr=False)
-    pid: int
     vms: Mapping[str, str]
     """The URNs of the machines that were there at the start, by name."""
+
+    @property
+    def front(self) -> str:
+        """What tells the versions of the API."""
+        return f"{self.url}/api/versions"
 
     def machines(self) -> dict[str, LabMachine]:
         """Returns the machines that are there now, by name, with times that the API does not tell."""
@@ -88,32 +76,15 @@ class CloudDirectorLab:
         """Lets all be well again."""
         self._control("DELETE", "/faults")
 
-    def stats(self) -> dict[str, Any]:
-        """Returns what the server has counted: sessions, calls by method and path, logins, logouts."""
-        counted: dict[str, Any] = self._control("GET", "/stats").json()
-        return counted
-
     def terminate_sessions(self) -> None:
         """Ends every session, as an administrator can."""
         self._control("POST", "/sessions/terminate")
 
-    def answers(self) -> bool:
-        """Tells whether the API and the control endpoint answer."""
-        try:
-            self.stats()
-            _http().get(f"{self.url}/api/versions", verify=self.ca_file, timeout=_CALL_SECONDS).raise_for_status()
-        except (OSError, ValueError, LabError):
-            return False
-        return True
-
     def _control(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
         try:
-            answer = _http().request(verb, f"{self.control}{path}", json=body, headers=headers, timeout=_CALL_SECONDS)
+            return super()._control(verb, path, body)
         except (requests.ConnectionError, requests.Timeout) as error:
             raise LabError("the lab's Cloud Director does not answer any more; the next run starts another") from error
-        answer.raise_for_status()
-        return answer
 
 
 def certificate(home: Home) -> Path:
@@ -142,87 +113,20 @@ def start(home: Home, folder: Path, options: Sequence[str] = ()) -> CloudDirecto
     Raises:
         LabError: It ended, or did not answer in time; with the end of its log.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ready, log = folder / "ready.json", folder / "log"
-    ready.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "lab.cloud_director", "--tls-dir", str(certificate(home)), "--ready", str(ready)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*command, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            cwd=folder,
-            start_new_session=True,
-        )
-    _children.append(process)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        lab = _read(ready)
-        if lab is not None and lab.answers():
-            return lab
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
-    raise LabError(f"the lab's Cloud Director did not start; the end of its log:\n{tail}")
+    ready = str(servers.ready_file(folder))
+    command = [sys.executable, "-m", _MODULE, "--tls-dir", str(certificate(home)), "--ready", ready, *options]
+    return servers.start(CloudDirectorLab, "Cloud Director", command, folder, {**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def find(folder: Path) -> CloudDirectorLab | None:
     """Returns the Cloud Director that was started in a folder, or None where it runs no more or does not answer."""
-    lab = _read(folder / "ready.json")
-    return lab if lab is not None and _process(lab.pid) is not None and lab.answers() else None
-
-
-def was_started(folder: Path) -> bool:
-    """Tells whether a Cloud Director was started in a folder and not stopped on purpose since."""
-    return (folder / "ready.json").exists()
+    return servers.find(CloudDirectorLab, folder, _MODULE)
 
 
 def stop(folder: Path) -> None:
     """Stops the Cloud Director that was started in a folder; one that is gone already is no error."""
-    ready = folder / "ready.json"
-    lab = _read(ready)
-    process = None if lab is None else _process(lab.pid)
-    if process is not None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(_STOP_SECONDS)
-        for child in _children:
-            child.poll()
-    ready.unlink(missing_ok=True)
-
-
-def _http() -> requests.Session:
-    # A proxy that the environment names has no business between this machine and itself.
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
-def _read(ready: Path) -> CloudDirectorLab | None:
-    text = read_text(ready)
-    if not text:
-        return None
-    said = json.loads(text)
-    return CloudDirectorLab(**{name: said[name] for name in CloudDirectorLab.__dataclass_fields__})
+    servers.stop(folder, _MODULE)
 
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _process(pid: int) -> psutil.Process | None:
-    """Returns the process of this ID if it is a Cloud Director; IDs are used again once a process has ended."""
-    try:
-        process = psutil.Process(pid)
-        if "lab.cloud_director" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    except psutil.Error:
-        pass
-    return None

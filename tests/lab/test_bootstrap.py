@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import bootstrap, environment, go
-from lab.home import Home, LabError, digest, going_on, locked, write_private
+from lab.home import Home, LabError, digest, exit_status, going_on, locked, write_private
 from lab.processes import end_leftovers, run
 
 if TYPE_CHECKING:
@@ -384,3 +384,24 @@ def test_leftovers_are_told_by_variable_and_words() -> None:
         for process in running:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        pytest.param(None, 0, "", id="done"),
+        pytest.param(LabError("no network"), 1, "error: no network\n", id="failed"),
+        pytest.param(KeyboardInterrupt(), 130, "stopped; the next run starts cleanly\n", id="interrupted"),
+    ],
+)
+def test_a_command_of_the_set_up_ends_with_a_sentence(
+    error: BaseException | None, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person can act on is told without a traceback, and `make` hears of it by the exit status."""
+
+    def action() -> None:
+        if error is not None:
+            raise error
+
+    assert exit_status(action) == status
+    assert capsys.readouterr().err == told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab import stack
+from lab import servers, stack
 from lab.cloud_director import outside
 from lab.platforms import CloudDirector
 from tests.stack.command import files_with, lab_of_its_own, processes, row, run
@@ -91,7 +91,7 @@ def test_a_dead_cloud_director_is_said_and_the_next_run_starts_over(
         process = psutil.Process(run.lab.pid)
         process.kill()
         process.wait(10)
-        for child in outside._children:
+        for child in servers._children:
             child.poll()
 
     with monkeypatch.context() as patched:
