@@ -114,6 +114,7 @@ def session(lab: data_centre.Lab) -> Iterator[Any]:
         try:
             yield service
         finally:
+            service._stub.DropConnections()  # a test may have broken them off
             with contextlib.suppress(vim.fault.NotAuthenticated):  # a test may have ended it
                 manager.Logout()
 

@@ -210,7 +210,9 @@ class _Wait:
         if self.trouble is not None:
             return True
         if self._is_decided():
-            self._look(max(LAST_LOOK, min(CONFIRMATION, self.deadline - self.clock())))
+            self._look(
+                LAST_LOOK if self._is_late() else max(LAST_LOOK, min(CONFIRMATION, self.deadline - self.clock()))
+            )
             if self._is_decided():
                 return True
         if self.cancelled():
@@ -228,6 +230,10 @@ class _Wait:
         waiting = [vm for vm, judgement in self.judgements.items() if judgement.status in _WAITING]
         dues = (self.power_changes[vm] + self.rules.start_timeout for vm in waiting)
         return min((due for due in dues if now < due < self.deadline), default=self.deadline)
+
+    def _is_late(self) -> bool:
+        """Whether `start_timeout` has decided: it is a deadline like the other, and may be late by as little."""
+        return any(self._is_overdue(vm) for vm in self.vms)
 
     def _is_decided(self) -> bool:
         return self.is_hopeless or all(self._is_settled(vm) for vm in self.vms)

@@ -7,6 +7,7 @@ happens, a wait for any number of machines costs one call per LONGEST_POLL secon
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 import time
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.errors import CertificateError
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
 from pulumi_customization_gate.vsphere import bells, history, inventory
@@ -22,6 +24,7 @@ from pulumi_customization_gate.vsphere.bells import Bell, Rounds, raise_if_logge
 from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
+from pulumi_customization_gate.vsphere.session import untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -212,10 +215,16 @@ class EventFeed:
             sink(self._restriction)
 
     def _mend(self, state: tenacity.RetryCallState) -> None:
-        """Gets ready to try again after a fault: tells it once, logs in again if asked to, forgets the bell."""
+        """Gets ready to try again after a fault: tells it once, logs in again if asked to, forgets the bell.
+
+        Raises:
+            CertificateError: If the server shows a certificate that is not trusted, now: that is not to be sat out.
+        """
         error = state.outcome.exception() if state.outcome else None
         if self._closing.is_set() or error is None:
             return
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise CertificateError(untrusted(self._session.settings, error)) from None
         if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
             return  # A new subscriber has ended the long poll.
         if self._silent_since is None:

@@ -25,6 +25,7 @@ PASSING = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
 
 _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((vim.fault.NotAuthenticated,), "the session has ended"),
+    ((vmodl.fault.RequestCanceled,), "the server has ended the call"),
     ((UnreadableAnswerError,), "an answer that cannot be read"),
     ((ssl.SSLCertVerificationError,), "a certificate that is not trusted"),
     ((ConnectionRefusedError,), "nobody listens there"),
@@ -74,7 +75,7 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
         except FAULTS:
             raise
         except Exception as error:
-            raise UnreadableAnswerError(str(error)) from error
+            raise UnreadableAnswerError(f"{type(error).__name__}: {error}") from error
         is_empty = answer is None and info.result is not type(None)
         if is_empty and not info.resultFlags & VmomiSupport.F_OPTIONAL:
             raise UnreadableAnswerError("it is empty")

@@ -112,9 +112,14 @@ def inventory_path(session: Session, entity: Any) -> str:
 
 
 def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
-    """Returns the lowest folder, datacenter or the like that holds all the machines, None where none can be read."""
+    """Returns the lowest folder, datacenter or the like that holds all the machines, None where none can be read.
+
+    A machine that is not there, or that may not be read, counts for nothing: its events are out of reach anywhere.
+    """
     places = _places(session, [vim.VirtualMachine(moid, session.stub) for moid in moids])
-    chains = [_chain(places, moid)[1:] for moid in moids]
+    chains = [chain[1:] for moid in moids if len(chain := _chain(places, moid)) > 1]
+    if not chains:
+        return None
     shared = set.intersection(*({moid_of(place.entity) for place in chain} for chain in chains))
     return next((place for place in chains[0] if moid_of(place.entity) in shared), None)
 

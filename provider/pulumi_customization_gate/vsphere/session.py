@@ -26,7 +26,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.report import duration, plain
 from pulumi_customization_gate.shared import Shared
-from pulumi_customization_gate.vsphere.faults import PASSING, TRANSIENT, Stub, describe
+from pulumi_customization_gate.vsphere.faults import FAULTS, PASSING, TRANSIENT, Stub, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,8 +40,8 @@ START_TIMEOUT = 25.0
 """Seconds for which the first calls are tried again before the server counts as out of reach."""
 LOGIN_ATTEMPTS = 2
 """How often a log-in is sent whose answer is lost: the server may have counted a refusal that nobody heard of."""
-GOODBYES = 2
-"""How often a log-out is sent that the network loses: a session that is left behind lives for half an hour."""
+FAREWELL = 5.0
+"""Seconds in which a log-out is sent again that the network loses: a session left behind lives for half an hour."""
 OLDEST_VERSION = "vim.version.version12"
 """The API version (6.7) in which a server is asked for its own."""
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
@@ -220,24 +220,35 @@ class Session:
         """
         with self._login_lock:
             if generation == self._generation and not self._is_closed:
-                self._give_up_session()
+                self._give_up_session(0)
                 self._login()
 
     def log_out(self) -> None:
         """Ends the session on the server, as far as it can still be reached; nobody logs in again after this."""
         with self._login_lock:
             self._is_closed = True
-            self._give_up_session()
+            self._give_up_session(FAREWELL)
             self.stub.retire()
 
-    def _give_up_session(self) -> None:
-        """Logs out, on a new connection: one that was idle for long may be gone without a word."""
-        for _ in range(GOODBYES):
+    def _give_up_session(self, longest: float) -> None:
+        """Logs out, on a new connection: one that was idle for long may be gone without a word.
+
+        Args:
+            longest: Seconds in which it is tried again; the end of the process may come first.
+        """
+
+        def log_out() -> None:
             self.stub.DropConnections()
-            with contextlib.suppress(*TRANSIENT):
-                with contextlib.suppress(vmodl.MethodFault):  # The session is over already.
-                    self.content.sessionManager.Logout()
-                break
+            self.content.sessionManager.Logout()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PASSING),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
+            stop=tenacity.stop_after_delay(longest),
+            reraise=True,
+        )
+        with contextlib.suppress(*FAULTS):  # A session that is over already is one of them.
+            retrying(log_out)
 
     def _new_stub(self, timeout: float, version: str = "") -> Any:
         host, port = self.settings.host_and_port()

@@ -679,6 +679,14 @@ def test_a_look_ends_with_the_deadline() -> None:
     assert (report.ready, report.timed_out, report.waited) == (True, False, REQUIRED.timeout)
 
 
+def test_start_timeout_is_as_little_late_as_the_other_deadline() -> None:
+    """A start that never comes is not waited for longer because the server hangs in the look that confirms it."""
+    report = ScriptedSource(ALONE, [starting(1)], look_takes=None).watch(REQUIRED)
+
+    assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
+    assert report.waited == pytest.approx(1 + REQUIRED.start_timeout + watch_module.LAST_LOOK)
+
+
 def test_a_cancellation_ends_a_look() -> None:
     """Who cancels while the server is slow to confirm the end does not wait for its answer."""
     looked, released = threading.Event(), threading.Event()

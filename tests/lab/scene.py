@@ -1,0 +1,216 @@
+"""One wait on real sockets, with a network that can misbehave in between, and what the tests of faults do to it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from lab.fault_proxy import FAIR, standing_before
+from pulumi_customization_gate.core import watch as core
+from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
+from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
+from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.centre import PATIENCE, Centre, finish, linux, until
+from tests.lab.centre import session as session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
+
+    import pytest
+
+    from lab.fault_proxy import FaultProxy
+    from pulumi_customization_gate.core.watch import Update
+
+CALL = 1.0
+"""Seconds without a byte after which a call is given up here."""
+POLL = 1.0
+"""Seconds that a long poll lasts here."""
+READ_TIMEOUT = POLL + CALL
+"""Seconds after which a long poll that nobody answers is given up here."""
+LONG = 4 * PATIENCE
+"""Seconds that a wait may last which is to end by itself."""
+
+RUNNING = CustomizationStatus.CUSTOMIZATION_STARTED
+SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
+FAILED = CustomizationStatus.CUSTOMIZATION_FAILED
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets all times of a session to a tenth or less; what they bound stays in the same order."""
+    monkeypatch.setattr(session, "CALL_TIMEOUT", CALL)
+    monkeypatch.setattr(session, "START_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(event_feed, "LONGEST_POLL", POLL)
+    monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)
+    monkeypatch.setattr(reconciliation, "IMPATIENT", 0.5)
+    # The last look leaves more of the second that a deadline may be late by to a machine that is busy with other tests.
+    monkeypatch.setattr(core, "LAST_LOOK", 0.4)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine, known without asking the server."""
+
+    moid: str
+    name: str
+
+
+@dataclass
+class Wait:
+    """A wait that goes on in a thread."""
+
+    ending: Future[GateReport]
+    updates: list[Update] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> dict[str, CustomizationStatus]:
+        """The last that was heard of each machine."""
+        outcomes = self.updates[-1].outcomes if self.updates else ()
+        return {outcome.key: outcome.status for outcome in outcomes}
+
+    @property
+    def notes(self) -> str:
+        """What was ridden out so far, a line each."""
+        return "\n".join(note for update in self.updates for note in update.notes)
+
+    def report(self) -> GateReport:
+        """Returns the report once the wait is over."""
+        return self.ending.result(LONG + PATIENCE)
+
+
+@dataclass
+class Scene:
+    """A data centre, a network before it, and waits that go through that."""
+
+    centre: Centre
+    proxy: FaultProxy
+    pool: ThreadPoolExecutor
+    stop: threading.Event
+    services: tuple[Any, ...]
+    """The tests' own sessions."""
+
+    def machine(self, *, custom: bool = True, on: bool = True, **plan: str) -> Machine:
+        """Clones a machine and switches it on; its customization does not end by itself unless the plan says so."""
+        plan = {"startDelay": "50ms", "duration": "1h", **plan}
+        vm = self.centre.clone(on=on, custom=linux() if custom else None, plan=plan)
+        return Machine(str(vm._moId), vm.name)
+
+    def story(self, vm: Machine) -> list[str]:
+        """Returns the classes of a machine's events since its last power-on."""
+        return self.centre.story(self.centre.machine(vm.moid))
+
+    def settings(self, **changes: Any) -> VsphereSettings:
+        """Returns the settings that lead through the network."""
+        lab = self.centre.lab
+        return VsphereSettings(self.proxy.address, lab.user, lab.password, ca_file=lab.ca_file, **changes)
+
+    def move(self, vm: Machine) -> None:
+        """Moves a machine to another host."""
+        root, machine = self.centre.content.rootFolder, self.centre.machine(vm.moid)
+        view = self.centre.content.viewManager.CreateContainerView(root, [vim.HostSystem], recursive=True)
+        hosts = {host._moId: host for host in view.view}
+        view.Destroy()
+        other = next(host for moid, host in hosts.items() if moid != machine.runtime.host._moId)
+        finish(machine.MigrateVM_Task(host=other, priority="defaultPriority"))
+        assert machine.runtime.host._moId == other._moId
+
+    def begin(self, vms: Mapping[str, Machine], **rules: Any) -> Wait:
+        """Begins a wait for machines."""
+        references = {key: vm.moid for key, vm in vms.items()}
+        source = VsphereSource(self.settings(), references)
+        updates: list[Update] = []
+        rules = {"timeout": LONG, "start_timeout": LONG, **rules}
+        ending = self.pool.submit(
+            core.watch, source, core.WaitRules(**rules), listener=updates.append, cancelled=self.stop.is_set
+        )
+        return Wait(ending, updates)
+
+    def watching(self, *keys: str) -> tuple[Wait, dict[str, Machine]]:
+        """Returns a wait that has seen the customization of new machines begin, and holds its long poll."""
+        vms = {key: self.machine() for key in keys}
+        until(lambda: all("CustomizationStartedEvent" in self.story(vm) for vm in vms.values()))
+        wait = self.begin(vms)
+        until(lambda: wait.ending.done() or wait.statuses == dict.fromkeys(keys, RUNNING))
+        self.hear_the_long_poll()
+        assert not wait.ending.done(), wait.ending.result()
+        return wait, vms
+
+    def hear_the_long_poll(self) -> None:
+        """Returns when another long poll has begun."""
+        before = self.polls()
+        until(lambda: self.polls() > before)
+
+    def polls(self) -> int:
+        """Returns how many long polls the server has seen."""
+        return int(self.centre.lab.stats()["calls"].get("WaitForUpdatesEx", 0))
+
+    def held(self) -> dict[str, int]:
+        """Returns the sessions and collectors that the server holds for waits: all but the tests' own."""
+        stats = self.centre.lab.stats()
+        own = sum(_is_logged_in(service) for service in self.services)
+        return {"sessions": stats["sessions"] - own, "collectors": stats["collectors"]}
+
+    def calm_down(self) -> None:
+        """Ends all waits and all faults."""
+        self.stop.set()
+        self.centre.lab.clear_faults()
+        self.proxy.accept()
+        self.proxy.turn(FAIR)
+
+    def assert_nothing_is_left(self) -> None:
+        """Waits until the server holds nothing for waits any more."""
+        with contextlib.suppress(AssertionError):
+            until(lambda: not any(self.held().values()))
+        held = self.held()
+        assert held == {"sessions": 0, "collectors": 0}, held
+
+
+def _is_logged_in(service: Any) -> bool:
+    service._stub.DropConnections()  # a test may have broken them off
+    try:
+        return service.content.sessionManager.currentSession is not None
+    except vim.fault.NotAuthenticated:
+        return False
+
+
+@contextlib.contextmanager
+def scene(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    """Gives a scene; at its end the weather is fair, every wait is over and nothing of it is left on the server."""
+    hurry(monkeypatch)
+    with contextlib.ExitStack() as held:
+        # A session of its own, for it may be ended, and its connections broken.
+        service = held.enter_context(session_of(centre.lab))
+        proxy = held.enter_context(standing_before(centre.lab.server))
+        pool, stop = held.enter_context(ThreadPoolExecutor(16)), threading.Event()
+        # Where a test fails its waits would go on, and the pool would wait for them.
+        held.callback(stop.set)
+        services = (centre.service, service)
+        one = Scene(Centre(centre.lab, service, centre.numbers), proxy, pool, stop, services)
+        yield one
+        one.calm_down()
+        one.assert_nothing_is_left()
+
+
+def failures(report: GateReport) -> dict[str, str]:
+    """Returns what each machine that is not good failed with."""
+    return {o.key: o.failure.event for o in report.outcomes if o.failure is not None}
+
+
+def verdicts(report: GateReport) -> dict[str, CustomizationStatus]:
+    """Returns the verdict of each machine."""
+    return {outcome.key: outcome.status for outcome in report.outcomes}
+
+
+def after(seconds: float, deed: Callable[[], object]) -> threading.Timer:
+    """Does something a while later."""
+    timer = threading.Timer(seconds, deed)
+    timer.daemon = True
+    timer.start()
+    return timer

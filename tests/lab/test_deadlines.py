@@ -1,0 +1,143 @@
+"""Deadlines hold within a second whatever the network and the server do, and say what was known by then."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.fault_proxy import SILENT, Weather
+from tests.lab.centre import PATIENCE, Centre, running, until
+from tests.lab.scene import CALL, Machine, Scene, failures, scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pulumi_customization_gate.core.model import Failure, GateReport
+
+TIMEOUT = 3.0
+START_TIMEOUT = 2.5
+LATE = 1.0
+"""Seconds after a deadline by which the report has to be there."""
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with running(tmp_path_factory.mktemp("vcenter"), "-vms", "2", "-hosts", "2") as one:
+        yield one
+
+
+@pytest.fixture
+def stage(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with scene(centre, monkeypatch) as one:
+        yield one
+
+
+def broken(kind: Weather) -> Callable[[Scene], object]:
+    def turn(stage: Scene) -> None:
+        stage.proxy.turn(kind)
+        stage.proxy.reset()
+
+    return turn
+
+
+def refused(stage: Scene) -> None:
+    stage.proxy.refuse()
+    stage.proxy.reset()
+
+
+def flood(stage: Scene) -> None:
+    stage.centre.done("POST", "/events", {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 1500})
+
+
+def rule(kind: str, **how: str | float | bool) -> Callable[[Scene], object]:
+    return lambda stage: stage.centre.lab.add_fault(kind, **{"method": "*", **how})
+
+
+WORK = "CurrentTime|RetrievePropertiesEx|CreateCollectorForEvents|WaitForUpdatesEx|ReadNextEvents|QueryEvents"
+"""What a wait calls, but to log in and out."""
+
+FAULTS = [
+    pytest.param(lambda _: None, id="none"),
+    pytest.param(lambda s: s.proxy.turn(SILENT), id="accepts and never answers"),
+    pytest.param(lambda s: s.proxy.half_open(), id="half-open"),
+    pytest.param(lambda s: s.proxy.turn(Weather(delay=CALL / 4)), id="slow answers"),
+    pytest.param(lambda s: s.proxy.turn(Weather(delay=2 * CALL)), id="answers that come too late"),
+    pytest.param(broken(Weather(cut_after=100)), id="TLS broken off"),
+    pytest.param(refused, id="refused, as in a restart"),
+    pytest.param(rule("http503"), id="HTTP 503"),
+    pytest.param(rule("hang"), id="calls that hang"),
+    pytest.param(rule("truncate"), id="answers cut short"),
+    pytest.param(rule("reset"), id="connection reset"),
+    pytest.param(rule("not_authenticated", method=WORK), id="session ended, again and again"),
+    pytest.param(rule("NoPermission", method="*", without_entity=True), id="a query without entity refused"),
+    pytest.param(rule("host_communication"), id="a fault of the server"),
+    pytest.param(lambda s: s.centre.lab.purge_events(), id="events purged"),
+    pytest.param(flood, id="more events than a collector holds"),
+]
+
+
+def timed(stage: Scene, vm: Machine, **rules: float) -> tuple[Callable[[], GateReport], Callable[[], float]]:
+    """Begins a wait; returns how to get its report, and how to get the seconds that the whole of it took."""
+    took: list[float] = []
+    began = time.monotonic()
+    wait = stage.begin({"web": vm}, **rules)
+    wait.ending.add_done_callback(lambda _: took.append(time.monotonic() - began))
+    until(lambda: wait.updates or wait.ending.done())
+    assert wait.updates, wait.ending.exception()
+    return wait.report, lambda: took[0]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_deadlines_hold(stage: Scene, fault: Callable[[Scene], object]) -> None:
+    """Neither the end that never comes nor the start that never comes is waited for longer than was asked."""
+    endless, idle = stage.machine(outcome="never-ends"), stage.machine(outcome="never-starts")
+    until(lambda: "CustomizationStartedEvent" in stage.story(endless))
+    end, end_took = timed(stage, endless, timeout=TIMEOUT)
+    start, start_took = timed(stage, idle, start_timeout=START_TIMEOUT)
+    fault(stage)
+
+    assert failures(start()) == {"web": "StartTimeout"}
+    assert failures(end()) == {"web": "Timeout"}
+    assert end().timed_out
+    for report, took, asked in ((end(), end_took(), TIMEOUT), (start(), start_took(), START_TIMEOUT)):
+        assert asked <= report.waited < asked + LATE
+        assert took < asked + LATE
+        assert any(line.startswith("likely cause: ") for line in failure_of(report).diagnosis)
+
+
+def failure_of(report: GateReport) -> Failure:
+    (outcome,) = report.outcomes
+    assert outcome.failure is not None
+    return outcome.failure
+
+
+def test_a_diagnosis_says_all_that_is_known(stage: Scene) -> None:
+    """Power, VMware Tools, specification, state, the last events with their ages, migrations, and what to do."""
+    vm = stage.machine(outcome="never-ends")
+    until(lambda: "CustomizationStartedEvent" in stage.story(vm))
+    stage.move(vm)
+    failure = failure_of(stage.begin({"web": vm}, timeout=TIMEOUT).report())
+
+    told = "\n".join(failure.diagnosis)
+    assert failure.message == "the customization began and has not ended"
+    for line in (
+        r"likely cause: the customization hangs in the guest; see /var/log/vmware-imc or .*",
+        r"power: on for [\d.]+ m?s; VMware Tools: running \(\d+\.\d+\.\d+\); specification: none waits",
+        r"customizationInfo: TOOLSDEPLOYPKG_RUNNING",
+        r"event: CustomizationStartedEvent at \d\d:\d\d:\d\d.*, [\d.]+ m?s earlier",
+        r"migrations seen: 1",
+    ):
+        assert re.search(f"^{line}$", told, re.MULTILINE), (line, told)
+
+
+def test_no_trace_of_a_customization_is_said_early(stage: Scene) -> None:
+    """A machine that nobody asked to customize is told as such once its VMware Tools run, not after start_timeout."""
+    vm = stage.machine(custom=False, startDelay="500ms")
+    report = stage.begin({"web": vm}, start_timeout=4 * PATIENCE).report()
+
+    assert failures(report) == {"web": "NoCustomization"}
+    assert report.waited < PATIENCE
+    assert failure_of(report).diagnosis[0].startswith("likely cause: nobody asked for a customization; ")

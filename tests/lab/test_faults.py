@@ -1,0 +1,263 @@
+"""Faults of the network and of the server in mid-wait: the right verdict all the same, and a word of what happened."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.fault_proxy import FAIR, SILENT, Weather
+from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
+from tests.lab.centre import PATIENCE, Centre, running, until
+from tests.lab.scene import FAILED, READ_TIMEOUT, SUCCEEDED, Scene, failures, scene, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SUBCLASS = "CustomizationNetworkSetupFailed"
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    with running(tmp_path_factory.mktemp("vcenter"), "-vms", "2") as one:
+        yield one
+
+
+@pytest.fixture
+def stage(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with scene(centre, monkeypatch) as one:
+        yield one
+
+
+def trouble(seconds: float, begin: Callable[[Scene], object], end: Callable[[Scene], object]) -> Callable[..., None]:
+    """Returns a fault that lasts; the machines' customizations end in its midst."""
+
+    def play(stage: Scene, ends: Callable[[], None]) -> None:
+        begin(stage)
+        ends()
+        threading.Event().wait(seconds)
+        end(stage)
+
+    return play
+
+
+def strike(deed: Callable[[Scene], object]) -> Callable[..., None]:
+    """Returns a fault of a moment; the customizations end right after it."""
+
+    def play(stage: Scene, ends: Callable[[], None]) -> None:
+        deed(stage)
+        ends()
+
+    return play
+
+
+def weather(kind: Weather, *, cut: bool = False) -> Callable[[Scene], object]:
+    def turn(stage: Scene) -> None:
+        stage.proxy.turn(kind)
+        if cut:
+            stage.proxy.reset()
+
+    return turn
+
+
+def rule(kind: str, **how: Any) -> Callable[[Scene], object]:
+    return lambda stage: stage.centre.lab.add_fault(kind, method="*", **how)
+
+
+def no_rule(stage: Scene) -> None:
+    stage.centre.lab.clear_faults()
+
+
+def refused(stage: Scene) -> None:
+    stage.proxy.refuse()
+    stage.proxy.reset()
+
+
+fair = weather(FAIR)
+LONG_ENOUGH = 1.5 * READ_TIMEOUT
+"""Seconds in which a wait cannot but notice."""
+
+FAULTS = [
+    pytest.param(strike(lambda s: s.centre.lab.terminate_sessions()), "the session has ended", id="session terminated"),
+    pytest.param(
+        strike(lambda s: s.centre.lab.terminate_sessions(cancel_waits=True)),
+        "the server has ended the call|the session has ended",
+        id="session terminated, calls cancelled",
+    ),
+    pytest.param(strike(lambda s: s.centre.lab.reset_connections()), "the connection broke off", id="connection reset"),
+    pytest.param(strike(lambda s: s.proxy.reset()), "the connection broke off", id="connection reset on the way"),
+    pytest.param(trouble(LONG_ENOUGH, weather(SILENT), fair), "no answer in time", id="accepts and never answers"),
+    pytest.param(
+        trouble(LONG_ENOUGH, weather(Weather(cut_after=100), cut=True), fair),
+        "the connection broke off",
+        id="TLS broken off",
+    ),
+    pytest.param(
+        trouble(LONG_ENOUGH, refused, lambda s: s.proxy.accept()),
+        "the connection broke off",
+        id="refused by the machine",
+    ),
+    pytest.param(trouble(3 * READ_TIMEOUT, weather(SILENT), fair), "no answer in time", id="half-open, all of them"),
+    pytest.param(strike(lambda s: s.proxy.half_open()), "no answer in time", id="half-open, the old ones"),
+    pytest.param(trouble(LONG_ENOUGH, rule("http503"), no_rule), "503", id="HTTP 503"),
+    pytest.param(strike(rule("http502", count=5)), "502", id="HTTP 502 from a proxy, five times"),
+    pytest.param(trouble(LONG_ENOUGH, rule("hang"), no_rule), "no answer in time", id="calls that hang"),
+    pytest.param(
+        trouble(LONG_ENOUGH, rule("truncate"), no_rule),
+        "an answer that cannot be read|the connection broke off",
+        id="answers cut short",
+    ),
+    pytest.param(
+        trouble(LONG_ENOUGH, rule("host_communication"), no_rule), "HostCommunication", id="a fault of the server"
+    ),
+]
+
+
+@pytest.mark.parametrize(("play", "told"), FAULTS)
+def test_a_fault_is_ridden_out(stage: Scene, play: Callable[..., None], told: str) -> None:
+    """A machine that succeeds and one that fails amid a fault are both told right, and so is the fault, at once."""
+    wait, vms = stage.watching("good", "bad")
+
+    def ends() -> None:
+        stage.centre.lab.end(vms["good"].name)
+        stage.centre.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+
+    play(stage, ends)
+    report = wait.report()
+
+    assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
+    assert failures(report) == {"bad": SUBCLASS}
+    assert re.search(told, "\n".join(report.notes)), report.notes
+    assert wait.notes == "\n".join(report.notes)
+
+
+@pytest.mark.parametrize("delay", [Weather(delay=0.2), None], ids=["on the way", "by the server"])
+def test_slow_answers_are_waited_for(stage: Scene, delay: Weather | None) -> None:
+    """Answers that come late, but in time, are no fault: nothing is tried again, and nothing is missed."""
+    wait, vms = stage.watching("web")
+    if delay is not None:
+        stage.proxy.turn(delay)
+    else:
+        stage.centre.lab.add_fault("delay", method="*", seconds=0.3)
+    stage.centre.lab.end(vms["web"].name)
+    report = wait.report()
+
+    assert verdicts(report) == {"web": SUCCEEDED}
+    assert not report.notes
+
+
+@pytest.mark.parametrize("events", ["kept", "lost"])
+@pytest.mark.parametrize("moment", ["while it is away", "once it is back"])
+def test_a_restart_of_the_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, events: str, moment: str) -> None:
+    """A vCenter that restarts in mid-wait takes session, collector and maybe events with it, but not the verdict."""
+    with running(tmp_path, "-vms", "2") as centre, scene(centre, monkeypatch) as stage:
+        wait, vms = stage.watching("good", "bad")
+        if moment == "while it is away":
+            centre.lab.end(vms["good"].name)
+            centre.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+        centre.lab.restart(1.0, events=events)
+        if moment == "once it is back":
+            until(lambda: "watching again after" in wait.notes)
+            centre.lab.end(vms["good"].name)
+            centre.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+        report = wait.report()
+
+    assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
+    assert re.search("nobody listens there|the connection broke off", "\n".join(report.notes)), report.notes
+
+
+def test_more_events_than_a_collector_holds(stage: Scene) -> None:
+    """More than a thousand unread events push the one that counts out of the collector: it is read once more."""
+    wait, vms = stage.watching("good", "bad")
+    noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 3000}
+    rule_number = stage.centre.lab.add_fault("hang", method="ReadNextEvents|WaitForUpdatesEx")
+    stage.hear_the_long_poll()
+    stage.centre.lab.end(vms["good"].name)
+    stage.centre.lab.end(vms["bad"].name, SUBCLASS)
+    stage.centre.done("POST", "/events", noise)
+    stage.centre.done("DELETE", f"/faults/{rule_number}")
+    stage.centre.done("POST", "/events", noise)
+    report = wait.report()
+
+    assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
+
+
+def test_events_that_are_purged(stage: Scene) -> None:
+    """An end whose event is gone before anybody could read it is told by the state."""
+    wait, vms = stage.watching("good", "bad")
+    stage.proxy.turn(SILENT)
+    stage.centre.lab.end(vms["good"].name)
+    stage.centre.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+    stage.centre.lab.purge_events()
+    stage.proxy.turn(FAIR, old=False)
+    report = wait.report()
+
+    assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
+    assert failures(report) == {"bad": "TOOLSDEPLOYPKG_FAILED"}
+
+
+def test_a_query_without_an_entity_that_is_refused(stage: Scene) -> None:
+    """A right that is taken away in mid-wait narrows the watch to the machines' folder, and the log says so."""
+    wait, vms = stage.watching("web")
+    stage.centre.lab.add_fault("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
+    stage.centre.lab.reset_connections()
+    until(lambda: "may not read the events of the whole inventory: watching vm only" in wait.notes)
+    stage.centre.lab.end(vms["web"].name)
+
+    assert verdicts(wait.report()) == {"web": SUCCEEDED}
+
+
+def test_a_certificate_that_changes_in_mid_wait(stage: Scene, tmp_path: Any) -> None:
+    """Another certificate is not sat out until the deadline: the wait ends with what it is, and with its report."""
+    wait, _ = stage.watching("web")
+    with running(tmp_path) as other:
+        stage.proxy.lead_to(other.lab.server)
+        stage.proxy.reset()
+        report = wait.report()
+
+        assert isinstance(report.trouble, CertificateError)
+        assert "is not trusted" in str(report.trouble)
+        assert other.lab.stats()["logins"] == {"ok": 1, "failed": 0}, "no password was sent there but the test's own"
+    stage.proxy.lead_to(stage.centre.lab.server)
+    stage.assert_nothing_is_left()
+
+
+def test_a_password_that_is_changed_in_mid_wait(stage: Scene) -> None:
+    """A session that ends after the password was changed costs one refused log-in, and ends the wait."""
+    wait, _ = stage.watching("web")
+    before = stage.centre.lab.stats()["logins"]["failed"]
+    stage.centre.lab.add_fault("InvalidLogin", method="Login")
+    stage.centre.lab.terminate_sessions()
+    report = wait.report()
+
+    assert isinstance(report.trouble, AuthenticationError)
+    assert stage.centre.lab.hits() == [1]
+    assert stage.centre.lab.stats()["logins"]["failed"] == before
+
+
+def test_two_waits_share_what_is_mended(stage: Scene) -> None:
+    """Waits of one process lose and mend one session: one log-in, one collector, and both hear of it."""
+    first, vms = stage.watching("one")
+    second, others = stage.watching("two")
+    before = stage.centre.lab.stats()["logins"]["ok"]
+    stage.centre.lab.terminate_sessions(cancel_waits=True)
+    until(lambda: "watching again" in first.notes and "watching again" in second.notes)
+    for vm in (*vms.values(), *others.values()):
+        stage.centre.lab.end(vm.name)
+
+    assert verdicts(first.report()) == {"one": SUCCEEDED}
+    assert verdicts(second.report()) == {"two": SUCCEEDED}
+    assert stage.centre.lab.stats()["logins"]["ok"] == before + 1
+
+
+def test_a_cancellation_amid_a_fault(stage: Scene) -> None:
+    """A wait whose server has gone silent ends at once when the user ends it."""
+    wait, _ = stage.watching("web")
+    stage.proxy.turn(SILENT)
+    stage.stop.set()
+    report = wait.ending.result(PATIENCE)
+
+    assert report.cancelled
+    assert failures(report) == {"web": "WaitStopped"} or report.outcomes[0].failure is not None
