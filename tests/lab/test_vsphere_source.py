@@ -251,6 +251,19 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: Centre) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["reset", "not_authenticated"])
+def test_a_session_that_could_not_be_ended_stands_in_no_ones_way(vcenter: Centre, kind: str) -> None:
+    """A new log-in does not go into the old session, where a server would refuse the right password."""
+    with session.acquire(settings(vcenter.lab)) as live:
+        vcenter.done("POST", "/faults", {"kind": kind, "method": "Logout"})
+        try:
+            live.log_in_again(live.generation)
+        finally:
+            vcenter.done("DELETE", "/faults")
+        assert live.current_time()
+        assert live.generation == 2
+
+
 def test_a_host_is_no_vcenter(tmp_path: Path) -> None:
     """An ESXi host raises no customization events: it is refused before any log-in."""
     with running(tmp_path, "-esxi") as host:

@@ -308,6 +308,8 @@ class Session:
 
     def _login(self) -> None:
         _refuse_known(self.settings)
+        # In a session that is logged in, its end lost on the way, a log-in fails like one with a wrong password.
+        self.stub.cookie = ""
         try:
             self.content.sessionManager.Login(self.settings.user, self.settings.password)
         except vim.fault.InvalidLogin:
