@@ -86,6 +86,7 @@ def figures(result: Result) -> Table:
         ("waits that could not start in it, made again", f"{tally.refused}"),
         ("event to verdict in fair weather, p50 / p99", f"{p50 * 1000:.0f} / {p99 * 1000:.0f} ms"),
         ("ends of which that was measured", f"{len(tally.latencies)}"),
+        ("last end to end of wait in any weather, slowest", f"{tally.slowest:.1f} s"),
         ("calls per minute", f"{stats['calls'] / minutes:.0f}"),
         ("log-ins", f"{stats['logins']}"),
         ("most sessions, most collectors at once", f"{result.most_sessions}, {result.most_collectors}"),

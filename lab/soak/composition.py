@@ -25,6 +25,8 @@ _SHORTEST = 0.25
 """The share of a wave that a life lasts at least."""
 _ENDLESS = 0.06
 """The share of the machines of a wave that never end, where there are any."""
+_ANEW = 4
+"""Waits over a single machine that is customized a second time, of a wave at most."""
 _PATIENCE = 50.0
 """Seconds for foul weather after foul weather, in which nothing is heard."""
 
@@ -39,8 +41,8 @@ def settings(lab: Lab, address: str) -> Sequence[VsphereSettings]:
 class Wave:
     """Some machines that live at the same time, and the waits over them.
 
-    The last machine of a wave ends after all the others, and is in every wait but the one with a deadline: so each wait
-    lasts until every verdict is final.
+    The last machine of a wave ends after all the others, and is in every wait over some of them: each lasts until all
+    verdicts are final.
 
     Args:
         number: Which one.
@@ -105,6 +107,12 @@ class Wave:
             self._wait(title, at, settings, [*watched[title], self.last], timeout=max(end - at, 0) + _patience())
             for title, at in begins.items()
         ]
+        # A wait that begins after the first of two customizations has that of one machine to go by, and nothing else.
+        twice = [(one.asked_at, one) for one in self.ordinary if one.asked_at is not None]
+        for at, one in numbers.sample(twice, min(len(twice), _ANEW)):
+            wait = self._wait(f"anew {one.name}", at, settings, [one], timeout=end - at + _patience())
+            wait.after = one.asked
+            found.append(wait)
         if self.endless:
             # Whatever ended has been heard of long before the deadline, however foul the weather.
             timeout = self.length + deaf_seconds() + _PATIENCE

@@ -85,16 +85,20 @@ class Life:
     steps: Steps
     """Seconds from the beginning of the soak, and what is done to the machine then; one after the other."""
     marks: list[Mark] = field(default_factory=list)
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set once another customization was asked for."""
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def never_ends(self) -> bool:
-        """Whether only a deadline ends the wait for it."""
-        return self.verdict.failure == "Timeout"
+    def asked_at(self) -> float | None:
+        """When another customization is to be asked for, in seconds from the beginning of the soak; None for never."""
+        return next((at for at, step in self.steps if step is _ask), None)
 
     def mark(self, what: str) -> None:
         """Notes that something happens now."""
         self.marks.append(Mark(what, time.monotonic()))
+        if what == "asked":
+            self.asked.set()
 
     def good_since(self, began: float) -> float | None:
         """Returns the moment from which a wait that began then may call it good, None for not yet."""

@@ -123,7 +123,10 @@ class Soak:
         return self._result(monitor, time.monotonic() - self._began)
 
     def _wait(self, wait: Wait) -> None:
-        if not self._cancelled.wait(max(0.0, self._began + wait.at - time.monotonic())):
+        self._cancelled.wait(max(0.0, self._began + wait.at - time.monotonic()))
+        while wait.after is not None and not wait.after.wait(_LOOK_UP) and not self._cancelled.is_set():
+            ...
+        if not self._cancelled.is_set():
             wait.run(self.tally, self.weather, self._cancelled.is_set)
 
     def _may_forget(self) -> bool:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab.soak.lives import GONE, STATE_FAILED
+from lab.soak.weather import deaf_seconds
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.vsphere import event_feed
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _CLOCKS = 0.01
 """Seconds by which the server's time of an event may seem to lie before the order that caused it: it is rounded."""
 _WEATHERED = 30.0
 """Seconds for which foul weather is an excuse for a wait that cannot start."""
+_LATE = 50.0
+"""Seconds by which foul weather after foul weather may delay what is heard, beside the time of a dead connection."""
 _NOT_BEFORE = 2.0
 """Seconds of fair weather before an end of which the delay counts as that of fair weather."""
 
@@ -40,6 +44,8 @@ class Tally:
     """Seconds from an order to end a customization to the listener's hearing of it, in fair weather."""
     refused: int = 0
     """Waits that could not start in foul weather, and were made again."""
+    slowest: float = 0.0
+    """Seconds from the last end among its machines to the end of a wait, foul weather included."""
     rode_out: int = 0
     """Notes of the waits on what they rode out."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,6 +85,8 @@ class Wait:
         self.rules = WaitRules(timeout, start_timeout=10 * timeout, stop_on_missing=stop_on_missing)
         self.began = self.ended = 0.0
         self.is_running = False
+        self.after: threading.Event | None = None
+        """What has to happen first."""
         self._by_key = {life.name: life for life in lives.values()}
         self._heard: dict[str, CustomizationStatus] = {}
         self._mended_at = 0.0
@@ -97,7 +105,9 @@ class Wait:
         deadline = time.monotonic() + self.rules.timeout
         references = {life.name: reference for reference, life in self.lives.items()}
         while not is_cancelled():
-            self.began, self._mended_at = time.monotonic(), 0.0
+            self.began = time.monotonic()
+            # The feed is shared, and may be trying again since before this wait could be told of it.
+            self._mended_at = self.began + event_feed.LONGEST_PAUSE
             self._heard.clear()
             source = VsphereSource(self.settings, references)
             try:
@@ -149,7 +159,14 @@ class Wait:
             life = self._by_key[outcome.key]
             told = self._errors(life, outcome, weather)
             wrong += [f"{life.name} ({life.moid}, {life.story}): {text}" for text in told]
+        late = 0.0
+        if not report.timed_out:
+            ends = [life.last("succeeded", "failed", "removed") or 0.0 for life in self.lives.values()]
+            late = self.ended - max(self.began, *ends)
+            if late > deaf_seconds() + _LATE:
+                wrong.append(f"it lasted {late:.0f} s longer than its machines")
         with tally.lock:
+            tally.slowest = max(tally.slowest, late)
             tally.verdicts += len(report.outcomes)
             tally.wrong += [f"{self.title}: {text}" for text in wrong]
 
