@@ -91,6 +91,7 @@ def figures(result: Result) -> Table:
         ("log-ins", f"{stats['logins']}"),
         ("most sessions, most collectors at once", f"{result.most_sessions}, {result.most_collectors}"),
         ("sessions, collectors left", f"{stats['sessions']}, {stats['collectors']}"),
+        ("seconds until all was given back", f"{result.given_back:.1f}"),
         ("sessions that foul weather excuses", f"{result.excused if stats['sessions'] else 0}"),
         ("memory after the warm-up / at the end", memory),
         ("most memory", f"{result.peak:.1f} MiB"),

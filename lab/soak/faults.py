@@ -52,6 +52,8 @@ class Fault:
     heals: bool = False
     """Whether it ends such connections."""
     ends_sessions: bool = False
+    is_early: bool = False
+    """Whether it comes in the warm-up only: it leaves a longer history, which takes more memory to read."""
     forgets: bool = False
     """Whether the server forgets events: no verdict then stands on more than the state."""
 
@@ -115,7 +117,7 @@ FAULTS: Mapping[str, Fault] = {
     "server restarted, events kept": _restart("kept"),
     "server restarted, events lost": _restart("lost"),
     "events purged": Fault(lambda sky: sky.lab.purge_events(), lasts=False, forgets=True),
-    "burst of events": Fault(_burst, lasts=False),
+    "burst of events": Fault(_burst, lasts=False, is_early=True),
     "connections reset by the server": Fault(lambda sky: sky.lab.reset_connections(), lasts=False, heals=True),
     "connections reset by the network": Fault(_reset, lasts=False, heals=True),
     "half-open connections": Fault(lambda sky: sky.proxy.half_open(), lasts=False, deafens=True),

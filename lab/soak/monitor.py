@@ -23,7 +23,7 @@ GRACE = 15.0
 FAREWELL = 5.0
 """Seconds for which a log-out is tried again: where the server is away for all of them, its session stays."""
 WARM_UP = 0.3
-"""The share of the soak after which memory has to stay as it is."""
+"""The share of its length after which the memory of a soak has to stay as it is."""
 MOST_GROWTH_MIB = 10.0
 MOST_GROWTH = 0.05
 """Memory counts as flat if it grows by less than the larger of these two, MiB and share."""
@@ -89,8 +89,11 @@ class Monitor:
         return sum(spell.logins for spell in spells) + lost
 
     def left(self) -> list[str]:
-        """Returns what is left behind although all waits are over, after GRACE seconds at most."""
-        deadline = time.monotonic() + GRACE
+        """Returns what is left behind although all waits are over, after GRACE seconds at most.
+
+        A long poll on a connection that is dead without a word has until it hears nothing for too long.
+        """
+        deadline = max(time.monotonic(), self._weather.deaf_until) + GRACE
         while (found := self._found()) and time.monotonic() < deadline:
             time.sleep(0.2)
         return found

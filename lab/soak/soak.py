@@ -14,7 +14,7 @@ from lab import data_centre
 from lab.fault_proxy import standing_before
 from lab.soak.composition import Wave, compose, settings
 from lab.soak.faults import Sky
-from lab.soak.monitor import Monitor, growth, is_flat
+from lab.soak.monitor import WARM_UP, Monitor, growth, is_flat
 from lab.soak.running import Running
 from lab.soak.waits import Tally, Wait
 from lab.soak.weather import Weather
@@ -61,6 +61,8 @@ class Result:
     stats: dict[str, int]
     most_sessions: int
     most_collectors: int
+    given_back: float
+    """Seconds from the end of the last wait until nothing was left."""
     excused: int
     """Sessions that may have been lost in foul weather, of those that are left."""
     memory: tuple[float, float] | None
@@ -92,7 +94,7 @@ class Soak:
         self._began = 0.0
         weather = random.Random(f"weather of {seed}")  # noqa: S311 -- the same
         sky = Sky(lab, proxy, weather, noisy=noisy[1], longest=min(_LONGEST_SPELL, seconds / 10))
-        self.weather = Weather(sky, self._may_forget)
+        self.weather = Weather(sky, self._may_forget, self._is_warming_up)
 
     def run(self, show: Callable[[Progress], None] = lambda _: None) -> Result:
         """Runs it to its end."""
@@ -138,8 +140,13 @@ class Soak:
         running = [wait for wait in self.waits if wait.is_running]
         return all(wave.forgetful for wave in current) and all(wait.forgetful for wait in running)
 
+    def _is_warming_up(self) -> bool:
+        return time.monotonic() - self._began < WARM_UP / 2 * self.seconds
+
     def _result(self, monitor: Monitor, seconds: float) -> Result:
+        over = time.monotonic()
         left = monitor.left()
+        given_back = time.monotonic() - over
         memory = growth(monitor.memory)
         wrong = [*self.tally.wrong, *monitor.leaks, *left]
         if self.weather.error is not None:
@@ -162,6 +169,7 @@ class Soak:
             },
             most_sessions=monitor.most_sessions,
             most_collectors=monitor.most_collectors,
+            given_back=given_back,
             excused=monitor.excused(),
             memory=memory,
             peak=max((mib for _, mib in monitor.memory), default=0.0),

@@ -133,6 +133,8 @@ class Wait:
     def _hear(self, update: Update, tally: Tally, weather: Weather) -> None:
         now = time.monotonic()
         late: list[float] = []
+        # The last verdict of a wait is told after the look that confirms its end.
+        is_decided = all(outcome.status.is_terminal for outcome in update.outcomes)
         for outcome in update.changed:
             life = self._by_key[outcome.key]
             since = life.good_since(self.began)
@@ -141,8 +143,9 @@ class Wait:
             ended = life.last("succeeded", "failed")
             first = self._heard.get(outcome.key) is CustomizationStatus.CUSTOMIZATION_STARTED
             self._heard[outcome.key] = outcome.status
-            is_clear = ended is not None and ended > self._mended_at and weather.is_fair(ended - _NOT_BEFORE, now)
-            if ended is not None and first and outcome.status.is_terminal and is_clear:
+            if ended is None or is_decided or not first or not outcome.status.is_terminal:
+                continue
+            if ended > self._mended_at and weather.is_fair(ended - _NOT_BEFORE, now):
                 late.append(now - ended)
         for note in update.notes:
             if "trying again" in note:

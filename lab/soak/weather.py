@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_EARLY = 2
+"""How often it is foul in a way that belongs to the warm-up."""
+
+
 @dataclass
 class Spell:
     """One stretch of foul weather, by the monotonic clock."""
@@ -40,11 +44,12 @@ class Weather:
     Args:
         sky: Where it may be foul.
         may_forget: Tells whether the server may forget events now.
+        is_warming_up: Tells whether memory may still grow.
     """
 
-    def __init__(self, sky: Sky, may_forget: Callable[[], bool]) -> None:
+    def __init__(self, sky: Sky, may_forget: Callable[[], bool], is_warming_up: Callable[[], bool]) -> None:
         self._sky = sky
-        self._may_forget = may_forget
+        self._may_forget, self._is_warming_up = may_forget, is_warming_up
         self._over = threading.Event()
         self._deck: list[str] = []
         self.spells: list[Spell] = []
@@ -65,6 +70,11 @@ class Weather:
         """Ends the foul weather for good."""
         self._over.set()
         self._thread.join()
+
+    @property
+    def deaf_until(self) -> float:
+        """Until when somebody may wait on a connection that is dead without a word."""
+        return max((spell.deaf_until for spell in self.spells), default=0.0)
 
     def is_fair(self, begin: float, end: float) -> bool:
         """Tells whether the weather was fair, and nobody deaf from earlier, between two moments."""
@@ -98,8 +108,11 @@ class Weather:
         forgetful = [kind for kind, fault in FAULTS.items() if fault.forgets]
         if self._may_forget() and self._sky.numbers.random() < 0.5:  # noqa: PLR2004 -- it is seldom that it may
             return self._sky.numbers.choice(forgetful)
+        early = [kind for kind, fault in FAULTS.items() if fault.is_early]
+        if self._is_warming_up() and sum(self.counted[kind] for kind in early) < _EARLY:
+            return early[0]
         if not self._deck:
-            self._deck = [kind for kind in FAULTS if kind not in forgetful]
+            self._deck = [kind for kind in FAULTS if kind not in forgetful and kind not in early]
             self._sky.numbers.shuffle(self._deck)
         return self._deck.pop()
 
