@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate.core.model import Event
-from pulumi_customization_gate.vsphere import event_feed, inventory
+from pulumi_customization_gate.vsphere import event_feed, history, inventory
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
@@ -110,3 +110,20 @@ def test_names_and_addresses_are_read_only_where_they_are_wanted(centre: Centre)
         ("TOOLSDEPLOYPKG_SUCCEEDED", "web-7", ("192.0.2.7",)),
     ]
     assert lengths[0] < 0.7 * lengths[1]
+
+
+@pytest.mark.parametrize(("machines", "queries"), [(1, 1), (history.FEW, history.FEW), (history.FEW + 1, 1)])
+def test_few_machines_do_not_read_what_others_did(centre: Centre, machines: int, queries: int) -> None:
+    """The past of a few machines is asked for one by one, so that many small waits do not read each other's events."""
+    plan = {"outcome": "never-ends"}
+    vms = [centre.clone(custom=linux(), plan=plan) for _ in range(history.FEW + 2)]
+    until(lambda: all("CustomizationStartedEvent" in centre.story(vm) for vm in vms))
+    ours = [moid_of(vm) for vm in vms[:machines]]
+    with acquire(settings_of(centre)) as session:
+        snapshots = inventory.read(session, ours)
+        centre.lab.reset_stats()
+        events = history.read(session, snapshots)
+    assert sorted((event.vm, event.name) for event in events) == sorted(
+        (vm, name) for vm in ours for name in ("VmStartingEvent", "CustomizationStartedEvent")
+    )
+    assert calls(centre)["QueryEvents"] == queries

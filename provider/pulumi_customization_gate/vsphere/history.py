@@ -14,7 +14,7 @@ from pulumi_customization_gate.core.verdict import STATES, TERMINAL
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pulumi_customization_gate.vsphere.session import Session
 
@@ -26,34 +26,28 @@ MOST_PAGES = 40
 """Pages that one query may need before it is left to queries for the single machines."""
 AT_ONCE = 8
 """Queries for single machines that run side by side."""
+FEW = AT_ONCE
+"""Machines that are asked for one by one all the same: the query for all of them returns other people's events, too."""
 
 
 def read(session: Session, snapshots: Iterable[Snapshot]) -> list[Event]:
     """Returns the events that can still decide about these machines.
 
-    Machines that booted within RECENT share one query; of the others only those are asked for one by one that their
-    state does not settle.
+    Machines that booted within RECENT share one query where they are more than FEW; of the others only those are asked
+    for one by one that their state does not settle.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
     present = {snapshot.vm: snapshot for snapshot in snapshots if snapshot.exists}
-    recent = {vm for vm, s in present.items() if s.booted_at is not None and s.at - s.booted_at < RECENT}
+    recent = {
+        vm: s.booted_at - MARGIN for vm, s in present.items() if s.booted_at is not None and s.at - s.booted_at < RECENT
+    }
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
-    events: list[Event] = []
-    if recent:
-        begin = min(s.booted_at for vm, s in present.items() if vm in recent and s.booted_at is not None) - MARGIN
-        try:
-            events += (event for event in _query(session, begin) if event.vm in present)
-        except _TooManyPagesError:
-            single |= recent
-        except vim.fault.NoPermission as error:
-            if isinstance(error, vim.fault.NotAuthenticated):
-                raise
-            single |= recent
-        # A vCenter that tells no state has only events to tell of a customization before the last power-on.
-        ended = {event.vm for event in events if event.signal in TERMINAL}
-        single |= {vm for vm in recent - ended if not present[vm].state}
+    events = _of_each(session, recent) if len(recent) <= FEW else _of_all(session, recent)
+    # A vCenter that tells no state has only events to tell of a customization before the last power-on.
+    ended = {event.vm for event in events if event.signal in TERMINAL}
+    single |= {vm for vm in recent.keys() - ended if not present[vm].state}
     return events + read_all(session, sorted(single))
 
 
@@ -63,9 +57,7 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
-    with ThreadPoolExecutor(AT_ONCE, "customization-gate-history") as pool:
-        found = pool.map(lambda vm: _of_one(session, vm), moids)
-        return sorted((event for events in found for event in events), key=lambda event: event.key)
+    return sorted(_of_each(session, dict.fromkeys(moids)), key=lambda event: event.key)
 
 
 def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
@@ -109,9 +101,30 @@ def _query(session: Session, begin: datetime | None, entity: Any = None) -> Iter
     raise _TooManyPagesError
 
 
-def _of_one(session: Session, moid: str) -> list[Event]:
+def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
+    """Returns the events of many machines, each at least since its own time, by one query if that is possible."""
     try:
-        return list(_query(session, None, vim.VirtualMachine(moid, session.stub)))
+        return [event for event in _query(session, min(begins.values())) if event.vm in begins]
+    except _TooManyPagesError:
+        pass
+    except vim.fault.NoPermission as error:
+        if isinstance(error, vim.fault.NotAuthenticated):
+            raise
+    return _of_each(session, begins)
+
+
+def _of_each(session: Session, begins: Mapping[str, datetime | None]) -> list[Event]:
+    """Returns the events of each machine since its own time, None for all there are, by a query for each."""
+    if not begins:
+        return []
+    with ThreadPoolExecutor(min(AT_ONCE, len(begins)), "customization-gate-history") as pool:
+        found = pool.map(lambda vm: _of_one(session, vm, begins[vm]), begins)
+        return [event for events in found for event in events]
+
+
+def _of_one(session: Session, moid: str, begin: datetime | None) -> list[Event]:
+    try:
+        return list(_query(session, begin, vim.VirtualMachine(moid, session.stub)))
     except (_TooManyPagesError, vim.fault.NoPermission) as error:
         if isinstance(error, vim.fault.NotAuthenticated):
             raise
