@@ -12,7 +12,7 @@ from lab.bootstrap import prepare
 from lab.home import Home, LabError
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.resources.host import PLAIN_HOST
-from tests.stack.engine import Engine
+from tests.stack.engine import Engine, Stack
 
 GATES = 64
 SECONDS = 3.0
@@ -30,13 +30,14 @@ class Up:
 
 
 def measure(home: Home) -> list[Up]:
-    """Returns how long `pulumi up` takes in either host, with the engine's own parallelism and a wide one.
+    """Returns how long `pulumi up` takes without any gate, and with all of them in either host.
+
+    With the engine's own parallelism and a wide one.
 
     Raises:
         LabError: An `up` failed, which would be no measurement.
     """
     tools = prepare(home)
-    rows = []
     with tempfile.TemporaryDirectory() as folder, Engine.running(tools, Home(Path(folder))) as engine:
         moids = [engine.machine(engine.unique("gated"), outcome="never-ends") for _ in range(GATES)]
 
@@ -44,13 +45,18 @@ def measure(home: Home) -> list[Up]:
             for number, moid in enumerate(moids):
                 CustomizationGate(f"gate-{number}", vms=[moid], timeout=SECONDS, on_failure="report")
 
+        rows = [Up("no gate at all", "default", _seconds(engine.stack(lambda: None)))]
         for host, variables in (("Pulumi's own", {PLAIN_HOST: "1"}), ("with this gate", {PLAIN_HOST: ""})):
             for parallel, options in _ENGINES.items():
                 stack = engine.stack(program, environment=variables)
-                began = time.monotonic()
-                result = stack.up(**options)
-                if not result.succeeded:
-                    raise LabError(f"the gates of the host {host!r} failed:\n{result.output}")
-                rows.append(Up(host, parallel, time.monotonic() - began))
+                rows.append(Up(host, parallel, _seconds(stack, **options)))
                 stack.destroy()
     return rows
+
+
+def _seconds(stack: Stack, **options: Any) -> float:
+    began = time.monotonic()
+    result = stack.up(**options)
+    if not result.succeeded:
+        raise LabError(f"an update that was to be measured failed:\n{result.output}")
+    return time.monotonic() - began
