@@ -136,9 +136,10 @@ class Scene:
         """Returns a wait that has seen the customization of new machines begin, and holds its long poll."""
         vms = {key: self.machine() for key in keys}
         until(lambda: all("CustomizationStartedEvent" in self.story(vm) for vm in vms.values()))
+        polls = self.polls()
         wait = self.begin(vms)
         until(lambda: wait.ending.done() or wait.statuses == dict.fromkeys(keys, RUNNING))
-        self.hear_the_long_poll()
+        until(lambda: self.polls() > polls)
         assert not wait.ending.done(), wait.ending.result()
         return wait, vms
 

@@ -10,6 +10,7 @@ import pytest
 
 from lab.fault_proxy import FAIR, SILENT, Weather
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
+from pulumi_customization_gate.vsphere import event_feed
 from tests.lab.centre import PATIENCE, Centre, running, until
 from tests.lab.scene import FAILED, READ_TIMEOUT, SUCCEEDED, Scene, failures, scene, verdicts
 
@@ -235,6 +236,19 @@ def test_a_password_that_is_changed_in_mid_wait(stage: Scene) -> None:
     assert isinstance(report.trouble, AuthenticationError)
     assert stage.centre.lab.hits() == [1]
     assert stage.centre.lab.stats()["logins"]["failed"] == before
+
+
+def test_a_dead_long_poll_ends_with_its_wait(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that ends leaves no thread and no connection behind, also where its long poll has lost its server."""
+    monkeypatch.setattr(event_feed, "LONGEST_POLL", 10 * PATIENCE)
+    monkeypatch.setattr(event_feed, "FAREWELL", 0.5)
+    wait, _ = stage.watching("web")
+    stage.proxy.half_open()
+    stage.stop.set()
+    assert wait.report().cancelled
+
+    until(lambda: not any(thread.name.startswith("customization-gate") for thread in threading.enumerate()))
+    until(lambda: stage.proxy.connections == 0)
 
 
 def test_two_waits_share_what_is_mended(stage: Scene) -> None:

@@ -417,6 +417,25 @@ def test_a_source_that_fails_gives_everything_back(vcenter: Centre) -> None:
     assert (after["sessions"], after["collectors"]) == (before["sessions"], before["collectors"])
 
 
+def test_a_server_without_a_collector_to_spare_says_who_holds_them(tmp_path: Path) -> None:
+    """Where other clients hold all collectors the wait says so at once, and leaves no session behind."""
+    with running(tmp_path, "-max-collectors", "1") as centre:
+        vm = centre.clone(on=False)
+        held = centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        before = centre.lab.stats()["sessions"]
+        with pytest.raises(ServerError) as refusal:
+            wait(centre, {"web": moid(vm)})
+        after = centre.lab.stats()["sessions"]
+        held.DestroyCollector()
+
+    assert str(refusal.value) == (
+        f"{centre.lab.server} has no event collector left for {centre.lab.user}: it allows about 32 at once, and other "
+        "clients of this user hold them. Run fewer of those at the same time, or end their sessions, then run "
+        "`pulumi up` again."
+    )
+    assert before == after
+
+
 def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
     """More events at once than a collector holds: it is rewound, and what the wait is for is found."""
     with running(tmp_path, "-vms", "2") as centre:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import CertificateError
+from pulumi_customization_gate.core.errors import ApiError, CertificateError
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
 from pulumi_customization_gate.vsphere import bells, history, inventory
@@ -76,7 +76,7 @@ class EventFeed:
         self._horizon: datetime = session.patiently(session.current_time)
         self._generation = session.generation
         self._dead_bells: list[Bell | Rounds] = []
-        self._bell: Bell | Rounds | None = session.patiently(lambda: self._new_bell(FIRST_REACH))
+        self._bell: Bell | Rounds | None = self._first_bell()
         self._state = Reconciliation(session, self._watched, self._dispatch)
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
         self._thread.start()
@@ -259,6 +259,20 @@ class EventFeed:
             gap = duration(time.monotonic() - self._silent_since)
             self._silent_since = None
             self._broadcast(f"{self._session.settings.server}: watching again after {gap}")
+
+    def _first_bell(self) -> Bell | Rounds:
+        session = self._session
+        try:
+            return session.patiently(lambda: self._new_bell(FIRST_REACH))
+        except ApiError as error:
+            if error.code != vim.fault.InvalidState.__name__:
+                raise
+            raise ApiError(
+                f"{session.settings.server} has no event collector left for {session.settings.user}: it allows about "
+                "32 at once, and other clients of this user hold them. Run fewer of those at the same time, or end "
+                "their sessions, then run `pulumi up` again.",
+                code=error.code,
+            ) from None
 
     def _new_bell(self, reach: timedelta) -> Bell | Rounds:
         """Returns the cheapest way to hear of events that this user may use."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
+import weakref
 from typing import Any
 
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
@@ -57,10 +59,27 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
 
     is_retired = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+
     def retire(self) -> None:
-        """Closes all connections, those that are in use when their calls end."""
+        """Closes all connections; a call that waits on one ends at once, however dead its peer is."""
         self.is_retired = True
         self.DropConnections()
+        with self.lock:
+            open_ones = [connection.sock for connection in self._connections if connection.sock is not None]
+        for connected in open_ones:
+            with contextlib.suppress(OSError):
+                # The socket's own, not TLS's: that would take the goodbye apart under the hands of the reading thread.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    def GetConnection(self) -> Any:  # noqa: N802 -- pyVmomi's name
+        """Returns a connection for a call, and remembers it."""
+        connection = super().GetConnection()
+        with self.lock:
+            self._connections.add(connection)
+        return connection
 
     def ReturnConnection(self, conn: Any) -> None:  # noqa: N802 -- pyVmomi's name
         """Keeps a connection for the next call."""
