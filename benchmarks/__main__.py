@@ -185,9 +185,9 @@ def _polls(rows: Iterable[dict[str, Any]]) -> Table:
 
 
 def _many_gates(ups: Iterable[gates.Up]) -> Table:
-    cells = [(up.host, up.parallel, f"{up.seconds:.1f} s") for up in ups]
+    cells = [(up.host, up.parallel, f"{up.gates:.1f} s", f"{up.seconds:.1f} s") for up in ups]
     title = f"{gates.GATES} gates of {gates.SECONDS:g} seconds in one stack"
-    return Table(title, ("host of dynamic resources", "engine", "`pulumi up`"), cells, left=2)
+    return Table(title, ("host of dynamic resources", "engine", "the gates", "`pulumi up`"), cells, left=2)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ class Result:
     output: str
     """All that the CLI printed."""
     events: list[EngineEvent] = field(repr=False)
+    moments: list[float] = field(repr=False)
+    """When each event was heard, by the monotonic clock."""
 
     @property
     def steps(self) -> dict[str, list[str]]:
@@ -183,15 +185,19 @@ class Stack:
     def _run(self, operation: Callable[..., Any], **options: Any) -> Result:
         lines: list[str] = []
         events: list[EngineEvent] = []
+        moments: list[float] = []
+
+        def hear(event: EngineEvent) -> None:
+            events.append(event)
+            moments.append(time.monotonic())
+
         succeeded = True
         with _nothing_left_over():
             try:
-                operation(
-                    on_output=lines.append, on_error=lines.append, on_event=events.append, color="never", **options
-                )
+                operation(on_output=lines.append, on_error=lines.append, on_event=hear, color="never", **options)
             except CommandError:
                 succeeded = False
-        return Result(succeeded, "\n".join(lines), events)
+        return Result(succeeded, "\n".join(lines), events, moments)
 
 
 class Engine:
