@@ -161,6 +161,10 @@ class Scene:
     def calm_down(self) -> None:
         """Ends all waits and all faults."""
         self.stop.set()
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """Ends all faults."""
         self.centre.lab.clear_faults()
         self.proxy.accept()
         self.proxy.turn(FAIR)
