@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of
-from pulumi_customization_gate.vsphere.faults import FAULTS
+from pulumi_customization_gate.vsphere.faults import FAULTS, raise_if_logged_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -146,9 +146,3 @@ class Rounds:
     def close(self) -> bool:
         """Holds nothing on the server."""
         return True
-
-
-def raise_if_logged_out(error: Exception) -> None:
-    """Tells a session that ended from a permission that is missing: the one fault is a subclass of the other."""
-    if isinstance(error, vim.fault.NotAuthenticated):
-        raise error

@@ -20,9 +20,9 @@ from pulumi_customization_gate.core.errors import ApiError, CertificateError
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.shared import Shared
 from pulumi_customization_gate.vsphere import bells, history, inventory
-from pulumi_customization_gate.vsphere.bells import Bell, Rounds, raise_if_logged_out
+from pulumi_customization_gate.vsphere.bells import Bell, Rounds
 from pulumi_customization_gate.vsphere.events import PAGE, observations
-from pulumi_customization_gate.vsphere.faults import FAULTS, describe
+from pulumi_customization_gate.vsphere.faults import FAULTS, describe, raise_if_logged_out
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 from pulumi_customization_gate.vsphere.session import untrusted
 

@@ -50,6 +50,12 @@ def describe(error: BaseException) -> str:
     return f"{words} ({own})" if words else own
 
 
+def raise_if_logged_out(error: Exception) -> None:
+    """Tells a session that ended from a permission that is missing: the one fault is a subclass of the other."""
+    if isinstance(error, vim.fault.NotAuthenticated):
+        raise error
+
+
 class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is untyped
     """pyVmomi's connection, of which every call ends with its answer or with one of FAULTS.
 
@@ -68,7 +74,8 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
         self.is_retired = True
         self.DropConnections()
         with self.lock:
-            open_ones = [connection.sock for connection in self._connections if connection.sock is not None]
+            # Asked for once: a call that ends meanwhile takes its socket away.
+            open_ones = [sock for connection in self._connections if (sock := connection.sock) is not None]
         for connected in open_ones:
             with contextlib.suppress(OSError):
                 # The socket's own, not TLS's: that would take the goodbye apart under the hands of the reading thread.

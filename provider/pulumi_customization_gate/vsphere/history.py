@@ -12,6 +12,7 @@ from pyVmomi import vim
 from pulumi_customization_gate.core.model import Event, Progress, Snapshot
 from pulumi_customization_gate.core.verdict import STATES, TERMINAL
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
+from pulumi_customization_gate.vsphere.faults import raise_if_logged_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,8 +109,7 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
     except _TooManyPagesError:
         pass
     except vim.fault.NoPermission as error:
-        if isinstance(error, vim.fault.NotAuthenticated):
-            raise
+        raise_if_logged_out(error)
     return _of_each(session, begins)
 
 
@@ -126,6 +126,5 @@ def _of_one(session: Session, moid: str, begin: datetime | None) -> list[Event]:
     try:
         return list(_query(session, begin, vim.VirtualMachine(moid, session.stub)))
     except (_TooManyPagesError, vim.fault.NoPermission) as error:
-        if isinstance(error, vim.fault.NotAuthenticated):
-            raise
+        raise_if_logged_out(error)
         return []
