@@ -17,7 +17,7 @@ from benchmarks.document import Table, costs, picture, seconds
 from benchmarks.waiters import Waiter, waiters
 from benchmarks.waiting import Row, measure
 from lab.bootstrap import build_vcenter
-from lab.home import ROOT, Home, LabError
+from lab.home import ROOT, Home, LabError, exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,18 +51,14 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="everybody at 1000 machines too, and 5000 (an hour)")
     parser.add_argument("--only", nargs="+", metavar="WAITER:MACHINES", help="single rows, for example gate:1000")
     options = parser.parse_args()
-    try:
+
+    def benchmark() -> None:
         if options.only:
             _single_rows(options.only)
         else:
             _everything(full=options.full)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status(benchmark, stopped="nothing was written")
 
 
 def _single_rows(wanted: Iterable[str]) -> None:

@@ -149,14 +149,19 @@ def going_on(step: str, every: float = _SILENCE_SECONDS) -> Iterator[None]:
         teller.join()
 
 
-def exit_status(action: Callable[[], object]) -> int:
-    """Runs what a command is there for, and returns its exit status once whatever went wrong has been told."""
+def exit_status(action: Callable[[], object], stopped: str = "the next run starts cleanly") -> int:
+    """Runs what a command is there for, and returns its exit status once whatever went wrong has been told.
+
+    Args:
+        action: What the command does.
+        stopped: What is told of its state to whoever has stopped it.
+    """
     try:
         action()
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the next run starts cleanly", file=sys.stderr)
+        print(f"stopped; {stopped}", file=sys.stderr)
         return 130
     return 0

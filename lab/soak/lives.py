@@ -163,11 +163,6 @@ def _destroy(lab: Lab, life: Life) -> None:
     lab.destroy(life.moid)
 
 
-def power_on(lab: Lab, life: Life) -> None:
-    """Powers the machine on, and with that the customization that waits begins."""
-    lab.power(life.moid, "on")
-
-
 def succeed(lab: Lab, life: Life) -> None:
     """Ends the customization well."""
     life.mark("succeeded")
@@ -192,7 +187,7 @@ def _post(kind: str, count: int = 1) -> Step:
     return post
 
 
-_off, _ha = _power("off"), _power("ha_restart")
+power_on, _off, _ha = _power("on"), _power("off"), _power("ha_restart")
 
 
 def _success(numbers: random.Random, act: Act) -> tuple[Verdict, Steps]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from pulumi_customization_gate.vsphere import session
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,8 +22,6 @@ EVERY = 2.0
 """Seconds between two looks."""
 GRACE = 15.0
 """Seconds in which a wait that is over has given back what it held."""
-FAREWELL = 5.0
-"""Seconds for which a log-out is tried again: where the server is away for all of them, its session stays."""
 WARM_UP = 0.3
 """The share of its length after which the memory of a soak has to stay as it is."""
 MOST_GROWTH_MIB = 10.0
@@ -80,12 +80,12 @@ class Monitor:
         """Returns how many sessions may be there that nobody could have given back.
 
         Those are sessions whose log-in was carried out in foul weather, in which its answer may have been lost, and
-        sessions that were given up while the server was out of reach.
+        sessions that were given up while the server was out of reach for as long as a log-out is tried again.
         """
         spells = self._weather.since_all_sessions_ended()
         since = spells[0].begin if spells else 0.0
         farewells = [wait.ended for wait in self._waits if wait.ended > since]
-        lost = sum(self._weather.is_foul_throughout(ended, ended + FAREWELL) for ended in farewells)
+        lost = sum(self._weather.is_foul_throughout(ended, ended + session.FAREWELL) for ended in farewells)
         return sum(spell.logins for spell in spells) + lost
 
     def left(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lab.soak.lives import GONE, STATE_FAILED
@@ -113,7 +113,7 @@ class Wait:
             try:
                 report = watch(
                     source,
-                    WaitRules(deadline - self.began, self.rules.start_timeout, "required", self.rules.stop_on_missing),
+                    replace(self.rules, timeout=deadline - self.began),
                     listener=lambda update: self._hear(update, tally, weather),
                     cancelled=is_cancelled,
                 )
