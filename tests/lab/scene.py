@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from lab.fault_proxy import FAIR, standing_before
+from lab.fault_proxy import FAIR, Weather, standing_before
 from pulumi_customization_gate.core import watch as core
 from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
@@ -96,20 +96,20 @@ class Scene:
     services: tuple[Any, ...]
     """The tests' own sessions."""
 
-    def machine(self, *, custom: bool = True, on: bool = True, **plan: str) -> Machine:
+    def machine(self, *, custom: bool = True, **plan: str) -> Machine:
         """Clones a machine and switches it on; its customization does not end by itself unless the plan says so."""
         plan = {"startDelay": "50ms", "duration": "1h", **plan}
-        vm = self.centre.clone(on=on, custom=linux() if custom else None, plan=plan)
+        vm = self.centre.clone(custom=linux() if custom else None, plan=plan)
         return Machine(str(vm._moId), vm.name)
 
     def story(self, vm: Machine) -> list[str]:
         """Returns the classes of a machine's events since its last power-on."""
         return self.centre.story(self.centre.machine(vm.moid))
 
-    def settings(self, **changes: Any) -> VsphereSettings:
+    def settings(self) -> VsphereSettings:
         """Returns the settings that lead through the network."""
         lab = self.centre.lab
-        return VsphereSettings(self.proxy.address, lab.user, lab.password, ca_file=lab.ca_file, **changes)
+        return VsphereSettings(self.proxy.address, lab.user, lab.password, ca_file=lab.ca_file)
 
     def move(self, vm: Machine) -> None:
         """Moves a machine to another host."""
@@ -203,6 +203,23 @@ def scene(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         one.assert_nothing_is_left()
 
 
+def refused(stage: Scene) -> None:
+    """Has nobody listen any more, and what is open break off."""
+    stage.proxy.refuse()
+    stage.proxy.reset()
+
+
+def cut_off(stage: Scene) -> None:
+    """Breaks off what is open, and whatever comes in the midst of its TLS handshake."""
+    stage.proxy.turn(Weather(cut_after=100))
+    stage.proxy.reset()
+
+
+def rule(kind: str, **how: str | float | bool) -> Callable[[Scene], object]:
+    """Returns a fault of calls, of all unless a method is named."""
+    return lambda stage: stage.centre.lab.add_fault(kind, **{"method": "*", **how})
+
+
 def failures(report: GateReport) -> dict[str, str]:
     """Returns what each machine that is not good failed with."""
     return {o.key: o.failure.event for o in report.outcomes if o.failure is not None}
@@ -211,11 +228,3 @@ def failures(report: GateReport) -> dict[str, str]:
 def verdicts(report: GateReport) -> dict[str, CustomizationStatus]:
     """Returns the verdict of each machine."""
     return {outcome.key: outcome.status for outcome in report.outcomes}
-
-
-def after(seconds: float, deed: Callable[[], object]) -> threading.Timer:
-    """Does something a while later."""
-    timer = threading.Timer(seconds, deed)
-    timer.daemon = True
-    timer.start()
-    return timer

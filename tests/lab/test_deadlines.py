@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fault_proxy import SILENT, Weather
-from tests.lab.centre import PATIENCE, Centre, running, until
-from tests.lab.scene import CALL, Machine, Scene, failures, scene
+from tests.lab.centre import PATIENCE, until
+from tests.lab.scene import CALL, Machine, Scene, cut_off, failures, refused, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pulumi_customization_gate.core.model import Failure, GateReport
 
@@ -25,37 +25,8 @@ ATTEMPTS = 3
 """How often that is tried: the machine may be busy with other tests for a moment."""
 
 
-@pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter"), "-vms", "2", "-hosts", "2") as one:
-        yield one
-
-
-@pytest.fixture
-def stage(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(centre, monkeypatch) as one:
-        yield one
-
-
-def broken(kind: Weather) -> Callable[[Scene], object]:
-    def turn(stage: Scene) -> None:
-        stage.proxy.turn(kind)
-        stage.proxy.reset()
-
-    return turn
-
-
-def refused(stage: Scene) -> None:
-    stage.proxy.refuse()
-    stage.proxy.reset()
-
-
 def flood(stage: Scene) -> None:
     stage.centre.done("POST", "/events", {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 1500})
-
-
-def rule(kind: str, **how: str | float | bool) -> Callable[[Scene], object]:
-    return lambda stage: stage.centre.lab.add_fault(kind, **{"method": "*", **how})
 
 
 WORK = "CurrentTime|RetrievePropertiesEx|CreateCollectorForEvents|WaitForUpdatesEx|ReadNextEvents|QueryEvents"
@@ -67,14 +38,14 @@ FAULTS = [
     pytest.param(lambda s: s.proxy.half_open(), id="half-open"),
     pytest.param(lambda s: s.proxy.turn(Weather(delay=CALL / 4)), id="slow answers"),
     pytest.param(lambda s: s.proxy.turn(Weather(delay=2 * CALL)), id="answers that come too late"),
-    pytest.param(broken(Weather(cut_after=100)), id="TLS broken off"),
+    pytest.param(cut_off, id="TLS broken off"),
     pytest.param(refused, id="refused, as in a restart"),
     pytest.param(rule("http503"), id="HTTP 503"),
     pytest.param(rule("hang"), id="calls that hang"),
     pytest.param(rule("truncate"), id="answers cut short"),
     pytest.param(rule("reset"), id="connection reset"),
     pytest.param(rule("not_authenticated", method=WORK), id="session ended, again and again"),
-    pytest.param(rule("NoPermission", method="*", without_entity=True), id="a query without entity refused"),
+    pytest.param(rule("NoPermission", without_entity=True), id="a query without entity refused"),
     pytest.param(rule("host_communication"), id="a fault of the server"),
     pytest.param(lambda s: s.centre.lab.purge_events(), id="events purged"),
     pytest.param(flood, id="more events than a collector holds"),

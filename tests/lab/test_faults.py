@@ -11,25 +11,13 @@ import pytest
 from lab.fault_proxy import FAIR, SILENT, Weather
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
 from pulumi_customization_gate.vsphere import event_feed
-from tests.lab.centre import PATIENCE, Centre, running, until
-from tests.lab.scene import FAILED, READ_TIMEOUT, SUCCEEDED, Scene, failures, scene, verdicts
+from tests.lab.centre import PATIENCE, running, until
+from tests.lab.scene import FAILED, READ_TIMEOUT, SUCCEEDED, Scene, cut_off, failures, refused, rule, scene, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SUBCLASS = "CustomizationNetworkSetupFailed"
-
-
-@pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter"), "-vms", "2") as one:
-        yield one
-
-
-@pytest.fixture
-def stage(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(centre, monkeypatch) as one:
-        yield one
 
 
 def trouble(seconds: float, begin: Callable[[Scene], object], end: Callable[[Scene], object]) -> Callable[..., None]:
@@ -46,34 +34,15 @@ def trouble(seconds: float, begin: Callable[[Scene], object], end: Callable[[Sce
 
 def strike(deed: Callable[[Scene], object]) -> Callable[..., None]:
     """Returns a fault of a moment; the customizations end right after it."""
-
-    def play(stage: Scene, ends: Callable[[], None]) -> None:
-        deed(stage)
-        ends()
-
-    return play
+    return trouble(0, deed, lambda _: None)
 
 
-def weather(kind: Weather, *, cut: bool = False) -> Callable[[Scene], object]:
-    def turn(stage: Scene) -> None:
-        stage.proxy.turn(kind)
-        if cut:
-            stage.proxy.reset()
-
-    return turn
-
-
-def rule(kind: str, **how: Any) -> Callable[[Scene], object]:
-    return lambda stage: stage.centre.lab.add_fault(kind, method="*", **how)
+def weather(kind: Weather) -> Callable[[Scene], object]:
+    return lambda stage: stage.proxy.turn(kind)
 
 
 def no_rule(stage: Scene) -> None:
     stage.centre.lab.clear_faults()
-
-
-def refused(stage: Scene) -> None:
-    stage.proxy.refuse()
-    stage.proxy.reset()
 
 
 fair = weather(FAIR)
@@ -91,7 +60,7 @@ FAULTS = [
     pytest.param(strike(lambda s: s.proxy.reset()), "the connection broke off", id="connection reset on the way"),
     pytest.param(trouble(LONG_ENOUGH, weather(SILENT), fair), "no answer in time", id="accepts and never answers"),
     pytest.param(
-        trouble(LONG_ENOUGH, weather(Weather(cut_after=100), cut=True), fair),
+        trouble(LONG_ENOUGH, cut_off, fair),
         "the connection broke off",
         id="TLS broken off",
     ),

@@ -10,28 +10,14 @@ import pytest
 import time_machine
 
 from pulumi_customization_gate.core.model import CustomizationStatus, Evidence
-from tests.lab.centre import Centre, finish, linux, running, status, until
+from tests.lab.centre import finish, linux, running, status, until
 from tests.lab.scene import FAILED, SUCCEEDED, Machine, Scene, failures, scene, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pulumi_customization_gate.core.model import GateReport
 
 SUBCLASS = "CustomizationSysprepFailed"
 REMOVED = CustomizationStatus.VM_REMOVED
-
-
-@pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter"), "-hosts", "2") as one:
-        yield one
-
-
-@pytest.fixture
-def stage(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(centre, monkeypatch) as one:
-        yield one
 
 
 def object_of(stage: Scene, vm: Machine) -> Any:
