@@ -11,18 +11,18 @@ import psutil
 import pytest
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
-from pulumi_customization_gate.vsphere import guest_script
-from pulumi_customization_gate.vsphere.guest_errors import (
+from pulumi_customization_gate.vsphere.guest import run
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
     GuestError,
     GuestGoneError,
     GuestLoginError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest_operations import Guest, GuestCredentials
-from pulumi_customization_gate.vsphere.guest_program import Outcome, Script
-from pulumi_customization_gate.vsphere.guest_script import ScriptResult, ScriptStoppedError, run_script
-from pulumi_customization_gate.vsphere.patience import Patience
+from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest.program import Outcome, Script
+from pulumi_customization_gate.vsphere.guest.run import ScriptResult, ScriptStoppedError, run_script
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 from tests.lab.centre import Centre, finish, running, until
 
@@ -54,8 +54,8 @@ class Machine:
         self.centre, self.session, self.vm = centre, session, vm
         self.told: list[str] = []
 
-    def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **patience: Any) -> Guest:
-        return Guest(self.session, self.vm._moId, login, Patience(seconds, **patience))
+    def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **deadline: Any) -> Guest:
+        return Guest(self.session, self.vm._moId, login, Deadline(seconds, **deadline))
 
     def run(self, text: str, seconds: float = 30, **script: Any) -> ScriptResult:
         return run_script(self.guest(seconds), Script(text, **script), self.told.append)
@@ -174,7 +174,7 @@ def test_a_script_that_hangs_is_stopped_with_its_children(machine: Machine, tmp_
     """When the time is up nothing of the script runs on, and what it had said is told."""
     text = f"echo working; echo stuck >&2; trap '' TERM; sh -c 'sleep 120; : {tmp_path}' & sleep 120; : {tmp_path}"
 
-    with pytest.raises(ScriptStoppedError, match=r"was stopped: there was no end to it within 1 s") as caught:
+    with pytest.raises(ScriptStoppedError, match=r"was stopped: timed out after 1 s") as caught:
         machine.run(text, seconds=1)
 
     outcome = caught.value.result.outcome
@@ -229,7 +229,7 @@ def test_a_script_runs_once_whatever_becomes_of_the_request(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, after: bool, starts: int
 ) -> None:
     """A lost answer is looked up in the guest; the request is repeated only where it is certain that nothing ran."""
-    monkeypatch.setattr(guest_script, "SEARCH", 1.0)
+    monkeypatch.setattr(run, "SEARCH", 1.0)
     before = _calls(machine.centre, "StartProgramInGuest")
     machine.fault("StartProgramInGuest", kind, after=after, count=1)
 
@@ -263,7 +263,7 @@ def test_a_request_that_arrives_after_all_runs_nothing(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A first request that was given up and arrives late finds its run claimed: the script still runs once."""
-    monkeypatch.setattr(guest_script, "SEARCH", 0.5)
+    monkeypatch.setattr(run, "SEARCH", 0.5)
     guest = machine.guest()
     late: list[Callable[[], Any]] = []
     start = guest.start
@@ -315,13 +315,13 @@ def test_a_guest_that_is_not_ready_is_waited_for(machine: Machine) -> None:
     """Guest operations that are not there yet are asked for again, with a word about it; then the time is up."""
     machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable", count=2)
     told: list[str] = []
-    guest = Guest(machine.session, machine.vm._moId, LOGIN, Patience(30), told.append)
+    guest = Guest(machine.session, machine.vm._moId, LOGIN, Deadline(30), told.append)
     assert run_script(guest, Script("true")).outcome == _ended()
     assert len(told) == 2
     assert "GuestOperationsUnavailable" in told[0]
 
     machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable")
-    with pytest.raises(GuestTimeoutError, match=r"no end to it within 1 s .*GuestOperationsUnavailable"):
+    with pytest.raises(GuestTimeoutError, match=r"timed out after 1 s .*GuestOperationsUnavailable"):
         machine.run("true", seconds=1)
 
 
@@ -345,12 +345,12 @@ def test_a_missing_privilege_is_named(machine: Machine) -> None:
 def test_a_machine_that_is_gone_is_named(machine: Machine) -> None:
     """An unknown managed object ID is not waited for."""
     with pytest.raises(GuestGoneError, match="vm-999999 is not in the inventory"):
-        Guest(machine.session, "vm-999999", LOGIN, Patience(5))
+        Guest(machine.session, "vm-999999", LOGIN, Deadline(5))
 
 
 def test_what_cannot_be_tidied_up_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that stays is named in the log; the script's result stands."""
-    monkeypatch.setattr(guest_script, "TIDY", 0.2)
+    monkeypatch.setattr(run, "TIDY", 0.2)
     machine.fault("DeleteDirectoryInGuest", "GuestOperationsUnavailable")
     assert machine.outcome("echo done").stdout == "done\n"
     assert len(machine.told) == 1
@@ -397,7 +397,7 @@ def test_files_go_to_the_host_that_is_known_by_its_certificate(where: str, reque
     centre: Centre = request.getfixturevalue(where)
     vm = centre.clone(plan=PLAN)
     with acquire(_settings(centre, thumbprint=centre.lab.thumbprint)) as session:
-        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         assert run_script(guest, Script("true")).outcome == _ended()
 
 
@@ -406,16 +406,16 @@ def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
     with running(tmp_path, "-transfer-host", "*") as centre:
         vm = centre.clone(plan=PLAN)
         with acquire(_settings(centre, ca_file=centre.lab.ca_file)) as session:
-            assert run_script(Guest(session, vm._moId, LOGIN, Patience(20)), Script("true")).outcome == _ended()
+            assert run_script(Guest(session, vm._moId, LOGIN, Deadline(20)), Script("true")).outcome == _ended()
 
 
 def test_a_host_with_another_certificate_gets_no_file(elsewhere: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that is not the one that vCenter reports for the host ends the work at once."""
     other = hashlib.sha256(b"another certificate").digest()
-    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest_transfer._bytes", lambda _: other)
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: other)
     vm = elsewhere.clone(plan=PLAN)
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
-        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         with pytest.raises(CertificateError, match="over which guest files go, is not trusted") as caught:
             run_script(guest, Script("true"))
     assert "another than the one that vCenter reports" in str(caught.value)
@@ -426,13 +426,13 @@ def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
     elsewhere: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where vCenter reports no certificate, the authority decides: the configured one, or the system's."""
-    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest_transfer._bytes", lambda _: b"")
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: b"")
     vm = elsewhere.clone(plan=PLAN)
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
-        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         assert run_script(guest, Script("true")).outcome == _ended()
     with acquire(_settings(elsewhere, thumbprint=elsewhere.lab.thumbprint)) as session:
-        guest = Guest(session, vm._moId, LOGIN, Patience(20))
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         with pytest.raises(CertificateError, match="is not trusted"):
             run_script(guest, Script("true"))
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources.settings import OWN_NAMESPACE, VSPHERE_NAMESPACE, Config
-from pulumi_customization_gate.vsphere.guest_operations import GuestCredentials
-from pulumi_customization_gate.vsphere.guest_program import OUTPUT_LIMIT, Script
+from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, Script
 from pulumi_customization_gate.vsphere.inventory import parse_reference
 
 if TYPE_CHECKING:

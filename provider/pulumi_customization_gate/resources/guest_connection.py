@@ -11,9 +11,9 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources import guest_arguments, host
 from pulumi_customization_gate.resources.settings import Config, vsphere_settings
 from pulumi_customization_gate.vsphere import inventory
-from pulumi_customization_gate.vsphere.guest_errors import GuestGoneError, GuestTimeoutError
-from pulumi_customization_gate.vsphere.guest_operations import Guest
-from pulumi_customization_gate.vsphere.patience import Patience
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestTimeoutError
+from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.session import acquire
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def guest_of(inputs: Mapping[str, Any], config: Config, timeout: float) -> Itera
         ServerError: If vCenter cannot be used.
         ConfigurationError: If settings are missing.
     """
-    with _reach(inputs, config, Patience(timeout, host.cancelled)) as guest:
+    with _reach(inputs, config, Deadline(timeout, host.cancelled)) as guest:
         guest.check_login()
         yield guest
 
@@ -59,11 +59,11 @@ def guest_at_the_end(inputs: Mapping[str, Any], config: Config, timeout: float, 
         guest: Guest | None = None
         reason = ""
         try:
-            short = Patience(min(timeout, LAST_VISIT), host.cancelled)
+            short = Deadline(min(timeout, LAST_VISIT), host.cancelled)
             guest = held.enter_context(_reach(inputs, config, short))
             if guest.is_powered_on:
                 guest.check_login()
-                guest = guest.with_patience(Patience(timeout, host.cancelled))
+                guest = guest.with_deadline(Deadline(timeout, host.cancelled))
             else:
                 guest, reason = None, f"{guest} is powered off"
         except (GuestGoneError, GuestTimeoutError) as error:
@@ -74,7 +74,7 @@ def guest_at_the_end(inputs: Mapping[str, Any], config: Config, timeout: float, 
 
 
 @contextlib.contextmanager
-def _reach(inputs: Mapping[str, Any], config: Config, patience: Patience) -> Iterator[Guest]:
+def _reach(inputs: Mapping[str, Any], config: Config, deadline: Deadline) -> Iterator[Guest]:
     call = host.Call()
 
     def tell(line: str) -> None:
@@ -88,7 +88,7 @@ def _reach(inputs: Mapping[str, Any], config: Config, patience: Patience) -> Ite
         moid = inventory.resolve(session, {"vm": reference})["vm"]
         if moid is None:
             raise GuestGoneError(f"{settings.server} knows no virtual machine {words.plain(reference)!r}")
-        guest = Guest(session, moid, credentials, patience, tell)
+        guest = Guest(session, moid, credentials, deadline, tell)
         tell(f"working in {guest}")
         yield guest
 

@@ -27,7 +27,7 @@ from pulumi_customization_gate.resources.guest_connection import (
     is_another_server,
     settings_problems,
 )
-from pulumi_customization_gate.vsphere.patience import Patience
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 
 Inputs = dict[str, Any]
 
@@ -94,7 +94,7 @@ class GuestFileProvider(ConfiguredProvider):
                 guest.move_file(draft, arguments.path)
             except GateError:
                 with contextlib.suppress(GateError):
-                    guest.with_patience(Patience(_TIDY)).remove_file(draft)
+                    guest.with_deadline(Deadline(_TIDY)).remove_file(draft)
                 raise
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         return {**inputs, "size": size}

@@ -30,11 +30,11 @@ from pulumi_customization_gate.resources.guest_connection import (
     settings_problems,
     without_secrets,
 )
-from pulumi_customization_gate.vsphere.guest_errors import GuestError
-from pulumi_customization_gate.vsphere.guest_script import ScriptResult, ScriptStoppedError, run_script
+from pulumi_customization_gate.vsphere.guest.errors import GuestError
+from pulumi_customization_gate.vsphere.guest.run import ScriptResult, ScriptStoppedError, run_script
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.vsphere.guest_operations import Guest
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 Inputs = dict[str, Any]
 

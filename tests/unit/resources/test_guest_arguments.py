@@ -15,8 +15,8 @@ from pulumi_customization_gate.resources.guest_arguments import (
     script_problems,
 )
 from pulumi_customization_gate.resources.guest_connection import without_secrets
-from pulumi_customization_gate.vsphere.guest_operations import GuestCredentials
-from pulumi_customization_gate.vsphere.guest_program import Script
+from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+from pulumi_customization_gate.vsphere.guest.program import Script
 
 GOOD = {"vm": "vm-87", "script": "true"}
 UNKNOWN = object()

@@ -8,21 +8,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import GateError
-from pulumi_customization_gate.vsphere.guest_errors import (
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
     GuestError,
     GuestPathError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest_program import OUTCOME, Outcome, Program, Script, program_for
-from pulumi_customization_gate.vsphere.patience import Patience, growing
+from pulumi_customization_gate.vsphere.guest.program import OUTCOME, Outcome, Program, Script, program_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from pulumi_customization_gate.vsphere.guest_operations import Guest
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 SEARCH = 10.0
 """Seconds for which a program is looked for in the guest whose start went without an answer."""
@@ -63,7 +64,7 @@ def run_script(guest: Guest, script: Script, tell: Callable[[str], None] = lambd
     """Runs a script, waits for its end, and leaves nothing of it behind.
 
     Args:
-        guest: Where; its patience bounds all of it, until the script has ended.
+        guest: Where; its deadline bounds all of it, until the script has ended.
         script: What.
         tell: Takes a sentence that is worth a line in the log.
 
@@ -81,7 +82,7 @@ def run_script(guest: Guest, script: Script, tell: Callable[[str], None] = lambd
         return _Run(guest, program, directory, largest=2 * script.output_limit + _HEADER).result()
     finally:
         try:
-            guest.with_patience(Patience(TIDY)).remove_directory(directory)
+            guest.with_deadline(Deadline(TIDY)).remove_directory(directory)
         except GateError as error:
             tell(f"{directory} could not be removed from {guest}: {error}")
 
@@ -102,7 +103,7 @@ class _Run:
         try:
             self._wait()
             seconds = time.monotonic() - began
-            outcome = self._outcome(self.guest.with_patience(Patience(TIDY)))
+            outcome = self._outcome(self.guest.with_deadline(Deadline(TIDY)))
             if outcome is None:
                 problem = (
                     "left no exit code: it was killed, or the guest rebooted. A script that reboots its guest has to "
@@ -133,14 +134,14 @@ class _Run:
                 return
 
     def _is_found(self) -> bool:
-        search = self.guest.with_patience(Patience(min(SEARCH, self.guest.patience.left)))
+        search = self.guest.with_deadline(Deadline(min(SEARCH, self.guest.deadline.remaining)))
         with contextlib.suppress(GuestTimeoutError):
-            for pause in growing(0.2, 2.0):
+            for pause in backoff(0.2, 2.0):
                 for process in search.processes():
                     if self.directory in str(process.cmdLine or ""):
                         self.process = int(process.pid)
                         return True
-                search.patience.pause(pause)
+                search.deadline.pause(pause)
         return False
 
     def _claims(self, attempt: int) -> bool:
@@ -152,10 +153,10 @@ class _Run:
 
     def _wait(self) -> None:
         """Returns when the program runs no more."""
-        for pause in growing(0.2, 2.0):
+        for pause in backoff(0.2, 2.0):
             if not self._is_running():
                 return
-            self.guest.patience.pause(pause)
+            self.guest.deadline.pause(pause)
 
     def _is_running(self) -> bool:
         if self.process is not None:
@@ -171,19 +172,19 @@ class _Run:
 
     def _stop(self) -> Outcome | None:
         """Ends the script with its children, the wrapper too if it does not end by itself; returns the last words."""
-        guest = self.guest.with_patience(Patience(STOP))
+        guest = self.guest.with_deadline(Deadline(STOP))
         with contextlib.suppress(GateError):
             stopping = guest.start(self.program.path, self.program.command(self.directory, "stop"))
-            for pause in growing(0.2, 1.0):
+            for pause in backoff(0.2, 1.0):
                 # Children that take no notice are killed before `stop` ends; the script's own end may come earlier.
                 if stopping is None or not _is_alive(guest, stopping):
                     outcome = self._outcome(guest)
                     if outcome is not None:
                         return outcome
-                guest.patience.pause(pause)
+                guest.deadline.pause(pause)
         if self.process is not None:
             with contextlib.suppress(GateError):
-                self.guest.with_patience(Patience(STOP)).terminate(self.process)
+                self.guest.with_deadline(Deadline(STOP)).terminate(self.process)
         return None
 
 

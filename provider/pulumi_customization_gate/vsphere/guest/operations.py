@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import (
     ApiError,
     AuthenticationError,
@@ -19,7 +20,7 @@ from pulumi_customization_gate.core.errors import (
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.faults import TRANSIENT, describe
-from pulumi_customization_gate.vsphere.guest_errors import (
+from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
     GuestError,
     GuestLoginError,
@@ -28,13 +29,13 @@ from pulumi_customization_gate.vsphere.guest_errors import (
     GuestTimeoutError,
     translated,
 )
-from pulumi_customization_gate.vsphere.guest_transfer import Transfers
-from pulumi_customization_gate.vsphere.patience import Patience, growing
+from pulumi_customization_gate.vsphere.guest.transfer import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pulumi_customization_gate.vsphere.guest.deadline import Deadline
     from pulumi_customization_gate.vsphere.session import Session
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Guest:
         session: The vCenter's session.
         moid: The machine's managed object ID.
         credentials: Who works in the guest.
-        patience: How long the work may take.
+        deadline: How long the work may take.
         tell: Takes a sentence about what is being waited for.
 
     Raises:
@@ -70,10 +71,10 @@ class Guest:
         session: Session,
         moid: str,
         credentials: GuestCredentials,
-        patience: Patience,
+        deadline: Deadline,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.session, self.patience, self._tell = session, patience, tell
+        self.session, self.deadline, self._tell = session, deadline, tell
         self._user, self._label = credentials.user, moid
         self._vm = vim.VirtualMachine(moid, session.stub)
         self._login = vim.vm.guest.NamePasswordAuthentication(
@@ -103,10 +104,10 @@ class Guest:
         found = self.ask(lambda: service.RetrievePropertiesEx([spec], collector.RetrieveOptions()))
         return {change.name: change.val for content in (found.objects if found else ()) for change in content.propSet}
 
-    def with_patience(self, patience: Patience) -> Guest:
+    def with_deadline(self, deadline: Deadline) -> Guest:
         """Returns the same guest for work that has its own time, for example to tidy up."""
         other = object.__new__(Guest)
-        other.__dict__.update(self.__dict__, patience=patience)
+        other.__dict__.update(self.__dict__, deadline=deadline)
         return other
 
     def ask(self, call: Callable[[], T]) -> T:
@@ -118,7 +119,7 @@ class Guest:
             GuestError: If the guest refused.
             ServerError: If vCenter refused.
         """
-        for pause in growing(0.5, 5.0):
+        for pause in backoff(0.5, 5.0):
             try:
                 return self.session.patiently(lambda: self._translated(call))
             except (AuthenticationError, CertificateError, ApiError):
@@ -126,7 +127,7 @@ class Guest:
             except (GuestNotReadyError, ServerError) as error:
                 reason = str(error)
             self._tell(f"waiting for the guest: {reason}")
-            self.patience.pause(pause, reason)
+            self.deadline.pause(pause, reason)
         raise AssertionError("the pauses never end")
 
     def _translated(self, call: Callable[[], T]) -> T:
@@ -206,7 +207,7 @@ class Guest:
 
         def transfer() -> bytes:
             found = self._files.InitiateFileTransferFromGuest(self._vm, self._login, path)
-            return self._transfers.get(found.url, largest, self.patience.deadline)
+            return self._transfers.get(found.url, largest, self.deadline.at)
 
         return self.ask(transfer)
 
@@ -223,7 +224,7 @@ class Guest:
             The process, or None if the answer was lost: the program may run, or not.
         """
         spec = vim.vm.guest.ProcessManager.ProgramSpec(programPath=path, arguments=arguments)
-        for pause in growing(0.5, 5.0):
+        for pause in backoff(0.5, 5.0):
             generation = self.session.generation
             try:
                 return int(self._processes.StartProgram(self._vm, self._login, spec))
@@ -240,7 +241,7 @@ class Guest:
                     raise refusal from None
                 reason = str(refusal)
             self._tell(f"waiting for the guest: {reason}")
-            self.patience.pause(pause, reason)
+            self.deadline.pause(pause, reason)
         raise AssertionError("the pauses never end")
 
     def processes(self, pid: int | None = None) -> list[Any]:

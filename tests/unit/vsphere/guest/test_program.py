@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.vsphere.guest_program import Outcome, Script, program_for
+from pulumi_customization_gate.vsphere.guest.program import Outcome, Script, program_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -132,7 +132,7 @@ def _posix(script: Script) -> Program:
     return Program(
         files={
             name: _with_newlines(script.text, "\n").encode(),
-            "program.sh": ("\n".join(head) + "\n" + _wrapper("guest_program.sh")).encode(),
+            "program.sh": ("\n".join(head) + "\n" + _wrapper("program.sh")).encode(),
         },
         path="/bin/sh",
         options="",
@@ -170,7 +170,7 @@ def _windows(script: Script) -> Program:
         lines.append(f"$program.WorkingDirectory = {_quoted(script.working_directory)}")
     head = "\r\n".join(lines) + "\r\n"
     return Program(
-        files={name: content, "program.ps1": (head + _wrapper("guest_program.ps1")).encode("utf-8-sig")},
+        files={name: content, "program.ps1": (head + _wrapper("program.ps1")).encode("utf-8-sig")},
         path="C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe",
         options=_POWERSHELL,
         separator="\\",

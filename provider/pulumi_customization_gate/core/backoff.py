@@ -1,0 +1,19 @@
+"""The pauses between attempts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FACTOR = 1.5
+"""How much longer each pause is than the one before."""
+
+
+def backoff(first: float, longest: float) -> Iterator[float]:
+    """Yields pauses without end, in seconds: from the first to the longest, each FACTOR times the one before."""
+    pause = first
+    while True:
+        yield min(pause, longest)
+        pause = min(pause * FACTOR, longest)

@@ -1,0 +1,1 @@
+"""Scripts and files in the guest of a VM, by VMware Tools."""
