@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from pulumi_customization_gate.cloud_director import refusals, representations
@@ -22,16 +22,19 @@ from pulumi_customization_gate.cloud_director.connection import (
     Connection,
     UnreachableError,
 )
-from pulumi_customization_gate.cloud_director.workers import Workers
+from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import ApiError, ServerError
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
 __all__ = ["CALLED", "BusyError", "CloudDirectorSettings", "Session", "acquire", "is_passing"]
+
+T = TypeVar("T")
 
 CONCURRENCY = 10
 """Requests under way at once on one server, for all gates of the process."""
@@ -80,7 +83,7 @@ class Session:
     def __init__(self, settings: CloudDirectorSettings) -> None:
         self._settings = settings
         self._connection = Connection(settings, 2 * CONCURRENCY)  # those who start ask on their own threads
-        self._workers = Workers(CONCURRENCY, "cloud-director")
+        self._background = Background("customization-gate-cloud-director", CONCURRENCY)
         self._lock = threading.Lock()
         self._login_lock = threading.Lock()
         self._version = ""
@@ -125,9 +128,9 @@ class Session:
             self._drop(token)
         return self._good(answer, f"GET {path.partition('?')[0]}")
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Runs a job on one of the session's threads; what it raises is lost."""
-        self._workers.submit(job)
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Makes a call on one of the session's threads; after `close` its future is cancelled."""
+        return self._background.submit(call)
 
     def malformed(self, path: str, answer: Answer, why: Exception) -> ApiError:
         """Returns the error for an answer that cannot be read."""
@@ -136,7 +139,7 @@ class Session:
 
     def close(self) -> None:
         """Logs out. An error is of no interest then: the session dies by itself."""
-        self._workers.close()
+        self._background.close()
         with self._lock:
             self._is_closed = True
             token, self._token = self._token, None

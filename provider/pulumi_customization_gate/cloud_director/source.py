@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import tenacity
 
@@ -41,6 +41,7 @@ from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from pulumi_customization_gate.cloud_director.representations import Machine
@@ -87,7 +88,7 @@ class CloudDirectorSource:
         self._closed = threading.Event()
         self._vms: dict[str, Watched] = {}
         self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._under_way = 0
+        self._under_way: set[Future[Any]] = set()
         self._round_due = 0.0
         self._round_under_way = 0
         self._round_rang = False
@@ -165,6 +166,8 @@ class CloudDirectorSource:
     def close(self) -> None:
         """Gives the login back; the last one who uses it logs out."""
         self._closed.set()
+        for future in tuple(self._under_way):
+            future.cancel()
         self._login.close()
 
     def _machines(self, key: str, reference: Reference) -> Iterable[Watched]:
@@ -200,18 +203,16 @@ class CloudDirectorSource:
     # Questions run on the session's threads. Their answers are taken in here, one after the other.
 
     def _ask(self, question: Callable[[], T], take_in: Callable[[T | Exception], None]) -> None:
-        def run() -> None:
-            if self._closed.is_set():
-                return
-            answer: T | Exception
-            try:
-                answer = question()
-            except Exception as error:  # noqa: BLE001 -- it is raised, or noted, by the one who waits
-                answer = error
-            self._answers.put(partial(take_in, answer))
+        def hear(future: Future[T]) -> None:
+            self._under_way.discard(future)
+            if not future.cancelled():
+                error = future.exception()
+                # An error is raised, or noted, by the one who waits.
+                take_in(future.result() if error is None else cast("Exception", error))
 
-        self._under_way += 1
-        self._session.submit(run)
+        future = self._session.submit(question)
+        self._under_way.add(future)
+        future.add_done_callback(lambda done: self._answers.put(partial(hear, done)))
 
     def _ask_state(self, vm: Watched) -> None:
         vm.asked += 1
@@ -253,7 +254,6 @@ class CloudDirectorSource:
         try:
             take_in = self._answers.get(timeout=timeout) if timeout > 0 else self._answers.get_nowait()
             while True:
-                self._under_way -= 1
                 take_in()
                 take_in = self._answers.get_nowait()
         except queue.Empty:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.model import Event, Progress, Snapshot
 from pulumi_customization_gate.core.verdict import STATES, TERMINAL
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
@@ -117,9 +117,9 @@ def _of_each(session: Session, begins: Mapping[str, datetime | None]) -> list[Ev
     """Returns the events of each machine since its own time, None for all there are, by a query for each."""
     if not begins:
         return []
-    with ThreadPoolExecutor(min(AT_ONCE, len(begins)), "customization-gate-history") as pool:
-        found = pool.map(lambda vm: _of_one(session, vm, begins[vm]), begins)
-        return [event for events in found for event in events]
+    with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:
+        found = background.map(lambda vm: _of_one(session, vm, begins[vm]), begins)
+    return [event for events in found for event in events]
 
 
 def _of_one(session: Session, moid: str, begin: datetime | None) -> list[Event]:

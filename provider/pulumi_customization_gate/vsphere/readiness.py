@@ -6,17 +6,18 @@ followed by a reboot, and often not: what counts is that guest operations stay r
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import socket
 import threading
 import time
 from dataclasses import dataclass
 from datetime import timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.report import duration
 from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, Facts
@@ -25,6 +26,7 @@ from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import VmRef
@@ -115,7 +117,7 @@ class GuestReadiness:
         self._unmet: dict[str, str] = {}
         self._ready_at: dict[str, datetime] = {}
         self._ports = _Ports()
-        self._thread: threading.Thread | None = None
+        self._reader: Background | None = None
 
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing; the first question has the machine read from now on."""
@@ -123,9 +125,9 @@ class GuestReadiness:
             if vm.id not in self._unmet:
                 self._unmet[vm.id] = NOT_READ
                 self._stabilities[vm.id] = Stability(self._conditions, vm.key)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="customization-gate-readiness", daemon=True)
-                self._thread.start()
+            if self._reader is None:
+                self._reader = Background("customization-gate-readiness")
+                self._reader.submit(self._run)
             return self._unmet[vm.id]
 
     def ready_at(self, vm: VmRef) -> datetime | None:
@@ -135,6 +137,8 @@ class GuestReadiness:
     def close(self) -> None:
         """Stops reading. A reading under way is left to itself."""
         self._closing.set()
+        if self._reader is not None:
+            self._reader.close()
         self._ports.close()
 
     def _run(self) -> None:
@@ -184,24 +188,21 @@ class _Ports:
     """Tries TCP ports in threads of its own; a question is answered by the last try that has ended."""
 
     def __init__(self) -> None:
-        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._tries: dict[tuple[str, int], concurrent.futures.Future[str]] = {}
+        self._background = Background("customization-gate-ports", PORTS_AT_ONCE)
+        self._tries: dict[tuple[str, int], Future[str]] = {}
 
     def answers(self, address: str, port: int) -> str:
         """Returns why a port does not answer, or nothing if it has just answered; the next try begins then."""
-        if self._pool is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor(PORTS_AT_ONCE, "customization-gate-ports")
         last = self._tries.get((address, port))
         if last is not None and not last.done():
             return "is being asked"
-        result = "is being asked" if last is None else last.result()
+        result = "is being asked" if last is None or last.cancelled() else last.result()
         if result:
-            self._tries[address, port] = self._pool.submit(_try, address, port)
+            self._tries[address, port] = self._background.submit(partial(_try, address, port))
         return result
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._background.close()
 
 
 def _try(address: str, port: int) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
@@ -106,7 +106,7 @@ class VsphereSource:
 
     def look(self, timeout: float) -> Sequence[Observation]:
         """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
-        session, feed, done = self._session, self._feed, threading.Event()
+        session, feed = self._session, self._feed
         if session is None or feed is None:
             return []
 
@@ -120,10 +120,11 @@ class VsphereSource:
                     # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
                     if snapshot.exists:
                         self._queue.put(snapshot)
-            done.set()
 
-        threading.Thread(target=ask, name="customization-gate-look", daemon=True).start()
-        done.wait(timeout)
+        with contextlib.closing(Background("customization-gate-look")) as background:
+            asking = background.submit(ask)
+            if wait_until_done(asking, time.monotonic() + timeout):
+                asking.result()
         return self.poll(0)
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
