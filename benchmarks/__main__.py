@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import cloud_director, gates, traps
+from benchmarks import cloud_director, edge_cases, gates
 from benchmarks.document import Table, costs, picture, seconds
 from benchmarks.waiters import Waiter, waiters
 from benchmarks.waiting import Row, measure
 from lab.bootstrap import build_vcenter
-from lab.home import ROOT, Home, LabError, exit_status
+from lab.paths import ROOT, Home, LabError, exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,7 +92,9 @@ def _everything(*, full: bool) -> None:
 
     console.print("The pollers with 1 and 100 machines, the traps, Cloud Director (four minutes) ...")
     polled: list[Callable[[], Any]] = [row(name, count) for name in peers if name != "terraform" for count in SMALL]
-    *rows, answers, polls = _at_once([*polled, lambda: traps.spring(program, known.values()), cloud_director.measure])
+    *rows, answers, polls = _at_once(
+        [*polled, lambda: edge_cases.spring(program, known.values()), cloud_director.measure]
+    )
     console.print("The gate and Terraform's waiter with 1 and 100 machines (three minutes) ...")
     rows += _at_once([row(name, count) for name in ("gate", "terraform") for count in SMALL])
     alone = [("gate", LARGE)]
@@ -146,10 +148,10 @@ def _targets(rows: Sequence[Row]) -> Table:
     return Table(f"The gate's targets, with {LARGE} machines", ("what", "measured", "target", "met"), cells)
 
 
-def _verdicts(answers: Iterable[traps.Answer], titles: dict[str, str]) -> Table:
+def _verdicts(answers: Iterable[edge_cases.Answer], titles: dict[str, str]) -> Table:
     said = {(answer.trap, answer.waiter): answer for answer in answers}
     rows = []
-    for trap in traps.TRAPS:
+    for trap in edge_cases.TRAPS:
         cells = [said[trap.name, waiter] for waiter in titles]
         words = [f"{answer.judgement}: {_spoken(answer)}" for answer in cells]
         rows.append((trap.name, trap.story, *words))
@@ -157,7 +159,7 @@ def _verdicts(answers: Iterable[traps.Answer], titles: dict[str, str]) -> Table:
     return Table("Verdicts in traps", heads, rows, left=len(heads))
 
 
-def _spoken(answer: traps.Answer) -> str:
+def _spoken(answer: edge_cases.Answer) -> str:
     when = f"after {answer.seconds:.0f} s"
     return f"{answer.verdict} ({answer.words}) {when}" if answer.words else f"{answer.verdict} {when}"
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from lab.home import ROOT, Home, digest, locked, read_text, write_private
+from lab.paths import ROOT, Home, digest, locked, read_text, write_private
 from lab.processes import run
 
 if TYPE_CHECKING:

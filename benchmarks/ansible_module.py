@@ -74,10 +74,10 @@ def main() -> None:
         try:
             is_good = helper.wait_for_customization(vm, timeout=float(seconds))
         except Exception as error:  # noqa: BLE001 -- whatever it is, the module's run would end with it
-            progress.says(moid, BROKE_OFF, type(error).__name__.rpartition(".")[2])
+            progress.report(moid, BROKE_OFF, type(error).__name__.rpartition(".")[2])
             return
         words = "; ".join(module.warnings)
-        progress.says(moid, SUCCEEDED if is_good else TIMED_OUT if "timed out" in words else FAILED, words)
+        progress.report(moid, SUCCEEDED if is_good else TIMED_OUT if "timed out" in words else FAILED, words)
 
     progress.began()
     waits = [threading.Thread(target=wait, args=(moid,)) for moid in moids]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import Cloud, Machine, Plan
-from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
-from lab.home import Home
+from lab.paths import Home
 from pulumi_customization_gate.cloud_director.readings import ENDED
 from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource

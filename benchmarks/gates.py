@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.bootstrap import prepare
-from lab.home import Home, LabError
-from lab.timetable import GATE
+from lab.paths import Home, LabError
+from lab.timeline_check import GATE
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.resources.host import PLAIN_HOST
 from tests.stack.engine import Engine, Result

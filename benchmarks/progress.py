@@ -40,7 +40,7 @@ class Progress:
         self._steps.append(time.monotonic())
         print("watching", flush=True)
 
-    def says(self, moid: str, verdict: str, words: str = "") -> None:
+    def report(self, moid: str, verdict: str, words: str = "") -> None:
         """Remembers the verdict on the machine of this managed object ID; the first one counts."""
         self._said.setdefault(moid, {"at": time.time(), "verdict": verdict, "words": words})
 

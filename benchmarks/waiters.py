@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import ansible_environment
-from lab.home import ROOT, Home, LabError
+from lab.paths import ROOT, Home, LabError
 
 if TYPE_CHECKING:
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Waiting:
 
 def waiters(home: Home) -> dict[str, Waiter]:
     """Returns the waiters by their names; Ansible's is missing where this Python is too old for it."""
-    own, ours = Path(sys.executable), "benchmarks.subjects"
+    own, ours = Path(sys.executable), "benchmarks.candidates"
     found = [
         Waiter("gate", "customization gate", own, ours, ("gate",)),
         Waiter("terraform", "Terraform (re-implemented)", own, ours, ("terraform",)),

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from benchmarks.progress import SUCCEEDED
-from lab import data_centre
+from lab import vcenter_client
 from pulumi_customization_gate.vsphere.events import moid_of
 
 if TYPE_CHECKING:
     from benchmarks.waiters import Waiter
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 IDLE_SECONDS = 120.0
 """How long nothing happens while the idle calls are counted: the longest interval at which any waiter asks again."""
@@ -71,11 +71,11 @@ def measure(program: Path, waiter: Waiter, count: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         options = ("-vms", str(count + 1), "-customize", "-start-delay", "200ms", "-duration", "1h")
-        lab = data_centre.start(program, home, options)
+        lab = vcenter_client.start(program, home, options)
         try:
             return _measure(lab, home / "ready.json", waiter, count)
         finally:
-            data_centre.stop(program, home)
+            vcenter_client.stop(program, home)
 
 
 def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:

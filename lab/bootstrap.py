@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import go
-from lab.home import ROOT, Home, LabError, digest, exit_status, locked, read_text
+from lab.offline import build_cli
+from lab.paths import ROOT, Home, LabError, digest, exit_status, locked, read_text
 from lab.processes import run
 
 CLI_VERSION = "3.259.0"
@@ -94,7 +95,8 @@ def _pulumi(home: Home) -> Path:
         draft = home.engine.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         if not _install_official(draft):
-            _build_cli(home, draft)
+            print("The official release of the Pulumi CLI cannot be reached.", flush=True)
+            build_cli.build(home, draft, CLI_VERSION)
         shutil.rmtree(home.engine, ignore_errors=True)
         draft.rename(home.engine)
     return own
@@ -126,24 +128,6 @@ def _install_official(root: Path) -> bool:
     return (root / "bin" / "pulumi").exists()
 
 
-def _build_cli(home: Home, root: Path) -> None:
-    print(
-        f"The official release cannot be reached from here. Building the Pulumi CLI {CLI_VERSION} from its Go modules\n"
-        "(usually four minutes on two cores, under a minute where Go's cache is warm) ...",
-        flush=True,
-    )
-    shutil.rmtree(root, ignore_errors=True)
-    module = ROOT / "lab" / "cli"
-    version = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={CLI_VERSION}"
-    package = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
-    go.build(home, module, package, root / "bin" / "pulumi", linker_flags=f"-s -w {version}")
-    # The SDK's module ships the launcher as a plain script; in the module cache it is read-only and not executable.
-    launcher = go.module_folder(home, module, "github.com/pulumi/pulumi/sdk/v3") / "python" / "dist" / _LAUNCHER
-    copy = root / "bin" / _LAUNCHER
-    shutil.copyfile(launcher, copy)
-    copy.chmod(0o755)
-
-
 def _vsphere_plugin(home: Home, pulumi: Path) -> bool:
     """Installs the vSphere plugin into the lab's PULUMI_HOME and returns whether it is the stand-in."""
     version = vsphere_version()
@@ -161,7 +145,7 @@ def install_stand_in(pulumi: Path, home: Home) -> None:
     version = vsphere_version()
     # A launcher in sh, because a path with a space breaks in a shebang line. It names this checkout and this Python,
     # so a checkout that was moved gets a new one.
-    launcher = f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m lab.vsphere_plugin "$@"\n'
+    launcher = f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m lab.offline.vsphere_plugin "$@"\n'
     installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{version}" / _PLUGIN
     if read_text(installed) == launcher:
         return

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab.home import ROOT, Home, LabError, digest, exit_status, going_on, locked, read_text, write_private
+from lab.paths import ROOT, Home, LabError, digest, exit_status, going_on, locked, read_text, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.home import ROOT, Home, LabError, exit_status, locked
+from lab.paths import ROOT, Home, LabError, exit_status, locked
 from lab.processes import run
 
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
-_TOOLCHAIN = ROOT / "lab" / "cli" / "go-toolchain.txt"
+_TOOLCHAIN = ROOT / "lab" / "go-toolchain.txt"
 
 # The module files decide, not what the machine happens to have: no other toolchain is fetched, no workspace joins in.
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off"}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import grpc
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
-from lab.home import ROOT, LabError
+from lab.paths import ROOT, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

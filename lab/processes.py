@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from lab.home import LabError, going_on
+from lab.paths import LabError, going_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

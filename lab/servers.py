@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psutil
 import requests
 
-from lab.home import LabError, read_text
+from lab.paths import LabError, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

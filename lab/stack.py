@@ -25,11 +25,11 @@ from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from rich.console import Console
 from rich.table import Table
 
-from lab import timetable, workspace
-from lab.home import ROOT, Home, LabError, locked, read_text, write_private
+from lab import timeline_check, workspace
+from lab.console import EngineError, show, told
+from lab.paths import ROOT, Home, LabError, locked, read_text, write_private
 from lab.platforms import PLATFORMS
 from lab.processes import end_leftovers
-from lab.screen import EngineError, show, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -202,7 +202,7 @@ def _report(run: Run, error: EngineError | None, *, fail: str) -> int:
     print()
     if error is not None:
         print(f"{error}\n")
-    breaches = timetable.broken(table, run.began, platform.resolution)
+    breaches = timeline_check.broken(table, run.began, platform.resolution)
     if breaches:
         print("The gate did not do its job: " + " ".join(breaches))
         return 1

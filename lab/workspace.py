@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from pulumi import automation
 
-from lab.home import Home, write_private
+from lab.paths import Home, write_private
 from lab.processes import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lab.cloud_director.outside import CloudDirectorLab
-    from lab.data_centre import Lab
+    from lab.cloud_director.client import CloudDirectorLab
+    from lab.vcenter_client import Lab
 
-PLUGINS = ("lab.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
+PLUGINS = ("lab.offline.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
 """What stands in the command line of a plugin of the engine, one of these at least."""
 
 _CLI_SECONDS = 120.0

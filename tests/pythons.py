@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.home import ROOT, Home
+from lab.paths import ROOT, Home
 
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _ASK_SECONDS = 30.0

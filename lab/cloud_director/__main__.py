@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan
 from lab.cloud_director.server import Running, serve
-from lab.home import write_private
+from lab.paths import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from lab.witness import Witness
+from lab.order_probe import OrderProbe
 from pulumi_customization_gate import CustomizationGate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lab.cloud_director.outside import CloudDirectorLab
+    from lab.cloud_director.client import CloudDirectorLab
 
 
 def program() -> None:
@@ -21,11 +21,11 @@ def program() -> None:
     gate = CustomizationGate("web", platform="cloud_director", vms=vms)
 
     # In a real stack the machines are resources, say a vcd.Vm in place of each URN, and the work is another one.
-    witnesses = {name: Witness(name, vm=gate.after(_identifier(urn))) for name, urn in vms.items()}
+    probes = {name: OrderProbe(name, vm=gate.after(_identifier(urn))) for name, urn in vms.items()}
 
     pulumi.export("ready", gate.ready)
     pulumi.export("machines", gate.results)
-    pulumi.export("witnesses", {name: witness.ran_at for name, witness in witnesses.items()})
+    pulumi.export("probes", {name: probe.ran_at for name, probe in probes.items()})
 
 
 def connection(lab: CloudDirectorLab) -> dict[str, str]:

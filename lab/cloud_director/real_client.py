@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lab import go
-from lab.home import ROOT, Home, digest, locked, read_text
+from lab.paths import ROOT, Home, digest, locked, read_text
 from lab.processes import run
 
 if TYPE_CHECKING:

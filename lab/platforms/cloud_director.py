@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulumi import automation
 
-from lab import timetable, workspace
+from lab import timeline_check, workspace
 from lab.bootstrap import prepare
-from lab.cloud_director import example, outside
-from lab.cloud_director.outside import CloudDirectorLab
-from lab.home import ROOT, Home, digest
+from lab.cloud_director import client, example
+from lab.cloud_director.client import CloudDirectorLab
+from lab.paths import ROOT, Home, digest
 from lab.platforms.platform import Column, Platform, clock, refuse_unknown
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.bootstrap import Tools
-    from lab.timetable import Row
+    from lab.timeline_check import Row
 
 _PACE = {"start_delay": 1.0, "duration": 3.0}
 """Seconds: enough for the gate to be seen waiting, for the engine takes some to get there."""
@@ -62,15 +62,15 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def find(self) -> CloudDirectorLab | None:
         """Returns the Cloud Director that was started."""
-        return outside.find(self.folder)
+        return client.find(self.folder)
 
     def start(self) -> CloudDirectorLab:
         """Starts a Cloud Director with three machines that are off."""
-        return outside.start(self.base, self.folder, ["--powered-off"])
+        return client.start(self.base, self.folder, ["--powered-off"])
 
     def stop(self) -> None:
         """Stops the Cloud Director."""
-        outside.stop(self.folder)
+        client.stop(self.folder)
 
     def tools(self) -> Tools:
         """Returns the command line, which is all that is needed."""
@@ -118,7 +118,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
         """Returns the rows with the times that the lab knows, so that the gate is not its own judge."""
         there = {f"vm-{machine.urn.rpartition(':')[2]}": machine for machine in lab.machines().values()}
         rows = []
-        for row in timetable.rows(resources):
+        for row in timeline_check.rows(resources):
             machine = there.get(row.moid)
             if machine is None:
                 # It was deleted, and what ran on it says nothing of the machine that took its place.

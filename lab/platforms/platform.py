@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from lab import timetable
-from lab.home import Home, LabError
+from lab import timeline_check
+from lab.paths import Home, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi import automation
 
     from lab.bootstrap import Tools
-    from lab.timetable import Row
+    from lab.timeline_check import Row
 
 LabT = TypeVar("LabT")
 Column = tuple[str, "Callable[[Row], str]"]
@@ -109,7 +109,7 @@ class Platform(ABC, Generic[LabT]):
 
     def rows(self, lab: LabT, resources: Sequence[Mapping[str, Any]]) -> list[Row]:  # noqa: ARG002 -- some need it
         """Returns a row per machine of the gate, from the resources of the exported stack."""
-        return timetable.rows(resources)
+        return timeline_check.rows(resources)
 
 
 def clock(moment: datetime | None, precision: str = "milliseconds") -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pulumi import automation
 from rich.markup import escape
 
-from lab import data_centre, workspace
+from lab import vcenter_client, workspace
 from lab.bootstrap import build_digest, prepare
-from lab.data_centre import Lab
-from lab.home import ROOT
+from lab.paths import ROOT
 from lab.platforms.platform import Column, Platform, clock, refuse_unknown
+from lab.vcenter_client import Lab
 from pulumi_customization_gate.core.report import plain
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class Vsphere(Platform[Lab]):
 
     def find(self) -> Lab | None:
         """Returns the vCenter that was started."""
-        return data_centre.find(self.base.vcenter, self.folder)
+        return vcenter_client.find(self.base.vcenter, self.folder)
 
     def start(self) -> Lab:
         """Starts the vCenter."""
-        return data_centre.start(self.base.vcenter, self.folder)
+        return vcenter_client.start(self.base.vcenter, self.folder)
 
     def stop(self) -> None:
         """Stops the vCenter."""
-        data_centre.stop(self.base.vcenter, self.folder)
+        vcenter_client.stop(self.base.vcenter, self.folder)
 
     def tools(self) -> Tools:
         """Returns the command line and the vSphere plugin, or what stands in for it."""

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.waiting import p50_p99
 from lab.bootstrap import build_vcenter
-from lab.home import Home, LabError
+from lab.paths import Home, LabError
 from lab.soak.composition import FEWEST_WAVES
 from lab.soak.soak import Progress, Result, prepared
 

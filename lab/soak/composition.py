@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Sequence
 
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 FEWEST_WAVES, MOST_WAVES, OF_A_WAVE = 3, 10, 100
 LENGTH = 1.8

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
-    from lab.data_centre import Lab
     from lab.fault_proxy import FaultProxy
+    from lab.vcenter_client import Lab
 
 BUT_LOGIN = "[^L]*|Logout"
 """A pattern for every call but a log-in: a session whose log-in's answer is lost cannot be given back by anybody."""

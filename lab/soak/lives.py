@@ -17,7 +17,7 @@ from pulumi_customization_gate.core.model import CustomizationStatus as Status
 if TYPE_CHECKING:
     import random
 
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 Step: TypeAlias = Callable[["Lab", "Life"], None]
 Steps: TypeAlias = list[tuple[float, Step]]

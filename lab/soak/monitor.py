@@ -14,9 +14,9 @@ from pulumi_customization_gate.vsphere import session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.data_centre import Lab
     from lab.soak.waits import Wait
     from lab.soak.weather import Weather
+    from lab.vcenter_client import Lab
 
 EVERY = 2.0
 """Seconds between two looks."""

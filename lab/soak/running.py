@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lab.data_centre import Lab
     from lab.soak.lives import Life
+    from lab.vcenter_client import Lab
 
 _AT_ONCE = 12
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.machines import machines_by_name
-from lab import data_centre
+from lab import vcenter_client
 from lab.fault_proxy import standing_before
 from lab.soak.composition import Wave, compose, settings
 from lab.soak.faults import Sky
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.data_centre import Lab
     from lab.fault_proxy import FaultProxy
+    from lab.vcenter_client import Lab
 
 MEMORY_COUNTS = 120.0
 """Seconds of a soak from which on its memory is judged: a shorter one is still warming up."""
@@ -181,11 +181,11 @@ def prepared(program: Path, folder: Path, *, machines: int, seconds: float, seed
     """Starts a vCenter with so many machines in a folder, and gives the soak over them."""
     # The template and the machine that makes noise come on top; no customization ends by itself.
     options = ("-vms", str(machines + 2), "-customize", "-start-delay", "200ms", "-duration", "24h")
-    lab = data_centre.start(program, folder, options)
+    lab = vcenter_client.start(program, folder, options)
     try:
         with lab.connected() as service:
             moids = {name: moid_of(vm) for name, vm in machines_by_name(service.content).items()}
         with standing_before(lab.server) as proxy:
             yield Soak(lab, proxy, sorted(moids.items()), seconds, seed)
     finally:
-        data_centre.stop(program, folder)
+        vcenter_client.stop(program, folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 PROGRAM = [sys.executable, "-m", "pulumi_customization_gate.command_line"]
 WAIT = 60

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import traps, waiting
+from benchmarks import edge_cases, waiting
 from benchmarks.document import Table, costs, picture, seconds, size
 from benchmarks.waiters import Waiter
 from benchmarks.waiting import Row
-from lab.home import ROOT
-from tests.lab.centre import program
+from lab.paths import ROOT
+from tests.lab.vcenter_fixture import program
 
-GATE = Waiter("gate", "gate", Path(sys.executable), "benchmarks.subjects", ("gate",))
-TERRAFORM = Waiter("terraform", "Terraform", Path(sys.executable), "benchmarks.subjects", ("terraform",))
+GATE = Waiter("gate", "gate", Path(sys.executable), "benchmarks.candidates", ("gate",))
+TERRAFORM = Waiter("terraform", "Terraform", Path(sys.executable), "benchmarks.candidates", ("terraform",))
 TITLES = {"gate": "gate", "terraform": "Terraform"}
 
 
@@ -73,16 +73,16 @@ def test_what_a_peer_says_too_early_is_counted() -> None:
 )
 def test_a_trap_is_judged(trap: str, waiter: Waiter, answer: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a waiter says is held against what happened to the machine."""
-    monkeypatch.setattr(traps, "TRAPS", [one for one in traps.TRAPS if one.name == trap])
-    (found,) = traps.spring(program(), [waiter])
+    monkeypatch.setattr(edge_cases, "TRAPS", [one for one in edge_cases.TRAPS if one.name == trap])
+    (found,) = edge_cases.spring(program(), [waiter])
     assert (found.trap, found.waiter, found.verdict, found.judgement) == (trap, waiter.name, *answer)
 
 
 def test_who_says_nothing_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiter that times out has no verdict: that is told apart from a wrong one."""
-    monkeypatch.setattr(traps, "TRAPS", [one for one in traps.TRAPS if one.name == "no specification"])
-    monkeypatch.setattr(traps, "PATIENCE", 2.0)
-    (found,) = traps.spring(program(), [TERRAFORM])
+    monkeypatch.setattr(edge_cases, "TRAPS", [one for one in edge_cases.TRAPS if one.name == "no specification"])
+    monkeypatch.setattr(edge_cases, "PATIENCE", 2.0)
+    (found,) = edge_cases.spring(program(), [TERRAFORM])
     assert (found.verdict, found.judgement) == ("timed out", "none")
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import bootstrap, environment, go
-from lab.home import Home, LabError, digest, exit_status, going_on, locked, write_private
+from lab.offline import build_cli
+from lab.paths import Home, LabError, digest, exit_status, going_on, locked, write_private
 from lab.processes import end_leftovers, run
 
 if TYPE_CHECKING:
@@ -48,13 +49,17 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No official release can be had, and a build takes no time."""
     monkeypatch.setattr(bootstrap, "_install_official", lambda _root: False)
-    monkeypatch.setattr(bootstrap, "_build_cli", lambda _home, root: _script(root / "bin" / "pulumi", "echo v3.259.0"))
+    monkeypatch.setattr(build_cli, "build", _fake_build)
 
 
 def _script(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     file.chmod(0o755)
+
+
+def _fake_build(_home: Home, root: Path, _version: str) -> None:
+    _script(root / "bin" / "pulumi", "echo v3.259.0")
 
 
 def _build_nothing(*_arguments: object) -> None:
@@ -102,7 +107,7 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as once:
-        once.setattr(bootstrap, "_build_cli", interrupted)
+        once.setattr(build_cli, "build", interrupted)
         with pytest.raises(KeyboardInterrupt):
             bootstrap._pulumi(home)
     assert not home.engine.exists()
@@ -110,7 +115,7 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
     assert bootstrap._pulumi(home).exists()
     assert [file.name for file in (home.engine / "bin").iterdir()] == ["pulumi"]
 
-    monkeypatch.setattr(bootstrap, "_build_cli", _build_nothing)
+    monkeypatch.setattr(build_cli, "build", _build_nothing)
     assert bootstrap._pulumi(home).exists()
 
 
@@ -118,7 +123,7 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
 def test_the_official_release_is_taken_where_it_can_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's installer goes before a build; where it fails, the build comes."""
     monkeypatch.setattr(bootstrap, "_reachable", lambda _url: True)
-    monkeypatch.setattr(bootstrap, "_build_cli", _build_nothing)
+    monkeypatch.setattr(build_cli, "build", _build_nothing)
 
     def installs(_step: str, command: list[str], **_options: object) -> str:
         assert "PulumiCommand.install" in command[2]
@@ -134,7 +139,7 @@ def test_the_official_release_is_taken_where_it_can_be_had(home: Home, monkeypat
         raise LabError(f"{step} failed")
 
     monkeypatch.setattr(bootstrap, "run", fails)
-    monkeypatch.setattr(bootstrap, "_build_cli", lambda _home, root: _script(root / "bin" / "pulumi", "echo v3.259.0"))
+    monkeypatch.setattr(build_cli, "build", _fake_build)
     assert bootstrap._pulumi(home).exists()
 
 
@@ -245,7 +250,7 @@ def test_the_stand_in_gives_way_to_a_real_plugin(home: Home, tmp_path: Path, mon
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "mine"))
     assert bootstrap._vsphere_plugin(home, pulumi) is True
     installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{bootstrap.vsphere_version()}" / bootstrap._PLUGIN
-    assert installed.read_text(encoding="utf-8").endswith('-m lab.vsphere_plugin "$@"\n')
+    assert installed.read_text(encoding="utf-8").endswith('-m lab.offline.vsphere_plugin "$@"\n')
     assert not (tmp_path / "mine" / "plugins").exists()
 
     other = Home(tmp_path / "other")

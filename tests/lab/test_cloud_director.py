@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import UNKNOWN, Cloud, Machine, Plan, vapp_uuid
-from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
-from lab.home import Home
+from lab.paths import Home
 from pulumi_customization_gate.cloud_director import source as module
 from pulumi_customization_gate.cloud_director import watched
 from pulumi_customization_gate.cloud_director.session import CONCURRENCY, CloudDirectorSettings

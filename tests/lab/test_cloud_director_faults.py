@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cloud_director import api
+from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import Cloud, Machine, Plan
 from lab.cloud_director.faults import Fault
-from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import Running, serve
-from lab.home import Home
+from lab.paths import Home
 from pulumi_customization_gate.cloud_director import connection, refusals, session, watched
 from pulumi_customization_gate.cloud_director.session import BusyError, CloudDirectorSettings, acquire
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource

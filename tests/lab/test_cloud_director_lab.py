@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from lab.cloud_director import outside, real_client
+from lab.cloud_director import client, real_client
+from lab.cloud_director.client import LabMachine
 from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan, vapp_uuid
-from lab.cloud_director.outside import LabMachine
 from lab.cloud_director.server import Running, serve
-from lab.home import Home, LabError
+from lab.paths import Home, LabError
 from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.watch import WaitRules, watch
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def client() -> Path:
+def real_program() -> Path:
     return real_client.build(Home())
 
 
 @pytest.fixture(scope="module", params=["acme", "System"])
 def lab(request: pytest.FixtureRequest) -> Iterator[Running]:
-    with serve(Cloud(request.param, "ann", "s3cret"), outside.certificate(Home())) as running:
+    with serve(Cloud(request.param, "ann", "s3cret"), client.certificate(Home())) as running:
         yield running
 
 
-def ask(client: Path, lab: Running, uuid: str, **changes: Any) -> dict[str, Any]:
+def ask(real_program: Path, lab: Running, uuid: str, **changes: Any) -> dict[str, Any]:
     variables = {
         "VCD_URL": lab.url,
         "VCD_ORG": lab.cloud.org,
         "VCD_USER": lab.cloud.user,
         "VCD_PASSWORD": lab.cloud.password,
-        "SSL_CERT_FILE": str(outside.certificate(Home()) / "ca.pem"),
+        "SSL_CERT_FILE": str(client.certificate(Home()) / "ca.pem"),
         **changes.pop("variables", {}),
     }
     href = f"{lab.url}/api/vApp/vm-{uuid}"
-    return real_client.ask(client, variables, href, **{"blocking_on": "", "timeout": 10, **changes})
+    return real_client.ask(real_program, variables, href, **{"blocking_on": "", "timeout": 10, **changes})
 
 
 @pytest.mark.parametrize("state", ["GC_PENDING", "REBOOT_PENDING", "POST_GC_PENDING", "GC_COMPLETE", "GC_FAILED"])
-def test_the_real_client_reads_every_state(client: Path, lab: Running, state: str) -> None:
+def test_the_real_client_reads_every_state(real_program: Path, lab: Running, state: str) -> None:
     """go-vcloud-director logs in, reads machine, section, status and record, and logs out."""
     machine = lab.cloud.add("web-0")
     machine.set_state = state
     lab.cloud.reset_stats()
-    found = ask(client, lab, machine.uuid)
+    found = ask(real_program, lab, machine.uuid)
     assert {"name": "web-0", "power": "POWERED_ON", "enabled": True, "before": state, "record": state} == {
         name: found[name] for name in ("name", "power", "enabled", "before", "record")
     }
@@ -60,19 +60,19 @@ def test_the_real_client_reads_every_state(client: Path, lab: Running, state: st
 
 @pytest.mark.parametrize(("outcome", "end"), [("succeeded", "GC_COMPLETE"), ("failed", "GC_FAILED")])
 def test_the_real_client_blocks_while_customization_is_pending(
-    client: Path, lab: Running, outcome: str, end: str
+    real_program: Path, lab: Running, outcome: str, end: str
 ) -> None:
     """go-vcloud-director's own wait sees the machine leave GC_PENDING, by success and by failure alike."""
     machine = lab.cloud.add("web-0", plan=Plan(outcome, 0.0, 1.5))
-    found = ask(client, lab, machine.uuid, blocking_on="GC_PENDING")
+    found = ask(real_program, lab, machine.uuid, blocking_on="GC_PENDING")
     assert (found["before"], found["after"]) == ("GC_PENDING", end)
 
 
-def test_the_real_client_logs_in_by_api_token(client: Path, lab: Running) -> None:
+def test_the_real_client_logs_in_by_api_token(real_program: Path, lab: Running) -> None:
     """go-vcloud-director exchanges an API token as it would at a real server."""
     machine = lab.cloud.add("web-0", on=False)
     variables = {"VCD_API_TOKEN": lab.cloud.api_token, "VCD_PASSWORD": ""}
-    assert ask(client, lab, machine.uuid, variables=variables)["power"] == "POWERED_OFF"
+    assert ask(real_program, lab, machine.uuid, variables=variables)["power"] == "POWERED_OFF"
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_the_real_client_logs_in_by_api_token(client: Path, lab: Running) -> Non
     ],
 )
 def test_the_real_client_is_refused_as_by_a_real_server(
-    client: Path, lab: Running, variables: dict[str, str], uuid: str, said: str
+    real_program: Path, lab: Running, variables: dict[str, str], uuid: str, said: str
 ) -> None:
     """go-vcloud-director understands the lab's refusals."""
     machine = lab.cloud.add("web-0")
     with pytest.raises(LabError, match=said):
-        ask(client, lab, uuid or machine.uuid, variables=variables)
+        ask(real_program, lab, uuid or machine.uuid, variables=variables)
 
 
 def test_documents_come_in_json_as_well(lab: Running) -> None:
@@ -104,7 +104,7 @@ def test_documents_come_in_json_as_well(lab: Running) -> None:
         answer = http.get(
             f"{lab.url}/api/vApp/vm-{machine.uuid}/guestcustomizationstatus",
             headers=headers,
-            verify=str(outside.certificate(Home()) / "ca.pem"),
+            verify=str(client.certificate(Home()) / "ca.pem"),
             timeout=10,
         )
     assert answer.json() == {"guestCustStatus": "REBOOT_PENDING"}
@@ -112,9 +112,9 @@ def test_documents_come_in_json_as_well(lab: Running) -> None:
 
 def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -> None:
     """`python -m lab.cloud_director` serves, takes plans and faults, counts, is found again, and ends when told."""
-    lab = outside.start(Home(), tmp_path, ["--vms", "2", "--start-delay", "0", "--duration", "0.2"])
+    lab = client.start(Home(), tmp_path, ["--vms", "2", "--start-delay", "0", "--duration", "0.2"])
     try:
-        assert outside.find(tmp_path) == lab
+        assert client.find(tmp_path) == lab
         assert sorted(lab.vms) == ["web-0", "web-1"]
         failing = lab.plan("web-1", outcome="failed", start_delay=0.0, duration=0.2)
         assert lab.vms["web-1"] == failing
@@ -136,8 +136,8 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         with pytest.raises(requests.HTTPError):
             lab.plan("web-2", outcome="no such outcome")
     finally:
-        outside.stop(tmp_path)
-    assert outside.find(tmp_path) is None
+        client.stop(tmp_path)
+    assert client.find(tmp_path) is None
 
 
 def test_the_control_endpoint_wants_its_token(lab: Running) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from defusedxml import ElementTree
 
+from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
-from lab.cloud_director.outside import certificate
 from lab.cloud_director.server import serve
-from lab.home import Home
-from tests.lab.centre import PATIENCE, Centre, finish, linux, running
+from lab.paths import Home
 from tests.lab.shell import PROGRAM, WAIT, Shell, clean_environment, connected_to
+from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter")) as centre:
-        yield centre
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
+        yield vcenter
 
 
 @pytest.fixture
-def shell(centre: Centre) -> Shell:
-    return connected_to(centre.lab)
+def shell(vcenter: VCenter) -> Shell:
+    return connected_to(vcenter.lab)
 
 
-def customized(centre: Centre, count: int = 1, **plan: str) -> list[Any]:
+def customized(vcenter: VCenter, count: int = 1, **plan: str) -> list[Any]:
     """Returns machines that are being customized."""
-    return [centre.clone(custom=linux(), plan=plan) for _ in range(count)]
+    return [vcenter.clone(custom=linux(), plan=plan) for _ in range(count)]
 
 
 # ---- wait, status, events
 
 
-def test_wait_ends_when_all_are_customized(centre: Centre, shell: Shell) -> None:
+def test_wait_ends_when_all_are_customized(vcenter: VCenter, shell: Shell) -> None:
     """The report tells of each machine when it was powered on, started, customized and ready, in that order."""
-    machines = customized(centre, 3, duration="500ms")
+    machines = customized(vcenter, 3, duration="500ms")
 
     said = shell("wait", *(vm.name for vm in machines), "--output", "json")
 
@@ -61,10 +61,10 @@ def test_wait_ends_when_all_are_customized(centre: Centre, shell: Shell) -> None
     assert "3 of 3 customized after" in said.stderr
 
 
-def test_wait_tells_a_failure_with_everything_that_the_server_said(centre: Centre, shell: Shell) -> None:
+def test_wait_tells_a_failure_with_everything_that_the_server_said(vcenter: VCenter, shell: Shell) -> None:
     """One failure of two: exit status 1, class, text and log of the failure, and the other machine's success."""
     plan = {"outcome": "CustomizationSysprepFailed", "message": "no licence", "logLocation": "C:\\log"}
-    [bad], [good] = customized(centre, 1, **plan), customized(centre)
+    [bad], [good] = customized(vcenter, 1, **plan), customized(vcenter)
 
     said = shell("wait", bad.name, good.name)
 
@@ -75,9 +75,9 @@ def test_wait_tells_a_failure_with_everything_that_the_server_said(centre: Centr
     assert f"fix it and replace {bad.name}, then run the command again" in said.stdout
 
 
-def test_wait_gives_up_when_its_time_is_over(centre: Centre, shell: Shell) -> None:
+def test_wait_gives_up_when_its_time_is_over(vcenter: VCenter, shell: Shell) -> None:
     """Exit status 3, with what is known of the machine and the likely cause."""
-    [vm] = customized(centre, outcome="never-ends")
+    [vm] = customized(vcenter, outcome="never-ends")
 
     said = shell("wait", vm.name, "--timeout", "2")
 
@@ -86,9 +86,9 @@ def test_wait_gives_up_when_its_time_is_over(centre: Centre, shell: Shell) -> No
     assert "likely cause: the customization hangs in the guest" in said.stdout
 
 
-def test_status_tells_how_it_stands_and_goes(centre: Centre, shell: Shell) -> None:
+def test_status_tells_how_it_stands_and_goes(vcenter: VCenter, shell: Shell) -> None:
     """A machine in the middle of its customization, one that is done, and one that is not there."""
-    [running_], [done] = customized(centre, outcome="never-ends"), customized(centre)
+    [running_], [done] = customized(vcenter, outcome="never-ends"), customized(vcenter)
     assert shell("wait", done.name).returncode == 0
     deadline = time.monotonic() + PATIENCE
     while "CustomizationStarted" not in shell("status", running_.name).stdout:
@@ -105,9 +105,9 @@ def test_status_tells_how_it_stands_and_goes(centre: Centre, shell: Shell) -> No
     assert f"{done.name} ({done._moId})  CustomizationSucceeded" in gone.stdout
 
 
-def test_events_tells_the_history_in_its_order(centre: Centre, shell: Shell) -> None:
+def test_events_tells_the_history_in_its_order(vcenter: VCenter, shell: Shell) -> None:
     """Power-on, start and end, as text and as JSON."""
-    [vm] = customized(centre, outcome="CustomizationLinuxIdentityFailed", message="told by\x9b2J the guest")
+    [vm] = customized(vcenter, outcome="CustomizationLinuxIdentityFailed", message="told by\x9b2J the guest")
     assert shell("wait", vm.name).returncode == 1
 
     said = shell("events", vm.name)
@@ -132,16 +132,16 @@ def test_events_of_a_machine_that_is_not_there_are_wrong_usage(shell: Shell) -> 
 
 
 @pytest.fixture(scope="module")
-def folders(centre: Centre) -> dict[str, Any]:
+def folders(vcenter: VCenter) -> dict[str, Any]:
     """Machines in folders, two of them of one name."""
-    inner = centre.template.parent.CreateFolder("tree")
-    machines = {"a": centre.clone("tree-a"), "b": centre.clone("tree-b")}
+    inner = vcenter.template.parent.CreateFolder("tree")
+    machines = {"a": vcenter.clone("tree-a"), "b": vcenter.clone("tree-b")}
     finish(inner.MoveIntoFolder_Task([machines["b"]]))
-    machines["c"] = centre.clone("tree-c")
+    machines["c"] = vcenter.clone("tree-c")
     finish(inner.CreateFolder("deep").MoveIntoFolder_Task([machines["c"]]))
-    machines["twin"] = centre.clone("twin")
+    machines["twin"] = vcenter.clone("twin")
     finish(inner.MoveIntoFolder_Task([machines["twin"]]))
-    machines["other twin"] = centre.clone("twin")
+    machines["other twin"] = vcenter.clone("twin")
     return machines
 
 
@@ -183,14 +183,14 @@ def test_a_shared_name_is_refused_with_both_paths(shell: Shell) -> None:
     assert "/DC0/vm/twin (vm-" in said.stderr
 
 
-def test_the_inventory_is_read_once_for_all_words(centre: Centre, shell: Shell) -> None:
+def test_the_inventory_is_read_once_for_all_words(vcenter: VCenter, shell: Shell) -> None:
     """Calls do not grow with the number of machines."""
     counted = []
-    for machines in (customized(centre, 2), customized(centre, 8)):
+    for machines in (customized(vcenter, 2), customized(vcenter, 8)):
         assert shell("wait", *(vm.name for vm in machines)).returncode == 0
-        centre.lab.reset_stats()
+        vcenter.lab.reset_stats()
         assert shell("status", *(vm.name for vm in machines)).returncode == 0
-        counted.append(centre.lab.stats())
+        counted.append(vcenter.lab.stats())
 
     few, many = counted
     assert many["calls"]["CreateContainerView"] == many["calls"]["DestroyView"] == 1
@@ -201,9 +201,9 @@ def test_the_inventory_is_read_once_for_all_words(centre: Centre, shell: Shell) 
 # ---- the login
 
 
-def test_a_wrong_password_is_sent_once(centre: Centre, shell: Shell) -> None:
+def test_a_wrong_password_is_sent_once(vcenter: VCenter, shell: Shell) -> None:
     """Exit status 4, what to correct, and one attempt: more would lock the account."""
-    before = centre.lab.stats()["logins"]["failed"]
+    before = vcenter.lab.stats()["logins"]["failed"]
 
     said = shell("wait", "linux-template", VSPHERE_PASSWORD="wrong-one")
 
@@ -211,17 +211,17 @@ def test_a_wrong_password_is_sent_once(centre: Centre, shell: Shell) -> None:
     assert "refused the user name or password" in said.stderr
     assert "--password-file" in said.stderr
     assert "wrong-one" not in said.stdout + said.stderr
-    assert centre.lab.stats()["logins"]["failed"] == before + 1
+    assert vcenter.lab.stats()["logins"]["failed"] == before + 1
 
 
-def test_a_certificate_that_is_not_trusted_has_three_ways_out(centre: Centre, shell: Shell) -> None:
+def test_a_certificate_that_is_not_trusted_has_three_ways_out(vcenter: VCenter, shell: Shell) -> None:
     """The message names the options, and each of them works."""
     refused = shell("status", "linux-template", VSPHERE_CA_FILE="")
 
     assert refused.returncode == 4
     ways = (
-        ("--ca-file", centre.lab.ca_file),
-        ("--thumbprint", centre.lab.thumbprint),
+        ("--ca-file", vcenter.lab.ca_file),
+        ("--thumbprint", vcenter.lab.thumbprint),
         ("--allow-unverified-ssl",),
     )
     for way in ways:
@@ -230,14 +230,14 @@ def test_a_certificate_that_is_not_trusted_has_three_ways_out(centre: Centre, sh
 
 
 @pytest.mark.parametrize("wrong", ["", "-wrong"])
-def test_a_terminal_is_asked_for_the_password(centre: Centre, shell: Shell, wrong: str) -> None:
+def test_a_terminal_is_asked_for_the_password(vcenter: VCenter, shell: Shell, wrong: str) -> None:
     """What is typed is used and not shown."""
-    password = centre.lab.password + wrong
+    password = vcenter.lab.password + wrong
     environment = {**shell.environment, "VSPHERE_PASSWORD": ""}
     process, text = in_terminal(["status", "linux-template"], environment, answer=password)
 
     assert process == (4 if wrong else 3)
-    assert f"Password of {centre.lab.user} at {centre.lab.server}: " in text
+    assert f"Password of {vcenter.lab.user} at {vcenter.lab.server}: " in text
     assert password not in text
 
 
@@ -269,9 +269,9 @@ def in_terminal(arguments: list[str], environment: dict[str, str], answer: str =
     return os.waitstatus_to_exitcode(status), got.decode()
 
 
-def test_a_terminal_shows_a_live_table(centre: Centre, shell: Shell) -> None:
+def test_a_terminal_shows_a_live_table(vcenter: VCenter, shell: Shell) -> None:
     """The table is drawn over itself while the wait lasts; the last one stays, followed by the end."""
-    machines = customized(centre, 2, duration="6s")
+    machines = customized(vcenter, 2, duration="6s")
 
     code, text = in_terminal(["wait", *(vm.name for vm in machines)], shell.environment)
 
@@ -287,12 +287,12 @@ def test_a_terminal_shows_a_live_table(centre: Centre, shell: Shell) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_wait_with_its_report(
-    centre: Centre, shell: Shell, number: signal.Signals, code: int
+    vcenter: VCenter, shell: Shell, number: signal.Signals, code: int
 ) -> None:
     """What was seen so far is written, and nothing stays on the server."""
-    [done], [late] = customized(centre), customized(centre, outcome="never-ends")
+    [done], [late] = customized(vcenter), customized(vcenter, outcome="never-ends")
     assert shell("wait", done.name).returncode == 0
-    sessions = centre.lab.stats()["sessions"]
+    sessions = vcenter.lab.stats()["sessions"]
 
     process = shell.start("wait", done.name, late.name, "--output", "json")
     assert process.stderr is not None
@@ -306,16 +306,16 @@ def test_a_signal_ends_the_wait_with_its_report(
     assert json.loads(stdout)["statuses"] == statuses
     assert "run the same command again to resume the wait" in stderr
     assert "Traceback" not in stderr
-    stats = centre.lab.stats()
+    stats = vcenter.lab.stats()
     assert (stats["sessions"], stats["collectors"]) == (sessions, 0)
 
 
 # ---- the picture
 
 
-def test_a_wait_can_be_drawn(centre: Centre, shell: Shell, tmp_path: Path) -> None:
+def test_a_wait_can_be_drawn(vcenter: VCenter, shell: Shell, tmp_path: Path) -> None:
     """The report of a wait goes by a pipe into the terminal or into a picture."""
-    [bad], [good] = customized(centre, outcome="CustomizationNetworkSetupFailed"), customized(centre)
+    [bad], [good] = customized(vcenter, outcome="CustomizationNetworkSetupFailed"), customized(vcenter)
     report = shell("wait", bad.name, good.name, "-o", "json").stdout
 
     shown = shell("timeline", stdin=report)

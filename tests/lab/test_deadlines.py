@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fault_proxy import SILENT, Weather
-from tests.lab.centre import PATIENCE, until
-from tests.lab.scene import CALL, Machine, Scene, cut_off, failures, refused, rule
+from tests.lab.fault_harness import CALL, FaultHarness, Machine, cut_off, failures, refused, rule
+from tests.lab.vcenter_fixture import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ ATTEMPTS = 3
 """How often that is tried: the machine may be busy with other tests for a moment."""
 
 
-def flood(stage: Scene) -> None:
-    stage.centre.done("POST", "/events", {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 1500})
+def flood(harness: FaultHarness) -> None:
+    harness.vcenter.done("POST", "/events", {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 1500})
 
 
 WORK = "CurrentTime|RetrievePropertiesEx|CreateCollectorForEvents|WaitForUpdatesEx|ReadNextEvents|QueryEvents"
@@ -47,16 +47,16 @@ FAULTS = [
     pytest.param(rule("not_authenticated", method=WORK), id="session ended, again and again"),
     pytest.param(rule("NoPermission", without_entity=True), id="a query without entity refused"),
     pytest.param(rule("host_communication"), id="a fault of the server"),
-    pytest.param(lambda s: s.centre.lab.purge_events(), id="events purged"),
+    pytest.param(lambda s: s.vcenter.lab.purge_events(), id="events purged"),
     pytest.param(flood, id="more events than a collector holds"),
 ]
 
 
-def timed(stage: Scene, vm: Machine, **rules: float) -> tuple[Callable[[], GateReport], Callable[[], float]]:
+def timed(harness: FaultHarness, vm: Machine, **rules: float) -> tuple[Callable[[], GateReport], Callable[[], float]]:
     """Begins a wait; returns how to get its report, and how to get the seconds that the whole of it took."""
     took: list[float] = []
     began = time.monotonic()
-    wait = stage.begin({"web": vm}, **rules)
+    wait = harness.begin({"web": vm}, **rules)
     wait.ending.add_done_callback(lambda _: took.append(time.monotonic() - began))
     until(lambda: wait.updates or wait.ending.done())
     assert wait.updates, wait.ending.exception()
@@ -64,14 +64,14 @@ def timed(stage: Scene, vm: Machine, **rules: float) -> tuple[Callable[[], GateR
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_deadlines_hold(stage: Scene, fault: Callable[[Scene], object]) -> None:
+def test_deadlines_hold(harness: FaultHarness, fault: Callable[[FaultHarness], object]) -> None:
     """Neither the end that never comes nor the start that never comes is waited for longer than was asked."""
-    endless, idle = stage.machine(outcome="never-ends"), stage.machine(outcome="never-starts")
-    until(lambda: "CustomizationStartedEvent" in stage.story(endless))
+    endless, idle = harness.machine(outcome="never-ends"), harness.machine(outcome="never-starts")
+    until(lambda: "CustomizationStartedEvent" in harness.story(endless))
     for _ in range(ATTEMPTS):
-        end, end_took = timed(stage, endless, timeout=TIMEOUT)
-        start, start_took = timed(stage, idle, start_timeout=START_TIMEOUT)
-        fault(stage)
+        end, end_took = timed(harness, endless, timeout=TIMEOUT)
+        start, start_took = timed(harness, idle, start_timeout=START_TIMEOUT)
+        fault(harness)
 
         assert failures(start()) == {"web": "StartTimeout"}
         assert failures(end()) == {"web": "Timeout"}
@@ -82,7 +82,7 @@ def test_deadlines_hold(stage: Scene, fault: Callable[[Scene], object]) -> None:
         late = max(end_took() - TIMEOUT, start_took() - START_TIMEOUT)
         if late < LATE:
             break
-        stage.clear_up()
+        harness.clear_up()
     assert late < LATE
 
 
@@ -92,12 +92,12 @@ def failure_of(report: GateReport) -> Failure:
     return outcome.failure
 
 
-def test_a_diagnosis_says_all_that_is_known(stage: Scene) -> None:
+def test_a_diagnosis_says_all_that_is_known(harness: FaultHarness) -> None:
     """Power, VMware Tools, specification, state, the last events with their ages, migrations, and what to do."""
-    vm = stage.machine(outcome="never-ends")
-    until(lambda: "CustomizationStartedEvent" in stage.story(vm))
-    stage.move(vm)
-    failure = failure_of(stage.begin({"web": vm}, timeout=TIMEOUT).report())
+    vm = harness.machine(outcome="never-ends")
+    until(lambda: "CustomizationStartedEvent" in harness.story(vm))
+    harness.move(vm)
+    failure = failure_of(harness.begin({"web": vm}, timeout=TIMEOUT).report())
 
     told = "\n".join(failure.diagnosis)
     assert failure.message == "the customization began and has not ended"
@@ -111,10 +111,10 @@ def test_a_diagnosis_says_all_that_is_known(stage: Scene) -> None:
         assert re.search(f"^{line}$", told, re.MULTILINE), (line, told)
 
 
-def test_no_trace_of_a_customization_is_said_early(stage: Scene) -> None:
+def test_no_trace_of_a_customization_is_said_early(harness: FaultHarness) -> None:
     """A machine that nobody asked to customize is told as such once its VMware Tools run, not after start_timeout."""
-    vm = stage.machine(custom=False, startDelay="500ms")
-    report = stage.begin({"web": vm}, start_timeout=4 * PATIENCE).report()
+    vm = harness.machine(custom=False, startDelay="500ms")
+    report = harness.begin({"web": vm}, start_timeout=4 * PATIENCE).report()
 
     assert failures(report) == {"web": "NoCustomization"}
     assert report.waited < PATIENCE

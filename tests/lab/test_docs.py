@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from lab.home import ROOT
-from tests.lab.centre import Centre, linux, running, status, until
+from lab.paths import ROOT
 from tests.lab.shell import PROGRAM, WAIT, Shell, connected_to
+from tests.lab.vcenter_fixture import VCenter, linux, running, status, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ def commands() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
     """The machines of the pages, each at the end that they tell of."""
-    with running(tmp_path_factory.mktemp("vcenter")) as centre:
+    with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
         ends = {"web-0": "SUCCEEDED", "web-1": "SUCCEEDED", "web-2": "FAILED", "db-0": "RUNNING", "app-0": "SUCCEEDED"}
         plans = {
             "web-2": {
@@ -62,14 +62,14 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
             "db-0": {"outcome": "never-ends"},
         }
         for name in ends:
-            centre.clone(name, custom=linux(host_name=name), plan=plans.get(name))
-        centre.clone("tools-0")
+            vcenter.clone(name, custom=linux(host_name=name), plan=plans.get(name))
+        vcenter.clone("tools-0")
         for name, end in ends.items():
-            until(functools.partial(_stands, centre.find(name), end))
-        centre.lab.power("app-0", "ha_restart")
+            until(functools.partial(_stands, vcenter.find(name), end))
+        vcenter.lab.power("app-0", "ha_restart")
         for name in ("app-0", "tools-0"):
-            until(functools.partial(_has_tools, centre.find(name)))
-        yield centre
+            until(functools.partial(_has_tools, vcenter.find(name)))
+        yield vcenter
 
 
 def _stands(vm: Any, wanted: str) -> bool:
@@ -81,8 +81,8 @@ def _has_tools(vm: Any) -> bool:
 
 
 @pytest.fixture
-def shell(centre: Centre) -> Shell:
-    return connected_to(centre.lab)
+def shell(vcenter: VCenter) -> Shell:
+    return connected_to(vcenter.lab)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fault_proxy import FAIR, SILENT, FaultProxy, Weather, standing_before
-from tests.lab.centre import PATIENCE, until
+from tests.lab.vcenter_fixture import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,19 @@ import pytest
 from lab.fault_proxy import FAIR, SILENT, Weather
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
 from pulumi_customization_gate.vsphere import event_feed
-from tests.lab.centre import PATIENCE, running, until
-from tests.lab.scene import FAILED, READ_TIMEOUT, SUCCEEDED, Scene, cut_off, failures, refused, rule, scene, verdicts
+from tests.lab.fault_harness import (
+    FAILED,
+    READ_TIMEOUT,
+    SUCCEEDED,
+    FaultHarness,
+    cut_off,
+    failures,
+    open_harness,
+    refused,
+    rule,
+    verdicts,
+)
+from tests.lab.vcenter_fixture import PATIENCE, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,29 +31,31 @@ if TYPE_CHECKING:
 SUBCLASS = "CustomizationNetworkSetupFailed"
 
 
-def trouble(seconds: float, begin: Callable[[Scene], object], end: Callable[[Scene], object]) -> Callable[..., None]:
+def trouble(
+    seconds: float, begin: Callable[[FaultHarness], object], end: Callable[[FaultHarness], object]
+) -> Callable[..., None]:
     """Returns a fault that lasts; the machines' customizations end in its midst."""
 
-    def play(stage: Scene, ends: Callable[[], None]) -> None:
-        begin(stage)
+    def play(harness: FaultHarness, ends: Callable[[], None]) -> None:
+        begin(harness)
         ends()
         threading.Event().wait(seconds)
-        end(stage)
+        end(harness)
 
     return play
 
 
-def strike(deed: Callable[[Scene], object]) -> Callable[..., None]:
+def strike(deed: Callable[[FaultHarness], object]) -> Callable[..., None]:
     """Returns a fault of a moment; the customizations end right after it."""
     return trouble(0, deed, lambda _: None)
 
 
-def weather(kind: Weather) -> Callable[[Scene], object]:
-    return lambda stage: stage.proxy.turn(kind)
+def weather(kind: Weather) -> Callable[[FaultHarness], object]:
+    return lambda harness: harness.proxy.turn(kind)
 
 
-def no_rule(stage: Scene) -> None:
-    stage.centre.lab.clear_faults()
+def no_rule(harness: FaultHarness) -> None:
+    harness.vcenter.lab.clear_faults()
 
 
 fair = weather(FAIR)
@@ -50,13 +63,17 @@ LONG_ENOUGH = 1.5 * READ_TIMEOUT
 """Seconds in which a wait cannot but notice."""
 
 FAULTS = [
-    pytest.param(strike(lambda s: s.centre.lab.terminate_sessions()), "the session has ended", id="session terminated"),
     pytest.param(
-        strike(lambda s: s.centre.lab.terminate_sessions(cancel_waits=True)),
+        strike(lambda s: s.vcenter.lab.terminate_sessions()), "the session has ended", id="session terminated"
+    ),
+    pytest.param(
+        strike(lambda s: s.vcenter.lab.terminate_sessions(cancel_waits=True)),
         "the server has ended the call|the session has ended",
         id="session terminated, calls cancelled",
     ),
-    pytest.param(strike(lambda s: s.centre.lab.reset_connections()), "the connection broke off", id="connection reset"),
+    pytest.param(
+        strike(lambda s: s.vcenter.lab.reset_connections()), "the connection broke off", id="connection reset"
+    ),
     pytest.param(strike(lambda s: s.proxy.reset()), "the connection broke off", id="connection reset on the way"),
     pytest.param(trouble(LONG_ENOUGH, weather(SILENT), fair), "no answer in time", id="accepts and never answers"),
     pytest.param(
@@ -86,15 +103,15 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("play", "told"), FAULTS)
-def test_a_fault_is_ridden_out(stage: Scene, play: Callable[..., None], told: str) -> None:
+def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None], told: str) -> None:
     """A machine that succeeds and one that fails amid a fault are both told right, and so is the fault, at once."""
-    wait, vms = stage.watching("good", "bad")
+    wait, vms = harness.watching("good", "bad")
 
     def ends() -> None:
-        stage.centre.lab.end(vms["good"].name)
-        stage.centre.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+        harness.vcenter.lab.end(vms["good"].name)
+        harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no card")
 
-    play(stage, ends)
+    play(harness, ends)
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
@@ -104,14 +121,14 @@ def test_a_fault_is_ridden_out(stage: Scene, play: Callable[..., None], told: st
 
 
 @pytest.mark.parametrize("delay", [Weather(delay=0.2), None], ids=["on the way", "by the server"])
-def test_slow_answers_are_waited_for(stage: Scene, delay: Weather | None) -> None:
+def test_slow_answers_are_waited_for(harness: FaultHarness, delay: Weather | None) -> None:
     """Answers that come late, but in time, are no fault: nothing is tried again, and nothing is missed."""
-    wait, vms = stage.watching("web")
+    wait, vms = harness.watching("web")
     if delay is not None:
-        stage.proxy.turn(delay)
+        harness.proxy.turn(delay)
     else:
-        stage.centre.lab.add_fault("delay", method="*", seconds=0.3)
-    stage.centre.lab.end(vms["web"].name)
+        harness.vcenter.lab.add_fault("delay", method="*", seconds=0.3)
+    harness.vcenter.lab.end(vms["web"].name)
     report = wait.report()
 
     assert verdicts(report) == {"web": SUCCEEDED}
@@ -122,30 +139,30 @@ def test_slow_answers_are_waited_for(stage: Scene, delay: Weather | None) -> Non
 @pytest.mark.parametrize("moment", ["while it is away", "once it is back"])
 def test_a_restart_of_the_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, events: str, moment: str) -> None:
     """A vCenter that restarts in mid-wait takes session, collector and maybe events with it, but not the verdict."""
-    with running(tmp_path, "-vms", "2") as centre, scene(centre, monkeypatch) as stage:
-        wait, vms = stage.watching("good", "bad")
+    with running(tmp_path, "-vms", "2") as vcenter, open_harness(vcenter, monkeypatch) as harness:
+        wait, vms = harness.watching("good", "bad")
         if moment == "while it is away":
-            centre.lab.end(vms["good"].name)
-            centre.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
-        centre.lab.restart(1.0, events=events)
+            vcenter.lab.end(vms["good"].name)
+            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+        vcenter.lab.restart(1.0, events=events)
         if moment == "once it is back":
             until(lambda: "watching again after" in wait.notes)
-            centre.lab.end(vms["good"].name)
-            centre.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+            vcenter.lab.end(vms["good"].name)
+            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
         report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
     assert re.search("nobody listens there|the connection broke off", "\n".join(report.notes)), report.notes
 
 
-def test_more_events_than_a_collector_holds(stage: Scene) -> None:
+def test_more_events_than_a_collector_holds(harness: FaultHarness) -> None:
     """More than a thousand unread events push those that count out of the collector: they are read once more."""
-    wait, vms = stage.watching("good", "bad")
+    wait, vms = harness.watching("good", "bad")
     noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
-    stage.centre.done("POST", "/events", noise)
-    stage.centre.lab.end(vms["good"].name)
-    stage.centre.lab.end(vms["bad"].name, SUBCLASS)
-    stage.centre.done("POST", "/events", noise)
+    harness.vcenter.done("POST", "/events", noise)
+    harness.vcenter.lab.end(vms["good"].name)
+    harness.vcenter.lab.end(vms["bad"].name, SUBCLASS)
+    harness.vcenter.done("POST", "/events", noise)
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
@@ -153,14 +170,14 @@ def test_more_events_than_a_collector_holds(stage: Scene) -> None:
     assert "more events at once than a collector holds; read once more" in "\n".join(report.notes)
 
 
-def test_events_that_are_purged(stage: Scene) -> None:
+def test_events_that_are_purged(harness: FaultHarness) -> None:
     """An end whose event is gone before anybody could read it is told by the state."""
-    wait, vms = stage.watching("good", "bad")
-    stage.proxy.turn(SILENT)
-    stage.centre.lab.end(vms["good"].name)
-    stage.centre.lab.end(vms["bad"].name, SUBCLASS, message="no card")
-    stage.centre.lab.purge_events()
-    stage.proxy.turn(FAIR, old=False)
+    wait, vms = harness.watching("good", "bad")
+    harness.proxy.turn(SILENT)
+    harness.vcenter.lab.end(vms["good"].name)
+    harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+    harness.vcenter.lab.purge_events()
+    harness.proxy.turn(FAIR, old=False)
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
@@ -168,78 +185,78 @@ def test_events_that_are_purged(stage: Scene) -> None:
     assert "no answer in time" in "\n".join(report.notes)
 
 
-def test_a_query_without_an_entity_that_is_refused(stage: Scene) -> None:
+def test_a_query_without_an_entity_that_is_refused(harness: FaultHarness) -> None:
     """A right that is taken away in mid-wait narrows the watch to the machines' folder, and the log says so."""
-    wait, vms = stage.watching("web")
-    stage.centre.lab.add_fault("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
-    stage.centre.lab.reset_connections()
+    wait, vms = harness.watching("web")
+    harness.vcenter.lab.add_fault("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
+    harness.vcenter.lab.reset_connections()
     until(lambda: "may not read the events of the whole inventory: watching vm only" in wait.notes)
-    stage.centre.lab.end(vms["web"].name)
+    harness.vcenter.lab.end(vms["web"].name)
 
     assert verdicts(wait.report()) == {"web": SUCCEEDED}
 
 
-def test_a_certificate_that_changes_in_mid_wait(stage: Scene, tmp_path: Any) -> None:
+def test_a_certificate_that_changes_in_mid_wait(harness: FaultHarness, tmp_path: Any) -> None:
     """Another certificate is not sat out until the deadline: the wait ends with what it is, and with its report."""
-    wait, _ = stage.watching("web")
+    wait, _ = harness.watching("web")
     with running(tmp_path) as other:
-        stage.proxy.lead_to(other.lab.server)
-        stage.proxy.reset()
+        harness.proxy.lead_to(other.lab.server)
+        harness.proxy.reset()
         report = wait.report()
 
         assert isinstance(report.trouble, CertificateError)
         assert "is not trusted" in str(report.trouble)
         assert other.lab.stats()["logins"] == {"ok": 1, "failed": 0}, "no password was sent there but the test's own"
-    stage.proxy.lead_to(stage.centre.lab.server)
-    stage.assert_nothing_is_left()
+    harness.proxy.lead_to(harness.vcenter.lab.server)
+    harness.assert_nothing_is_left()
 
 
-def test_a_password_that_is_changed_in_mid_wait(stage: Scene) -> None:
+def test_a_password_that_is_changed_in_mid_wait(harness: FaultHarness) -> None:
     """A session that ends after the password was changed costs one refused log-in, and ends the wait."""
-    wait, _ = stage.watching("web")
-    before = stage.centre.lab.stats()["logins"]["failed"]
-    stage.centre.lab.add_fault("InvalidLogin", method="Login")
-    stage.centre.lab.terminate_sessions()
+    wait, _ = harness.watching("web")
+    before = harness.vcenter.lab.stats()["logins"]["failed"]
+    harness.vcenter.lab.add_fault("InvalidLogin", method="Login")
+    harness.vcenter.lab.terminate_sessions()
     report = wait.report()
 
     assert isinstance(report.trouble, AuthenticationError)
-    assert stage.centre.lab.hits() == [1]
-    assert stage.centre.lab.stats()["logins"]["failed"] == before
+    assert harness.vcenter.lab.hits() == [1]
+    assert harness.vcenter.lab.stats()["logins"]["failed"] == before
 
 
-def test_a_dead_long_poll_ends_with_its_wait(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_long_poll_ends_with_its_wait(harness: FaultHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that ends leaves no thread and no connection behind, also where its long poll has lost its server."""
     monkeypatch.setattr(event_feed, "LONGEST_POLL", 10 * PATIENCE)
     monkeypatch.setattr(event_feed, "FAREWELL", 0.5)
-    wait, _ = stage.watching("web")
-    stage.proxy.half_open()
-    stage.stop.set()
+    wait, _ = harness.watching("web")
+    harness.proxy.half_open()
+    harness.stop.set()
     assert wait.report().cancelled
 
     until(lambda: not any(thread.name.startswith("customization-gate") for thread in threading.enumerate()))
-    until(lambda: stage.proxy.connections == 0)
+    until(lambda: harness.proxy.connections == 0)
 
 
-def test_two_waits_share_what_is_mended(stage: Scene) -> None:
+def test_two_waits_share_what_is_mended(harness: FaultHarness) -> None:
     """Waits of one process lose and mend one session: one log-in, one collector, and both hear of it."""
-    first, vms = stage.watching("one")
-    second, others = stage.watching("two")
-    before = stage.centre.lab.stats()["logins"]["ok"]
-    stage.centre.lab.terminate_sessions(cancel_waits=True)
+    first, vms = harness.watching("one")
+    second, others = harness.watching("two")
+    before = harness.vcenter.lab.stats()["logins"]["ok"]
+    harness.vcenter.lab.terminate_sessions(cancel_waits=True)
     until(lambda: "watching again" in first.notes and "watching again" in second.notes)
     for vm in (*vms.values(), *others.values()):
-        stage.centre.lab.end(vm.name)
+        harness.vcenter.lab.end(vm.name)
 
     assert verdicts(first.report()) == {"one": SUCCEEDED}
     assert verdicts(second.report()) == {"two": SUCCEEDED}
-    assert stage.centre.lab.stats()["logins"]["ok"] == before + 1
+    assert harness.vcenter.lab.stats()["logins"]["ok"] == before + 1
 
 
-def test_a_cancellation_amid_a_fault(stage: Scene) -> None:
+def test_a_cancellation_amid_a_fault(harness: FaultHarness) -> None:
     """A wait whose server has gone silent ends at once when the user ends it."""
-    wait, _ = stage.watching("web")
-    stage.proxy.turn(SILENT)
-    stage.stop.set()
+    wait, _ = harness.watching("web")
+    harness.proxy.turn(SILENT)
+    harness.stop.set()
     report = wait.ending.result(PATIENCE)
 
     assert report.cancelled

@@ -24,7 +24,7 @@ from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCrede
 from pulumi_customization_gate.vsphere.guest.program import Outcome, Script
 from pulumi_customization_gate.vsphere.guest.run import ScriptResult, ScriptStoppedError, run_script
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
-from tests.lab.centre import Centre, finish, running, until
+from tests.lab.vcenter_fixture import VCenter, finish, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,14 +35,14 @@ PLAN = {"startDelay": "10ms", "guestUser": LOGIN.user, "guestPassword": LOGIN.pa
 
 
 @pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter")) as centre:
-        yield centre
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
+        yield vcenter
 
 
 @pytest.fixture
-def session(centre: Centre) -> Iterator[Session]:
-    lab = centre.lab
+def session(vcenter: VCenter) -> Iterator[Session]:
+    lab = vcenter.lab
     with acquire(VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)) as session:
         yield session
 
@@ -50,8 +50,8 @@ def session(centre: Centre) -> Iterator[Session]:
 class Machine:
     """A machine of the test's own, and visits to its guest."""
 
-    def __init__(self, centre: Centre, session: Session, vm: Any) -> None:
-        self.centre, self.session, self.vm = centre, session, vm
+    def __init__(self, vcenter: VCenter, session: Session, vm: Any) -> None:
+        self.vcenter, self.session, self.vm = vcenter, session, vm
         self.told: list[str] = []
 
     def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **deadline: Any) -> Guest:
@@ -66,25 +66,25 @@ class Machine:
         return outcome
 
     def temporary_files(self) -> list[str]:
-        files = self.centre.content.guestOperationsManager.fileManager
+        files = self.vcenter.content.guestOperationsManager.fileManager
         found = files.ListFilesInGuest(self.vm, self.guest()._login, "/tmp").files  # noqa: S108 -- the guest's
         return [file.path for file in found if file.path not in {".", ".."}]
 
     def expire_sessions(self) -> None:
-        lab = self.centre.lab
+        lab = self.vcenter.lab
         lab.terminate_sessions()
-        self.centre.content.sessionManager.Login(lab.user, lab.password)
+        self.vcenter.content.sessionManager.Login(lab.user, lab.password)
 
     def fault(self, method: str, kind: str, **rule: Any) -> None:
-        self.centre.done("POST", "/faults", {"method": method, "kind": kind, **rule})
+        self.vcenter.done("POST", "/faults", {"method": method, "kind": kind, **rule})
 
 
 @pytest.fixture
-def machine(centre: Centre, session: Session) -> Iterator[Machine]:
-    made = Machine(centre, session, centre.clone(plan=PLAN))
+def machine(vcenter: VCenter, session: Session) -> Iterator[Machine]:
+    made = Machine(vcenter, session, vcenter.clone(plan=PLAN))
     made.guest().check_login()
     yield made
-    centre.done("DELETE", "/faults")
+    vcenter.done("DELETE", "/faults")
     if made.vm.runtime.powerState == "poweredOn":
         assert made.temporary_files() == []
         finish(made.vm.PowerOffVM_Task())
@@ -95,8 +95,8 @@ def _ended(stdout: str = "", stderr: str = "", exit_code: int = 0) -> Outcome:
     return Outcome(exit_code, stdout, stderr, stdout_truncated=False, stderr_truncated=False)
 
 
-def _calls(centre: Centre, method: str) -> int:
-    return int(centre.lab.stats()["calls"].get(method, 0))
+def _calls(vcenter: VCenter, method: str) -> int:
+    return int(vcenter.lab.stats()["calls"].get(method, 0))
 
 
 def _runs(marker: Path) -> list[psutil.Process]:
@@ -200,11 +200,11 @@ def test_a_guest_that_goes_down_under_a_script_ends_it(machine: Machine) -> None
     started = threading.Event()
 
     def reset() -> None:
-        until(lambda: _calls(machine.centre, "ListProcessesInGuest") > before)
+        until(lambda: _calls(machine.vcenter, "ListProcessesInGuest") > before)
         finish(machine.vm.ResetVM_Task())
         started.set()
 
-    before = _calls(machine.centre, "ListProcessesInGuest")
+    before = _calls(machine.vcenter, "ListProcessesInGuest")
     thread = threading.Thread(target=reset)
     thread.start()
     with pytest.raises(ScriptStoppedError, match="left no exit code: it was killed, or the guest rebooted"):
@@ -230,14 +230,14 @@ def test_a_script_runs_once_whatever_becomes_of_the_request(
 ) -> None:
     """A lost answer is looked up in the guest; the request is repeated only where it is certain that nothing ran."""
     monkeypatch.setattr(run, "SEARCH", 1.0)
-    before = _calls(machine.centre, "StartProgramInGuest")
+    before = _calls(machine.vcenter, "StartProgramInGuest")
     machine.fault("StartProgramInGuest", kind, after=after, count=1)
 
     outcome = machine.outcome(f"echo run >>{tmp_path}/log; sleep 0.5; wc -l <{tmp_path}/log")
 
     assert outcome.stdout.strip() == "1"
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
-    assert _calls(machine.centre, "StartProgramInGuest") - before == starts
+    assert _calls(machine.vcenter, "StartProgramInGuest") - before == starts
 
 
 def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> None:
@@ -299,12 +299,12 @@ def test_a_script_survives_a_fault_on_its_way(machine: Machine, tmp_path: Path, 
     machine.fault(method, kind, count=1)
     assert machine.outcome(f"echo run | tee -a {tmp_path}/log").stdout == "run\n"
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
-    assert sum(rule["hits"] for rule in machine.centre.done("GET", "/faults")) == 1
+    assert sum(rule["hits"] for rule in machine.vcenter.done("GET", "/faults")) == 1
 
 
 def test_an_exit_code_outlives_vcenters_memory(machine: Machine) -> None:
     """An ended process that vCenter has forgotten has left its end in a file."""
-    machine.centre.lab.plan(machine.vm.name, **{**PLAN, "processMemory": "1ms"})
+    machine.vcenter.lab.plan(machine.vm.name, **{**PLAN, "processMemory": "1ms"})
     assert machine.outcome("sleep 0.2; exit 9").exit_code == 9
 
 
@@ -327,12 +327,12 @@ def test_a_guest_that_is_not_ready_is_waited_for(machine: Machine) -> None:
 
 def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(machine: Machine) -> None:
     """The guest is asked once; the error names the user and not the password."""
-    before = _calls(machine.centre, "CreateTemporaryDirectoryInGuest")
+    before = _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest")
     with pytest.raises(GuestLoginError) as caught:
         run_script(machine.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"))
     assert str(caught.value).endswith("refuses the user name or password of deploy")
     assert "wrong-word" not in repr(caught.value) + repr(GuestCredentials("deploy", "wrong-word"))
-    assert _calls(machine.centre, "CreateTemporaryDirectoryInGuest") - before == 1
+    assert _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest") - before == 1
 
 
 def test_a_missing_privilege_is_named(machine: Machine) -> None:
@@ -355,7 +355,7 @@ def test_what_cannot_be_tidied_up_is_told(machine: Machine, monkeypatch: pytest.
     assert machine.outcome("echo done").stdout == "done\n"
     assert len(machine.told) == 1
     assert "could not be removed" in machine.told[0]
-    machine.centre.done("DELETE", "/faults")
+    machine.vcenter.done("DELETE", "/faults")
     for name in machine.temporary_files():
         machine.guest().remove_directory(f"/tmp/{name}")  # noqa: S108 -- the guest's
 
@@ -364,9 +364,9 @@ def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path)
     """Neither password nor variables stand in the arguments of any process, nor in what vCenter is asked to start."""
     secret = f"s3cret-{tmp_path.name}"
     run = threading.Thread(target=lambda: machine.run("sleep 1", environment={"TOKEN": secret}))
-    before = _calls(machine.centre, "ListProcessesInGuest")
+    before = _calls(machine.vcenter, "ListProcessesInGuest")
     run.start()
-    until(lambda: _calls(machine.centre, "ListProcessesInGuest") > before)
+    until(lambda: _calls(machine.vcenter, "ListProcessesInGuest") > before)
     seen = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -381,35 +381,35 @@ def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path)
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    """A centre whose transfers go to a host of another name, as they do over an ESXi host."""
-    with running(tmp_path_factory.mktemp("elsewhere"), "-transfer-host", "localhost") as centre:
-        yield centre
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    """A vcenter whose transfers go to a host of another name, as they do over an ESXi host."""
+    with running(tmp_path_factory.mktemp("elsewhere"), "-transfer-host", "localhost") as vcenter:
+        yield vcenter
 
 
-def _settings(centre: Centre, **trust: Any) -> VsphereSettings:
-    return VsphereSettings(centre.lab.server, centre.lab.user, centre.lab.password, **trust)
+def _settings(vcenter: VCenter, **trust: Any) -> VsphereSettings:
+    return VsphereSettings(vcenter.lab.server, vcenter.lab.user, vcenter.lab.password, **trust)
 
 
-@pytest.mark.parametrize("where", ["centre", "elsewhere"])
+@pytest.mark.parametrize("where", ["vcenter", "elsewhere"])
 def test_files_go_to_the_host_that_is_known_by_its_certificate(where: str, request: pytest.FixtureRequest) -> None:
     """VCenter's certificate is pinned by the user, the host's by vCenter: no authority that signed them is needed."""
-    centre: Centre = request.getfixturevalue(where)
-    vm = centre.clone(plan=PLAN)
-    with acquire(_settings(centre, thumbprint=centre.lab.thumbprint)) as session:
+    vcenter: VCenter = request.getfixturevalue(where)
+    vm = vcenter.clone(plan=PLAN)
+    with acquire(_settings(vcenter, thumbprint=vcenter.lab.thumbprint)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         assert run_script(guest, Script("true")).outcome == _ended()
 
 
 def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
     """A server that leaves its name to the client is asked by the name that the settings have."""
-    with running(tmp_path, "-transfer-host", "*") as centre:
-        vm = centre.clone(plan=PLAN)
-        with acquire(_settings(centre, ca_file=centre.lab.ca_file)) as session:
+    with running(tmp_path, "-transfer-host", "*") as vcenter:
+        vm = vcenter.clone(plan=PLAN)
+        with acquire(_settings(vcenter, ca_file=vcenter.lab.ca_file)) as session:
             assert run_script(Guest(session, vm._moId, LOGIN, Deadline(20)), Script("true")).outcome == _ended()
 
 
-def test_a_host_with_another_certificate_gets_no_file(elsewhere: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_with_another_certificate_gets_no_file(elsewhere: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that is not the one that vCenter reports for the host ends the work at once."""
     other = hashlib.sha256(b"another certificate").digest()
     monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: other)
@@ -423,7 +423,7 @@ def test_a_host_with_another_certificate_gets_no_file(elsewhere: Centre, monkeyp
 
 
 def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
-    elsewhere: Centre, monkeypatch: pytest.MonkeyPatch
+    elsewhere: VCenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where vCenter reports no certificate, the authority decides: the configured one, or the system's."""
     monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: b"")
@@ -439,10 +439,10 @@ def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
 
 def test_an_interpreter_of_another_system_is_refused(machine: Machine) -> None:
     """Cmd is not looked for on Linux, and nothing is put into the guest."""
-    before = _calls(machine.centre, "CreateTemporaryDirectoryInGuest")
+    before = _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest")
     with pytest.raises(Exception, match="the guest is no Windows"):
         machine.run("ver", interpreter="cmd")
-    assert _calls(machine.centre, "CreateTemporaryDirectoryInGuest") == before
+    assert _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest") == before
 
 
 def test_the_errors_of_guests_have_one_root(machine: Machine) -> None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from lab.cloud_director.outside import CloudDirectorLab, LabMachine
-from lab.home import Home
+from lab.cloud_director.client import CloudDirectorLab, LabMachine
+from lab.paths import Home
 from lab.platforms import CloudDirector
-from lab.timetable import GATE, WORK, broken
+from lab.timeline_check import GATE, WORK, broken
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
-WITNESS = "pulumi-python:dynamic/lab:Witness"
+ORDER_PROBE = "pulumi-python:dynamic/lab:OrderProbe"
 
 
 def at(seconds: float | None) -> datetime | None:
@@ -38,8 +38,8 @@ class Known:
 def resources(work: float) -> list[dict[str, Any]]:
     result = {"moid": "vm-1", "status": "CustomizationSucceeded"}
     gate = {"results": {"web-0": result}, "opened_at": NOON.isoformat()}
-    ran = {"vm": "vm-1", WORK[WITNESS]: (NOON + timedelta(seconds=work)).isoformat()}
-    return [{"type": GATE, "outputs": gate}, {"type": WITNESS, "outputs": ran}]
+    ran = {"vm": "vm-1", WORK[ORDER_PROBE]: (NOON + timedelta(seconds=work)).isoformat()}
+    return [{"type": GATE, "outputs": gate}, {"type": ORDER_PROBE, "outputs": ran}]
 
 
 @pytest.mark.parametrize(

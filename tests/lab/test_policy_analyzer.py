@@ -10,7 +10,7 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from lab import policy_runner
-from lab.home import LabError
+from lab.paths import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

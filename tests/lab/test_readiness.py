@@ -13,7 +13,7 @@ from pulumi_customization_gate.vsphere.checks import Check
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.session import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
-from tests.lab.centre import Centre, finish, linux, running
+from tests.lab.vcenter_fixture import VCenter, finish, linux, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter")) as centre:
-        yield centre
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
+        yield vcenter
 
 
-def _wait(centre: Centre, conditions: Conditions, *vms: Any, timeout: float = 30) -> GateReport:
-    lab = centre.lab
+def _wait(vcenter: VCenter, conditions: Conditions, *vms: Any, timeout: float = 30) -> GateReport:
+    lab = vcenter.lab
     settings = VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)
     source = VsphereSource(settings, {vm.name: vm._moId for vm in vms})
     return watch(source, WaitRules(timeout=timeout), readiness=GuestReadiness(settings, conditions))
@@ -46,26 +46,26 @@ def _lasting(outcome: VmOutcome) -> float:
     return (outcome.ready_at - outcome.completed_at).total_seconds()
 
 
-def test_the_reboot_after_a_success_is_waited_for(centre: Centre) -> None:
+def test_the_reboot_after_a_success_is_waited_for(vcenter: VCenter) -> None:
     """Guest operations that go away again do not count: the machine is ready when they have come back to stay."""
-    vm = centre.clone(custom=linux(), plan={"rebootAfter": "1s", "rebootDuration": "3s"})
-    outcome = _only(_wait(centre, Conditions(guest_operations=True, settle=3), vm))
+    vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "1s", "rebootDuration": "3s"})
+    outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=3), vm))
     assert outcome.good
     assert 1 + 3 + 3 <= _lasting(outcome) < 15
 
 
-def test_a_guest_that_does_not_reboot_is_ready_after_settle(centre: Centre) -> None:
+def test_a_guest_that_does_not_reboot_is_ready_after_settle(vcenter: VCenter) -> None:
     """No count of reboots: where none comes, the machine is ready once guest operations have stayed."""
-    vms = [centre.clone(custom=linux()) for _ in range(2)]
-    report = _wait(centre, Conditions(guest_operations=True, settle=1.5), *vms)
+    vms = [vcenter.clone(custom=linux()) for _ in range(2)]
+    report = _wait(vcenter, Conditions(guest_operations=True, settle=1.5), *vms)
     assert report.ready
     assert all(1.4 <= _lasting(outcome) < 8 for outcome in report.outcomes)
 
 
-def test_a_guest_that_never_comes_back_is_told(centre: Centre) -> None:
+def test_a_guest_that_never_comes_back_is_told(vcenter: VCenter) -> None:
     """A customized machine whose Tools stay away fails as NotReady, with the reason."""
-    vm = centre.clone(custom=linux(), plan={"rebootAfter": "500ms", "rebootDuration": "60s"})
-    outcome = _only(_wait(centre, Conditions(guest_operations=True, settle=2), vm, timeout=5))
+    vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "500ms", "rebootDuration": "60s"})
+    outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=2), vm, timeout=5))
     assert outcome.failure is not None
     assert (outcome.good, outcome.failure.event, outcome.failure.message) == (
         False,
@@ -74,9 +74,9 @@ def test_a_guest_that_never_comes_back_is_told(centre: Centre) -> None:
     )
 
 
-def test_checks_that_hold_let_the_gate_open(centre: Centre) -> None:
+def test_checks_that_hold_let_the_gate_open(vcenter: VCenter) -> None:
     """A port that answers, a green heartbeat, connected cards, the name and the address of the specification."""
-    vm = centre.clone(custom=linux("127.0.0.1", host_name="web-1"))
+    vm = vcenter.clone(custom=linux("127.0.0.1", host_name="web-1"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         checks = (
             Check("tcp_port", {"port": server.getsockname()[1]}),
@@ -85,15 +85,15 @@ def test_checks_that_hold_let_the_gate_open(centre: Centre) -> None:
             Check("host_name", {"value": {vm.name: "web-1"}}),
             Check("ip_in_network", {"network": "127.0.0.0/8"}),
         )
-        outcome = _only(_wait(centre, Conditions(checks=checks), vm))
+        outcome = _only(_wait(vcenter, Conditions(checks=checks), vm))
     assert outcome.failure is None
     assert outcome.good
     assert _lasting(outcome) < 8
 
 
-def test_checks_that_do_not_hold_are_each_named(centre: Centre) -> None:
+def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
     """The failure says of each condition what was found instead."""
-    vm = centre.clone(custom=linux("127.0.0.1"), plan={"cardsConnected": "false", "heartbeat": "yellow"})
+    vm = vcenter.clone(custom=linux("127.0.0.1"), plan={"cardsConnected": "false", "heartbeat": "yellow"})
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     checks = (
@@ -102,7 +102,7 @@ def test_checks_that_do_not_hold_are_each_named(centre: Centre) -> None:
         Check("cards_connected", {}),
         Check("guest_info", {"key": "guestinfo.ready"}),
     )
-    outcome = _only(_wait(centre, Conditions(checks=checks), vm, timeout=5))
+    outcome = _only(_wait(vcenter, Conditions(checks=checks), vm, timeout=5))
     assert outcome.failure is not None
     card: Any = next(
         device for device in vm.config.hardware.device if isinstance(device, vim.vm.device.VirtualEthernetCard)
@@ -115,30 +115,30 @@ def test_checks_that_do_not_hold_are_each_named(centre: Centre) -> None:
     )
 
 
-def test_what_the_guest_sets_opens_the_gate(centre: Centre) -> None:
+def test_what_the_guest_sets_opens_the_gate(vcenter: VCenter) -> None:
     """A guestinfo key is read until its value is the expected one."""
-    vm = centre.clone(custom=linux())
+    vm = vcenter.clone(custom=linux())
     check = Check("guest_info", {"key": "guestinfo.ready", "value": "yes"})
-    assert not _wait(centre, Conditions(checks=(check,)), vm, timeout=3).ready
+    assert not _wait(vcenter, Conditions(checks=(check,)), vm, timeout=3).ready
     said = vim.option.OptionValue(key="guestinfo.ready", value="yes")
     finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[said])))
-    assert _wait(centre, Conditions(checks=(check,)), vm).ready
+    assert _wait(vcenter, Conditions(checks=(check,)), vm).ready
 
 
-def test_a_reading_that_fails_is_no_end(centre: Centre) -> None:
+def test_a_reading_that_fails_is_no_end(vcenter: VCenter) -> None:
     """The server is away for a moment while the guest is read; the wait goes on."""
-    vm = centre.clone(custom=linux())
-    centre.done("POST", "/faults", {"method": "RetrievePropertiesEx", "kind": "http503", "count": 2, "after": False})
-    report = _wait(centre, Conditions(guest_operations=True, settle=1), vm)
-    centre.done("DELETE", "/faults")
+    vm = vcenter.clone(custom=linux())
+    vcenter.done("POST", "/faults", {"method": "RetrievePropertiesEx", "kind": "http503", "count": 2, "after": False})
+    report = _wait(vcenter, Conditions(guest_operations=True, settle=1), vm)
+    vcenter.done("DELETE", "/faults")
     assert report.ready
 
 
-def test_one_call_reads_all_machines(centre: Centre) -> None:
+def test_one_call_reads_all_machines(vcenter: VCenter) -> None:
     """The readings cost one call a second, whatever the number of machines."""
-    vms = [centre.clone(custom=linux()) for _ in range(8)]
-    centre.lab.reset_stats()
-    report = _wait(centre, Conditions(guest_operations=True, settle=3), *vms)
+    vms = [vcenter.clone(custom=linux()) for _ in range(8)]
+    vcenter.lab.reset_stats()
+    report = _wait(vcenter, Conditions(guest_operations=True, settle=3), *vms)
     assert report.ready
-    calls = centre.lab.stats()["calls"]["RetrievePropertiesEx"]
+    calls = vcenter.lab.stats()["calls"]["RetrievePropertiesEx"]
     assert calls <= 3 * report.waited + 10

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.home import ROOT
+from lab.paths import ROOT
 from pulumi_customization_components import plugin
 from tests.pythons import SUPPORTED, interpreter
 

@@ -17,7 +17,7 @@ from lab.soak.soak import Progress, Soak, prepared
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.watch import Update
 from pulumi_customization_gate.vsphere import event_feed, session
-from tests.lab.centre import PATIENCE, program
+from tests.lab.vcenter_fixture import PATIENCE, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

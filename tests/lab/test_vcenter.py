@@ -13,11 +13,11 @@ import pytest
 import requests
 from pyVmomi import vim, vmodl
 
-from lab import data_centre
-from tests.lab.centre import (
+from lab import vcenter_client
+from tests.lab.vcenter_fixture import (
     PATIENCE,
     VERSION,
-    Centre,
+    VCenter,
     connection,
     finish,
     kind,
@@ -36,32 +36,32 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.AbstractContextManager[Centre]]:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.AbstractContextManager[VCenter]]:
     return lambda *options: running(tmp_path_factory.mktemp("vcenter"), *options)
 
 
 @pytest.fixture(scope="module")
-def centre(start: Callable[..., Any]) -> Iterator[Centre]:
+def vcenter(start: Callable[..., Any]) -> Iterator[VCenter]:
     """A lab that the tests of this module share: each has machines of its own."""
-    with start("-vms", "2", "-hosts", "2") as centre:
-        yield centre
+    with start("-vms", "2", "-hosts", "2") as vcenter:
+        yield vcenter
 
 
 # ---- what it is
 
 
-def test_it_says_that_it_is_a_lab(centre: Centre) -> None:
+def test_it_says_that_it_is_a_lab(vcenter: VCenter) -> None:
     """Nobody can take the lab for a real vCenter."""
-    about = centre.content.about
+    about = vcenter.content.about
 
     assert "lab" in about.fullName
     assert "not a VMware product" in about.fullName
     assert (about.apiVersion, about.apiType) == (VERSION, "VirtualCenter")
 
 
-def test_the_inventory_is_the_promised_one(centre: Centre) -> None:
+def test_the_inventory_is_the_promised_one(vcenter: VCenter) -> None:
     """The inventory has the names that the example stack looks up."""
-    datacenter = centre.content.rootFolder.childEntity[0]
+    datacenter = vcenter.content.rootFolder.childEntity[0]
     cluster = datacenter.hostFolder.childEntity[0]
     networks = [network.name for network in datacenter.network]
 
@@ -71,12 +71,12 @@ def test_the_inventory_is_the_promised_one(centre: Centre) -> None:
         ["LocalDS_0"],
     )
     assert "VM Network" in networks
-    assert {vm.name for vm in (centre.template, centre.find("vm-0"))} == {"linux-template", "vm-0"}
+    assert {vm.name for vm in (vcenter.template, vcenter.find("vm-0"))} == {"linux-template", "vm-0"}
 
 
-def test_the_whole_machine_is_readable(centre: Centre) -> None:
+def test_the_whole_machine_is_readable(vcenter: VCenter) -> None:
     """PyVmomi can read every large property of a machine, before and after it has run."""
-    for vm in (centre.template, centre.clone(on=True)):
+    for vm in (vcenter.template, vcenter.clone(on=True)):
         assert vm.runtime.recordReplayState == "inactive"
         assert vm.summary.runtime.faultToleranceState == "notConfigured"
         assert str(vm.guestHeartbeatStatus) in ("gray", "green")
@@ -84,25 +84,25 @@ def test_the_whole_machine_is_readable(centre: Centre) -> None:
         assert vm.guest.toolsStatus
 
 
-def test_the_ready_file_is_private(centre: Centre, tmp_path: Path) -> None:
+def test_the_ready_file_is_private(vcenter: VCenter, tmp_path: Path) -> None:
     """The ready file, with the password in it, can be read by its owner alone; every lab has a password of its own."""
-    lab = data_centre.start(program(), tmp_path)
+    lab = vcenter_client.start(program(), tmp_path)
     try:
         mode = stat.S_IMODE((tmp_path / "ready.json").stat().st_mode)
     finally:
-        data_centre.stop(program(), tmp_path)
+        vcenter_client.stop(program(), tmp_path)
 
     assert oct(mode) == "0o600"
-    assert lab.password != centre.lab.password
+    assert lab.password != vcenter.lab.password
 
 
 def test_it_leaves_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab that is stopped has removed the simulator's files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    data_centre.start(program(), tmp_path / "lab")
+    vcenter_client.start(program(), tmp_path / "lab")
     while_running = list((tmp_path / "temporary").iterdir())
-    data_centre.stop(program(), tmp_path / "lab")
+    vcenter_client.stop(program(), tmp_path / "lab")
 
     assert len(while_running) == 1
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -111,21 +111,21 @@ def test_it_leaves_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.Monke
 # ---- logging in
 
 
-def test_a_wrong_password_is_refused_and_counted(centre: Centre) -> None:
+def test_a_wrong_password_is_refused_and_counted(vcenter: VCenter) -> None:
     """A wrong password is InvalidLogin, and the control endpoint counts it."""
-    before = centre.lab.stats()["logins"]
+    before = vcenter.lab.stats()["logins"]
 
-    with connection(centre.lab) as service, pytest.raises(vim.fault.InvalidLogin):
-        service.content.sessionManager.Login(centre.lab.user, "wrong")
+    with connection(vcenter.lab) as service, pytest.raises(vim.fault.InvalidLogin):
+        service.content.sessionManager.Login(vcenter.lab.user, "wrong")
 
-    after = centre.lab.stats()["logins"]
+    after = vcenter.lab.stats()["logins"]
     assert (after["ok"] - before["ok"], after["failed"] - before["failed"]) == (0, 1)
 
 
-def test_nothing_is_readable_without_a_session(centre: Centre) -> None:
+def test_nothing_is_readable_without_a_session(vcenter: VCenter) -> None:
     """A property of a machine read after the session has ended is NotAuthenticated, not a value."""
-    with session(centre.lab) as service:
-        vm = vim.VirtualMachine(centre.template._moId, service._stub)
+    with session(vcenter.lab) as service:
+        vm = vim.VirtualMachine(vcenter.template._moId, service._stub)
         name = vm.name
         service.content.sessionManager.Logout()
 
@@ -136,14 +136,14 @@ def test_nothing_is_readable_without_a_session(centre: Centre) -> None:
 
 def test_terminated_sessions_end_and_free_what_they_held(start: Callable[..., Any]) -> None:
     """After the sessions are terminated a call is NotAuthenticated, and no session or collector is left."""
-    with start() as centre:
-        centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
-        held = centre.lab.stats()
-        centre.done("POST", "/sessions/terminate")
-        left = centre.lab.stats()
+    with start() as vcenter:
+        vcenter.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        held = vcenter.lab.stats()
+        vcenter.done("POST", "/sessions/terminate")
+        left = vcenter.lab.stats()
 
         with pytest.raises(vim.fault.NotAuthenticated):
-            centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+            vcenter.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
 
     assert (held["sessions"], held["collectors"]) == (1, 1)
     assert (left["sessions"], left["collectors"]) == (0, 0)
@@ -152,9 +152,9 @@ def test_terminated_sessions_end_and_free_what_they_held(start: Callable[..., An
 # ---- customization
 
 
-def test_a_customized_clone_goes_through_all_states(centre: Centre) -> None:
+def test_a_customized_clone_goes_through_all_states(vcenter: VCenter) -> None:
     """A clone with a specification is customized after its power-on, and its name and addresses move with success."""
-    vm = centre.clone(custom=linux("10.9.8.7", host_name="db-7"), plan={"startDelay": "400ms", "duration": "400ms"})
+    vm = vcenter.clone(custom=linux("10.9.8.7", host_name="db-7"), plan={"startDelay": "400ms", "duration": "400ms"})
     at_power_on = (status(vm), vm.guest.toolsRunningStatus, vm.config.tools.pendingCustomization, vm.guest.ipAddress)
     until(lambda: status(vm) == "RUNNING")
     while_running = (vm.guest.toolsRunningStatus, vm.guest.toolsVersionStatus2, vm.guest.hostName)
@@ -165,7 +165,7 @@ def test_a_customized_clone_goes_through_all_states(centre: Centre) -> None:
     assert while_running == ("guestToolsRunning", "guestToolsCurrent", "localhost")
     assert (vm.guest.hostName, vm.guest.ipAddress, vm.guest.net[0].ipAddress) == ("db-7", "10.9.8.7", ["10.9.8.7"])
     assert timedelta(seconds=0.4) <= info.endTime - info.startTime < timedelta(seconds=0.4 + PATIENCE)
-    assert centre.story(vm) == [
+    assert vcenter.story(vm) == [
         "VmStartingEvent",
         "VmPoweredOnEvent",
         "CustomizationStartedEvent",
@@ -173,9 +173,9 @@ def test_a_customized_clone_goes_through_all_states(centre: Centre) -> None:
     ]
 
 
-def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(centre: Centre) -> None:
+def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(vcenter: VCenter) -> None:
     """CustomizeVM_Task only asks; the power-on customizes, and uses the request up."""
-    vm = centre.clone(on=False)
+    vm = vcenter.clone(on=False)
     finish(vm.CustomizeVM_Task(linux()))
     asked = (status(vm), bool(vm.config.tools.pendingCustomization), str(vm.runtime.bootTime))
     finish(vm.PowerOnVM_Task())
@@ -184,26 +184,26 @@ def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(centre: C
 
     assert asked == ("PENDING", True, "None")
     assert pending is None
-    assert abs(vm.runtime.bootTime - centre.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+    assert abs(vm.runtime.bootTime - vcenter.service.CurrentTime()) < timedelta(seconds=PATIENCE)
     assert vm.runtime.bootTime == vm.summary.runtime.bootTime
 
 
-def test_a_second_specification_is_refused(centre: Centre) -> None:
+def test_a_second_specification_is_refused(vcenter: VCenter) -> None:
     """While one specification waits another one is CustomizationPending."""
-    vm = centre.clone(on=False)
+    vm = vcenter.clone(on=False)
     finish(vm.CustomizeVM_Task(linux()))
 
     with pytest.raises(vim.fault.CustomizationPending):
         finish(vm.CustomizeVM_Task(linux()))
 
 
-def test_a_specification_for_other_cards_makes_no_clone(centre: Centre) -> None:
+def test_a_specification_for_other_cards_makes_no_clone(vcenter: VCenter) -> None:
     """A specification with the wrong number of cards fails at once, and leaves no machine."""
     with pytest.raises(vim.fault.NicSettingMismatch):
-        centre.clone("two-cards", custom=linux("", ""))
+        vcenter.clone("two-cards", custom=linux("", ""))
 
     with pytest.raises(KeyError):
-        centre.find("two-cards")
+        vcenter.find("two-cards")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_specification_for_other_cards_makes_no_clone(centre: Centre) -> None:
         "CustomizationUnknownFailure",
     ],
 )
-def test_a_failure_has_its_class_and_its_texts(centre: Centre, outcome: str) -> None:
+def test_a_failure_has_its_class_and_its_texts(vcenter: VCenter, outcome: str) -> None:
     """A planned failure posts the planned class, with reason, message and log location, and sets errorMsg."""
     plan = {
         "outcome": outcome,
@@ -224,10 +224,10 @@ def test_a_failure_has_its_class_and_its_texts(centre: Centre, outcome: str) -> 
         "message": "no name",
         "logLocation": "/var/log/lab.log",
     }
-    vm = centre.clone(custom=linux(), plan=plan)
+    vm = vcenter.clone(custom=linux(), plan=plan)
     until(lambda: status(vm) == "FAILED")
     only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
-    event = until(lambda: centre.events(entity=only, eventTypeId=[outcome]))[0]
+    event = until(lambda: vcenter.events(entity=only, eventTypeId=[outcome]))[0]
 
     assert (event.reason, event.fullFormattedMessage, event.logLocation) == (
         "userDefinedScriptDisabled",
@@ -238,12 +238,12 @@ def test_a_failure_has_its_class_and_its_texts(centre: Centre, outcome: str) -> 
     assert vm.guest.hostName == "localhost"
 
 
-def test_a_plan_by_name_reaches_a_machine_that_does_not_exist_yet(centre: Centre) -> None:
+def test_a_plan_by_name_reaches_a_machine_that_does_not_exist_yet(vcenter: VCenter) -> None:
     """The control endpoint plans for a name; DELETE forgets it."""
-    centre.done("PUT", "/vms/planned", {"outcome": "CustomizationFailed", "duration": 0.05})
-    vm = centre.clone("planned", custom=linux())
+    vcenter.done("PUT", "/vms/planned", {"outcome": "CustomizationFailed", "duration": 0.05})
+    vm = vcenter.clone("planned", custom=linux())
     until(lambda: status(vm) == "FAILED")
-    centre.done("DELETE", "/vms/planned")
+    vcenter.done("DELETE", "/vms/planned")
     finish(vm.PowerOffVM_Task())
     finish(vm.CustomizeVM_Task(linux()))
     finish(vm.PowerOnVM_Task())
@@ -252,29 +252,29 @@ def test_a_plan_by_name_reaches_a_machine_that_does_not_exist_yet(centre: Centre
 
 
 @pytest.mark.parametrize(("outcome", "state"), [("never-starts", "PENDING"), ("never-ends", "RUNNING")])
-def test_a_customization_may_hang(centre: Centre, outcome: str, state: str) -> None:
+def test_a_customization_may_hang(vcenter: VCenter, outcome: str, state: str) -> None:
     """Nothing more comes from a customization that never starts or never ends, though VMware Tools run."""
-    vm = centre.clone(custom=linux(), plan={"outcome": outcome, "startDelay": "50ms", "duration": "50ms"})
+    vm = vcenter.clone(custom=linux(), plan={"outcome": outcome, "startDelay": "50ms", "duration": "50ms"})
     until(lambda: status(vm) == state and vm.guest.toolsRunningStatus == "guestToolsRunning")
     time.sleep(0.3)  # six times what a customization of this plan would take
 
     assert status(vm) == state
-    assert "CustomizationSucceeded" not in centre.story(vm)
+    assert "CustomizationSucceeded" not in vcenter.story(vm)
 
 
-def test_a_machine_without_a_specification_boots_only(centre: Centre) -> None:
+def test_a_machine_without_a_specification_boots_only(vcenter: VCenter) -> None:
     """Without a specification VMware Tools come up, customizationInfo is IDLE, and no customization event comes."""
-    vm = centre.clone()
+    vm = vcenter.clone()
     until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
 
     assert status(vm) == "IDLE"
     assert vm.guest.ipAddress
-    assert centre.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
+    assert vcenter.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
 
 
-def test_power_off_ends_a_customization(centre: Centre) -> None:
+def test_power_off_ends_a_customization(vcenter: VCenter) -> None:
     """A power-off in mid-customization posts no end, and the next power-on neither repeats it nor changes its state."""
-    vm = centre.clone(custom=linux(), plan={"duration": "1h"})
+    vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
     until(lambda: status(vm) == "RUNNING")
     finish(vm.PowerOffVM_Task())
     off = (vm.guest.toolsRunningStatus, vm.runtime.bootTime)
@@ -283,89 +283,89 @@ def test_power_off_ends_a_customization(centre: Centre) -> None:
 
     assert off == ("guestToolsNotRunning", None)
     assert status(vm) == "RUNNING"
-    assert centre.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
+    assert vcenter.story(vm) == ["VmStartingEvent", "VmPoweredOnEvent"]
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "CustomizationSysprepFailed"])
-def test_a_customization_ends_when_it_is_told_to(centre: Centre, outcome: str) -> None:
+def test_a_customization_ends_when_it_is_told_to(vcenter: VCenter, outcome: str) -> None:
     """An order ends a customization that would never have ended by itself; only one that runs can be ended."""
-    vm = centre.clone(custom=linux(), plan={"outcome": "never-ends"})
+    vm = vcenter.clone(custom=linux(), plan={"outcome": "never-ends"})
     until(lambda: status(vm) == "RUNNING")
-    centre.lab.end(vm.name, outcome, message="because")
-    event = centre.events(entity=vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self"))[0]
+    vcenter.lab.end(vm.name, outcome, message="because")
+    event = vcenter.events(entity=vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self"))[0]
 
     assert status(vm) == ("SUCCEEDED" if outcome == "succeeded" else "FAILED")
     assert kind(event) == ("CustomizationSucceeded" if outcome == "succeeded" else outcome)
     assert (event.fullFormattedMessage == "because") == (outcome != "succeeded")
-    assert centre.control("POST", f"/vms/{vm.name}/end", {"outcome": outcome}).status_code == 400
-    assert centre.control("POST", f"/vms/{vm.name}/end", {"outcome": "never-ends"}).status_code == 400
+    assert vcenter.control("POST", f"/vms/{vm.name}/end", {"outcome": outcome}).status_code == 400
+    assert vcenter.control("POST", f"/vms/{vm.name}/end", {"outcome": "never-ends"}).status_code == 400
 
 
-def test_a_machine_is_customized_anew_and_deleted_when_told_to(centre: Centre) -> None:
+def test_a_machine_is_customized_anew_and_deleted_when_told_to(vcenter: VCenter) -> None:
     """A machine that is off takes a specification for its next power-on, or goes; one that is on does neither."""
-    vm = centre.clone(custom=linux())
+    vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
-    refused = [centre.control("POST", f"/vms/{vm.name}/{deed}").status_code for deed in ("customize", "destroy")]
-    centre.lab.power(vm.name, "off")
-    centre.lab.customize(vm.name)
+    refused = [vcenter.control("POST", f"/vms/{vm.name}/{deed}").status_code for deed in ("customize", "destroy")]
+    vcenter.lab.power(vm.name, "off")
+    vcenter.lab.customize(vm.name)
     pending = status(vm)
-    centre.lab.power(vm.name, "on")
+    vcenter.lab.power(vm.name, "on")
     until(lambda: status(vm) == "SUCCEEDED")
-    centre.lab.power(vm.name, "off")
+    vcenter.lab.power(vm.name, "off")
     name = vm.name
-    centre.lab.destroy(name)
+    vcenter.lab.destroy(name)
 
     assert (refused, pending) == ([400, 400], "PENDING")
-    assert kind(centre.events()[0]) == "VmRemovedEvent"
-    assert centre.control("POST", f"/vms/{name}/destroy").status_code == 404
-    assert centre.control("POST", "/vms/*/destroy").status_code == 400
+    assert kind(vcenter.events()[0]) == "VmRemovedEvent"
+    assert vcenter.control("POST", f"/vms/{name}/destroy").status_code == 404
+    assert vcenter.control("POST", "/vms/*/destroy").status_code == 400
 
 
-def test_a_later_power_on_keeps_the_old_state(centre: Centre) -> None:
+def test_a_later_power_on_keeps_the_old_state(vcenter: VCenter) -> None:
     """After a success a power-cycle posts no customization event, and customizationInfo keeps its value."""
-    vm = centre.clone(custom=linux())
+    vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
-    centre.done("POST", f"/vms/{vm.name}/power", {"kind": "ha_restart"})
+    vcenter.done("POST", f"/vms/{vm.name}/power", {"kind": "ha_restart"})
     until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
 
     assert status(vm) == "SUCCEEDED"
-    assert centre.story(vm, since="VmPoweredOffEvent") == ["VmPoweredOffEvent", "VmStartingEvent", "VmPoweredOnEvent"]
+    assert vcenter.story(vm, since="VmPoweredOffEvent") == ["VmPoweredOffEvent", "VmStartingEvent", "VmPoweredOnEvent"]
 
 
-def test_the_guest_has_a_clock_of_its_own(centre: Centre) -> None:
+def test_the_guest_has_a_clock_of_its_own(vcenter: VCenter) -> None:
     """A guest clock that is off moves the times of customizationInfo and of nothing else."""
-    vm = centre.clone(custom=linux(), plan={"guestClockOffset": "-3h"})
+    vm = vcenter.clone(custom=linux(), plan={"guestClockOffset": "-3h"})
     until(lambda: status(vm) == "SUCCEEDED")
     only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
-    event = centre.events(entity=only, eventTypeId=["CustomizationSucceeded"])[0]
+    event = vcenter.events(entity=only, eventTypeId=["CustomizationSucceeded"])[0]
 
     behind = event.createdTime - vm.guest.customizationInfo.endTime
     assert abs(behind - timedelta(hours=3)) < timedelta(seconds=1)
-    assert abs(event.createdTime - centre.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+    assert abs(event.createdTime - vcenter.service.CurrentTime()) < timedelta(seconds=PATIENCE)
 
 
-def test_a_bulk_power_on_customizes_too(centre: Centre) -> None:
+def test_a_bulk_power_on_customizes_too(vcenter: VCenter) -> None:
     """PowerOnMultiVM_Task of the datacenter starts customizations like any other power-on."""
-    machines = [centre.clone(on=False, custom=linux()) for _ in range(3)]
-    finish(centre.content.rootFolder.childEntity[0].PowerOnMultiVM_Task(machines))
+    machines = [vcenter.clone(on=False, custom=linux()) for _ in range(3)]
+    finish(vcenter.content.rootFolder.childEntity[0].PowerOnMultiVM_Task(machines))
 
     for vm in machines:
         assert until(lambda vm=vm: status(vm) == "SUCCEEDED")  # type: ignore[misc]
 
 
-def test_a_bad_plan_fails_the_one_machine(centre: Centre) -> None:
+def test_a_bad_plan_fails_the_one_machine(vcenter: VCenter) -> None:
     """A plan that makes no sense fails its machine's customization, says why, and stops no other."""
-    bad = centre.clone(custom=linux(), plan={"duration": "soon"})
-    good = centre.clone(custom=linux())
+    bad = vcenter.clone(custom=linux(), plan={"duration": "soon"})
+    good = vcenter.clone(custom=linux())
     until(lambda: status(bad) == "FAILED")
 
     assert "duration" in bad.guest.customizationInfo.errorMsg
     assert until(lambda: status(good) == "SUCCEEDED")
 
 
-def test_clones_inherit_the_plan_of_their_source(centre: Centre) -> None:
+def test_clones_inherit_the_plan_of_their_source(vcenter: VCenter) -> None:
     """The plan's extraConfig keys go over to clones, as extraConfig does; the clone's own keys win."""
-    source = centre.clone(on=False, plan={"outcome": "CustomizationFailed", "message": "inherited"})
+    source = vcenter.clone(on=False, plan={"outcome": "CustomizationFailed", "message": "inherited"})
     spec = vim.vm.CloneSpec(
         location=vim.vm.RelocateSpec(),
         powerOn=True,
@@ -378,29 +378,29 @@ def test_clones_inherit_the_plan_of_their_source(centre: Centre) -> None:
     assert vm.guest.customizationInfo.errorMsg == "own"
 
 
-def test_a_guest_reboots_after_success(centre: Centre) -> None:
+def test_a_guest_reboots_after_success(vcenter: VCenter) -> None:
     """A plan with reboots takes VMware Tools away after success, and brings them back, without any event."""
     plan = {"rebootAfter": "50ms", "rebootDuration": "400ms", "reboots": "2"}
-    vm = centre.clone(custom=linux(), plan=plan)
+    vm = vcenter.clone(custom=linux(), plan=plan)
     until(lambda: status(vm) == "SUCCEEDED")
     until(lambda: not vm.guest.guestOperationsReady and vm.guest.toolsRunningStatus == "guestToolsNotRunning")
     until(lambda: vm.guest.guestOperationsReady and str(vm.guestHeartbeatStatus) == "green")
     until(lambda: not vm.guest.guestOperationsReady)
     until(lambda: vm.guest.guestOperationsReady)
 
-    assert centre.story(vm)[-1] == "CustomizationSucceeded"
+    assert vcenter.story(vm)[-1] == "CustomizationSucceeded"
 
 
-def test_migrations_are_events(centre: Centre) -> None:
+def test_migrations_are_events(vcenter: VCenter) -> None:
     """MigrateVM_Task and RelocateVM_Task move a machine to another host and post VmMigratedEvent."""
-    vm = centre.clone()
+    vm = vcenter.clone()
     here, there = sorted(vm.resourcePool.owner.host, key=lambda host: bool(host != vm.runtime.host))
     finish(vm.MigrateVM_Task(None, there, "defaultPriority"))
     moved = vm.runtime.host
     finish(vm.RelocateVM_Task(vim.vm.RelocateSpec(host=here)))
 
     assert (moved, vm.runtime.host) == (there, here)
-    assert centre.story(vm)[-2:] == ["VmMigratedEvent", "VmMigratedEvent"]
+    assert vcenter.story(vm)[-2:] == ["VmMigratedEvent", "VmMigratedEvent"]
 
 
 # ---- events
@@ -408,15 +408,15 @@ def test_migrations_are_events(centre: Centre) -> None:
 
 def test_the_history_is_complete_and_newest_first(start: Callable[..., Any]) -> None:
     """QueryEvents reaches every event, a thousand at a time, newest first, however many there are."""
-    with start("-vms", "2") as centre:
-        vm = centre.find("vm-0")
-        centre.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationSucceeded", "count": 2500})
-        newest = centre.events(eventTypeId=["CustomizationSucceeded"])
-        few = centre.events(eventTypeId=["CustomizationSucceeded"], maxCount=3)
+    with start("-vms", "2") as vcenter:
+        vm = vcenter.find("vm-0")
+        vcenter.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationSucceeded", "count": 2500})
+        newest = vcenter.events(eventTypeId=["CustomizationSucceeded"])
+        few = vcenter.events(eventTypeId=["CustomizationSucceeded"], maxCount=3)
         keys: set[int] = set()
         end = None
         while True:
-            page = centre.events(
+            page = vcenter.events(
                 eventTypeId=["CustomizationSucceeded"], time=vim.event.EventFilterSpec.ByTime(endTime=end)
             )
             if {event.key for event in page} <= keys:
@@ -425,7 +425,7 @@ def test_the_history_is_complete_and_newest_first(start: Callable[..., Any]) -> 
             end = page[-1].createdTime
 
         with pytest.raises(vmodl.fault.InvalidArgument):
-            centre.events(maxCount=1001)
+            vcenter.events(maxCount=1001)
 
     assert len(newest) == 1000
     assert [event.key for event in newest] == sorted((event.key for event in newest), reverse=True)
@@ -433,18 +433,18 @@ def test_the_history_is_complete_and_newest_first(start: Callable[..., Any]) -> 
     assert len(keys) == 2500
 
 
-def test_events_are_found_by_entity(centre: Centre) -> None:
+def test_events_are_found_by_entity(vcenter: VCenter) -> None:
     """A folder's children include its machines' events, its self does not; a machine that is gone is not found."""
-    vm = centre.clone()
+    vm = vcenter.clone()
     finish(vm.PowerOffVM_Task())
-    folder = centre.content.rootFolder.childEntity[0].vmFolder
+    folder = vcenter.content.rootFolder.childEntity[0].vmFolder
 
     def keys(entity: Any, recursion: str) -> set[int]:
         only = vim.event.EventFilterSpec.ByEntity(entity=entity, recursion=recursion)
-        return {event.key for event in centre.events(entity=only, eventTypeId=["VmPoweredOffEvent"])}
+        return {event.key for event in vcenter.events(entity=only, eventTypeId=["VmPoweredOffEvent"])}
 
     own = keys(vm, "self")
-    below, itself, everything = keys(folder, "children"), keys(folder, "self"), keys(centre.content.rootFolder, "all")
+    below, itself, everything = keys(folder, "children"), keys(folder, "self"), keys(vcenter.content.rootFolder, "all")
     finish(vm.Destroy_Task())
     still_below = keys(folder, "children")
 
@@ -457,23 +457,23 @@ def test_events_are_found_by_entity(centre: Centre) -> None:
         keys(vm, "self")
 
 
-def test_a_base_class_is_no_event_type_id(centre: Centre) -> None:
+def test_a_base_class_is_no_event_type_id(vcenter: VCenter) -> None:
     """The lab is strict: eventTypeId names concrete classes."""
-    vm = centre.clone(custom=linux())
+    vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
 
-    assert centre.events(eventTypeId=["CustomizationEvent"]) == []
-    assert kind(centre.events(eventTypeId=["CustomizationSucceeded"])[0]) == "CustomizationSucceeded"
+    assert vcenter.events(eventTypeId=["CustomizationEvent"]) == []
+    assert kind(vcenter.events(eventTypeId=["CustomizationSucceeded"])[0]) == "CustomizationSucceeded"
 
 
-def test_a_collector_rings_and_is_read_on(centre: Centre) -> None:
+def test_a_collector_rings_and_is_read_on(vcenter: VCenter) -> None:
     """A collector's latestPage moves with every event, and ReadNextEvents gives each event once."""
-    vm = centre.find("vm-0")
-    begin = vim.event.EventFilterSpec.ByTime(beginTime=centre.service.CurrentTime())
+    vm = vcenter.find("vm-0")
+    begin = vim.event.EventFilterSpec.ByTime(beginTime=vcenter.service.CurrentTime())
     spec = vim.event.EventFilterSpec(time=begin, eventTypeId=["CustomizationFailed"], disableFullMessage=False)
-    events = centre.content.eventManager.CreateCollectorForEvents(spec)
+    events = vcenter.content.eventManager.CreateCollectorForEvents(spec)
     events.SetCollectorPageSize(1)
-    properties = centre.content.propertyCollector.CreatePropertyCollector()
+    properties = vcenter.content.propertyCollector.CreatePropertyCollector()
     bell = vmodl.query.PropertyCollector.FilterSpec(
         objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=events)],
         propSet=[
@@ -482,7 +482,7 @@ def test_a_collector_rings_and_is_read_on(centre: Centre) -> None:
     )
     properties.CreateFilter(bell, partialUpdates=True)
     version = properties.WaitForUpdatesEx("", None).version
-    posted = [centre.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
+    posted = [vcenter.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
     rung = properties.WaitForUpdatesEx(version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(PATIENCE)))
     read = [event.key for event in events.ReadNextEvents(1000)]
     rest = list(events.ReadNextEvents(1000))
@@ -497,16 +497,16 @@ def test_a_collector_rings_and_is_read_on(centre: Centre) -> None:
     assert again == posted[:2]
 
 
-def test_an_overrun_collector_reads_nothing_until_it_rewinds(centre: Centre) -> None:
+def test_an_overrun_collector_reads_nothing_until_it_rewinds(vcenter: VCenter) -> None:
     """More than a thousand unread events push a reader's place out of the buffer."""
-    vm = centre.find("vm-0")
-    begin = vim.event.EventFilterSpec.ByTime(beginTime=centre.service.CurrentTime())
+    vm = vcenter.find("vm-0")
+    begin = vim.event.EventFilterSpec.ByTime(beginTime=vcenter.service.CurrentTime())
     spec = vim.event.EventFilterSpec(time=begin, eventTypeId=["CustomizationUnknownFailure"])
-    events = centre.content.eventManager.CreateCollectorForEvents(spec)
+    events = vcenter.content.eventManager.CreateCollectorForEvents(spec)
     body = {"vm": vm._moId, "type": "CustomizationUnknownFailure"}
-    centre.done("POST", "/events", body)
+    vcenter.done("POST", "/events", body)
     first = list(events.ReadNextEvents(10))
-    last = centre.done("POST", "/events", {**body, "count": 1500})["key"]
+    last = vcenter.done("POST", "/events", {**body, "count": 1500})["key"]
     stuck = list(events.ReadNextEvents(1000))
     events.RewindCollector()
     rest = [event.key for _ in range(2) for event in events.ReadNextEvents(1000)]
@@ -518,28 +518,28 @@ def test_an_overrun_collector_reads_nothing_until_it_rewinds(centre: Centre) -> 
 
 def test_collectors_are_limited_and_freed(start: Callable[..., Any]) -> None:
     """The limit counts collectors that exist: destroying one makes room, and so does logging out."""
-    with start("-max-collectors", "2") as centre:
+    with start("-max-collectors", "2") as vcenter:
         spec = vim.event.EventFilterSpec()
-        with session(centre.lab) as other:
+        with session(vcenter.lab) as other:
             held = other.content.eventManager.CreateCollectorForEvents(spec)
-            centre.content.eventManager.CreateCollectorForEvents(spec)
+            vcenter.content.eventManager.CreateCollectorForEvents(spec)
             with pytest.raises(vim.fault.InvalidState):
-                centre.content.eventManager.CreateCollectorForEvents(spec)
+                vcenter.content.eventManager.CreateCollectorForEvents(spec)
             held.DestroyCollector()
             other.content.eventManager.CreateCollectorForEvents(spec)
-        centre.content.eventManager.CreateCollectorForEvents(spec)
-        collectors = centre.lab.stats()["collectors"]
+        vcenter.content.eventManager.CreateCollectorForEvents(spec)
+        collectors = vcenter.lab.stats()["collectors"]
 
     assert collectors == 2
 
 
 def test_purged_events_are_gone_for_every_reader(start: Callable[..., Any]) -> None:
     """After a purge neither a query nor a new collector finds an older event."""
-    with start("-vms", "2", "-autostart") as centre:
-        before = centre.events()
-        centre.lab.purge_events()
-        collector = centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
-        after, collected = centre.events(), list(collector.ReadNextEvents(1000))
+    with start("-vms", "2", "-autostart") as vcenter:
+        before = vcenter.events()
+        vcenter.lab.purge_events()
+        collector = vcenter.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        after, collected = vcenter.events(), list(collector.ReadNextEvents(1000))
 
     assert len(before) > 3
     assert (after, collected) == ([], [])
@@ -547,21 +547,21 @@ def test_purged_events_are_gone_for_every_reader(start: Callable[..., Any]) -> N
 
 def test_a_restart_keeps_machines_and_ends_sessions(start: Callable[..., Any]) -> None:
     """A restarted vCenter comes back at its address with its machines and, as told, with or without its events."""
-    with start("-vms", "2") as centre:
+    with start("-vms", "2") as vcenter:
         for events in ("kept", "lost"):
-            before = {event.key for event in centre.events(eventTypeId=["VmCreatedEvent"])}
-            centre.done("POST", "/restart", {"down": 0.2, "events": events})
+            before = {event.key for event in vcenter.events(eventTypeId=["VmCreatedEvent"])}
+            vcenter.done("POST", "/restart", {"down": 0.2, "events": events})
             with pytest.raises((OSError, http.client.HTTPException)):
-                centre.service.CurrentTime()
-            until(centre.lab.answers)
+                vcenter.service.CurrentTime()
+            until(vcenter.lab.answers)
             with pytest.raises(vim.fault.NotAuthenticated):
-                centre.service.CurrentTime()
-            centre.content.sessionManager.Login(centre.lab.user, centre.lab.password)
-            after = {event.key for event in centre.events(eventTypeId=["VmCreatedEvent"])}
+                vcenter.service.CurrentTime()
+            vcenter.content.sessionManager.Login(vcenter.lab.user, vcenter.lab.password)
+            after = {event.key for event in vcenter.events(eventTypeId=["VmCreatedEvent"])}
 
             assert len(before) == 2
             assert after == (before if events == "kept" else set())
-        assert centre.find("vm-0")
+        assert vcenter.find("vm-0")
 
 
 # ---- flags
@@ -569,9 +569,9 @@ def test_a_restart_keeps_machines_and_ends_sessions(start: Callable[..., Any]) -
 
 def test_an_old_version_knows_no_customization_info(start: Callable[..., Any]) -> None:
     """Before 7.0.2 guest.customizationInfo is no property: to ask for it is InvalidProperty, and events still come."""
-    with start("-api-version", "7.0.1.0") as centre:
-        vm = centre.clone(custom=linux())
-        until(lambda: "CustomizationSucceeded" in centre.story(vm))
+    with start("-api-version", "7.0.1.0") as vcenter:
+        vm = vcenter.clone(custom=linux())
+        until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
         spec = vmodl.query.PropertyCollector.FilterSpec(
             objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm)],
             propSet=[
@@ -582,43 +582,43 @@ def test_an_old_version_knows_no_customization_info(start: Callable[..., Any]) -
         )
 
         with pytest.raises(vmodl.query.InvalidProperty):
-            centre.content.propertyCollector.RetrieveContents([spec])
+            vcenter.content.propertyCollector.RetrieveContents([spec])
         assert vm.guest.customizationInfo is None
 
 
 def test_it_can_pretend_to_be_a_host(start: Callable[..., Any]) -> None:
     """With -esxi the lab says HostAgent, calls itself a host and still a simulator, and has no event history."""
-    with start("-esxi") as centre:
-        about = centre.content.about
+    with start("-esxi") as vcenter:
+        about = vcenter.content.about
         assert (about.apiType, about.productLineId) == ("HostAgent", "embeddedEsx")
         assert about.fullName == "Customization gate lab ESXi host (govmomi simulator, not a VMware product) 8.0.3"
         with pytest.raises(vmodl.fault.NotSupported):
-            centre.events()
+            vcenter.events()
 
 
 def test_a_fleet_can_have_been_customized_long_ago(start: Callable[..., Any]) -> None:
     """With -history customized the machines run, and their power-on and customization lie hours back, in order."""
-    with start("-vms", "4", "-history", "customized", "-history-age", "30h") as centre:
-        now = centre.service.CurrentTime()
-        vm = centre.find("vm-1")
+    with start("-vms", "4", "-history", "customized", "-history-age", "30h") as vcenter:
+        now = vcenter.service.CurrentTime()
+        vm = vcenter.find("vm-1")
         only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
-        times = [event.createdTime for event in reversed(centre.events(entity=only))]
+        times = [event.createdTime for event in reversed(vcenter.events(entity=only))]
 
         assert status(vm) == "SUCCEEDED"
         assert abs(now - vm.runtime.bootTime - timedelta(hours=30)) < timedelta(minutes=1)
         assert times == sorted(times)
         assert abs(now - times[-1] - timedelta(hours=30)) < timedelta(minutes=1)
-        assert centre.story(vm)[-1] == "CustomizationSucceeded"
-        assert str(centre.template.runtime.powerState) == "poweredOff"
+        assert vcenter.story(vm)[-1] == "CustomizationSucceeded"
+        assert str(vcenter.template.runtime.powerState) == "poweredOff"
 
 
 def test_a_large_fleet_starts_quickly(start: Callable[..., Any]) -> None:
     """A thousand machines, powered on and being customized, are there within twenty seconds."""
     began = time.monotonic()
-    with start("-vms", "1001", "-autostart", "-customize") as centre:
+    with start("-vms", "1001", "-autostart", "-customize") as vcenter:
         took = time.monotonic() - began
         end = vim.event.EventFilterSpec.ByTime(beginTime=datetime.now(timezone.utc) - timedelta(hours=1))
-        until(lambda: len(centre.events(eventTypeId=["CustomizationSucceeded"], time=end)) == 1000)
+        until(lambda: len(vcenter.events(eventTypeId=["CustomizationSucceeded"], time=end)) == 1000)
 
     assert took < 20
 
@@ -626,9 +626,9 @@ def test_a_large_fleet_starts_quickly(start: Callable[..., Any]) -> None:
 # ---- the control endpoint
 
 
-def test_the_control_endpoint_asks_for_its_token(centre: Centre) -> None:
+def test_the_control_endpoint_asks_for_its_token(vcenter: VCenter) -> None:
     """Without the token the control endpoint answers nothing but 401."""
-    answer = requests.get(f"{centre.lab.control}/stats", headers={"Authorization": "Bearer wrong"}, timeout=PATIENCE)
+    answer = requests.get(f"{vcenter.lab.control}/stats", headers={"Authorization": "Bearer wrong"}, timeout=PATIENCE)
 
     assert answer.status_code == 401
 
@@ -647,22 +647,22 @@ def test_the_control_endpoint_asks_for_its_token(centre: Centre) -> None:
     ],
 )
 def test_the_control_endpoint_refuses_nonsense(
-    centre: Centre, verb: str, path: str, body: dict[str, Any] | None, code: int
+    vcenter: VCenter, verb: str, path: str, body: dict[str, Any] | None, code: int
 ) -> None:
     """What the control endpoint does not understand it refuses, instead of testing something else than was meant."""
-    assert centre.control(verb, path, body).status_code == code
+    assert vcenter.control(verb, path, body).status_code == code
 
 
 def test_the_counts_are_those_of_the_calls(start: Callable[..., Any]) -> None:
     """The statistics count calls by method, bytes, sessions and logins, and can be reset."""
-    with start() as centre:
-        centre.lab.reset_stats()
-        threads = [threading.Thread(target=centre.service.CurrentTime) for _ in range(5)]
+    with start() as vcenter:
+        vcenter.lab.reset_stats()
+        threads = [threading.Thread(target=vcenter.service.CurrentTime) for _ in range(5)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        stats = centre.lab.stats()
+        stats = vcenter.lab.stats()
 
     assert stats["calls"] == {"CurrentTime": 5}
     assert stats["sessions"] == 1

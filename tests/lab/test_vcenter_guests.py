@@ -13,7 +13,7 @@ import pytest
 import requests
 from pyVmomi import vim, vmodl
 
-from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
+from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,17 +24,17 @@ PLAN = {"guestUser": USER, "guestPassword": PASSWORD}
 
 
 @pytest.fixture(scope="module")
-def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    with running(tmp_path_factory.mktemp("vcenter")) as centre:
-        yield centre
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
+        yield vcenter
 
 
 class Guest:
     """One machine's guest operations, by the user that it knows."""
 
-    def __init__(self, centre: Centre, vm: Any) -> None:
-        operations = centre.content.guestOperationsManager
-        self.centre = centre
+    def __init__(self, vcenter: VCenter, vm: Any) -> None:
+        operations = vcenter.content.guestOperationsManager
+        self.vcenter = vcenter
         self.vm = vm
         self.login = vim.vm.guest.NamePasswordAuthentication(username=USER, password=PASSWORD)
         self.auth = operations.authManager
@@ -72,21 +72,21 @@ class Guest:
         return self.send(url, content)
 
     def send(self, url: str, content: bytes) -> Any:
-        return requests.put(url, data=content, verify=self.centre.lab.ca_file, timeout=PATIENCE)
+        return requests.put(url, data=content, verify=self.vcenter.lab.ca_file, timeout=PATIENCE)
 
     def download(self, path: str) -> bytes:
         transfer = self.files.InitiateFileTransferFromGuest(self.vm, self.login, path)
-        answer = requests.get(transfer.url, verify=self.centre.lab.ca_file, timeout=PATIENCE)
+        answer = requests.get(transfer.url, verify=self.vcenter.lab.ca_file, timeout=PATIENCE)
         assert answer.ok
         assert len(answer.content) == transfer.size
         return answer.content
 
 
 @pytest.fixture
-def guest(centre: Centre) -> Iterator[Guest]:
+def guest(vcenter: VCenter) -> Iterator[Guest]:
     """A machine of the test's own, whose guest takes operations."""
-    vm = centre.clone(plan={"startDelay": "10ms", **PLAN})
-    yield Guest(centre, vm).ready()
+    vm = vcenter.clone(plan={"startDelay": "10ms", **PLAN})
+    yield Guest(vcenter, vm).ready()
     if vm.runtime.powerState == "poweredOn":
         finish(vm.PowerOffVM_Task())
     finish(vm.Destroy_Task())
@@ -108,17 +108,17 @@ def test_the_guest_checks_user_and_password(guest: Guest) -> None:
 def test_the_default_password_comes_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A guest without a plan knows the flag's user and the environment's password."""
     monkeypatch.setenv("LAB_GUEST_PASSWORD", PASSWORD)
-    with running(tmp_path, "-vms", "2", "-autostart", "-guest-user", USER) as centre:
-        guest = Guest(centre, centre.find("vm-0")).ready()
+    with running(tmp_path, "-vms", "2", "-autostart", "-guest-user", USER) as vcenter:
+        guest = Guest(vcenter, vcenter.find("vm-0")).ready()
         guest.auth.ValidateCredentialsInGuest(guest.vm, guest.login)
 
         assert guest.ended(guest.shell("exit 0")).exitCode == 0
 
 
-def test_a_guest_takes_operations_only_while_its_tools_run(centre: Centre) -> None:
+def test_a_guest_takes_operations_only_while_its_tools_run(vcenter: VCenter) -> None:
     """Off is InvalidPowerState, booting is GuestOperationsUnavailable, and the lag after ready is the same again."""
-    vm = centre.clone(on=False, plan={"startDelay": "300ms", "guestOperationsLag": "300ms", **PLAN})
-    guest = Guest(centre, vm)
+    vm = vcenter.clone(on=False, plan={"startDelay": "300ms", "guestOperationsLag": "300ms", **PLAN})
+    guest = Guest(vcenter, vm)
     seen = []
 
     def outcome() -> str:
@@ -138,11 +138,11 @@ def test_a_guest_takes_operations_only_while_its_tools_run(centre: Centre) -> No
     assert seen == ["InvalidPowerState", "GuestOperationsUnavailable", "GuestOperationsUnavailable"]
 
 
-def test_a_reboot_ends_operations_and_processes(centre: Centre) -> None:
+def test_a_reboot_ends_operations_and_processes(vcenter: VCenter) -> None:
     """The reboot after success takes guest operations away, and with it every process and what was known of it."""
     plan = {"rebootAfter": "600ms", "rebootDuration": "300ms", "startDelay": "10ms", "duration": "10ms", **PLAN}
-    vm = centre.clone(custom=linux(), plan=plan)
-    guest = Guest(centre, vm)
+    vm = vcenter.clone(custom=linux(), plan=plan)
+    guest = Guest(vcenter, vm)
     until(lambda: status(vm) == "SUCCEEDED")
     pid = guest.shell("sleep 1000")
     until(lambda: not vm.guest.guestOperationsReady)
@@ -212,10 +212,10 @@ def test_terminating_a_program_leaves_its_children(guest: Guest) -> None:
     assert left
 
 
-def test_an_ended_program_is_forgotten(centre: Centre) -> None:
+def test_an_ended_program_is_forgotten(vcenter: VCenter) -> None:
     """A guest forgets an ended program after a time, as a real one does after minutes."""
-    vm = centre.clone(plan={"processMemory": "200ms", **PLAN})
-    guest = Guest(centre, vm).ready()
+    vm = vcenter.clone(plan={"processMemory": "200ms", **PLAN})
+    guest = Guest(vcenter, vm).ready()
     pid = guest.shell("exit 3")
 
     assert until(lambda: guest.process(pid) is None)
@@ -277,10 +277,10 @@ def test_an_uploaded_script_runs(guest: Guest) -> None:
     assert guest.download(f"{folder}/err") == b"oops\n"
 
 
-def test_paths_lie_in_the_guest(guest: Guest, centre: Centre) -> None:
+def test_paths_lie_in_the_guest(guest: Guest, vcenter: VCenter) -> None:
     """A path belongs to the guest: another guest does not see the file, and neither does this machine."""
     guest.upload("/etc/lab-test.conf", b"mine")
-    other = Guest(centre, centre.clone(plan=PLAN)).ready()
+    other = Guest(vcenter, vcenter.clone(plan=PLAN)).ready()
 
     assert guest.download("/etc/lab-test.conf") == b"mine"
     assert not Path("/etc/lab-test.conf").exists()
@@ -306,7 +306,7 @@ def test_a_transfer_holds_once_and_for_its_size(guest: Guest) -> None:
     short = guest.upload(path, b"123", size=4)
     attributes = vim.vm.guest.FileManager.FileAttributes()
     url = guest.files.InitiateFileTransferToGuest(guest.vm, guest.login, path, attributes, 3, overwrite=False)
-    backwards = requests.get(url, verify=guest.centre.lab.ca_file, timeout=PATIENCE)
+    backwards = requests.get(url, verify=guest.vcenter.lab.ca_file, timeout=PATIENCE)
     first, second = guest.send(url, b"abc"), guest.send(url, b"def")
 
     assert [answer.status_code for answer in (short, backwards, first, second)] == [400, 404, 200, 404]
@@ -316,12 +316,12 @@ def test_a_transfer_holds_once_and_for_its_size(guest: Guest) -> None:
 
 def test_the_transfer_host_can_be_a_star(tmp_path: Path) -> None:
     """A real vCenter may answer with * for its own host; the lab does so on demand."""
-    with running(tmp_path, "-transfer-host", "*") as centre:
-        guest = Guest(centre, centre.clone(plan=PLAN)).ready()
+    with running(tmp_path, "-transfer-host", "*") as vcenter:
+        guest = Guest(vcenter, vcenter.clone(plan=PLAN)).ready()
         attributes = vim.vm.guest.FileManager.FileAttributes()
         url = guest.files.InitiateFileTransferToGuest(guest.vm, guest.login, "/tmp/x", attributes, 1, overwrite=False)  # noqa: S108 -- a path in the guest
         parts = urlsplit(url)
-        answer = guest.send(url.replace("*", centre.lab.server.partition(":")[0], 1), b"1")
+        answer = guest.send(url.replace("*", vcenter.lab.server.partition(":")[0], 1), b"1")
 
     assert parts.netloc.startswith("*:")
     assert answer.status_code == 200
@@ -371,8 +371,8 @@ def test_files_are_listed_changed_moved_and_deleted(guest: Guest) -> None:
 def test_a_removed_machine_leaves_no_files(guest: Guest) -> None:
     """What was in a guest goes with its machine."""
     folder = Path(guest.folder())
-    vm = guest.centre.clone(plan=PLAN)
-    other = Guest(guest.centre, vm).ready()
+    vm = guest.vcenter.clone(plan=PLAN)
+    other = Guest(guest.vcenter, vm).ready()
     other_folder = Path(other.folder())
     finish(vm.PowerOffVM_Task())
     finish(vm.Destroy_Task())
@@ -383,9 +383,9 @@ def test_a_removed_machine_leaves_no_files(guest: Guest) -> None:
         other.folder()
 
 
-def test_cards_can_stay_disconnected_after_success(centre: Centre) -> None:
+def test_cards_can_stay_disconnected_after_success(vcenter: VCenter) -> None:
     """A customization may succeed and leave the network card without a link."""
-    vm = centre.clone(custom=linux(), plan={"cardsConnected": "false"})
+    vm = vcenter.clone(custom=linux(), plan={"cardsConnected": "false"})
     until(lambda: status(vm) == "SUCCEEDED")
     cards = [device for device in vm.config.hardware.device if hasattr(device, "macAddress")]
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pulumi.provider.experimental import provider as protocol
 
-from lab import data_centre
+from lab import vcenter_client
 from lab.bootstrap import build_vcenter
-from lab.home import Home
-from lab.vsphere_plugin.inventory import Inventory
-from lab.vsphere_plugin.provider import VIRTUAL_MACHINE, Provider
-from lab.vsphere_plugin.values import UNKNOWN_VALUE, plain, wrapped
+from lab.offline.vsphere_plugin.inventory import Inventory
+from lab.offline.vsphere_plugin.provider import VIRTUAL_MACHINE, Provider
+from lab.offline.vsphere_plugin.values import UNKNOWN_VALUE, plain, wrapped
+from lab.paths import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 URN = f"urn:pulumi:lab::example::{VIRTUAL_MACHINE}::web"
 MISSING = "42000000-0000-0000-0000-000000000000"
@@ -29,8 +29,8 @@ MISSING = "42000000-0000-0000-0000-000000000000"
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     program, folder = build_vcenter(Home()), tmp_path_factory.mktemp("vcenter")
-    yield data_centre.start(program, folder, ("-start-delay", "50ms", "-duration", "50ms"))
-    data_centre.stop(program, folder)
+    yield vcenter_client.start(program, folder, ("-start-delay", "50ms", "-duration", "50ms"))
+    vcenter_client.stop(program, folder)
 
 
 @pytest.fixture

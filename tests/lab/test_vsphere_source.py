@@ -25,13 +25,13 @@ from pulumi_customization_gate.core.watch import Update, WaitRules, watch
 from pulumi_customization_gate.vsphere import bells, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
-from tests.lab.centre import PATIENCE, Centre, finish, linux, running, status, until
+from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 RULES = WaitRules(timeout=PATIENCE)
@@ -41,14 +41,14 @@ def settings(lab: Lab, **changes: Any) -> VsphereSettings:
     return replace(VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file), **changes)
 
 
-def wait(centre: Centre, references: Mapping[str, str], rules: WaitRules = RULES, **changes: Any) -> GateReport:
-    return watch(VsphereSource(settings(centre.lab, **changes), references), rules)
+def wait(vcenter: VCenter, references: Mapping[str, str], rules: WaitRules = RULES, **changes: Any) -> GateReport:
+    return watch(VsphereSource(settings(vcenter.lab, **changes), references), rules)
 
 
 @contextlib.contextmanager
-def started(centre: Centre, **references: str) -> Iterator[VsphereSource]:
+def started(vcenter: VCenter, **references: str) -> Iterator[VsphereSource]:
     """Gives a source that has begun to watch."""
-    source = VsphereSource(settings(centre.lab), references)
+    source = VsphereSource(settings(vcenter.lab), references)
     try:
         source.start()
         yield source
@@ -63,7 +63,7 @@ def moid(vm: Any) -> str:
 # ---- whom a reference names
 
 
-def test_references_of_every_form(vcenter: Centre) -> None:
+def test_references_of_every_form(vcenter: VCenter) -> None:
     """A managed object ID, either UUID in any case, and a path with or without a slash all find their machine."""
     folder = vcenter.content.rootFolder.childEntity[0].vmFolder.CreateFolder("web servers")
     vms = [vcenter.clone(on=False) for _ in range(5)]
@@ -86,7 +86,7 @@ def test_references_of_every_form(vcenter: Centre) -> None:
     ]
 
 
-def test_a_machine_of_a_list_goes_by_its_name(vcenter: Centre) -> None:
+def test_a_machine_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
     """Where the key is the reference itself, people read the machine's name."""
     vm = vcenter.clone(on=False)
     source = VsphereSource(settings(vcenter.lab), {moid(vm): moid(vm)})
@@ -98,7 +98,7 @@ def test_a_machine_of_a_list_goes_by_its_name(vcenter: Centre) -> None:
     assert [(ref.key, ref.id) for ref in found] == [(vm.name, moid(vm))]
 
 
-def test_two_references_to_one_machine_are_refused(vcenter: Centre) -> None:
+def test_two_references_to_one_machine_are_refused(vcenter: VCenter) -> None:
     """One machine under two keys would be judged twice: it is said which two, before any wait."""
     vm = vcenter.clone(on=False)
     with pytest.raises(ConfigurationError) as refusal:
@@ -107,7 +107,7 @@ def test_two_references_to_one_machine_are_refused(vcenter: Centre) -> None:
     assert str(refusal.value) == f"vms: 'a' and 'b' are the same virtual machine, {moid(vm)}; keep one"
 
 
-def test_a_uuid_of_two_machines_names_both_paths(vcenter: Centre) -> None:
+def test_a_uuid_of_two_machines_names_both_paths(vcenter: VCenter) -> None:
     """Copied machines share a UUID: the error says where both are, so that one can be named by its path."""
     first = vcenter.clone(on=False)
     second = vcenter.clone(on=False)
@@ -121,7 +121,7 @@ def test_a_uuid_of_two_machines_names_both_paths(vcenter: Centre) -> None:
     assert str(refusal.value) == f"UUID {first.config.uuid} belongs to {paths}; name the one you mean by path or vm-ID"
 
 
-def test_what_does_not_exist_is_told_by_name_at_once(vcenter: Centre) -> None:
+def test_what_does_not_exist_is_told_by_name_at_once(vcenter: VCenter) -> None:
     """A reference that finds nothing ends the wait at once, with the others' verdicts so far."""
     vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
@@ -158,7 +158,7 @@ def _fingerprint(lab: Lab) -> str:
     ],
 )
 def test_a_server_is_trusted_in_four_ways(
-    vcenter: Centre, monkeypatch: pytest.MonkeyPatch, trust: Callable[[Lab], dict[str, Any]]
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch, trust: Callable[[Lab], dict[str, Any]]
 ) -> None:
     """A file of authorities, a pinned certificate, no verification at all, or the system's own trust let it in."""
     changes = {"ca_file": "", **trust(vcenter.lab)}
@@ -198,7 +198,7 @@ WAYS_OUT = (
         ),
     ],
 )
-def test_a_server_that_is_not_trusted_gets_no_password(vcenter: Centre, changes: dict[str, Any], told: str) -> None:
+def test_a_server_that_is_not_trusted_gets_no_password(vcenter: VCenter, changes: dict[str, Any], told: str) -> None:
     """A certificate that is not trusted ends it at once, before any log-in, with what can be done."""
     before = vcenter.lab.stats()["logins"]
     began = time.monotonic()
@@ -211,7 +211,7 @@ def test_a_server_that_is_not_trusted_gets_no_password(vcenter: Centre, changes:
     assert vcenter.lab.stats()["logins"] == before
 
 
-def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: Centre, tmp_path: Path) -> None:
+def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: VCenter, tmp_path: Path) -> None:
     """A caFile that is not PEM is the user's mistake, not a server that does not answer."""
     wrong = tmp_path / "ca.pem"
     wrong.write_text("not a certificate", encoding="utf-8")
@@ -226,7 +226,7 @@ def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: Centre, tmp_p
 # ---- who answers
 
 
-def test_a_wrong_password_is_sent_once_for_all(vcenter: Centre) -> None:
+def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
     """However many sources ask at once, and ask again, a refused password is sent one time."""
     before = vcenter.lab.stats()["logins"]
     together = threading.Barrier(64, timeout=PATIENCE)
@@ -252,7 +252,7 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: Centre) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "not_authenticated"])
-def test_a_session_that_could_not_be_ended_stands_in_no_ones_way(vcenter: Centre, kind: str) -> None:
+def test_a_session_that_could_not_be_ended_stands_in_no_ones_way(vcenter: VCenter, kind: str) -> None:
     """A new log-in does not go into the old session, where a server would refuse the right password."""
     with session.acquire(settings(vcenter.lab)) as live:
         vcenter.done("POST", "/faults", {"kind": kind, "method": "Logout"})
@@ -319,7 +319,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
 # ---- what it knows and notices
 
 
-def test_what_happened_before_the_wait_counts(vcenter: Centre) -> None:
+def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
     """A machine that was customized before anybody watched is good by its events, and a failed one is bad."""
     good = vcenter.clone(custom=linux())
     bad = vcenter.clone(custom=linux(), plan={"outcome": "CustomizationNetworkSetupFailed", "message": "no card"})
@@ -338,19 +338,19 @@ def test_what_happened_before_the_wait_counts(vcenter: Centre) -> None:
 
 def test_machines_of_yesterday_are_settled_without_a_query(tmp_path: Path) -> None:
     """Of machines that were customized long ago the state tells enough: no history is read."""
-    with running(tmp_path, "-vms", "40", "-history", "customized", "-history-age", "30h") as centre:
-        folder = centre.content.rootFolder.childEntity[0].vmFolder
-        references = {str(number): moid(vm) for number, vm in enumerate(folder.childEntity) if vm != centre.template}
-        centre.lab.reset_stats()
-        report = wait(centre, references)
-        calls = centre.lab.stats()["calls"]
+    with running(tmp_path, "-vms", "40", "-history", "customized", "-history-age", "30h") as vcenter:
+        folder = vcenter.content.rootFolder.childEntity[0].vmFolder
+        references = {str(number): moid(vm) for number, vm in enumerate(folder.childEntity) if vm != vcenter.template}
+        vcenter.lab.reset_stats()
+        report = wait(vcenter, references)
+        calls = vcenter.lab.stats()["calls"]
 
     assert [outcome.status for outcome in report.outcomes] == [SUCCEEDED] * 39
     assert {outcome.evidence for outcome in report.outcomes} == {Evidence.STATE}
     assert "QueryEvents" not in calls
 
 
-def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: Centre) -> None:
+def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter) -> None:
     """In mid-wait a power-off turns the machine back to not started, and a removal ends its part of the wait."""
     vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
     until(lambda: status(vm) == "RUNNING")
@@ -391,7 +391,7 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: Centre)
 # ---- what it costs
 
 
-def test_many_sources_share_one_session_and_one_collector(vcenter: Centre) -> None:
+def test_many_sources_share_one_session_and_one_collector(vcenter: VCenter) -> None:
     """Sources that watch at the same time log in once and hold one collector; the last one gives both back."""
     before = vcenter.lab.stats()
     vms = [vcenter.clone(custom=linux(), plan={"duration": "1h"}) for _ in range(12)]
@@ -406,7 +406,7 @@ def test_many_sources_share_one_session_and_one_collector(vcenter: Centre) -> No
     assert [counted["collectors"] - before["collectors"] for counted in (during, after)] == [1, 0]
 
 
-def test_a_source_that_fails_gives_everything_back(vcenter: Centre) -> None:
+def test_a_source_that_fails_gives_everything_back(vcenter: VCenter) -> None:
     """A wait that cannot start leaves no session and no collector behind."""
     before = vcenter.lab.stats()
     vm = vcenter.clone(on=False)
@@ -419,18 +419,18 @@ def test_a_source_that_fails_gives_everything_back(vcenter: Centre) -> None:
 
 def test_a_server_without_a_collector_to_spare_says_who_holds_them(tmp_path: Path) -> None:
     """Where other clients hold all collectors the wait says so at once, and leaves no session behind."""
-    with running(tmp_path, "-max-collectors", "1") as centre:
-        vm = centre.clone(on=False)
-        held = centre.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
-        before = centre.lab.stats()["sessions"]
+    with running(tmp_path, "-max-collectors", "1") as vcenter:
+        vm = vcenter.clone(on=False)
+        held = vcenter.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+        before = vcenter.lab.stats()["sessions"]
         with pytest.raises(ServerError) as refusal:
-            wait(centre, {"web": moid(vm)})
-        after = centre.lab.stats()["sessions"]
+            wait(vcenter, {"web": moid(vm)})
+        after = vcenter.lab.stats()["sessions"]
         held.DestroyCollector()
 
     assert str(refusal.value) == (
-        f"{centre.lab.server} has no event collector left for {centre.lab.user}: it allows about 32 at once, and other "
-        "clients of this user hold them. Run fewer of those at the same time, or end their sessions, then run "
+        f"{vcenter.lab.server} has no event collector left for {vcenter.lab.user}: it allows about 32 at once, and "
+        "other clients of this user hold them. Run fewer of those at the same time, or end their sessions, then run "
         "`pulumi up` again."
     )
     assert before == after
@@ -438,20 +438,20 @@ def test_a_server_without_a_collector_to_spare_says_who_holds_them(tmp_path: Pat
 
 def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
     """More events at once than a collector holds: it is rewound, and what the wait is for is found."""
-    with running(tmp_path, "-vms", "2") as centre:
-        vm = centre.clone(custom=linux(), plan={"duration": "1h"})
+    with running(tmp_path, "-vms", "2") as vcenter:
+        vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
         until(lambda: status(vm) == "RUNNING")
-        with started(centre, web=moid(vm)) as source:
+        with started(vcenter, web=moid(vm)) as source:
             heard = list(source.poll(0))
             for _ in range(2):
                 noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
-                centre.done("POST", "/events", noise)
-            centre.lab.post_event(moid(vm), "CustomizationSucceeded")
+                vcenter.done("POST", "/events", noise)
+            vcenter.lab.post_event(moid(vm), "CustomizationSucceeded")
             deadline = time.monotonic() + PATIENCE
             while not any(isinstance(o, Event) and o.signal is Signal.CUSTOMIZATION_SUCCEEDED for o in heard):
                 assert time.monotonic() < deadline
                 heard += source.poll(0.5)
-            calls = centre.lab.stats()["calls"]
+            calls = vcenter.lab.stats()["calls"]
 
     assert calls.get("RewindCollector", 0) >= 1
     assert {o.vm for o in heard} == {moid(vm)}
@@ -461,7 +461,7 @@ def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def faulty(vcenter: Centre) -> Iterator[Callable[..., None]]:
+def faulty(vcenter: VCenter) -> Iterator[Callable[..., None]]:
     """Lets calls go wrong until the test ends."""
 
     def add(kind: str, **rule: Any) -> None:
@@ -471,7 +471,7 @@ def faulty(vcenter: Centre) -> Iterator[Callable[..., None]]:
     vcenter.done("DELETE", "/faults")
 
 
-def test_a_user_of_one_folder_watches_that_folder(vcenter: Centre, faulty: Callable[..., None]) -> None:
+def test_a_user_of_one_folder_watches_that_folder(vcenter: VCenter, faulty: Callable[..., None]) -> None:
     """Where events of the whole inventory are refused, a collector on the machines' folder does as well."""
     faulty("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
     vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
@@ -486,7 +486,7 @@ def test_a_user_of_one_folder_watches_that_folder(vcenter: Centre, faulty: Calla
 
 
 def test_a_user_of_single_machines_asks_for_each(
-    vcenter: Centre, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    vcenter: VCenter, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every collector is refused, each machine's events are asked for in rounds, and the log says so."""
     monkeypatch.setattr(bells, "SCOPED_INTERVAL", 0.2)
@@ -505,13 +505,13 @@ def test_a_user_of_single_machines_asks_for_each(
 
 def test_a_vcenter_that_tells_no_state_is_judged_by_events(tmp_path: Path) -> None:
     """Before 7.0.2 there is no customizationInfo: events decide, and time tells that nothing was asked for."""
-    with running(tmp_path, "-api-version", "7.0.1.0") as centre:
-        done = centre.clone(custom=linux())
-        until(lambda: "CustomizationSucceeded" in centre.story(done))
-        vms = {"done": done, "new": centre.clone(custom=linux()), "plain": centre.clone()}
+    with running(tmp_path, "-api-version", "7.0.1.0") as vcenter:
+        done = vcenter.clone(custom=linux())
+        until(lambda: "CustomizationSucceeded" in vcenter.story(done))
+        vms = {"done": done, "new": vcenter.clone(custom=linux()), "plain": vcenter.clone()}
         references = {key: moid(vm) for key, vm in vms.items()}
-        auto = wait(centre, references, WaitRules(timeout=PATIENCE, start_timeout=1, expect="auto"))
-        required = wait(centre, references, WaitRules(timeout=PATIENCE, start_timeout=1))
+        auto = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1, expect="auto"))
+        required = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1))
 
     assert [(outcome.key, outcome.status.value, outcome.good) for outcome in auto.outcomes] == [
         ("done", "CustomizationSucceeded", True),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from lab.bootstrap import prepare
-from lab.home import ROOT, Home
+from lab.paths import ROOT, Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

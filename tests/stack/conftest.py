@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.bootstrap import prepare
-from lab.home import Home
+from lab.paths import Home
 from tests.stack.engine import Engine
 
 if TYPE_CHECKING:

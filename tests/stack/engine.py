@@ -48,11 +48,11 @@ from pulumi import automation
 from pulumi.automation.errors import CommandError
 from pulumi.runtime.settings import reset_options
 
-from lab import data_centre, workspace
+from lab import vcenter_client, workspace
 from lab.bootstrap import install_stand_in
-from lab.home import ROOT
+from lab.offline.vsphere_plugin.inventory import Inventory
+from lab.paths import ROOT
 from lab.processes import end_leftovers
-from lab.vsphere_plugin.inventory import Inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from pulumi.automation.events import EngineEvent
 
     from lab.bootstrap import Tools
-    from lab.data_centre import Lab
-    from lab.home import Home
+    from lab.paths import Home
+    from lab.vcenter_client import Lab
 
 PROJECT = "tests"
 _DELAYS = ("-start-delay", "100ms", "-duration", "300ms")
@@ -220,7 +220,7 @@ class Engine:
     @contextlib.contextmanager
     def running(cls, tools: Tools, home: Home) -> Iterator[Engine]:
         """Starts a vCenter for the length of a block."""
-        lab = data_centre.start(tools.vcenter, home.data_centre, _DELAYS)
+        lab = vcenter_client.start(tools.vcenter, home.data_centre, _DELAYS)
         running = cls(tools, home, lab)
         try:
             yield running
@@ -228,7 +228,7 @@ class Engine:
             running._inventory.close()
             # A test that kills the CLI leaves the CLI's plugins behind.
             end_leftovers("PULUMI_HOME", str(home.pulumi_home), workspace.PLUGINS)
-            data_centre.stop(tools.vcenter, home.data_centre)
+            vcenter_client.stop(tools.vcenter, home.data_centre)
 
     def unique(self, name: str) -> str:
         """Returns a name that nothing else in this session has."""

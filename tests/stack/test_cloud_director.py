@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.cloud_director import example, outside
-from lab.home import Home
+from lab.cloud_director import client, example
+from lab.paths import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.cloud_director.outside import CloudDirectorLab
+    from lab.cloud_director.client import CloudDirectorLab
     from tests.stack.engine import Engine, Stack
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDirectorLab]:
     folder = tmp_path_factory.mktemp("cloud-director")
-    yield outside.start(Home(), folder, ["--vms", "3", "--powered-off"])
-    outside.stop(folder)
+    yield client.start(Home(), folder, ["--vms", "3", "--powered-off"])
+    client.stop(folder)
 
 
 def stack(engine: Engine, lab: CloudDirectorLab, password: str = "") -> Stack:
@@ -36,7 +36,7 @@ def test_the_example_waits_on_cloud_director(engine: Engine, lab: CloudDirectorL
     first = made.up()
     assert first.succeeded, first.output
     outputs = made.outputs
-    assert (outputs["ready"], sorted(outputs["witnesses"])) == (True, ["web-0", "web-1", "web-2"])
+    assert (outputs["ready"], sorted(outputs["probes"])) == (True, ["web-0", "web-1", "web-2"])
     assert {result["status"] for result in outputs["machines"].values()} == {"CustomizationSucceeded"}
     assert {result["moid"] for result in outputs["machines"].values()} == {
         f"vm-{urn.rpartition(':')[2]}" for urn in lab.vms.values()
@@ -57,7 +57,7 @@ def test_a_failed_machine_keeps_the_gate_shut(engine: Engine, lab: CloudDirector
     assert "customization failed on 1 of 3 virtual machines" in first.errors
     assert "GC_FAILED" in first.errors
     assert "Traceback" not in first.errors
-    assert [resource for resource in made.resources if "Witness" in resource["type"]] == []
+    assert [resource for resource in made.resources if "OrderProbe" in resource["type"]] == []
     example.power_on(lab, start_delay=60.0)  # the two that were good would be waited for again, were they judged again
     lab.plan("web-1", start_delay=0.0, duration=0.2)
     second = made.up()

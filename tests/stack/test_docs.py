@@ -12,9 +12,9 @@ import pulumi_vsphere as vsphere
 import pytest
 from pyVmomi import vim
 
-from lab import data_centre
+from lab import vcenter_client
 from lab.bootstrap import build_vcenter
-from lab.home import ROOT, Home
+from lab.paths import ROOT, Home
 from pulumi_customization_components import GatedFleet
 from pulumi_customization_gate import CustomizationGate
 from tests.lab.test_docs import SERVER, as_shape
@@ -56,11 +56,11 @@ def assert_is_printed(output: str, gate: str, *, at: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def esxi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[data_centre.Lab]:
+def esxi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vcenter_client.Lab]:
     """A server that is no vCenter."""
     folder = tmp_path_factory.mktemp("esxi")
-    yield data_centre.start(build_vcenter(Home()), folder, ("-esxi",))
-    data_centre.stop(build_vcenter(Home()), folder)
+    yield vcenter_client.start(build_vcenter(Home()), folder, ("-esxi",))
+    vcenter_client.stop(build_vcenter(Home()), folder)
 
 
 def one_gate(name: str, **arguments: Any) -> Any:
@@ -141,7 +141,7 @@ def _remove_in_mid_wait(engine: Engine, moid: str) -> None:
         vm.Destroy_Task()
 
 
-def test_a_server_that_cannot_be_used(engine: Engine, esxi: data_centre.Lab) -> None:
+def test_a_server_that_cannot_be_used(engine: Engine, esxi: vcenter_client.Lab) -> None:
     """A refused login, a certificate that nobody vouches for, and a server that is no vCenter."""
     names = {engine.lab.server: SERVER, esxi.server: ESXI}
     elsewhere = {"vsphere:vsphereServer": esxi.server, "vsphere:password": esxi.password}

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab import data_centre
-from lab.home import ROOT
+from lab import vcenter_client
+from lab.paths import ROOT
 from tests.stack.command import SECONDS, files_with, lab_of_its_own, processes, row, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.home import Home
+    from lab.paths import Home
 
 GATE_CALLS = {"CreateCollectorForEvents", "QueryEvents", "WaitForUpdatesEx", "CreatePropertyCollector"}
 
@@ -42,7 +42,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
         assert judged == "CustomizationSucceeded"
         assert f"{machine} is ready for work" in first
 
-    lab = data_centre.find(home.vcenter, home.data_centre)
+    lab = vcenter_client.find(home.vcenter, home.data_centre)
     assert lab is not None
     lab.reset_stats()
     status, second = run(home, "up")
@@ -87,7 +87,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
 def test_a_dead_data_centre_is_noticed_and_the_stack_starts_over(home: Home) -> None:
     """Machines that are gone with their data centre are not looked for; a name that nothing has is refused."""
     assert run(home, "preview")[0] == 0
-    lab = data_centre.find(home.vcenter, home.data_centre)
+    lab = vcenter_client.find(home.vcenter, home.data_centre)
     assert lab is not None
     psutil.Process(lab.pid).kill()
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lab import servers, stack
-from lab.cloud_director import outside
+from lab.cloud_director import client
 from lab.platforms import CloudDirector
 from tests.stack.command import files_with, lab_of_its_own, processes, row, run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.home import Home
+    from lab.paths import Home
 
 ON_CLOUD_DIRECTOR = ("--platform", "cloud_director")
 
@@ -101,7 +101,7 @@ def test_a_dead_cloud_director_is_said_and_the_next_run_starts_over(
     assert capfd.readouterr().err == (
         "error: the lab's Cloud Director does not answer any more; the next run starts another\n"
     )
-    assert outside.find(CloudDirector(home).folder) is None
+    assert client.find(CloudDirector(home).folder) is None
 
     status, output = run(home, "destroy", *ON_CLOUD_DIRECTOR)
     assert status == 0, output

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 import pytest
 
-from lab.witness import Witness
+from lab.order_probe import OrderProbe
 from pulumi_customization_gate import CustomizationGate
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ TYPE = "pulumi-python:dynamic/customization:CustomizationGate"
 
 
 def gate(vms: Sequence[str] | Mapping[str, str], work: Mapping[str, str] | None = None, **arguments: Any) -> Program:
-    """Returns a program of one gate, and of a witness behind it for each machine that `work` names."""
+    """Returns a program of one gate, and of a probe behind it for each machine that `work` names."""
 
     def program() -> None:
         made = CustomizationGate("gate", vms, **arguments)
         for name, moid in (work or {}).items():
-            Witness(name, vm=made.after(moid))
+            OrderProbe(name, vm=made.after(moid))
         pulumi.export("ready", made.ready)
 
     return program
@@ -79,7 +79,7 @@ def fleet(names: Sequence[str]) -> Program:
         }
         made = CustomizationGate("gate", vms=vms)
         for name, vm in vms.items():
-            Witness(f"work-{name}", vm=made.after(vm.moid))
+            OrderProbe(f"work-{name}", vm=made.after(vm.moid))
         pulumi.export("results", made.results)
         pulumi.export("opened_at", made.opened_at)
 
@@ -457,7 +457,7 @@ def test_no_secret_is_told_or_kept(engine: Engine, outcome: str) -> None:
     def program() -> None:
         CustomizationGate("gate", [moid], triggers={"token": pulumi.Output.secret(secret)})
         for number, text in enumerate(leak):
-            Witness(f"leak-{number}", vm=text)
+            OrderProbe(f"leak-{number}", vm=text)
 
     stack = engine.stack(program)
     told = []

@@ -9,7 +9,7 @@ import pulumi
 from pyVmomi import vim
 
 from pulumi_customization_gate import CustomizationGate, GuestScript
-from tests.lab.centre import finish
+from tests.lab.vcenter_fixture import finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable

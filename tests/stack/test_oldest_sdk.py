@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lab.environment import make_oldest
-from lab.home import ROOT, Home
+from lab.paths import ROOT, Home
 from pulumi_customization_gate import CustomizationGate
 from tests.stack.background import Running, until
 

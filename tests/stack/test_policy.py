@@ -15,8 +15,8 @@ import pytest
 from pulumi import automation
 
 from lab import policy_runner
-from lab.home import ROOT
-from lab.witness import Witness
+from lab.order_probe import OrderProbe
+from lab.paths import ROOT
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.policies.options import GATE, VSPHERE_VM
 
@@ -92,12 +92,12 @@ def test_stops_the_preview_of_an_ungated_stack(
     name = engine.unique("web")
 
     def ungated() -> None:
-        Witness("work", machine(name).moid)
+        OrderProbe("work", machine(name).moid)
 
     def gated() -> None:
         vm = machine(name)
         gate = CustomizationGate("gate", vms=[vm])
-        Witness("work", gate.after(vm.moid))
+        OrderProbe("work", gate.after(vm.moid))
 
     stack = engine.stack(ungated, environment=environment)
     stopped = stack.preview(**pack())
@@ -129,7 +129,7 @@ def test_advises_without_stopping(
     def program() -> None:
         vm = machine("web")
         CustomizationGate("gate", vms=[vm], timeout=60)
-        Witness("work", vm.moid)
+        OrderProbe("work", vm.moid)
 
     stack = engine.stack(program, environment=environment)
     advised = stack.preview(

@@ -1,4 +1,4 @@
-"""The stand-in for the vSphere plugin, and the witness, as the engine meets them."""
+"""The stand-in for the vSphere plugin, and the probe, as the engine meets them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_vsphere as vsphere
 
-from lab.witness import Witness
+from lab.order_probe import OrderProbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,9 @@ def _program(name: str, memory: int = 1024, extra: dict[str, str] | None = None)
             ),
             wait_for_guest_net_timeout=0,
         )
-        witness = Witness("witness", vm=vm.moid)
+        probe = OrderProbe("probe", vm=vm.moid)
         pulumi.export("moid", vm.moid)
-        pulumi.export("ran_at", witness.ran_at)
+        pulumi.export("ran_at", probe.ran_at)
 
     return program
 
@@ -53,7 +53,7 @@ def test_a_machine_comes_stays_changes_and_goes(engine: Engine) -> None:
     stack = engine.stack(_program(name, extra={"lab.duration": "100ms"}))
 
     preview = stack.preview()
-    assert preview.steps == {"vm": ["create"], "witness": ["create"]}, preview.output
+    assert preview.steps == {"vm": ["create"], "probe": ["create"]}, preview.output
 
     first = stack.up()
     assert first.succeeded, first.output
@@ -61,7 +61,7 @@ def test_a_machine_comes_stays_changes_and_goes(engine: Engine) -> None:
     assert str(made["moid"]).startswith("vm-")
 
     second = stack.up()
-    assert second.steps == {"vm": ["same"], "witness": ["same"]}, second.output
+    assert second.steps == {"vm": ["same"], "probe": ["same"]}, second.output
     assert made == stack.outputs
 
     refreshed = stack.refresh()

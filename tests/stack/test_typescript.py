@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab import workspace
-from lab.home import ROOT, Home, digest, locked, read_text
+from lab.paths import ROOT, Home, digest, locked, read_text
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine

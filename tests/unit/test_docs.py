@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.home import ROOT
+from lab.paths import ROOT
 from pulumi_customization_gate.core.verdict import STATES, TABLE
 
 if TYPE_CHECKING:

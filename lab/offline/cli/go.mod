@@ -1,4 +1,4 @@
-module pulumi-customization-gate/lab/cli
+module pulumi-customization-gate/lab/offline/cli
 
 go 1.26.0
 

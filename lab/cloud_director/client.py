@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from lab import data_centre, servers
+from lab import servers, vcenter_client
 from lab.bootstrap import build_vcenter
-from lab.home import ROOT, Home, LabError, locked
+from lab.paths import ROOT, Home, LabError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,8 +97,8 @@ def certificate(home: Home) -> Path:
         made = folder / "tls" / "server.pem"
         if not made.exists() or time.time() - made.stat().st_mtime > _FRESH:
             program = build_vcenter(home)
-            data_centre.start(program, folder)
-            data_centre.stop(program, folder)
+            vcenter_client.start(program, folder)
+            vcenter_client.stop(program, folder)
     return folder / "tls"
 
 

@@ -67,7 +67,7 @@ def powercli(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
         if starts:
             started[vm] = max(event.createdTime for event in starts)
         else:
-            progress.says(moid_of(vm), NOT_STARTED, "VmNotStarted")
+            progress.report(moid_of(vm), NOT_STARTED, "VmNotStarted")
     progress.watching()
     deadline = time.monotonic() + seconds
     while "CustomizationNotStarted" in status.values() or "CustomizationStarted" in status.values():
@@ -92,15 +92,15 @@ def _powercli_round(status: dict[Any, str], events_of: Any, progress: Progress) 
             events = events_of(vm)
             if any(isinstance(event, vim.event.CustomizationFailed) for event in events):
                 status[vm] = "CustomizationFailed"
-                progress.says(moid_of(vm), FAILED, status[vm])
+                progress.report(moid_of(vm), FAILED, status[vm])
             elif any(isinstance(event, vim.event.CustomizationSucceeded) for event in events):
                 status[vm] = "CustomizationSucceeded"
-                progress.says(moid_of(vm), SUCCEEDED, status[vm])
+                progress.report(moid_of(vm), SUCCEEDED, status[vm])
 
 
 def _end(status: dict[Any, str], progress: Progress, verdict: str, words: str = "") -> None:
     for vm, now in status.items():
-        progress.says(moid_of(vm), verdict, words or now)
+        progress.report(moid_of(vm), verdict, words or now)
 
 
 def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
@@ -116,7 +116,7 @@ def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
         except vmodl.MethodFault as fault:
             set_up.abort()  # Means nothing once all are watching.
             verdict, words = BROKE_OFF, _name(fault)
-        progress.says(moid_of(vm), verdict, words)
+        progress.report(moid_of(vm), verdict, words)
 
     progress.began()
     waits = [threading.Thread(target=wait, args=(vm,), daemon=True) for vm in targets]
@@ -127,7 +127,7 @@ def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
     for one in waits:
         one.join(max(0.0, deadline - time.monotonic()))
     for vm in targets:
-        progress.says(moid_of(vm), TIMED_OUT)
+        progress.report(moid_of(vm), TIMED_OUT)
 
 
 def _terraform_wait(service: Any, vm: Any, set_up: threading.Barrier) -> tuple[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 WORK = {
     "pulumi-python:dynamic/customization:GuestScript": "started_at",
-    "pulumi-python:dynamic/lab:Witness": "ran_at",
+    "pulumi-python:dynamic/lab:OrderProbe": "ran_at",
 }
 """The types of what waits behind a gate, and the output in which each tells when it ran."""
 _GOOD = {"CustomizationSucceeded", "NotCustomized"}

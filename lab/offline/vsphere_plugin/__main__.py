@@ -5,6 +5,6 @@ import sys
 from pulumi.provider.experimental.server import main
 
 from lab.bootstrap import vsphere_version
-from lab.vsphere_plugin.provider import Provider
+from lab.offline.vsphere_plugin.provider import Provider
 
 main(sys.argv[1:], vsphere_version(), Provider())

@@ -14,13 +14,13 @@ from pyVmomi import vim
 
 from benchmarks.machines import machines
 from benchmarks.progress import FAILED, NO_VERDICT, NOT_CUSTOMIZED, SUCCEEDED
-from lab import data_centre
+from lab import vcenter_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from benchmarks.waiters import Waiter
-    from lab.data_centre import Lab
+    from lab.vcenter_client import Lab
 
 PATIENCE = 75.0
 """Seconds after which a waiter gives up here."""
@@ -180,7 +180,7 @@ def spring(program: Path, waiters: Iterable[Waiter]) -> list[Answer]:
 def _answers(program: Path, waiters: Iterable[Waiter], trap: Trap) -> list[Answer]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        lab = data_centre.start(program, home, ("-vms", "2", *trap.options))
+        lab = vcenter_client.start(program, home, ("-vms", "2", *trap.options))
         started = []
         try:
             trap.before(lab)
@@ -192,7 +192,7 @@ def _answers(program: Path, waiters: Iterable[Waiter], trap: Trap) -> list[Answe
         finally:
             for waiting in started:
                 waiting.end()
-            data_centre.stop(program, home)
+            vcenter_client.stop(program, home)
 
 
 def _answer(trap: Trap, waiter: str, result: dict[str, Any]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.timetable import GATE, WORK, Row, broken, rows
+from lab.timeline_check import GATE, WORK, Row, broken, rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 

@@ -16,8 +16,8 @@ from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
-from tests.lab.centre import PATIENCE, Centre, finish, linux, until
-from tests.lab.centre import session as session_of
+from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, until
+from tests.lab.vcenter_fixture import session as session_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,10 +86,10 @@ class Wait:
 
 
 @dataclass
-class Scene:
+class FaultHarness:
     """A data centre, a network before it, and waits that go through that."""
 
-    centre: Centre
+    vcenter: VCenter
     proxy: FaultProxy
     pool: ThreadPoolExecutor
     stop: threading.Event
@@ -99,22 +99,22 @@ class Scene:
     def machine(self, *, custom: bool = True, **plan: str) -> Machine:
         """Clones a machine and switches it on; its customization does not end by itself unless the plan says so."""
         plan = {"startDelay": "50ms", "duration": "1h", **plan}
-        vm = self.centre.clone(custom=linux() if custom else None, plan=plan)
+        vm = self.vcenter.clone(custom=linux() if custom else None, plan=plan)
         return Machine(str(vm._moId), vm.name)
 
     def story(self, vm: Machine) -> list[str]:
         """Returns the classes of a machine's events since its last power-on."""
-        return self.centre.story(self.centre.machine(vm.moid))
+        return self.vcenter.story(self.vcenter.machine(vm.moid))
 
     def settings(self) -> VsphereSettings:
         """Returns the settings that lead through the network."""
-        lab = self.centre.lab
+        lab = self.vcenter.lab
         return VsphereSettings(self.proxy.address, lab.user, lab.password, ca_file=lab.ca_file)
 
     def move(self, vm: Machine) -> None:
         """Moves a machine to another host."""
-        root, machine = self.centre.content.rootFolder, self.centre.machine(vm.moid)
-        view = self.centre.content.viewManager.CreateContainerView(root, [vim.HostSystem], recursive=True)
+        root, machine = self.vcenter.content.rootFolder, self.vcenter.machine(vm.moid)
+        view = self.vcenter.content.viewManager.CreateContainerView(root, [vim.HostSystem], recursive=True)
         hosts = {host._moId: host for host in view.view}
         view.Destroy()
         other = next(host for moid, host in hosts.items() if moid != machine.runtime.host._moId)
@@ -150,11 +150,11 @@ class Scene:
 
     def polls(self) -> int:
         """Returns how many long polls the server has seen."""
-        return int(self.centre.lab.stats()["calls"].get("WaitForUpdatesEx", 0))
+        return int(self.vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0))
 
     def held(self) -> dict[str, int]:
         """Returns the sessions and collectors that the server holds for waits: all but the tests' own."""
-        stats = self.centre.lab.stats()
+        stats = self.vcenter.lab.stats()
         own = sum(_is_logged_in(service) for service in self.services)
         return {"sessions": stats["sessions"] - own, "collectors": stats["collectors"]}
 
@@ -165,7 +165,7 @@ class Scene:
 
     def clear_up(self) -> None:
         """Ends all faults."""
-        self.centre.lab.clear_faults()
+        self.vcenter.lab.clear_faults()
         self.proxy.accept()
         self.proxy.turn(FAIR)
 
@@ -186,38 +186,38 @@ def _is_logged_in(service: Any) -> bool:
 
 
 @contextlib.contextmanager
-def scene(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def open_harness(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultHarness]:
     """Gives a scene; at its end the weather is fair, every wait is over and nothing of it is left on the server."""
     hurry(monkeypatch)
     with contextlib.ExitStack() as held:
         # A session of its own, for it may be ended, and its connections broken.
-        service = held.enter_context(session_of(centre.lab))
-        proxy = held.enter_context(standing_before(centre.lab.server))
+        service = held.enter_context(session_of(vcenter.lab))
+        proxy = held.enter_context(standing_before(vcenter.lab.server))
         pool, stop = held.enter_context(ThreadPoolExecutor(16)), threading.Event()
         # Where a test fails its waits would go on, and the pool would wait for them.
         held.callback(stop.set)
-        services = (centre.service, service)
-        one = Scene(Centre(centre.lab, service, centre.numbers), proxy, pool, stop, services)
+        services = (vcenter.service, service)
+        one = FaultHarness(VCenter(vcenter.lab, service, vcenter.numbers), proxy, pool, stop, services)
         yield one
         one.calm_down()
         one.assert_nothing_is_left()
 
 
-def refused(stage: Scene) -> None:
+def refused(harness: FaultHarness) -> None:
     """Has nobody listen any more, and what is open break off."""
-    stage.proxy.refuse()
-    stage.proxy.reset()
+    harness.proxy.refuse()
+    harness.proxy.reset()
 
 
-def cut_off(stage: Scene) -> None:
+def cut_off(harness: FaultHarness) -> None:
     """Breaks off what is open, and whatever comes in the midst of its TLS handshake."""
-    stage.proxy.turn(Weather(cut_after=100))
-    stage.proxy.reset()
+    harness.proxy.turn(Weather(cut_after=100))
+    harness.proxy.reset()
 
 
-def rule(kind: str, **how: str | float | bool) -> Callable[[Scene], object]:
+def rule(kind: str, **how: str | float | bool) -> Callable[[FaultHarness], object]:
     """Returns a fault of calls, of all unless a method is named."""
-    return lambda stage: stage.centre.lab.add_fault(kind, **{"method": "*", **how})
+    return lambda harness: harness.vcenter.lab.add_fault(kind, **{"method": "*", **how})
 
 
 def failures(report: GateReport) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One waiter alone in a process: `python -m benchmarks.subjects NAME READY_FILE SECONDS`.
+"""One waiter alone in a process: `python -m benchmarks.candidates NAME READY_FILE SECONDS`.
 
 It waits for all machines of a lab but the template and prints what `benchmarks.progress` says. Ansible's module is not
 here, because it runs in an environment of its own: see `benchmarks.ansible_module`.
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.machines import machines
-from benchmarks.peers import powercli, terraform
 from benchmarks.progress import FAILED, NOT_CUSTOMIZED, NOT_STARTED, SUCCEEDED, TIMED_OUT, Progress
+from benchmarks.reference_waiters import powercli, terraform
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.watch import Update, WaitRules, watch
 from pulumi_customization_gate.vsphere.events import moid_of
@@ -45,13 +45,13 @@ def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
             is_watching = True
         for outcome in update.changed:
             if outcome.good:
-                progress.says(outcome.id, SUCCEEDED)
+                progress.report(outcome.id, SUCCEEDED)
 
     report = watch(
         VsphereSource(settings, references), WaitRules(timeout=seconds, start_timeout=seconds), listener=listen
     )
     for outcome in report.outcomes:
-        progress.says(outcome.id, _verdict(outcome), outcome.failure.event if outcome.failure else "")
+        progress.report(outcome.id, _verdict(outcome), outcome.failure.event if outcome.failure else "")
 
 
 def _verdict(outcome: VmOutcome) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from rich.text import Text
 
-from lab.home import LabError
+from lab.paths import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

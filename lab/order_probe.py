@@ -20,14 +20,14 @@ def _run(news: dict[str, Any]) -> dict[str, Any]:
     return {**news, "ran_at": datetime.now(timezone.utc).isoformat()}
 
 
-class WitnessProvider(ResourceProvider):
+class OrderProbeProvider(ResourceProvider):
     """Runs when the resource is made, and again when its `vm` has become another one."""
 
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Records the time."""
-        return CreateResult("witness", _run(props))
+        return CreateResult("probe", _run(props))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Compares the `vm` alone."""
@@ -38,7 +38,7 @@ class WitnessProvider(ResourceProvider):
         return UpdateResult(_run(_news))
 
 
-class Witness(Resource, module="lab", name="Witness"):
+class OrderProbe(Resource, module="lab", name="OrderProbe"):
     """Work on one virtual machine.
 
     Args:
@@ -52,4 +52,4 @@ class Witness(Resource, module="lab", name="Witness"):
     """When it ran, by this computer's clock, ISO 8601 in UTC."""
 
     def __init__(self, name: str, vm: Input[str], opts: ResourceOptions | None = None) -> None:
-        super().__init__(WitnessProvider(), name, {"vm": vm, "ran_at": None}, opts)
+        super().__init__(OrderProbeProvider(), name, {"vm": vm, "ran_at": None}, opts)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi.provider.experimental import provider as protocol
 
-from lab.vsphere_plugin.inventory import Inventory
-from lab.vsphere_plugin.values import UNKNOWN_VALUE, is_known, plain, wrapped
+from lab.offline.vsphere_plugin.inventory import Inventory
+from lab.offline.vsphere_plugin.values import UNKNOWN_VALUE, is_known, plain, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 from pyVmomi import SoapStubAdapter, vim
 
-from lab import data_centre
+from lab import vcenter_client
 from lab.bootstrap import build_vcenter
-from lab.home import Home
+from lab.paths import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +29,10 @@ PATIENCE = 15.0
 
 
 @dataclass
-class Centre:
+class VCenter:
     """One running lab with a session, and what the tests do to it."""
 
-    lab: data_centre.Lab
+    lab: vcenter_client.Lab
     service: Any
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -87,7 +87,7 @@ class Centre:
 
 
 @contextlib.contextmanager
-def connection(lab: data_centre.Lab) -> Iterator[Any]:
+def connection(lab: vcenter_client.Lab) -> Iterator[Any]:
     """Gives a service instance without a session; its sockets are closed at the end."""
     host, _, port = lab.server.partition(":")
     context = ssl.create_default_context(cafile=lab.ca_file)
@@ -106,7 +106,7 @@ def connection(lab: data_centre.Lab) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def session(lab: data_centre.Lab) -> Iterator[Any]:
+def session(lab: vcenter_client.Lab) -> Iterator[Any]:
     """Gives a service instance with a session of its own."""
     with connection(lab) as service:
         manager = service.RetrieveContent().sessionManager
@@ -169,11 +169,11 @@ def program() -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *options: str) -> Iterator[Centre]:
+def running(folder: Path, *options: str) -> Iterator[VCenter]:
     """Runs a lab in a folder, with a session, for the length of a block."""
-    lab = data_centre.start(program(), folder, ["-start-delay", START, "-duration", DURATION, *options])
+    lab = vcenter_client.start(program(), folder, ["-start-delay", START, "-duration", DURATION, *options])
     try:
         with session(lab) as service:
-            yield Centre(lab, service)
+            yield VCenter(lab, service)
     finally:
-        data_centre.stop(program(), folder)
+        vcenter_client.stop(program(), folder)

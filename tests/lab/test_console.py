@@ -8,8 +8,8 @@ import pytest
 from pulumi.automation import CommandResult
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError, create_command_error
 
-from lab.home import LabError
-from lab.screen import EngineError, show, told
+from lab.console import EngineError, show, told
+from lab.paths import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
