@@ -23,6 +23,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.results import result_of, time_of
 from pulumi_customization_gate.core.watch import Update, watch
+from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
 from pulumi_customization_gate.resources.configured import ConfiguredProvider
@@ -144,7 +145,7 @@ class CustomizationGateProvider(ConfiguredProvider):
         opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
         outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
         if is_closed:
-            raise host.PartialFailureError(str(words.error_for(report, len(skipped))), gate_id, outputs)
+            raise PartialFailureError(str(words.error_for(report, len(skipped))), gate_id, outputs)
         return outputs
 
 

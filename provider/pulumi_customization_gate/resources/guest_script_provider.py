@@ -16,6 +16,7 @@ from pulumi.dynamic import (
 
 from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.configured import ConfiguredProvider
 from pulumi_customization_gate.resources.guest_arguments import (
@@ -108,12 +109,12 @@ class GuestScriptProvider(ConfiguredProvider):
                 result = run_script(guest, arguments.script, _warn)
             except ScriptStoppedError as error:
                 said = _told(str(error), error.result, inputs)
-                raise host.PartialFailureError(said, script_id, {**inputs, **_outputs(error.result)}) from None
+                raise PartialFailureError(said, script_id, {**inputs, **_outputs(error.result)}) from None
             outputs = {**inputs, **_outputs(result)}
             try:
                 _judge(guest, result, arguments, inputs, "the script")
             except GateError as error:
-                raise host.PartialFailureError(str(error), script_id, outputs) from None
+                raise PartialFailureError(str(error), script_id, outputs) from None
             return outputs
 
 

@@ -21,9 +21,10 @@ from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 P = ParamSpec("P")
@@ -38,21 +39,6 @@ LOG_TIMEOUT = 5.0
 
 _cancelled = threading.Event()
 _prepared: dict[str, bool] = {}
-
-
-class PartialFailureError(GateError):
-    """A failure after which the resource's outputs are kept, so that the next `up` is an update.
-
-    Args:
-        message: What happened, in the words for the user.
-        resource_id: The resource's id.
-        outputs: All of its outputs.
-    """
-
-    def __init__(self, message: str, resource_id: str, outputs: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.resource_id = resource_id
-        self.outputs = outputs
 
 
 def prepare() -> None:
@@ -77,6 +63,17 @@ def is_unknown(value: object) -> bool:
     return isinstance(value, Unknown) or value == rpc.UNKNOWN
 
 
+def with_unknowns_marked(value: Any) -> Any:
+    """Returns inputs as a lifecycle takes them: UNKNOWN in the place of each unknown value."""
+    if is_unknown(value):
+        return UNKNOWN
+    if isinstance(value, dict):
+        return {key: with_unknowns_marked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_unknowns_marked(item) for item in value]
+    return value
+
+
 def has_terminal() -> bool:
     """Whether somebody watches `pulumi up` on a terminal; elsewhere a line that does not last is printed all the same.
 
@@ -92,7 +89,7 @@ def has_terminal() -> bool:
 
 
 class Call:
-    """The engine's call that this thread serves."""
+    """The engine's call that this thread serves: what a lifecycle takes as its `Engine`."""
 
     def __init__(self) -> None:
         self._request, self._context = _find_call()
@@ -106,6 +103,15 @@ class Call:
     def custom_timeout(self) -> float:
         """The resource's `custom_timeouts` in seconds, 0 where there is none."""
         return float(getattr(self._request, "timeout", 0) or 0)
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether somebody watches `pulumi up` on a terminal."""
+        return has_terminal()
+
+    def cancelled(self) -> bool:
+        """Whether the user has cancelled the update."""
+        return cancelled()
 
     def log(self, message: str, *, lasting: bool = True, warning: bool = False) -> None:
         """Writes a line on the resource's own row of `pulumi up`; one that does not last stays out of the log."""

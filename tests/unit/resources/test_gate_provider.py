@@ -13,6 +13,7 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
+from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import gate_provider, host
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded
@@ -139,14 +140,14 @@ def created(provider: CustomizationGateProvider, **inputs: Any) -> dict[str, Any
     """Returns the outputs of a new gate, also of one that stays closed."""
     try:
         return dict(provider.create(inputs).outs or {})
-    except host.PartialFailureError as error:
+    except PartialFailureError as error:
         return dict(error.outputs)
 
 
 def updated(provider: CustomizationGateProvider, olds: Mapping[str, Any], **inputs: Any) -> dict[str, Any]:
     try:
         return dict(provider.update("id", stored(olds), inputs).outs or {})
-    except host.PartialFailureError as error:
+    except PartialFailureError as error:
         return dict(error.outputs)
 
 
@@ -269,7 +270,7 @@ def test_outputs_have_one_key_per_machine(
 def test_a_closed_gate_keeps_its_report(provider: CustomizationGateProvider, centre: Centre) -> None:
     """The error of a failed wait holds all outputs, so that the next run is an update that knows the good ones."""
     centre.stories = {"vm-2": "bad"}
-    with pytest.raises(host.PartialFailureError, match="customization failed on 1 of 2 virtual machines") as error:
+    with pytest.raises(PartialFailureError, match="customization failed on 1 of 2 virtual machines") as error:
         provider.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
     outputs = error.value.outputs
     assert outputs["__provider"] == "pickled"
@@ -319,7 +320,7 @@ def test_only_what_is_not_good_is_judged_again(provider: CustomizationGateProvid
     """After a failure the next run asks for the bad machine alone, and says that the others stand."""
     centre.stories = {"vm-2": "bad"}
     first = created(provider, vms={"a": "vm-1", "b": "vm-2"})
-    with pytest.raises(host.PartialFailureError) as error:
+    with pytest.raises(PartialFailureError) as error:
         provider.update("id", stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
     assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     headline = str(error.value).splitlines()[0]

@@ -11,15 +11,17 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from pulumi.output import Unknown
-from pulumi.runtime import proto
+from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import status_pb2
-from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from pulumi_customization_gate.resources import host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pulumi_customization_gate.lifecycle import engine as lifecycle
 
 URN = "urn:pulumi:dev::shop::pulumi-python:dynamic/customization:CustomizationGate::web"
 
@@ -99,7 +101,7 @@ def test_a_partial_failure_keeps_the_outputs() -> None:
 
     @host.clean_errors
     def fail() -> None:
-        raise host.PartialFailureError("1 of 1 failed", "0123", outputs)
+        raise PartialFailureError("1 of 1 failed", "0123", outputs)
 
     context = serve(fail)
     assert context.told == (grpc.StatusCode.UNKNOWN, "1 of 1 failed")
@@ -252,10 +254,26 @@ def test_an_unknown_host_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_preview_does_not_know() -> None:
     """An unknown value is one in either form in which the host hands it over."""
     unknown = Unknown()  # type: ignore[no-untyped-call]
-    assert [host.is_unknown(value) for value in (unknown, UNKNOWN, None, "", ["vm-1"])] == [
+    assert [host.is_unknown(value) for value in (unknown, rpc.UNKNOWN, None, "", ["vm-1"])] == [
         True,
         True,
         False,
         False,
         False,
     ]
+
+
+def test_unknown_values_reach_a_lifecycle_as_its_own() -> None:
+    """UNKNOWN takes the place of each unknown value, also inside of lists and maps."""
+    inputs = {"vm": rpc.UNKNOWN, "arguments": ["a", rpc.UNKNOWN], "environment": {"A": rpc.UNKNOWN, "B": "b"}}
+    assert host.with_unknowns_marked(inputs) == {
+        "vm": UNKNOWN,
+        "arguments": ["a", UNKNOWN],
+        "environment": {"A": UNKNOWN, "B": "b"},
+    }
+
+
+def test_a_call_is_the_engine_of_a_lifecycle() -> None:
+    """What a lifecycle may ask of its host, the call answers."""
+    engine: lifecycle.Engine = host.Call()
+    assert (engine.urn, engine.custom_timeout, engine.cancelled()) == ("", 0.0, False)
