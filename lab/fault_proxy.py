@@ -1,10 +1,9 @@
-"""A network that misbehaves: stands between a client and a server and passes the bytes on, or does not.
+"""A TCP proxy between a client and a server that forwards bytes, delays them, drops them, or resets connections.
 
-The well-kept program for this is Shopify's Toxiproxy. It cannot do the fault that matters most here: its toxics hold
-for all connections of a proxy, the old and the new, and end a connection when they are taken away again, so that a peer
-which vanished from the old connections and takes new ones - half-open connections - is out of its reach. Faults of
-whole calls (HTTP errors, late answers, API faults) are the lab's vCenter's own; what is left is small enough to stand
-here.
+Shopify's Toxiproxy is the well-kept program for this. Its toxics apply to all connections of a proxy, old and new, and
+removing one closes the connection. So it cannot simulate half-open connections: a peer that has disappeared from the
+connections that exist and accepts new ones. Faults of whole calls (HTTP errors, late answers, API faults) are
+simulated by the lab's vCenter itself.
 """
 
 from __future__ import annotations
@@ -27,33 +26,33 @@ _CALL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Weather:
-    """What happens on a connection. The default is fair."""
+class LinkConditions:
+    """How a connection behaves. The default is a normal connection."""
 
     silent: bool = False
-    """Takes what the client sends and answers nothing, not even that the connection has ended."""
+    """Accepts what the client sends and returns nothing, not even the end of the connection."""
     delay: float = 0.0
     """Seconds before each piece of an answer."""
     cut_after: int | None = None
-    """Bytes of the server's after which the connection breaks off: 100 are in the midst of a TLS handshake."""
+    """Bytes from the server after which the connection is reset; 100 is in the middle of a TLS handshake."""
 
 
-FAIR = Weather()
-SILENT = Weather(silent=True)
+NORMAL = LinkConditions()
+SILENT = LinkConditions(silent=True)
 
 
 @dataclass(eq=False)
 class _Link:
     """One connection of a client."""
 
-    weather: Weather
+    conditions: LinkConditions
     client: asyncio.StreamWriter
     task: asyncio.Task[None] | None
-    answered: int = 0
+    forwarded: int = 0
 
 
 class FaultProxy:
-    """Passes connections on to a server, in whatever weather it is told; get one from `standing_before`.
+    """Forwards connections to a server under the conditions that are set; `proxy_for` makes one.
 
     Args:
         server: Host and port of the server.
@@ -61,8 +60,8 @@ class FaultProxy:
 
     def __init__(self, server: str) -> None:
         self._host, self._port = _host_and_port(server)
-        self._here = 0
-        self._weather = FAIR
+        self._own_port = 0
+        self._conditions = NORMAL
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -73,45 +72,45 @@ class FaultProxy:
     @property
     def address(self) -> str:
         """Host and port of the proxy."""
-        return f"{self._host}:{self._here}"
+        return f"{self._host}:{self._own_port}"
 
     @property
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._links)
 
-    def turn(self, weather: Weather, *, old: bool = True, new: bool = True) -> None:
-        """Changes the weather, for the connections that are open, for those to come, or for both."""
+    def set_conditions(self, conditions: LinkConditions, *, old: bool = True, new: bool = True) -> None:
+        """Sets the conditions of the open connections, of new ones, or of both."""
 
-        async def turn() -> None:
+        async def apply() -> None:
             if new:
-                self._weather = weather
+                self._conditions = conditions
             if old:
                 for link in self._links:
-                    link.weather = weather
+                    link.conditions = conditions
 
-        self._do(turn())
+        self._do(apply())
 
-    def lead_to(self, server: str) -> None:
-        """Passes the connections to come on to another server, as someone in the middle would."""
+    def retarget(self, server: str) -> None:
+        """Forwards new connections to another server, as a machine-in-the-middle attacker would."""
         self._host, self._port = _host_and_port(server)
 
     def half_open(self) -> None:
-        """Lets the server vanish from all open connections without a word; new ones work."""
-        self.turn(SILENT, new=False)
+        """Makes all open connections half-open: the server no longer answers on them. New ones work."""
+        self.set_conditions(SILENT, new=False)
 
     def reset(self) -> int:
-        """Breaks all open connections off, and returns how many there were."""
+        """Resets all open connections and returns their number."""
 
         async def reset() -> int:
             for link in self._links:
-                _break_off(link.client)
+                _reset(link.client)
             return len(self._links)
 
         return self._do(reset())
 
     def refuse(self) -> None:
-        """Takes no connections any more, as a machine on which nothing listens; see `accept`."""
+        """Refuses new connections until `accept` is called."""
 
         async def refuse() -> None:
             if self._listener is not None:
@@ -121,21 +120,21 @@ class FaultProxy:
         self._do(refuse())
 
     def accept(self) -> None:
-        """Takes connections, at the same address as ever."""
+        """Accepts connections again, at the same address."""
 
         async def accept() -> None:
             if self._listener is None:
-                self._listener = await asyncio.start_server(self._serve, self._host, self._here)
-                self._here = self._listener.sockets[0].getsockname()[1]
+                self._listener = await asyncio.start_server(self._serve, self._host, self._own_port)
+                self._own_port = self._listener.sockets[0].getsockname()[1]
 
         self._do(accept())
 
     def close(self) -> None:
-        """Ends everything."""
+        """Closes all connections and ends the proxy."""
         self.refuse()
 
         async def end() -> None:
-            # The task of a connection that was taken a moment ago has yet to begin, and to enter its link.
+            # The task of a connection that was just accepted has not registered its link yet.
             await asyncio.sleep(0.01)
             tasks = [link.task for link in self._links if link.task is not None]
             for link in self._links:
@@ -153,29 +152,29 @@ class FaultProxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_SECONDS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(self._weather, writer, asyncio.current_task())
+        link = _Link(self._conditions, writer, asyncio.current_task())
         self._links.add(link)
         try:
-            await self._pass_on(link, reader)
+            await self._forward(link, reader)
         except (OSError, asyncio.CancelledError):
-            pass  # A side is gone, or the proxy ends: so does the connection.
+            pass  # One side closed the connection, or the proxy ends.
         finally:
             self._links.discard(link)
             writer.close()
 
-    async def _pass_on(self, link: _Link, questions: asyncio.StreamReader) -> None:
-        answers, server = await asyncio.open_connection(self._host, self._port)
-        asking = asyncio.ensure_future(_ask(link, questions, server))
-        answering = asyncio.ensure_future(_answer(link, answers))
+    async def _forward(self, link: _Link, requests: asyncio.StreamReader) -> None:
+        responses, server = await asyncio.open_connection(self._host, self._port)
+        upstream = asyncio.ensure_future(_forward_requests(link, requests, server))
+        downstream = asyncio.ensure_future(_forward_responses(link, responses))
         try:
-            await asyncio.wait([asking, answering], return_when=asyncio.FIRST_COMPLETED)
-            if link.weather.silent:
-                # The server may be gone: who is half-open does not hear of it until he hangs up himself.
-                await asking
+            await asyncio.wait([upstream, downstream], return_when=asyncio.FIRST_COMPLETED)
+            if link.conditions.silent:
+                # The server may have closed its side: a half-open client does not see that until it closes its own.
+                await upstream
         finally:
-            asking.cancel()
-            answering.cancel()
-            await asyncio.gather(asking, answering, return_exceptions=True)
+            upstream.cancel()
+            downstream.cancel()
+            await asyncio.gather(upstream, downstream, return_exceptions=True)
             server.transport.abort()
 
 
@@ -184,31 +183,31 @@ def _host_and_port(server: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def _ask(link: _Link, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+async def _forward_requests(link: _Link, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
     while data := await reader.read(_PIECE):
-        if not link.weather.silent:
+        if not link.conditions.silent:
             server.write(data)
             await server.drain()
 
 
-async def _answer(link: _Link, reader: asyncio.StreamReader) -> None:
+async def _forward_responses(link: _Link, reader: asyncio.StreamReader) -> None:
     while data := await reader.read(_PIECE):
-        await asyncio.sleep(link.weather.delay)
-        if link.weather.silent:
+        await asyncio.sleep(link.conditions.delay)
+        if link.conditions.silent:
             continue
-        limit = link.weather.cut_after
-        if limit is not None and link.answered + len(data) >= limit:
-            link.client.write(data[: max(0, limit - link.answered)])
+        limit = link.conditions.cut_after
+        if limit is not None and link.forwarded + len(data) >= limit:
+            link.client.write(data[: max(0, limit - link.forwarded)])
             await link.client.drain()
-            _break_off(link.client)
+            _reset(link.client)
             return
-        link.answered += len(data)
+        link.forwarded += len(data)
         link.client.write(data)
         await link.client.drain()
 
 
-def _break_off(writer: asyncio.StreamWriter) -> None:
-    """Closes a connection without a goodbye: the peer sees a reset."""
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Resets a connection (SO_LINGER 0 sends RST)."""
     connection: socket.socket = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -216,8 +215,8 @@ def _break_off(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.contextmanager
-def standing_before(server: str) -> Iterator[FaultProxy]:
-    """Runs a proxy before a server for the length of a block."""
+def proxy_for(server: str) -> Iterator[FaultProxy]:
+    """Runs a proxy in front of a server for the duration of a `with` block."""
     proxy = FaultProxy(server)
     try:
         yield proxy

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.fault_proxy import FAIR, SILENT
-from lab.fault_proxy import Weather as Connection
+from lab.fault_proxy import NORMAL, SILENT, LinkConditions
 
 if TYPE_CHECKING:
     import random
@@ -67,9 +66,9 @@ def _rule(kind: str, **rule: str | float | bool) -> Fault:
     return Fault(begin, lambda sky: sky.lab.clear_faults())
 
 
-def _connection(kind: Connection) -> Fault:
+def _connection(kind: LinkConditions) -> Fault:
     """Has the connections behave in a way, those that are open and those to come."""
-    return Fault(lambda sky: sky.proxy.turn(kind), lambda sky: sky.proxy.turn(FAIR))
+    return Fault(lambda sky: sky.proxy.set_conditions(kind), lambda sky: sky.proxy.set_conditions(NORMAL))
 
 
 def _reset(sky: Sky) -> None:
@@ -77,7 +76,7 @@ def _reset(sky: Sky) -> None:
 
 
 def _fall_silent(sky: Sky) -> None:
-    sky.proxy.turn(SILENT)
+    sky.proxy.set_conditions(SILENT)
 
 
 def _refuse(sky: Sky) -> None:
@@ -86,7 +85,7 @@ def _refuse(sky: Sky) -> None:
 
 
 def _cut_in_tls(sky: Sky) -> None:
-    sky.proxy.turn(Connection(cut_after=100), old=False)
+    sky.proxy.set_conditions(LinkConditions(cut_after=100), old=False)
     sky.proxy.reset()
 
 
@@ -122,10 +121,10 @@ FAULTS: Mapping[str, Fault] = {
     "connections reset by the network": Fault(_reset, lasts=False, heals=True),
     "half-open connections": Fault(lambda sky: sky.proxy.half_open(), lasts=False, deafens=True),
     # What was silent stays so: nobody sends again what was swallowed.
-    "silence": Fault(_fall_silent, lambda sky: sky.proxy.turn(FAIR, old=False), deafens=True),
-    "slow network": _connection(Connection(delay=0.2)),
-    "cut in mid answer": _connection(Connection(cut_after=6000)),
-    "cut in mid TLS": Fault(_cut_in_tls, lambda sky: sky.proxy.turn(FAIR), heals=True),
+    "silence": Fault(_fall_silent, lambda sky: sky.proxy.set_conditions(NORMAL, old=False), deafens=True),
+    "slow network": _connection(LinkConditions(delay=0.2)),
+    "cut in mid answer": _connection(LinkConditions(cut_after=6000)),
+    "cut in mid TLS": Fault(_cut_in_tls, lambda sky: sky.proxy.set_conditions(NORMAL), heals=True),
     "connections refused": Fault(_refuse, lambda sky: sky.proxy.accept(), heals=True),
     "http 503, often": _rule("http503", probability=0.5),
     "http 503": _rule("http503"),

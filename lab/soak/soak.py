@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.machines import machines_by_name
 from lab import vcenter_client
-from lab.fault_proxy import standing_before
+from lab.fault_proxy import proxy_for
 from lab.soak.composition import Wave, compose, settings
 from lab.soak.faults import Sky
 from lab.soak.monitor import WARM_UP, Monitor, growth, is_flat
@@ -185,7 +185,7 @@ def prepared(program: Path, folder: Path, *, machines: int, seconds: float, seed
     try:
         with lab.connected() as service:
             moids = {name: moid_of(vm) for name, vm in machines_by_name(service.content).items()}
-        with standing_before(lab.server) as proxy:
+        with proxy_for(lab.server) as proxy:
             yield Soak(lab, proxy, sorted(moids.items()), seconds, seed)
     finally:
         vcenter_client.stop(program, folder)

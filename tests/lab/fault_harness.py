@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from lab.fault_proxy import FAIR, Weather, standing_before
+from lab.fault_proxy import NORMAL, LinkConditions, proxy_for
 from pulumi_customization_gate.core import watch as core
 from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
@@ -167,7 +167,7 @@ class FaultHarness:
         """Ends all faults."""
         self.vcenter.lab.clear_faults()
         self.proxy.accept()
-        self.proxy.turn(FAIR)
+        self.proxy.set_conditions(NORMAL)
 
     def assert_nothing_is_left(self) -> None:
         """Waits until the server holds nothing for waits any more."""
@@ -192,7 +192,7 @@ def open_harness(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     with contextlib.ExitStack() as held:
         # A session of its own, for it may be ended, and its connections broken.
         service = held.enter_context(session_of(vcenter.lab))
-        proxy = held.enter_context(standing_before(vcenter.lab.server))
+        proxy = held.enter_context(proxy_for(vcenter.lab.server))
         pool, stop = held.enter_context(ThreadPoolExecutor(16)), threading.Event()
         # Where a test fails its waits would go on, and the pool would wait for them.
         held.callback(stop.set)
@@ -211,7 +211,7 @@ def refused(harness: FaultHarness) -> None:
 
 def cut_off(harness: FaultHarness) -> None:
     """Breaks off what is open, and whatever comes in the midst of its TLS handshake."""
-    harness.proxy.turn(Weather(cut_after=100))
+    harness.proxy.set_conditions(LinkConditions(cut_after=100))
     harness.proxy.reset()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fault_proxy import SILENT, Weather
+from lab.fault_proxy import SILENT, LinkConditions
 from tests.lab.fault_harness import CALL, FaultHarness, Machine, cut_off, failures, refused, rule
 from tests.lab.vcenter_fixture import PATIENCE, until
 
@@ -34,10 +34,10 @@ WORK = "CurrentTime|RetrievePropertiesEx|CreateCollectorForEvents|WaitForUpdates
 
 FAULTS = [
     pytest.param(lambda _: None, id="none"),
-    pytest.param(lambda s: s.proxy.turn(SILENT), id="accepts and never answers"),
+    pytest.param(lambda s: s.proxy.set_conditions(SILENT), id="accepts and never answers"),
     pytest.param(lambda s: s.proxy.half_open(), id="half-open"),
-    pytest.param(lambda s: s.proxy.turn(Weather(delay=CALL / 4)), id="slow answers"),
-    pytest.param(lambda s: s.proxy.turn(Weather(delay=2 * CALL)), id="answers that come too late"),
+    pytest.param(lambda s: s.proxy.set_conditions(LinkConditions(delay=CALL / 4)), id="slow answers"),
+    pytest.param(lambda s: s.proxy.set_conditions(LinkConditions(delay=2 * CALL)), id="answers that come too late"),
     pytest.param(cut_off, id="TLS broken off"),
     pytest.param(refused, id="refused, as in a restart"),
     pytest.param(rule("http503"), id="HTTP 503"),

@@ -1,4 +1,4 @@
-"""The network that misbehaves: what its clients see of each kind of weather."""
+"""The fault proxy: what its clients see under each kind of conditions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fault_proxy import FAIR, SILENT, FaultProxy, Weather, standing_before
+from lab.fault_proxy import NORMAL, SILENT, FaultProxy, LinkConditions, proxy_for
 from tests.lab.vcenter_fixture import PATIENCE, until
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture
 def proxy(echo: Echo) -> Iterator[FaultProxy]:
-    with standing_before(echo.address) as one:
+    with proxy_for(echo.address) as one:
         yield one
 
 
@@ -94,8 +94,8 @@ def is_silent(client: socket.socket) -> bool:
     return False
 
 
-def test_fair_weather(proxy: FaultProxy) -> None:
-    """Bytes pass both ways, and the end of a connection passes, too."""
+def test_normal_conditions(proxy: FaultProxy) -> None:
+    """Bytes are forwarded in both directions, and so is the end of a connection."""
     with greeted(proxy) as client:
         client.sendall(b"hello")
         assert client.recv(5) == b"hello"
@@ -116,10 +116,10 @@ def test_half_open(proxy: FaultProxy, echo: Echo) -> None:
 
 def test_accepts_and_never_answers(proxy: FaultProxy) -> None:
     """A connection that is made in silence stays silent; those that come when it is over are answered."""
-    proxy.turn(SILENT)
+    proxy.set_conditions(SILENT)
     with connect(proxy) as client:
         assert is_silent(client)
-        proxy.turn(FAIR, old=False)
+        proxy.set_conditions(NORMAL, old=False)
         assert is_silent(client)
         greeted(proxy).close()
 
@@ -146,7 +146,7 @@ def test_refused(proxy: FaultProxy) -> None:
 
 def test_cut_off(proxy: FaultProxy) -> None:
     """A connection that is cut after some bytes never says more than these."""
-    proxy.turn(Weather(cut_after=2))
+    proxy.set_conditions(LinkConditions(cut_after=2))
     said = b""
     # The reset may overtake the bytes, and even the connection.
     with pytest.raises(ConnectionResetError), connect(proxy) as client:  # noqa: PT012 -- it ends the loop
@@ -158,7 +158,7 @@ def test_cut_off(proxy: FaultProxy) -> None:
 def test_late(proxy: FaultProxy) -> None:
     """An answer that is delayed comes in the end."""
     with greeted(proxy) as client:
-        proxy.turn(Weather(delay=2 * SILENCE))
+        proxy.set_conditions(LinkConditions(delay=2 * SILENCE))
         client.sendall(b"hello")
         assert is_silent(client)
         client.settimeout(PATIENCE)
@@ -169,7 +169,7 @@ def test_another_server(proxy: FaultProxy) -> None:
     """New connections lead to the other server, old ones stay where they are."""
     other = Echo(b"two")
     with greeted(proxy) as old:
-        proxy.lead_to(other.address)
+        proxy.retarget(other.address)
         with connect(proxy) as client:
             assert client.recv(3) == b"two"
         old.sendall(b"hello")

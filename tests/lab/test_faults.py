@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.fault_proxy import FAIR, SILENT, Weather
+from lab.fault_proxy import NORMAL, SILENT, LinkConditions
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
 from pulumi_customization_gate.vsphere import event_feed
 from tests.lab.fault_harness import (
@@ -50,15 +50,15 @@ def strike(deed: Callable[[FaultHarness], object]) -> Callable[..., None]:
     return trouble(0, deed, lambda _: None)
 
 
-def weather(kind: Weather) -> Callable[[FaultHarness], object]:
-    return lambda harness: harness.proxy.turn(kind)
+def conditions(kind: LinkConditions) -> Callable[[FaultHarness], object]:
+    return lambda harness: harness.proxy.set_conditions(kind)
 
 
 def no_rule(harness: FaultHarness) -> None:
     harness.vcenter.lab.clear_faults()
 
 
-fair = weather(FAIR)
+normal = conditions(NORMAL)
 LONG_ENOUGH = 1.5 * READ_TIMEOUT
 """Seconds in which a wait cannot but notice."""
 
@@ -75,9 +75,9 @@ FAULTS = [
         strike(lambda s: s.vcenter.lab.reset_connections()), "the connection broke off", id="connection reset"
     ),
     pytest.param(strike(lambda s: s.proxy.reset()), "the connection broke off", id="connection reset on the way"),
-    pytest.param(trouble(LONG_ENOUGH, weather(SILENT), fair), "no answer in time", id="accepts and never answers"),
+    pytest.param(trouble(LONG_ENOUGH, conditions(SILENT), normal), "no answer in time", id="accepts and never answers"),
     pytest.param(
-        trouble(LONG_ENOUGH, cut_off, fair),
+        trouble(LONG_ENOUGH, cut_off, normal),
         "the connection broke off",
         id="TLS broken off",
     ),
@@ -86,7 +86,9 @@ FAULTS = [
         "the connection broke off",
         id="refused by the machine",
     ),
-    pytest.param(trouble(3 * READ_TIMEOUT, weather(SILENT), fair), "no answer in time", id="half-open, all of them"),
+    pytest.param(
+        trouble(3 * READ_TIMEOUT, conditions(SILENT), normal), "no answer in time", id="half-open, all of them"
+    ),
     pytest.param(strike(lambda s: s.proxy.half_open()), "no answer in time", id="half-open, the old ones"),
     pytest.param(trouble(LONG_ENOUGH, rule("http503"), no_rule), "503", id="HTTP 503"),
     pytest.param(strike(rule("http502", count=5)), "502", id="HTTP 502 from a proxy, five times"),
@@ -120,12 +122,12 @@ def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None],
     assert wait.notes == "\n".join(report.notes)
 
 
-@pytest.mark.parametrize("delay", [Weather(delay=0.2), None], ids=["on the way", "by the server"])
-def test_slow_answers_are_waited_for(harness: FaultHarness, delay: Weather | None) -> None:
+@pytest.mark.parametrize("delay", [LinkConditions(delay=0.2), None], ids=["on the way", "by the server"])
+def test_slow_answers_are_waited_for(harness: FaultHarness, delay: LinkConditions | None) -> None:
     """Answers that come late, but in time, are no fault: nothing is tried again, and nothing is missed."""
     wait, vms = harness.watching("web")
     if delay is not None:
-        harness.proxy.turn(delay)
+        harness.proxy.set_conditions(delay)
     else:
         harness.vcenter.lab.add_fault("delay", method="*", seconds=0.3)
     harness.vcenter.lab.end(vms["web"].name)
@@ -173,11 +175,11 @@ def test_more_events_than_a_collector_holds(harness: FaultHarness) -> None:
 def test_events_that_are_purged(harness: FaultHarness) -> None:
     """An end whose event is gone before anybody could read it is told by the state."""
     wait, vms = harness.watching("good", "bad")
-    harness.proxy.turn(SILENT)
+    harness.proxy.set_conditions(SILENT)
     harness.vcenter.lab.end(vms["good"].name)
     harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no card")
     harness.vcenter.lab.purge_events()
-    harness.proxy.turn(FAIR, old=False)
+    harness.proxy.set_conditions(NORMAL, old=False)
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
@@ -200,14 +202,14 @@ def test_a_certificate_that_changes_in_mid_wait(harness: FaultHarness, tmp_path:
     """Another certificate is not sat out until the deadline: the wait ends with what it is, and with its report."""
     wait, _ = harness.watching("web")
     with running(tmp_path) as other:
-        harness.proxy.lead_to(other.lab.server)
+        harness.proxy.retarget(other.lab.server)
         harness.proxy.reset()
         report = wait.report()
 
         assert isinstance(report.trouble, CertificateError)
         assert "is not trusted" in str(report.trouble)
         assert other.lab.stats()["logins"] == {"ok": 1, "failed": 0}, "no password was sent there but the test's own"
-    harness.proxy.lead_to(harness.vcenter.lab.server)
+    harness.proxy.retarget(harness.vcenter.lab.server)
     harness.assert_nothing_is_left()
 
 
@@ -255,7 +257,7 @@ def test_two_waits_share_what_is_mended(harness: FaultHarness) -> None:
 def test_a_cancellation_amid_a_fault(harness: FaultHarness) -> None:
     """A wait whose server has gone silent ends at once when the user ends it."""
     wait, _ = harness.watching("web")
-    harness.proxy.turn(SILENT)
+    harness.proxy.set_conditions(SILENT)
     harness.stop.set()
     report = wait.ending.result(PATIENCE)
 
