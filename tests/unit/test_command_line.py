@@ -181,6 +181,8 @@ def test_the_environment_alone_is_enough() -> None:
         pytest.param(b"s3cret\r\n", "s3cret", id="windows"),
         pytest.param(b" s p \nrest", " s p ", id="spaces-belong-to-it"),
         pytest.param("pässword\n".encode(), "pässword", id="utf-8"),
+        pytest.param("\ufeffpässword\r\n".encode(), "pässword", id="utf-8-with-a-byte-order-mark"),
+        pytest.param("pässword\r\n".encode("utf-16"), "pässword", id="utf-16-as-powershell-writes-it"),
     ],
 )
 def test_a_password_file_holds_the_password_in_its_first_line(tmp_path: Path, content: bytes, password: str) -> None:
@@ -198,7 +200,8 @@ def test_a_password_file_holds_the_password_in_its_first_line(tmp_path: Path, co
         pytest.param(None, "cannot be read: No such file or directory", id="missing"),
         pytest.param(b"", "empty first line", id="empty"),
         pytest.param(b"\nlate\n", "empty first line", id="late"),
-        pytest.param(b"\xff\xfe", "cannot be read: it is not UTF-8 text", id="binary"),
+        pytest.param(b"\xff\xff", "is not UTF-8 text: invalid start byte at byte 0", id="binary"),
+        pytest.param(b"x" * 2**20 + b"\n", "is too large: expected at most 1 MiB", id="not-a-password-file"),
     ],
 )
 def test_a_password_file_that_holds_none_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -626,7 +629,7 @@ def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
         ),
         pytest.param(["timeline", "a.json", "b.json"], "draws one file", id="two-files"),
         pytest.param(["timeline", "/nowhere.json"], "cannot be read: No such file", id="no-file"),
-        pytest.param(["timeline", "-"], "holds no JSON", id="no-json"),
+        pytest.param(["timeline", "-"], "standard input is not readable JSON", id="no-json"),
         pytest.param(["timeline", "--live"], "no virtual machine is named", id="nothing-live"),
     ],
 )

@@ -125,19 +125,93 @@ def test_a_document_without_results_says_what_to_give(document: object) -> None:
         waits(document)
 
 
-def test_a_time_that_is_none_is_an_error_that_shows_it() -> None:
-    """A broken file is told by what is broken in it."""
-    document = {"web-0": {**result(0), "completed_at": "yesterday"}}
+GATE_TYPE = "pulumi-python:dynamic/customization:CustomizationGate"
+WANTED_TIME = "expected an ISO 8601 time such as 2026-11-20T12:00:00Z, got"
 
-    with pytest.raises(ConfigurationError, match="'yesterday' is no time"):
+
+def export(**outputs: Any) -> dict[str, Any]:
+    """Returns the export of a stack with one gate, `web`."""
+    gate = {"type": GATE_TYPE, "urn": f"urn:pulumi:lab::app::{GATE_TYPE}::web", "outputs": outputs}
+    return {"version": 3, "deployment": {"resources": [gate]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        pytest.param(
+            {"web-0": {**result(0), "completed_at": "yesterday"}},
+            f"web-0.completed_at: {WANTED_TIME} 'yesterday'",
+            id="a-time-in-words",
+        ),
+        pytest.param({"web-0": {**result(0), "ready_at": 5}}, f"web-0.ready_at: {WANTED_TIME} a number", id="a-number"),
+        pytest.param(
+            export(results=RESULTS, opened_at=["now"]), f"web.opened_at: {WANTED_TIME} an array", id="an-array-as-time"
+        ),
+        pytest.param(
+            {"web-0": {**result(0), "started_at": "0001-01-01T00:00:00+23:59"}},
+            f"web-0.started_at: {WANTED_TIME} '0001-01-01T00:00:00+23:59'",
+            id="a-time-before-the-first-year",
+        ),
+        pytest.param(
+            {"web-0": {**result(0), "started_at": "\ud800"}}, f"web-0.started_at: {WANTED_TIME} ''", id="a-surrogate"
+        ),
+        pytest.param(
+            {"web-0": {**result(0), "status": None}}, "web-0.status: expected a string, got null", id="no-status"
+        ),
+        pytest.param(
+            {"web-0": {**result(0), "failure": {"event": True}}},
+            "web-0.failure.event: expected a string, got a boolean",
+            id="an-event-that-is-a-boolean",
+        ),
+        pytest.param(
+            {"deployment": {"resources": {"web": {}}}},
+            "deployment.resources: expected an array, got an object",
+            id="resources-are-an-object",
+        ),
+        pytest.param(
+            {"deployment": {"resources": 7}}, "deployment.resources: expected an array, got a number", id="a-number-too"
+        ),
+        pytest.param(
+            {"deployment": {"resources": [{}, None]}},
+            "deployment.resources[1]: expected an object, got null",
+            id="a-resource-is-null",
+        ),
+        pytest.param(
+            export(results=RESULTS, opened_at="2026-11-20T11:00:00Z"),
+            "web.opened_at: expected a time after the first power-on of its VMs, 2026-11-20T12:00:00+00:00, "
+            "got 2026-11-20T11:00:00+00:00",
+            id="a-gate-that-opened-before-its-VMs",
+        ),
+    ],
+)
+def test_a_broken_document_is_described_by_what_is_broken_in_it(document: object, sentence: str) -> None:
+    """The sentence names the place, what belongs there, and what is there."""
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(sentence)}$"):
         waits(document)
 
 
-def test_machines_stand_in_the_order_that_people_count() -> None:
-    """web-2 comes before web-10."""
-    [wait] = waits({f"web-{n}": result(0) for n in (10, 2, 1)})
+def test_a_gate_may_open_within_the_second_of_its_vms_by_a_clock_of_whole_seconds() -> None:
+    """Cloud Director's clock has no fractions: what opened the gate seems to come after it."""
+    ready = {**result(), "ready_at": at(0.9).isoformat()}
 
-    assert [machine.name for machine in wait.machines] == ["web-1", "web-2", "web-10"]
+    drawn = chart(waits(export(results={"web-0": ready}, opened_at=at(0).isoformat())))
+
+    assert (drawn.origin, drawn.opened) == (NOON, (0.0,))
+
+
+def test_times_of_other_zones_are_drawn_in_utc() -> None:
+    """The axis says UTC."""
+    [wait] = waits({"web-0": {**result(0), "completed_at": "2026-11-20T14:01:30+02:00"}})
+
+    assert wait.machines[0].completed == at(90)
+    assert str(wait.machines[0].completed) == "2026-11-20 12:01:30+00:00"
+
+
+def test_machines_stand_in_the_order_that_people_count() -> None:
+    """web-2 comes before web-10, and a name may hold more digits than int() reads."""
+    [wait] = waits({f"web-{n}": result(0) for n in ("9" * 5000, "²", "10", "2", "1")})
+
+    assert [machine.name[:6] for machine in wait.machines] == ["web-1", "web-2", "web-10", "web-99", "web-²"]
 
 
 def test_a_gate_with_a_failed_machine_did_not_open() -> None:

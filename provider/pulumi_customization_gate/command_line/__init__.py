@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from pulumi_customization_gate.command_line.output_streams import write_errors_reported
+
 _LIBRARIES = frozenset({"typer", "rich", "shellingham"})
 
 
@@ -22,4 +24,5 @@ def main() -> None:
             'pip install "pulumi-customization-gate[cli]"\n'
         )
         sys.exit(2)
-    application(prog_name="customization-gate")
+    with write_errors_reported():
+        application(prog_name="customization-gate")

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence  # noqa: TC003 -- typer reads annotations at run time
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,9 @@ from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.documents import event_document, report_document
 from pulumi_customization_gate.command_line.endings import Interrupt, errors_told, exit_code
 from pulumi_customization_gate.command_line.history import histories
+from pulumi_customization_gate.command_line.input_files import read_json, read_text
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.core.watch import WaitRules, watch
 
 if TYPE_CHECKING:
@@ -232,7 +234,7 @@ def timeline(
             document: Any = report_document(_judge_now(access, _words(source or []), "auto"))
         else:
             document = _document(source or ["-"])
-        chart = pictures.chart(pictures.waits(document), align)
+        chart, title = pictures.chart(pictures.waits(document), align), plain(title)
         if svg is None:
             pictures.show(chart, views.console(stderr=False), title)
         else:
@@ -251,7 +253,7 @@ def _words(arguments: Sequence[str]) -> list[str]:
     """Returns what names the machines; `-` stands for the lines of standard input, without comments and blank lines."""
     words: list[str] = []
     for argument in arguments:
-        lines = sys.stdin.read().splitlines() if argument == "-" else [argument]
+        lines = read_text("-").splitlines() if argument == "-" else [argument]
         words += (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not words:
         raise ConfigurationError("no virtual machine is named: give at least one, for example web-1 or /DC/vm/web/*")
@@ -262,20 +264,14 @@ def _document(files: Sequence[str]) -> Any:
     if len(files) > 1:
         raise ConfigurationError("timeline draws one file; machines are named with --live only")
     name = files[0]
-    if name == "-" and sys.stdin.isatty():
+    if name == "-" and sys.stdin is not None and sys.stdin.isatty():
         raise ConfigurationError("nothing to draw: name a file, pipe JSON in, or give --live and machines")
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        return json.loads(text)
-    except OSError as error:
-        raise ConfigurationError(f"{name!r} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{name!r} holds no JSON: {error}") from None
+    return read_json(name)
 
 
 def _write(picture: bytes, file: Path) -> None:
     if str(file) == "-":
-        sys.stdout.buffer.write(picture)
+        typer.echo(picture, nl=False)
         return
     try:
         file.write_bytes(picture)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.command_line import catalogue
+from pulumi_customization_gate.command_line.input_files import read_text
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
 from pulumi_customization_gate.vsphere.session import acquire
@@ -136,10 +137,9 @@ class Access:
 def _first_line(file: Path) -> str:
     """Returns the first line of a password file; an editor's line end is not part of the password."""
     try:
-        line = file.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError(f"--password-file {str(file)!r} cannot be read: {reason}") from None
+        line = read_text(file).split("\n", 1)[0].removesuffix("\r")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--password-file {error}") from None
     if not line:
         raise ConfigurationError(f"--password-file {str(file)!r} has an empty first line; the password belongs there")
     return line

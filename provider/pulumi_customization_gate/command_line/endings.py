@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class ExitCode(enum.IntEnum):
-    """The exit statuses; 130 and 143 come from a signal: 128 and its number."""
+    """The exit statuses; 130, 141 (a closed pipe) and 143 come from a signal: 128 and its number."""
 
     SUCCEEDED = 0
     """Every machine is customized."""
     FAILED = 1
     """At least one machine failed, is gone or has no customization."""
     USAGE = 2
-    """The command line, a file it names or a setting is wrong: nothing was waited for."""
+    """The command line, a file it names or a setting is wrong, or standard output cannot be written."""
     UNFINISHED = 3
     """The time-out passed, or `status` found machines that are still on their way; none failed."""
     UNREACHABLE = 4

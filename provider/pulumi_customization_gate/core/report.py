@@ -43,16 +43,18 @@ _ESCAPES = re.compile(
 _COMMANDS = re.compile(r"##(?=\[|vso\[|teamcity\[)|^::")
 """What CI servers take for a command to them when it stands in a log."""
 
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
+
 
 def plain(text: str, longest: int = LONGEST_QUOTE) -> str:
     """Returns a foreign text on one line, without control characters, escape sequences or invisible direction marks.
 
-    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go; white space becomes one space. What a
-    CI server would take for a command is broken up by a space.
+    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go, and the two noncharacters that XML
+    forbids; white space becomes one space. What a CI server would take for a command is broken up by a space.
     """
     head = _ESCAPES.sub("", text[: 4 * longest])
     spaced = "".join(" " if c.isspace() else c for c in head)
-    shown = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+    shown = "".join(c for c in spaced if unicodedata.category(c) not in _HIDDEN and c not in "\ufffe\uffff")
     words = _COMMANDS.sub(lambda command: " ".join(command[0]), " ".join(shown.split()))
     is_whole = len(words) <= longest and len(text) <= 4 * longest
     return words if is_whole else words[: longest - 1].rstrip() + "…"

@@ -92,6 +92,8 @@ class Chart:
 def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
     """Returns the bars of the machines of all gates, a heading before each gate where there are several."""
     times = [time for gate in gates for machine in gate.machines for time in machine.times]
+    # By a clock of whole seconds, a gate seems to open before the only thing that is known of its VMs.
+    times += [gate.opened for gate in gates if gate.opened and times]
     by_clock = align is Align.clock or (align is Align.auto and not _are_scattered(gates))
     origin = min(times) if by_clock and times else None
     rows: list[Row] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
@@ -18,6 +18,15 @@ GATE = "pulumi-python:dynamic/customization:CustomizationGate"
 _GOOD = frozenset({"CustomizationSucceeded", "NotCustomized"})
 _ENDED_BADLY = frozenset({"CustomizationFailed", "VmRemoved"})
 _LONGEST_NAME = 80
+_CLOCK_RESOLUTION = timedelta(seconds=1)
+"""Of a server that reports whole seconds."""
+_KINDS = (
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    (str, "a string"),
+    (Mapping, "an object"),
+    (list, "an array"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,42 +71,49 @@ class Wait:
 
 
 def waits(document: object) -> list[Wait]:
-    """Returns the gates whose results stand anywhere in a document.
+    """Returns the gates whose results are anywhere in a JSON document, whatever its shape.
 
     Raises:
-        ConfigurationError: If there are none, or a time in them is not one.
+        ConfigurationError: If it has no results, or what is in an export or in results is not what belongs there.
     """
-    found = list(_gates_of_export(document) if _is_export(document) else _search(document, ""))
+    found = [_wait(name, results, beside) for name, results, beside in _found(document)]
     if not found:
         raise ConfigurationError(
-            "there are no results of a gate in this JSON. Export the gate's output `results` "
-            '(pulumi.export("results", gate.results)), or give the whole `pulumi stack export`'
+            "this JSON has no results of a gate. Export the gate's output `results` "
+            '(pulumi.export("results", gate.results)), or use the whole `pulumi stack export`'
         )
     return found
 
 
-def _is_export(document: object) -> bool:
-    return isinstance(document, Mapping) and isinstance(document.get("deployment"), Mapping)
-
-
-def _gates_of_export(document: Any) -> Iterator[Wait]:
-    for resource in document["deployment"].get("resources") or ():
-        outputs = resource.get("outputs")
-        if resource.get("type") == GATE and not resource.get("delete") and isinstance(outputs, Mapping):
-            yield from _search(outputs, str(resource.get("urn", "")).rsplit("::", 1)[-1])
-
-
-def _search(value: object, name: str) -> Iterator[Wait]:
-    """Yields what looks like the output `results` of a gate, and the times that stand beside it."""
-    if not isinstance(value, Mapping):
+def _found(document: object) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yields each gate's name, its output `results` and the outputs beside it."""
+    deployment = document.get("deployment") if isinstance(document, Mapping) else None
+    if not isinstance(deployment, Mapping):
+        yield from _search(document, "")
         return
-    if _are_results(value):
-        yield _wait(name, value, {})
-    elif _are_results(value.get("results")):
-        yield _wait(name, value["results"], value)
-    else:
-        for key, child in value.items():
-            yield from _search(child, str(key))
+    resources = deployment.get("resources")
+    if resources is None:
+        return
+    for number, resource in enumerate(_expect(list, resources, "deployment.resources", "an array")):
+        _expect(Mapping, resource, f"deployment.resources[{number}]", "an object")
+        if resource.get("type") == GATE and not resource.get("delete"):
+            urn = resource.get("urn")
+            yield from _search(resource.get("outputs"), urn.rsplit("::", 1)[-1] if isinstance(urn, str) else "")
+
+
+def _search(value: object, name: str) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yields what looks like the output `results`; without recursion, because JSON nests as deep as it likes."""
+    left = [(name, value)]
+    while left:
+        name, value = left.pop()
+        if not isinstance(value, Mapping):
+            continue
+        if _are_results(value):
+            yield name, value, {}
+        elif _are_results(value.get("results")):
+            yield name, value["results"], value
+        else:
+            left += [(str(key), child) for key, child in reversed(list(value.items()))]
 
 
 def _are_results(value: object) -> bool:
@@ -111,42 +127,72 @@ def _are_results(value: object) -> bool:
 
 
 def _wait(name: str, results: Mapping[str, Any], beside: Mapping[str, Any]) -> Wait:
+    gate = plain(name, _LONGEST_NAME)
     machines = tuple(_machine(str(key), result) for key, result in sorted(results.items(), key=_naturally))
-    opened = _time(beside.get("opened_at"))
+    times = [time for machine in machines for time in machine.times]
+    opened = _time(beside, "opened_at", gate)
     if opened is None and all(machine.is_good for machine in machines):
         ready = (machine.ready or machine.completed for machine in machines)
         opened = max((time for time in ready if time is not None), default=None)
-    times = [time for machine in machines for time in machine.times]
-    known = [time for time in (*times, opened, _time(beside.get("ended_at"))) if time is not None]
-    return Wait(plain(name, _LONGEST_NAME), machines, opened, max(known, default=None))
+    if opened is not None and times and opened < min(times) - _CLOCK_RESOLUTION:
+        raise ConfigurationError(
+            f"{_path(gate, 'opened_at')}: expected a time after the first power-on of its VMs, "
+            f"{min(times).isoformat()}, got {opened.isoformat()}"
+        )
+    known = [time for time in (*times, opened, _time(beside, "ended_at", gate)) if time is not None]
+    return Wait(gate, machines, opened, max(known, default=None))
 
 
 def _naturally(item: tuple[str, Any]) -> list[tuple[bool, int, str]]:
-    """Orders web-2 before web-10."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"([0-9]+)", item[0])]
+    """Orders web-2 before web-10, without int(), which refuses more than 4300 digits."""
+    parts = re.split(r"([0-9]+)", str(item[0]))
+    return [
+        (False, len(part.lstrip("0")), part.lstrip("0")) if number % 2 else (True, 0, part)
+        for number, part in enumerate(parts)
+    ]
 
 
 def _machine(key: str, result: Mapping[str, Any]) -> Machine:
+    name = plain(key, _LONGEST_NAME)
     failure = result.get("failure")
+    event = failure.get("event") or "failed" if isinstance(failure, Mapping) else ""
     return Machine(
-        name=plain(key, _LONGEST_NAME),
-        status=plain(str(result.get("status")), _LONGEST_NAME),
-        powered_on=_time(result.get("powered_on_at")),
-        started=_time(result.get("started_at")),
-        completed=_time(result.get("completed_at")),
-        ready=_time(result.get("ready_at")),
-        failure=plain(str(failure.get("event") or "failed"), _LONGEST_NAME) if isinstance(failure, Mapping) else "",
+        name=name,
+        status=_text(result["status"], f"{name}.status"),
+        powered_on=_time(result, "powered_on_at", name),
+        started=_time(result, "started_at", name),
+        completed=_time(result, "completed_at", name),
+        ready=_time(result, "ready_at", name),
+        failure=_text(event, f"{name}.failure.event"),
     )
 
 
-def _time(value: object) -> datetime | None:
-    if not value:
+def _text(value: object, where: str) -> str:
+    return plain(_expect(str, value, where, "a string"), _LONGEST_NAME)
+
+
+def _time(values: Mapping[str, Any], key: str, of: str) -> datetime | None:
+    """Returns a time in UTC; None, where it is null, empty or not there, is not known."""
+    value = values.get(key)
+    if value is None or value == "":
         return None
+    where, wanted = _path(of, key), "an ISO 8601 time such as 2026-11-20T12:00:00Z"
+    text = _expect(str, value, where, wanted)
     try:
         # Python 3.10 reads no "Z".
-        at = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        raise ConfigurationError(
-            f"{plain(str(value), 40)!r} is no time; wanted is ISO 8601 as a gate writes it"
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"{where}: expected {wanted}, got {plain(text, 40)!r}") from None
+
+
+def _path(of: str, key: str) -> str:
+    return f"{of}.{key}" if of else key
+
+
+def _expect(kind: type, value: Any, where: str, wanted: str) -> Any:
+    """Returns a value that is of a kind, and says what else it is where it is not."""
+    if isinstance(value, kind):
+        return value
+    got = next((name for types, name in _KINDS if isinstance(value, types)), "null")
+    raise ConfigurationError(f"{where}: expected {wanted}, got {got}")
