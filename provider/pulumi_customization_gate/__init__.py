@@ -8,6 +8,7 @@ from pulumi_customization_gate.core.errors import (
     CustomizationFailedError,
     CustomizationTimeoutError,
     GateError,
+    InvalidReferenceError,
     ServerError,
     WaitCancelledError,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "GateError",
     "GuestFile",
     "GuestScript",
+    "InvalidReferenceError",
     "ServerError",
     "WaitCancelledError",
 ]

@@ -89,7 +89,7 @@ def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None
     (tmp_path / "y.bin").unlink()
     missing = stack.preview(program(tmp_path / "y.bin"))
     assert not missing.succeeded
-    assert "there is no file" in missing.errors
+    assert "source: expected the path of a local file that exists, got" in missing.errors
 
 
 def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> None:
@@ -120,7 +120,7 @@ def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> No
     [
         pytest.param({}, "give one of content and source", id="neither"),
         pytest.param({"content": "a", "source": "b"}, "give one of content and source", id="both"),
-        pytest.param({"source": pulumi.RemoteAsset("https://example.com")}, "a RemoteAsset; wanted is", id="from afar"),
+        pytest.param({"source": pulumi.RemoteAsset("https://example.com")}, "got a RemoteAsset", id="from afar"),
     ],
 )
 def test_one_source_is_given(arguments: dict[str, Any], said: str) -> None:

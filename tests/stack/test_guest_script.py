@@ -158,6 +158,6 @@ def test_bad_inputs_are_refused_before_anything_runs(engine: Engine) -> None:
     result = engine.stack(program, environment={"GUEST_PASSWORD": ""}).preview()
 
     assert not result.succeeded
-    assert "'web' names no virtual machine" in result.errors
+    assert "or a resource with a moid, got 'web'" in result.errors
     assert "expected_exit_codes" in result.errors
     assert "config `customization:guestPassword` or GUEST_PASSWORD" in result.errors

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import InvalidReferenceError
 from pulumi_customization_gate.core.report import plain
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -43,7 +43,7 @@ def parse_reference(text: str, url: str) -> Reference:
         url: The address of the configured server.
 
     Raises:
-        ConfigurationError: If it is none of these, or an href of another server: the token must not go there.
+        InvalidReferenceError: If it is none of these, or an href of another server: the token must not go there.
     """
     text = text.strip()
     if match := _URN.fullmatch(text) or _ID.fullmatch(text):
@@ -54,15 +54,17 @@ def parse_reference(text: str, url: str) -> Reference:
     except ValueError:
         other_server, href = False, SplitResult("", "", "", "", "")
     if other_server:
-        raise ConfigurationError(
-            f"{plain(text)!r} is not an address on {plain(url)}: the login's token is sent to the configured server "
-            "only. Write the machine's URN (urn:vcloud:vm:...) instead, or configure that server."
+        raise InvalidReferenceError(
+            f"an address on {plain(url)}, because the login's token is sent to the configured server only, or the "
+            "VM's URN (urn:vcloud:vm:<uuid>)",
+            plain(text),
         )
     if href.netloc and not href.query and not href.fragment and (match := _PATH.fullmatch(href.path)):
         return _reference(match)
-    raise ConfigurationError(
-        f"{plain(text)!r} names no machine of Cloud Director: write urn:vcloud:vm:<uuid>, vm-<uuid> or the machine's "
-        "href, or a vApp's URN or href for all machines in it."
+    raise InvalidReferenceError(
+        "a VM of Cloud Director (urn:vcloud:vm:<uuid>, vm-<uuid> or the VM's href), or a vApp's URN or href for all "
+        "VMs in it",
+        plain(text),
     )
 
 

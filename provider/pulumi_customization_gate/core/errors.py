@@ -2,6 +2,7 @@
 
     GateError
     |-- ConfigurationError            something the user wrote, or left out
+    |   `-- InvalidReferenceError     a text that names no VM, whatever the server holds
     |-- ServerError                   the server could not be used
     |   |-- AuthenticationError       it refused the credentials: never tried again in this process
     |   |-- CertificateError          its certificate is not trusted
@@ -27,6 +28,19 @@ class GateError(Exception):
 
 class ConfigurationError(GateError):
     """Something the user wrote, or left out, keeps the wait from starting."""
+
+
+class InvalidReferenceError(ConfigurationError):
+    """A text has none of the forms that name a VM.
+
+    Args:
+        expected: The forms that do.
+        given: The text.
+    """
+
+    def __init__(self, expected: str, given: str) -> None:
+        super().__init__(f"expected {expected}, got {given!r}")
+        self.expected = expected
 
 
 class ServerError(GateError):

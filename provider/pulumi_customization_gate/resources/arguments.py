@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pulumi_customization_gate.cloud_director.references import parse_reference as parse_cloud_director_reference
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import InvalidReferenceError
 from pulumi_customization_gate.core.watch import WaitRules
-from pulumi_customization_gate.resources.check_arguments import check_problems
+from pulumi_customization_gate.resources.check_arguments import Keys, check_problems, nearest
+from pulumi_customization_gate.resources.input_problems import (
+    BadInput,
+    IsUnknown,
+    is_hidden,
+    is_left_out,
+    is_number,
+    reject,
+    seconds_problems,
+    shown,
+)
 from pulumi_customization_gate.vsphere.inventory import parse_reference
 
+SHORTEST_TIMEOUT = 1.0
+"""Seconds below which no wait can succeed: an answer of the server alone may take longer."""
 LONGEST_START = 600.0
 """The default of `start_timeout` in seconds, unless `timeout` is smaller."""
 
@@ -46,9 +56,6 @@ INPUTS = (
 )
 NAMESPACES = {"vsphere": "vsphere", "cloud_director": "vcd"}
 
-Problem = tuple[str, str]
-"""The argument's name, and a sentence of what was given, what is wanted and an example."""
-
 
 @dataclass(frozen=True)
 class GateArguments:
@@ -77,9 +84,7 @@ class GateArguments:
         Raises:
             ConfigurationError: If there is a problem after all, for example in a value that preview did not know.
         """
-        problems = list(gate_problems(inputs, lambda _: False, server))
-        if problems:
-            raise ConfigurationError("\n".join(f"{name}: {reason}" for name, reason in problems))
+        reject(gate_problems(inputs, lambda _: False, server), inputs)
         given = {**DEFAULTS, **{name: value for name, value in inputs.items() if value is not None}}
         vms = given["vms"]
         is_map = isinstance(vms, Mapping)
@@ -104,73 +109,58 @@ class GateArguments:
         )
 
 
-def gate_problems(
-    inputs: Mapping[str, Any], is_unknown: Callable[[object], bool], server: str = ""
-) -> Iterator[Problem]:
+def gate_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown, server: str = "") -> Iterator[BadInput]:
     """Yields what is wrong with the inputs of a gate; what preview does not know yet is not wrong."""
     for name, choices in CHOICES.items():
         yield from _choice(name, inputs.get(name), choices, is_unknown)
-    yield from _vms(inputs.get("vms"), _parser(inputs.get("platform"), server), is_unknown)
-    for name, least in (("timeout", "above 0"), ("start_timeout", "above 0"), ("settle", "of 0 or more")):
-        yield from _seconds(name, inputs.get(name), least, is_unknown)
-    yield from _start_within(inputs.get("timeout"), inputs.get("start_timeout"))
+    vms, timeout = inputs.get("vms"), inputs.get("timeout")
+    yield from _vms(vms, _parser(inputs.get("platform"), server), is_unknown)
+    yield from seconds_problems("timeout", timeout, is_unknown, example=DEFAULTS["timeout"], least=SHORTEST_TIMEOUT)
+    yield from seconds_problems("start_timeout", inputs.get("start_timeout"), is_unknown, example=LONGEST_START)
+    yield from seconds_problems("settle", inputs.get("settle"), is_unknown, example=DEFAULTS["settle"], least=0)
+    yield from _start_within(timeout, inputs.get("start_timeout"), may_show=not is_hidden("timeout", inputs))
     namespace = inputs.get("config_namespace")
-    if namespace is not None and not is_unknown(namespace) and not _is_name(namespace):
-        yield (
-            "config_namespace",
-            f'it is {namespace!r}; wanted is a namespace of stack config without a colon, for example "east"',
-        )
+    if not is_left_out(namespace, is_unknown) and not _is_name(namespace):
+        yield BadInput("config_namespace", 'a namespace of stack config without a colon, for example "east"', namespace)
     triggers = inputs.get("triggers")
-    if triggers is not None and not is_unknown(triggers) and not isinstance(triggers, Mapping):
-        # Its value is not shown: what changes with an image may well be a secret.
-        kind = type(triggers).__name__
-        yield "triggers", f'it is a {kind}; wanted is a map of anything, for example {{"image": "2026-11"}}'
-    yield from check_problems(inputs.get("checks"), is_unknown)
+    if not is_left_out(triggers, is_unknown) and not isinstance(triggers, Mapping):
+        yield BadInput("triggers", 'a map of anything, for example {"image": "2026-11"}', triggers)
+    keys = Keys.of(vms, is_unknown)
+    may_name_keys = isinstance(vms, Mapping) or not is_hidden("vms", inputs)
+    yield from check_problems(inputs.get("checks"), is_unknown, keys, may_name_keys=may_name_keys)
     if inputs.get("platform") == "cloud_director":
         yield from _needs_vsphere(inputs)
 
 
-def _needs_vsphere(inputs: Mapping[str, Any]) -> Iterator[Problem]:
-    """Refuses what Cloud Director does not tell: it shows nothing of a guest but its customization."""
-    if inputs.get("ready_when") == "guest_operations":
-        yield "ready_when", 'it is "guest_operations", which Cloud Director does not tell; wanted is "customized"'
+def _needs_vsphere(inputs: Mapping[str, Any]) -> Iterator[BadInput]:
+    """Refuses what Cloud Director does not report: it shows nothing of a guest but its customization."""
+    ready_when = inputs.get("ready_when")
+    if ready_when == "guest_operations":
+        wanted = "'customized', because Cloud Director does not report guest operations"
+        yield BadInput("ready_when", wanted, ready_when)
     if inputs.get("checks"):
-        yield "checks", "Cloud Director tells nothing to check; leave them out"
+        yield BadInput("checks", "no checks, because Cloud Director reports nothing to check")
 
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and ":" not in value
 
 
-def _choice(
-    name: str, value: object, choices: Sequence[str], is_unknown: Callable[[object], bool]
-) -> Iterator[Problem]:
-    if value is None or is_unknown(value) or value in choices:
-        return
-    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    yield name, f"it is {value!r}; wanted is {' or '.join(map(repr, choices))}{hint}"
+def _choice(name: str, value: object, choices: Sequence[str], is_unknown: IsUnknown) -> Iterator[BadInput]:
+    if not is_left_out(value, is_unknown) and value not in choices:
+        yield BadInput(name, " or ".join(map(repr, choices)), value, hint=nearest(value, choices))
 
 
-def _seconds(name: str, value: object, wanted: str, is_unknown: Callable[[object], bool]) -> Iterator[Problem]:
-    if value is None or is_unknown(value):
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and (value > 0 or (wanted.startswith("of 0") and value == 0)):  # type: ignore[operator]
-        return
-    shown = f"{value:g}" if isinstance(value, float) else repr(value)
-    yield name, f"it is {shown}; wanted is a number of seconds {wanted}, for example {DEFAULTS.get(name, 600):g}"
+def _start_within(timeout: object, start_timeout: object, *, may_show: bool) -> Iterator[BadInput]:
+    whole: Any = DEFAULTS["timeout"] if timeout is None else timeout
+    given: Any = start_timeout
+    if is_number(given) and is_number(whole) and given > whole > 0:
+        limit = f"timeout ({whole:g})" if may_show else "timeout"
+        yield BadInput("start_timeout", f"a number of seconds that is not more than {limit}", start_timeout)
 
 
-def _start_within(timeout: object, start_timeout: object) -> Iterator[Problem]:
-    whole = DEFAULTS["timeout"] if timeout is None else timeout
-    if isinstance(start_timeout, int | float) and isinstance(whole, int | float) and start_timeout > whole:
-        example = min(LONGEST_START, whole)
-        yield "start_timeout", f"it is {start_timeout:g}; wanted is at most timeout, {whole:g}, for example {example:g}"
-
-
-_VMS_WANTED = (
-    "wanted is a list of references, or a map of your own keys to them, for example "
+_VMS_EXPECTED = (
+    "a list of references, or a map of your own keys to them, for example "
     '[web.moid], {"web-1": web.moid} or ["/Datacenter/vm/web-1"]'
 )
 
@@ -182,26 +172,27 @@ def _parser(platform: object, server: str) -> Callable[[str], object]:
     return parse_reference
 
 
-def _vms(vms: object, parse: Callable[[str], object], is_unknown: Callable[[object], bool]) -> Iterator[Problem]:
+def _vms(vms: object, parse: Callable[[str], object], is_unknown: IsUnknown) -> Iterator[BadInput]:
     if is_unknown(vms):
         return
     if isinstance(vms, str) or not isinstance(vms, Mapping | Sequence) or not vms:
-        yield "vms", f"it is {vms!r}; {_VMS_WANTED}"
+        yield BadInput("vms", _VMS_EXPECTED, vms)
         return
-    items = list(vms.items()) if isinstance(vms, Mapping) else [(str(i), vm) for i, vm in enumerate(vms)]
     seen: dict[object, str] = {}
-    for key, reference in items:
-        place = f"vms[{key!r}]" if isinstance(vms, Mapping) else f"vms[{key}]"
+    for key, reference in vms.items() if isinstance(vms, Mapping) else enumerate(vms):
+        place = f"[{shown(key)}]"
+        if isinstance(key, str) and not key.strip():
+            yield BadInput("vms", 'keys that are not empty, for example "web-1"', key)
         if is_unknown(reference):
             continue
         if not isinstance(reference, str) or not reference.strip():
-            yield "vms", f"{place} is {reference!r}; {_VMS_WANTED}"
+            yield BadInput("vms", _VMS_EXPECTED, reference, place)
             continue
         try:
             named = parse(reference)
-        except ConfigurationError as error:
-            yield "vms", f"{place}: {error}"
+        except InvalidReferenceError as error:
+            yield BadInput("vms", error.expected, reference, place)
             continue
         if named in seen:
-            yield "vms", f"{place} is {reference!r}, which {seen[named]} is already; name each machine once"
+            yield BadInput("vms", "each VM once", reference, place, f"vms{seen[named]} is the same VM")
         seen.setdefault(named, place)

@@ -9,6 +9,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
+from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
@@ -92,7 +93,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "triggers": triggers,
         }
         outputs = dict.fromkeys(("ready", "statuses", "results", "waited", "opened_at"))
-        super().__init__(CustomizationGateProvider(), resource_name, {**inputs, **outputs}, opts)
+        super().__init__(CustomizationGateProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
         if opts is not None and opts.custom_timeouts is not None:
             pulumi.log.warn("custom_timeouts do not end a gate's wait: set its argument `timeout`", self)
 
@@ -112,7 +113,7 @@ def _references(vms: Any, platform: object) -> Any:
     if isinstance(vms, Sequence) and not isinstance(vms, str):
         return [_reference(vm, platform) for vm in vms]
     if isinstance(vms, pulumi.Resource):
-        raise TypeError(f"vms: it is one {type(vms).__name__}; wanted is a list of machines, for example [web]")
+        raise TypeError(f"vms: expected a list or a map of VMs, for example [web], got one {type(vms).__name__}")
     return vms
 
 
@@ -122,7 +123,7 @@ def _reference(vm: Any, platform: object) -> Any:
     output = getattr(vm, "id" if platform == "cloud_director" else "moid", None)
     if output is None:
         raise TypeError(
-            f"vms: {type(vm).__name__} has no moid; wanted is a vsphere.VirtualMachine or another resource with a "
-            "moid, or the machine's reference as a string"
+            "vms: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a "
+            f"string, got {type(vm).__name__}, which has no moid"
         )
     return output

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pulumi.dynamic import (
-    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -20,13 +19,14 @@ from pulumi.dynamic import (
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import CustomizationStatus
+from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.results import result_of, time_of
 from pulumi_customization_gate.core.watch import Update, watch
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
 from pulumi_customization_gate.resources.configured import ConfiguredProvider
+from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
 from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
 from pulumi_customization_gate.vsphere.checks import checks_of
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
@@ -54,10 +54,9 @@ class CustomizationGateProvider(ConfiguredProvider):
         except ConfigurationError as error:
             missing = str(error)
         problems = list(gate_problems(news, host.is_unknown, server))
-        if missing and not any(name in _REPLACING for name, _ in problems):
-            # It is no input that is wrong, so the failure names none.
-            problems.insert(0, ("", missing))
-        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
+        if any(problem.argument in _REPLACING for problem in problems):
+            missing = ""  # what is missing of an impossible server is not a mistake of its own
+        return CheckResult(news, host.failures([*filter(None, [missing]), *reasons(problems, news)], news))
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
@@ -132,7 +131,7 @@ class CustomizationGateProvider(ConfiguredProvider):
             known = [(key, kept[text]) for key, text in references.items()]
             opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
             return {**inputs, **_outputs(known, arguments, waited=0.0, opened_at=opened_at)}
-        call = host.Call()
+        call = host.Call(inputs)
         for feature in host.missing():
             call.log(f"this Pulumi SDK does not allow {feature}; the gate works without", warning=True)
         kind = CloudDirectorSource if arguments.platform == "cloud_director" else VsphereSource
@@ -140,7 +139,7 @@ class CustomizationGateProvider(ConfiguredProvider):
         readiness = _readiness(settings, arguments)
         report = watch(source, arguments.rules, readiness=readiness, listener=_Progress(call), cancelled=host.cancelled)
         skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
-        results = skipped + [(outcome.key, result_of(outcome)) for outcome in report.outcomes]
+        results = skipped + [(outcome.key, _shown_result(outcome, inputs)) for outcome in report.outcomes]
         is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)
         opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
         outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
@@ -204,6 +203,17 @@ def _readiness(settings: Any, arguments: GateArguments) -> GuestReadiness | None
     """Returns what tells whether the guests are ready, or None where being customized is enough."""
     conditions = Conditions(arguments.ready_when == "guest_operations", arguments.settle, checks_of(arguments.checks))
     return GuestReadiness(settings, conditions) if conditions.guest_operations or conditions.checks else None
+
+
+def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
+    """Returns an outcome as it is stored; a failure may quote a secret that a check was given."""
+    result = result_of(outcome)
+    if result["failure"]:
+        result["failure"] = {
+            name: without_secrets(value, inputs) if isinstance(value, str) else value
+            for name, value in result["failure"].items()
+        }
+    return result
 
 
 def _stored(outputs: Inputs) -> dict[str, dict[str, Any]]:

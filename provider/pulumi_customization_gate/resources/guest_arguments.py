@@ -6,16 +6,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
+from pulumi_customization_gate.resources.arguments import SHORTEST_TIMEOUT
+from pulumi_customization_gate.resources.input_problems import (
+    BadInput,
+    IsUnknown,
+    is_left_out,
+    is_list,
+    is_whole,
+    reject,
+    seconds_problems,
+    shown,
+)
 from pulumi_customization_gate.resources.settings import OWN_NAMESPACE, VSPHERE_NAMESPACE, Config
 from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, Script
 from pulumi_customization_gate.vsphere.inventory import parse_reference
-
-if TYPE_CHECKING:
-    from pulumi_customization_gate.resources.arguments import Problem
 
 TIMEOUT = 600.0
 """The default of `timeout` in seconds."""
@@ -28,8 +36,6 @@ _ABSOLUTE = re.compile(r"/.*[^/]|[A-Za-z]:[\\/].*[^\\/]|\\\\.*[^\\]", re.DOTALL)
 _HIGHEST_EXIT_CODE = 2**32 - 1
 
 _CREDENTIALS = (("username", "guestUser", "GUEST_USER"), ("password", "guestPassword", "GUEST_PASSWORD"))
-
-IsUnknown = Callable[[object], bool]
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class GuestScriptArguments:
         Raises:
             ConfigurationError: If there is a problem after all, for example in a value that preview did not know.
         """
-        _refuse(script_problems(inputs, lambda _: False))
+        reject(script_problems(inputs, lambda _: False), inputs)
 
         def script(text: str) -> Script:
             return Script(
@@ -89,7 +95,7 @@ class GuestFileArguments:
         Raises:
             ConfigurationError: If there is a problem after all, for example in a value that preview did not know.
         """
-        _refuse(file_problems(inputs, lambda _: False))
+        reject(file_problems(inputs, lambda _: False), inputs)
         content = inputs.get("content")
         return cls(
             path=inputs["path"],
@@ -139,11 +145,11 @@ def credentials(inputs: Mapping[str, Any], config: Config, environment: Mapping[
         if not value:
             missing.append(f"`{name}`, config `{setting}`" + (f" or {variable}" if is_default else ""))
     if missing:
-        raise ConfigurationError(f"nobody is named to work in the guest: give {'; and '.join(missing)}")
+        raise ConfigurationError(f"no guest credentials configured: set {'; and '.join(missing)}")
     return GuestCredentials(*found)
 
 
-def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[Problem]:
+def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[BadInput]:
     """Yields what is wrong with the inputs of a guest script; what preview does not know yet is not wrong."""
     yield from _common(inputs, is_unknown)
     yield from _text("script", inputs.get("script"), is_unknown, example='"systemctl restart nginx"')
@@ -154,111 +160,107 @@ def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterato
     ):
         if inputs.get(name) is not None:
             yield from _text(name, inputs[name], is_unknown, example=example)
-    arguments = inputs.get("arguments")
-    if not _is_left_out(arguments, is_unknown) and not _is_list(arguments, lambda a: is_unknown(a) or _is_clean(a)):
-        yield "arguments", f'it is {arguments!r}; wanted is a list of strings, for example ["--port", "8080"]'
+    yield from _items(
+        "arguments", inputs.get("arguments"), is_unknown, _is_clean, 'a list of strings, for example ["--port", "8080"]'
+    )
     yield from _environment(inputs.get("environment"), is_unknown)
-    codes = inputs.get("expected_exit_codes")
-    if not _is_left_out(codes, is_unknown) and not (codes and _is_list(codes, lambda c: is_unknown(c) or _is_code(c))):
-        yield "expected_exit_codes", f"it is {codes!r}; wanted is a list of whole numbers, for example [0, 3010]"
-    limit: Any = inputs.get("output_limit")
-    if not _is_left_out(limit, is_unknown) and not (_is_whole(limit) and 0 <= limit <= LARGEST_OUTPUT):
-        yield "output_limit", f"it is {limit!r}; wanted are bytes, 0 to {LARGEST_OUTPUT}, for example {OUTPUT_LIMIT}"
+    codes, wanted = inputs.get("expected_exit_codes"), "a list of whole numbers, for example [0, 3010]"
+    yield from _items("expected_exit_codes", codes, is_unknown, _is_code, wanted)
+    if is_list(codes) and not codes:
+        yield BadInput("expected_exit_codes", wanted, codes)
+    limit = inputs.get("output_limit")
+    if not is_left_out(limit, is_unknown) and not is_whole(limit, 0, LARGEST_OUTPUT):
+        yield BadInput("output_limit", f"a number of bytes, 0 to {LARGEST_OUTPUT}, for example {OUTPUT_LIMIT}", limit)
 
 
-def file_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[Problem]:
+def file_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[BadInput]:
     """Yields what is wrong with the inputs of a guest file; what preview does not know yet is not wrong."""
     yield from _common(inputs, is_unknown)
     path = inputs.get("path")
     if not is_unknown(path) and not (isinstance(path, str) and _is_clean(path) and _ABSOLUTE.fullmatch(path)):
-        yield "path", f"it is {path!r}; wanted is a path from the guest's root, for example /etc/motd or C:\\\\motd.txt"
+        yield BadInput("path", "an absolute path in the guest, for example /etc/motd or C:\\motd.txt", path)
     content, source = inputs.get("content"), inputs.get("source")
     if content is None and source is None:
-        yield "content", "it is missing, and so is source; wanted is what the file holds, or a local file"
-    if not _is_left_out(content, is_unknown) and not isinstance(content, str):
-        yield "content", "it is no string; wanted is what the file holds"
-    if not _is_left_out(source, is_unknown) and not (isinstance(source, str) and Path(source).is_file()):
-        yield "source", f"there is no file {source!r} here; wanted is a local file"
+        yield BadInput("content", "the file's text, or a local file as source", None)
+    if not is_left_out(content, is_unknown) and not isinstance(content, str):
+        yield BadInput("content", "the file's text", content)
+    if not is_left_out(source, is_unknown) and not (isinstance(source, str) and _is_file(source)):
+        yield BadInput("source", "the path of a local file that exists", source)
     permissions = inputs.get("permissions")
     is_mode = isinstance(permissions, str) and re.fullmatch("0?[0-7]{3}", permissions)
-    if not _is_left_out(permissions, is_unknown) and not is_mode:
-        yield "permissions", f'it is {permissions!r}; wanted are three octal digits, for example "{PERMISSIONS}"'
+    if not is_left_out(permissions, is_unknown) and not is_mode:
+        yield BadInput("permissions", f'three octal digits, for example "{PERMISSIONS}"', permissions)
 
 
-def _environment(environment: object, is_unknown: IsUnknown) -> Iterator[Problem]:
-    """Judges the variables; their values are secrets and stand in no message."""
-    if _is_left_out(environment, is_unknown):
+def _environment(environment: object, is_unknown: IsUnknown) -> Iterator[BadInput]:
+    """Judges the variables; no message shows a value, also not one that is part of a name, as in "TOKEN=..."."""
+    if is_left_out(environment, is_unknown):
         return
     if not isinstance(environment, Mapping):
-        yield "environment", 'it is no map; wanted are strings by name, for example {"PORT": "8080"}'
+        yield BadInput("environment", 'a map of strings by name, for example {"PORT": "8080"}', environment)
         return
     for name, value in environment.items():
+        place = f"[{shown(str(name).partition('=')[0])}]"
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            yield "environment", f'{name!r} is no name of a variable; wanted are letters, digits and _, such as "PORT"'
+            yield BadInput("environment", 'a name of letters, digits and _, for example "PORT"', place=place)
         elif not is_unknown(value) and not _is_clean(value):
-            yield (
-                "environment",
-                f'the value of {name} is no string without NUL; wanted is such as {{"PORT": "8080"}}',
-            )
+            yield BadInput("environment", 'a string without NUL, for example "8080"', value, place)
 
 
-def _common(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[Problem]:
+def _common(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[BadInput]:
     """Yields what is wrong with the inputs that scripts and files have in common."""
     vm = inputs.get("vm")
     if not is_unknown(vm) and not isinstance(vm, str):
-        yield "vm", f"it is {vm!r}; wanted is a machine's reference, for example gate.after(web.moid)"
-    elif not is_unknown(vm):
+        yield BadInput("vm", "a VM's reference, for example gate.after(web.moid)", vm)
+    elif isinstance(vm, str) and not is_unknown(vm):
         try:
-            parse_reference(str(vm))
-        except ConfigurationError as error:
-            yield "vm", str(error)
-    for name, example in (("username", '"Administrator"'), ("password", "a string from config")):
+            parse_reference(vm)
+        except InvalidReferenceError as error:
+            yield BadInput("vm", error.expected, vm)
+    for name, example in (("username", 'a user name, for example "Administrator"'), ("password", "a password")):
         value = inputs.get(name)
-        if not _is_left_out(value, is_unknown) and not (_is_clean(value) and value):
-            yield name, f"it is no string with something in it; wanted is {example}, or nothing: then config counts"
-    timeout: Any = inputs.get("timeout")
-    if not _is_left_out(timeout, is_unknown) and not (_is_number(timeout) and 0 < timeout < float("inf")):
-        yield "timeout", f"it is {timeout!r}; wanted is a number of seconds above 0, for example {TIMEOUT:g}"
+        if not is_left_out(value, is_unknown) and not (_is_clean(value) and value):
+            yield BadInput(name, f"{example}, or nothing, and then it is read from config", value)
+    yield from seconds_problems("timeout", inputs.get("timeout"), is_unknown, example=TIMEOUT, least=SHORTEST_TIMEOUT)
     namespace = inputs.get("config_namespace")
-    if not _is_left_out(namespace, is_unknown) and not (_is_clean(namespace) and namespace and ":" not in namespace):
-        yield "config_namespace", f'it is {namespace!r}; wanted is a namespace of stack config, for example "east"'
+    is_name = isinstance(namespace, str) and _is_clean(namespace) and namespace and ":" not in namespace
+    if not is_left_out(namespace, is_unknown) and not is_name:
+        yield BadInput("config_namespace", 'a namespace of stack config without a colon, for example "east"', namespace)
     triggers = inputs.get("triggers")
-    if not _is_left_out(triggers, is_unknown) and not isinstance(triggers, Mapping):
-        yield "triggers", f'it is {triggers!r}; wanted is a map of anything, for example {{"image": "2026-11"}}'
+    if not is_left_out(triggers, is_unknown) and not isinstance(triggers, Mapping):
+        yield BadInput("triggers", 'a map of anything, for example {"image": "2026-11"}', triggers)
 
 
-def _text(name: str, value: object, is_unknown: IsUnknown, *, example: str) -> Iterator[Problem]:
+def _text(name: str, value: object, is_unknown: IsUnknown, *, example: str) -> Iterator[BadInput]:
     if is_unknown(value) or (_is_clean(value) and isinstance(value, str) and value.strip()):
         return
-    # The value stays unsaid: a script may hold what nobody else should read.
-    yield name, f"it is no string with something in it and without NUL; wanted is for example {example}"
+    yield BadInput(name, f"a string that is not empty and has no NUL, for example {example}", value)
 
 
-def _refuse(problems: Iterator[Problem]) -> None:
-    said = "\n".join(f"{name}: {reason}" for name, reason in problems)
-    if said:
-        raise ConfigurationError(said)
+def _items(
+    name: str, value: object, is_unknown: IsUnknown, is_good: Callable[[object], bool], expected: str
+) -> Iterator[BadInput]:
+    """Yields each wrong item of a list by its place."""
+    if is_left_out(value, is_unknown):
+        return
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        yield BadInput(name, expected, value)
+        return
+    for number, item in enumerate(value):
+        if not is_unknown(item) and not is_good(item):
+            yield BadInput(name, expected, item, f"[{number}]")
 
 
-def _is_left_out(value: object, is_unknown: IsUnknown) -> bool:
-    return value is None or is_unknown(value)
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False  # too long for a path, in a folder that may not be read, or with a NUL
 
 
 def _is_clean(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
-def _is_list(value: object, is_good: Callable[[object], bool]) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(is_good, value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and float(value).is_integer()
-
-
 def _is_code(value: Any) -> bool:
-    return _is_whole(value) and -(2**31) <= value <= _HIGHEST_EXIT_CODE
+    return is_whole(value, -(2**31), _HIGHEST_EXIT_CODE)

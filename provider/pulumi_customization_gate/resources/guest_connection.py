@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 LAST_VISIT = 60.0
 """Seconds that a guest gets to become ready for what is done at its end."""
-_SHORTEST_SECRET = 4
-"""Characters below which a value is too common a word to be struck out of a message."""
 
 
 @contextlib.contextmanager
@@ -69,13 +67,13 @@ def guest_at_the_end(inputs: Mapping[str, Any], config: Config, timeout: float, 
         except (GuestGoneError, GuestTimeoutError) as error:
             guest, reason = None, words.plain(str(error))
         if guest is None:
-            host.Call().log(f"{task}: {reason}", warning=True)
+            host.Call(inputs).log(f"{task}: {reason}", warning=True)
         yield guest
 
 
 @contextlib.contextmanager
 def _reach(inputs: Mapping[str, Any], config: Config, deadline: Deadline) -> Iterator[Guest]:
-    call = host.Call()
+    call = host.Call(inputs)
 
     def tell(line: str) -> None:
         if host.has_terminal():
@@ -93,19 +91,20 @@ def _reach(inputs: Mapping[str, Any], config: Config, deadline: Deadline) -> Ite
         yield guest
 
 
-def settings_problems(inputs: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:
-    """Yields what is missing of the vCenter's settings or the guest's credentials, without the name of an input.
+def settings_problems(inputs: Mapping[str, Any], config: Config) -> list[str]:
+    """Returns what is missing of the vCenter's settings or the guest's credentials.
 
     No connection is opened.
     """
     named = [inputs.get(name) for name in ("username", "password", "config_namespace")]
     if any(map(host.is_unknown, named)):
-        return
+        return []
     try:
         vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
         guest_arguments.credentials(inputs, config, os.environ)
     except ConfigurationError as error:
-        yield "", str(error)
+        return [str(error)]
+    return []
 
 
 def is_another_server(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
@@ -113,12 +112,3 @@ def is_another_server(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
     if host.is_unknown(news.get("config_namespace")):
         return True
     return guest_arguments.namespace_of(olds) != guest_arguments.namespace_of(news)
-
-
-def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:
-    """Strikes the password and the values of the environment out of what a guest said, for a message."""
-    secrets = [inputs.get("password"), *(inputs.get("environment") or {}).values()]
-    known = {str(secret) for secret in secrets if secret and len(str(secret)) >= _SHORTEST_SECRET}
-    for secret in sorted(known, key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    return text

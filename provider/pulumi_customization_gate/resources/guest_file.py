@@ -10,6 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
 from pulumi_customization_gate.resources.guest_script import machine, secret
+from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
@@ -73,7 +74,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             "timeout": timeout,
             "config_namespace": config_namespace,
         }
-        super().__init__(GuestFileProvider(), resource_name, {**inputs, "size": None}, opts)
+        super().__init__(GuestFileProvider(), resource_name, {**with_secret_inputs(inputs), "size": None}, opts)
 
 
 def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:
         source = source.path
     if not isinstance(source, str | Path):
         raise TypeError(
-            f"source: it is a {type(source).__name__}; wanted is a local path, a pulumi.FileAsset or pulumi.StringAsset"
+            f"source: expected a local path, a pulumi.FileAsset or a pulumi.StringAsset, got a {type(source).__name__}"
         )
     # The provider runs in a folder of its own.
     return {"source": str(Path(source).absolute())}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pulumi.dynamic import (
-    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -27,6 +26,7 @@ from pulumi_customization_gate.resources.guest_connection import (
     is_another_server,
     settings_problems,
 )
+from pulumi_customization_gate.resources.input_problems import reasons
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 
 Inputs = dict[str, Any]
@@ -43,10 +43,10 @@ class GuestFileProvider(ConfiguredProvider):
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Refuses bad inputs and missing settings, and notes the hash of a local file; opens no connection."""
-        problems = [*file_problems(news, host.is_unknown), *settings_problems(news, self._config)]
+        problems = reasons(file_problems(news, host.is_unknown), news) + settings_problems(news, self._config)
         if not problems and news.get("source") and not host.is_unknown(news["source"]):
             news = {**news, "sha256": _digest(Path(news["source"]))}
-        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
+        return CheckResult(news, host.failures(problems, news))
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:

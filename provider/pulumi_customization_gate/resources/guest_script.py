@@ -9,6 +9,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.resources.guest_script_provider import GuestScriptProvider
+from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         outputs = dict.fromkeys(
             ("exit_code", "stdout", "stderr", "stdout_truncated", "stderr_truncated", "started_at", "seconds")
         )
-        super().__init__(GuestScriptProvider(), resource_name, {**inputs, **outputs}, opts)
+        super().__init__(GuestScriptProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
 
 
 def secret(value: Any) -> Any:
@@ -127,7 +128,7 @@ def machine(vm: Any) -> Any:
     moid = getattr(vm, "moid", None)
     if moid is None:
         raise TypeError(
-            f"vm: {type(vm).__name__} has no moid; wanted is a vsphere.VirtualMachine or another resource with a moid, "
-            "or the machine's reference as a string"
+            "vm: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a string, "
+            f"got {type(vm).__name__}, which has no moid"
         )
     return moid

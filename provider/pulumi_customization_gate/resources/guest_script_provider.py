@@ -6,7 +6,6 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import (
-    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -29,12 +28,14 @@ from pulumi_customization_gate.resources.guest_connection import (
     guest_of,
     is_another_server,
     settings_problems,
-    without_secrets,
 )
+from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import ScriptResult, ScriptStoppedError, run_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 Inputs = dict[str, Any]
@@ -51,8 +52,8 @@ class GuestScriptProvider(ConfiguredProvider):
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Refuses bad inputs and missing settings; opens no connection."""
-        problems = [*script_problems(news, host.is_unknown), *settings_problems(news, self._config)]
-        return CheckResult(news, [CheckFailure(*problem) for problem in problems])
+        problems = reasons(script_problems(news, host.is_unknown), news) + settings_problems(news, self._config)
+        return CheckResult(news, host.failures(problems, news))
 
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
@@ -91,7 +92,7 @@ class GuestScriptProvider(ConfiguredProvider):
             if guest is None:
                 return
             try:
-                result = run_script(guest, arguments.on_delete, _warn)
+                result = run_script(guest, arguments.on_delete, _warner(_props))
             except ScriptStoppedError as error:
                 raise GuestError(_told(f"on_delete: {error}", error.result, _props)) from None
             _judge(guest, result, arguments, _props, "on_delete")
@@ -106,7 +107,7 @@ class GuestScriptProvider(ConfiguredProvider):
         arguments = GuestScriptArguments.of(inputs)
         with guest_of(inputs, self._config, arguments.timeout) as guest:
             try:
-                result = run_script(guest, arguments.script, _warn)
+                result = run_script(guest, arguments.script, _warner(inputs))
             except ScriptStoppedError as error:
                 said = _told(str(error), error.result, inputs)
                 raise PartialFailureError(said, script_id, {**inputs, **_outputs(error.result)}) from None
@@ -118,8 +119,9 @@ class GuestScriptProvider(ConfiguredProvider):
             return outputs
 
 
-def _warn(line: str) -> None:
-    host.Call().log(words.plain(line), warning=True)
+def _warner(inputs: Inputs) -> Callable[[str], None]:
+    """Returns what writes a warning on the resource's row."""
+    return lambda line: host.Call(inputs).log(words.plain(line), warning=True)
 
 
 def _judge(guest: Guest, result: ScriptResult, arguments: GuestScriptArguments, inputs: Inputs, what: str) -> None:

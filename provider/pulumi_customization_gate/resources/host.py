@@ -12,19 +12,22 @@ import functools
 import os
 import sys
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import grpc
 from google.protobuf import any_pb2
+from pulumi.dynamic import CheckFailure
 from pulumi.output import Unknown
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
+from pulumi_customization_gate.resources.input_problems import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
 P = ParamSpec("P")
@@ -74,6 +77,11 @@ def with_unknowns_marked(value: Any) -> Any:
     return value
 
 
+def failures(reasons: Iterable[str], inputs: Mapping[str, Any]) -> list[CheckFailure]:
+    """Returns what `check` fails with. None names a property: the engine would print its value, secret or not."""
+    return [CheckFailure("", without_secrets(reason, inputs)) for reason in reasons]
+
+
 def has_terminal() -> bool:
     """Whether somebody watches `pulumi up` on a terminal; elsewhere a line that does not last is printed all the same.
 
@@ -89,10 +97,15 @@ def has_terminal() -> bool:
 
 
 class Call:
-    """The engine's call that this thread serves: what a lifecycle takes as its `Engine`."""
+    """The engine's call that this thread serves: what a lifecycle takes as its `Engine`.
 
-    def __init__(self) -> None:
+    Args:
+        inputs: The resource's inputs; secrets among them are removed from every line.
+    """
+
+    def __init__(self, inputs: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._request, self._context = _find_call()
+        self._inputs = inputs
 
     @property
     def urn(self) -> str:
@@ -121,7 +134,7 @@ class Call:
         request = engine_pb2.LogRequest(
             severity=engine_pb2.WARNING if warning else engine_pb2.INFO,
             urn=self.urn,
-            message=message,
+            message=without_secrets(message, self._inputs),
             ephemeral=not lasting,
         )
         try:
@@ -140,13 +153,18 @@ class Call:
 
 
 def clean_errors(method: Callable[P, R]) -> Callable[P, R]:
-    """Wraps a provider's method so that an expected error reaches the user as its text alone; a bug keeps its trace."""
+    """Wraps a provider's method so that an expected error reaches the user as its text alone; a bug keeps its trace.
+
+    The text shows no secret input: the method's last argument holds the inputs.
+    """
 
     @functools.wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(*args, **kwargs)
         except GateError as error:
+            if args and isinstance(args[-1], dict):
+                error.args = (without_secrets(str(error), args[-1]),)
             Call().fail_cleanly(error)
             raise
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
 from pulumi_customization_gate.core.model import Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
 
@@ -49,7 +49,7 @@ def parse_reference(text: str) -> Reference:
     """Returns what kind of reference a text is.
 
     Raises:
-        ConfigurationError: If it is of no known form.
+        InvalidReferenceError: If it has none of the known forms.
     """
     if _UUID.fullmatch(text):
         return Reference("uuid", text.lower())
@@ -57,10 +57,10 @@ def parse_reference(text: str) -> Reference:
         return Reference("moid", text)
     if "/" in text.strip("/"):
         return Reference("path", text.strip("/"))
-    raise ConfigurationError(
-        f"{text!r} names no virtual machine; wanted is a managed object ID (vm-87), an instance or BIOS UUID "
-        "(4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), an inventory path (/Datacenter/vm/folder/web-1), "
-        "or a resource with a moid"
+    raise InvalidReferenceError(
+        "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
+        "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid",
+        text,
     )
 
 

@@ -10,17 +10,19 @@ from pulumi.runtime.rpc import UNKNOWN
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.watch import WaitRules
 from pulumi_customization_gate.resources.arguments import GateArguments, gate_problems
+from pulumi_customization_gate.resources.input_problems import reasons
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
-MACHINES = (
-    "wanted is a list of references, or a map of your own keys to them, for example "
+VMS = (
+    "expected a list of references, or a map of your own keys to them, for example "
     '[web.moid], {"web-1": web.moid} or ["/Datacenter/vm/web-1"]'
 )
-TWICE = "name each machine once"
+TIMEOUT = "timeout: expected a number of seconds, 1 or more, for example 1800"
 
 
-def problems(**inputs: Any) -> list[tuple[str, str]]:
-    return list(gate_problems({"vms": ["vm-87"], **inputs}, lambda value: value == UNKNOWN))
+def problems(**given: Any) -> list[str]:
+    inputs = {"vms": ["vm-87"], **given}
+    return reasons(gate_problems(inputs, lambda value: value == UNKNOWN), inputs)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def problems(**inputs: Any) -> list[tuple[str, str]]:
         pytest.param({"vms": ["vm-87", UNKNOWN, UNKNOWN]}, id="IDs that preview does not know"),
         pytest.param({"vms": {"web": UNKNOWN}}, id="an unknown ID in a map"),
         pytest.param({"vms": UNKNOWN}, id="unknown machines"),
-        pytest.param({"timeout": 0.5, "start_timeout": 0.5, "settle": 0}, id="the smallest times"),
+        pytest.param({"timeout": 1, "start_timeout": 0.5, "settle": 0}, id="the smallest times"),
         pytest.param({"timeout": UNKNOWN, "start_timeout": 10**6}, id="an unknown timeout"),
         pytest.param({"platform": UNKNOWN, "expect": UNKNOWN, "on_failure": UNKNOWN}, id="unknown choices"),
         pytest.param({"config_namespace": UNKNOWN, "triggers": UNKNOWN}, id="unknown namespace and triggers"),
@@ -48,130 +50,137 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        pytest.param("vms", None, f"it is None; {MACHINES}", id="no machines"),
-        pytest.param("vms", [], f"it is []; {MACHINES}", id="an empty list"),
-        pytest.param("vms", {}, f"it is {{}}; {MACHINES}", id="an empty map"),
-        pytest.param("vms", "vm-87", f"it is 'vm-87'; {MACHINES}", id="a text"),
-        pytest.param("vms", 87, f"it is 87; {MACHINES}", id="a number"),
-        pytest.param("vms", [""], f"vms[0] is ''; {MACHINES}", id="an empty reference"),
-        pytest.param("vms", {"web": None}, f"vms['web'] is None; {MACHINES}", id="nothing under a key"),
-        pytest.param("vms", ["vm-1", "vm-1"], f"vms[1] is 'vm-1', which vms[0] is already; {TWICE}", id="a duplicate"),
+        pytest.param("vms", None, f"vms: {VMS}, got nothing", id="no VMs"),
+        pytest.param("vms", [], f"vms: {VMS}, got []", id="an empty list"),
+        pytest.param("vms", {}, f"vms: {VMS}, got {{}}", id="an empty map"),
+        pytest.param("vms", "vm-87", f"vms: {VMS}, got 'vm-87'", id="a text"),
+        pytest.param("vms", 87, f"vms: {VMS}, got 87", id="a number"),
+        pytest.param("vms", [""], f"vms[0]: {VMS}, got ''", id="an empty reference"),
+        pytest.param("vms", {"web": None}, f"vms['web']: {VMS}, got nothing", id="nothing under a key"),
+        pytest.param(
+            "vms",
+            {"": "vm-1"},
+            "vms: expected keys that are not empty, for example \"web-1\", got ''",
+            id="an empty key",
+        ),
+        pytest.param(
+            "vms",
+            ["vm-1", "vm-1"],
+            "vms[1]: expected each VM once, got 'vm-1'; vms[0] is the same VM",
+            id="a duplicate",
+        ),
         pytest.param(
             "vms",
             {"a": "vm-1", "b": "vm-1"},
-            f"vms['b'] is 'vm-1', which vms['a'] is already; {TWICE}",
+            "vms['b']: expected each VM once, got 'vm-1'; vms['a'] is the same VM",
             id="a duplicate in a map",
         ),
         pytest.param(
             "vms",
             [UUID, UUID.upper()],
-            f"vms[1] is '{UUID.upper()}', which vms[0] is already; {TWICE}",
+            f"vms[1]: expected each VM once, got '{UUID.upper()}'; vms[0] is the same VM",
             id="two spellings of a UUID",
         ),
         pytest.param(
             "vms",
             ["/DC0/vm/web", "DC0/vm/web"],
-            f"vms[1] is 'DC0/vm/web', which vms[0] is already; {TWICE}",
+            "vms[1]: expected each VM once, got 'DC0/vm/web'; vms[0] is the same VM",
             id="two spellings of a path",
         ),
         pytest.param(
             "vms",
             ["web-1"],
-            "vms[0]: 'web-1' names no virtual machine; wanted is a managed object ID (vm-87), an instance or BIOS UUID "
+            "vms[0]: expected a managed object ID (vm-87), an instance or BIOS UUID "
             "(4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), an inventory path (/Datacenter/vm/folder/web-1), "
-            "or a resource with a moid",
+            "or a resource with a moid, got 'web-1'",
             id="a bare name",
         ),
-        pytest.param("timeout", 0, "it is 0; wanted is a number of seconds above 0, for example 1800", id="no time"),
+        pytest.param("timeout", 0, f"{TIMEOUT}, got 0", id="no time"),
+        pytest.param("timeout", 0.9, f"{TIMEOUT}, got 0.9", id="less than a second"),
+        pytest.param("timeout", -1.0, f"{TIMEOUT}, got -1", id="negative time"),
+        pytest.param("timeout", "soon", f"{TIMEOUT}, got 'soon'", id="no number"),
+        pytest.param("timeout", True, f"{TIMEOUT}, got True", id="a boolean"),
+        pytest.param("timeout", float("inf"), f"{TIMEOUT}, got inf", id="without end"),
+        pytest.param("timeout", float("nan"), f"{TIMEOUT}, got nan", id="not a number"),
         pytest.param(
-            "timeout", -1.0, "it is -1; wanted is a number of seconds above 0, for example 1800", id="negative time"
-        ),
-        pytest.param(
-            "timeout", "10m", "it is '10m'; wanted is a number of seconds above 0, for example 1800", id="no number"
-        ),
-        pytest.param(
-            "timeout", True, "it is True; wanted is a number of seconds above 0, for example 1800", id="a boolean"
-        ),
-        pytest.param(
-            "timeout",
-            float("inf"),
-            "it is inf; wanted is a number of seconds above 0, for example 1800",
-            id="without end",
-        ),
-        pytest.param(
-            "timeout",
-            float("nan"),
-            "it is nan; wanted is a number of seconds above 0, for example 1800",
-            id="not a number",
+            "timeout", 10**5000, f"{TIMEOUT}, got a number with hundreds of digits", id="more than a float can hold"
         ),
         pytest.param(
             "start_timeout",
             0,
-            "it is 0; wanted is a number of seconds above 0, for example 600",
+            "start_timeout: expected a positive number of seconds, for example 600, got 0",
             id="no time to start",
         ),
         pytest.param(
             "start_timeout",
             1801,
-            "it is 1801; wanted is at most timeout, 1800, for example 600",
+            "start_timeout: expected a number of seconds that is not more than timeout (1800), got 1801",
             id="start_timeout above the default timeout",
         ),
         pytest.param(
-            "settle", -1, "it is -1; wanted is a number of seconds of 0 or more, for example 30", id="negative settle"
+            "settle",
+            -1,
+            "settle: expected a number of seconds, 0 or more, for example 30, got -1",
+            id="negative settle",
         ),
         pytest.param(
             "platform",
             "vSphere",
-            "it is 'vSphere'; wanted is 'vsphere' or 'cloud_director'; did you mean 'vsphere'?",
+            "platform: expected 'vsphere' or 'cloud_director', got 'vSphere'; did you mean 'vsphere'?",
             id="platform",
         ),
-        pytest.param("expect", "any", "it is 'any'; wanted is 'required' or 'auto'", id="expect"),
-        pytest.param("expect", ["auto"], "it is ['auto']; wanted is 'required' or 'auto'", id="a list of choices"),
+        pytest.param("expect", "any", "expect: expected 'required' or 'auto', got 'any'", id="expect"),
+        pytest.param("expect", ["auto"], "expect: expected 'required' or 'auto', got ['auto']", id="a list of choices"),
         pytest.param(
             "ready_when",
             "customised",
-            "it is 'customised'; wanted is 'customized' or 'guest_operations'; did you mean 'customized'?",
+            "ready_when: expected 'customized' or 'guest_operations', got 'customised'; did you mean 'customized'?",
             id="ready_when",
         ),
-        pytest.param("on_failure", "warn", "it is 'warn'; wanted is 'fail' or 'report'", id="on_failure"),
+        pytest.param("on_failure", "warn", "on_failure: expected 'fail' or 'report', got 'warn'", id="on_failure"),
         pytest.param(
             "config_namespace",
             "",
-            "it is ''; wanted is a namespace of stack config without a colon, for example \"east\"",
+            "config_namespace: expected a namespace of stack config without a colon, for example \"east\", got ''",
             id="an empty namespace",
         ),
         pytest.param(
             "triggers",
             "s3cret",
-            'it is a str; wanted is a map of anything, for example {"image": "2026-11"}',
+            'triggers: expected a map of anything, for example {"image": "2026-11"}, got a string '
+            "(not shown, it may be a secret)",
             id="triggers, not shown",
         ),
         pytest.param(
             "checks",
             {"kind": "cards_connected"},
-            "it is {'kind': 'cards_connected'}; wanted is a list of maps, for example "
-            '[{"kind": "tcp_port", "port": 22}]',
+            'checks: expected a list of maps, for example [{"kind": "tcp_port", "port": 22}], '
+            "got {'kind': 'cards_connected'}",
             id="checks that are no list",
         ),
     ],
 )
-def test_bad_input_is_told_with_what_is_wanted(name: str, value: object, reason: str) -> None:
-    """Each bad input is told alone, by its name: what it is, what is wanted, and an example."""
-    assert problems(**{name: value}) == [(name, reason)]
+def test_bad_input_is_refused_with_what_is_expected(name: str, value: object, reason: str) -> None:
+    """Each sentence names the argument, what is expected with an example, and what was given."""
+    assert problems(**{name: value}) == [reason]
 
 
 def test_start_timeout_is_held_against_the_given_timeout() -> None:
     """A start_timeout above timeout is refused; the same start_timeout within a longer timeout is not."""
     assert problems(timeout=600, start_timeout=700) == [
-        ("start_timeout", "it is 700; wanted is at most timeout, 600, for example 600")
+        "start_timeout: expected a number of seconds that is not more than timeout (600), got 700"
     ]
     assert problems(timeout=700, start_timeout=700) == []
+    assert problems(timeout=600, start_timeout=700, secret_inputs=["timeout"]) == [
+        "start_timeout: expected a number of seconds that is not more than timeout, got 700"
+    ]
 
 
-def test_each_problem_is_told() -> None:
-    """One look tells everything that is wrong, not the first thing only."""
+def test_each_problem_is_reported() -> None:
+    """One look reports everything that is wrong, one text per argument."""
     found = problems(vms=["vm-1", "web", "vm-1"], timeout=0, expect="no")
-    assert [name for name, _ in found] == ["expect", "vms", "vms", "timeout"]
+    assert [text.partition(":")[0] for text in found] == ["expect", "vms[1]", "timeout"]
+    assert [line.partition(":")[0] for line in found[1].splitlines()] == ["vms[1]", "vms[2]"]
 
 
 def test_the_guest_can_be_asked_on_vsphere_only() -> None:
@@ -179,8 +188,11 @@ def test_the_guest_can_be_asked_on_vsphere_only() -> None:
     asked = {"ready_when": "guest_operations", "checks": [{"kind": "cards_connected"}]}
     assert problems(**asked) == []
     assert problems(vms=[], platform="cloud_director", **asked)[-2:] == [
-        ("ready_when", 'it is "guest_operations", which Cloud Director does not tell; wanted is "customized"'),
-        ("checks", "Cloud Director tells nothing to check; leave them out"),
+        (
+            "ready_when: expected 'customized', because Cloud Director does not report guest operations, "
+            "got 'guest_operations'"
+        ),
+        "checks: expected no checks, because Cloud Director reports nothing to check",
     ]
 
 
@@ -221,4 +233,4 @@ def test_a_value_that_preview_did_not_know_is_judged_before_the_wait() -> None:
     """An input that turns out bad only when it is known stops the gate before it asks any server."""
     with pytest.raises(ConfigurationError) as refusal:
         GateArguments.of({"vms": ["web"], "timeout": 0})
-    assert [line.partition(":")[0] for line in str(refusal.value).splitlines()] == ["vms", "timeout"]
+    assert [line.partition(":")[0] for line in str(refusal.value).splitlines()] == ["vms[0]", "timeout"]

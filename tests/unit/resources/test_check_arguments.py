@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.resources.check_arguments import EXAMPLES, check_problems
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.resources.arguments import GateArguments
+from pulumi_customization_gate.resources.check_arguments import EXAMPLES, Keys, check_problems
 from pulumi_customization_gate.vsphere.checks import PATHS
 
+if TYPE_CHECKING:
+    from pulumi_customization_gate.resources.input_problems import IsUnknown
+
 UNKNOWN = object()
+HOST_NAME = {"kind": "host_name", "value": "web"}
 
 
-def _problems(*checks: object) -> list[str]:
-    return [reason for _, reason in check_problems(list(checks), lambda value: value is UNKNOWN)]
+def _is_unknown(value: object) -> bool:
+    return value is UNKNOWN
+
+
+def _problems(*checks: object, vms: object = UNKNOWN, is_unknown: IsUnknown = _is_unknown) -> list[str]:
+    problems = check_problems(list(checks), is_unknown, Keys.of(vms, is_unknown))
+    return [problem.sentence(is_hidden=False) for problem in problems]
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -24,30 +36,61 @@ def test_every_example_is_good(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "said"),
+    ("check", "place", "said"),
     [
-        pytest.param("tcp_port", "'tcp_port'; wanted is a map with a kind", id="a word"),
-        pytest.param({"port": 22}, "wanted is a map with a kind", id="no kind"),
-        pytest.param({"kind": "tcp-port"}, "did you mean 'tcp_port'?", id="a kind that is nearly one"),
-        pytest.param({"kind": "tcp_port"}, "port is missing", id="no port"),
-        pytest.param({"kind": "tcp_port", "port": 0}, "port is 0; wanted is a whole number from 1", id="port 0"),
-        pytest.param({"kind": "tcp_port", "port": "22"}, "port is '22'", id="a port in words"),
-        pytest.param({"kind": "tcp_port", "port": 22, "host": "x"}, "'host' is no option", id="an unknown option"),
-        pytest.param({"kind": "guest_heartbeat", "color": "pink"}, "'green' or 'yellow'", id="a colour"),
-        pytest.param({"kind": "guest_info", "key": "ready"}, "begins with guestinfo.", id="a key of others"),
-        pytest.param({"kind": "guest_info", "key": "guestinfo.a", "value": "("}, "regular expression", id="a pattern"),
-        pytest.param({"kind": "host_name", "value": {"web": 1}}, "a map of strings", id="a number for a name"),
-        pytest.param({"kind": "ip_in_network", "network": "10/x"}, "CIDR notation", id="no network"),
-        pytest.param({"kind": "cards_connected", "vms": []}, "a list of the keys", id="about no machine"),
+        pytest.param("tcp_port", "", "a map with a kind", id="a word"),
+        pytest.param({"port": 22}, ".kind", "got nothing", id="no kind"),
+        pytest.param({"kind": "tcp-port"}, ".kind", "got 'tcp-port'; did you mean 'tcp_port'?", id="nearly a kind"),
+        pytest.param({"kind": []}, ".kind", "got []", id="a list for a kind"),
+        pytest.param({"kind": {}}, ".kind", "got {}", id="a map for a kind"),
+        pytest.param({"kind": "x" * 10**6}, ".kind", "xxx...xxx", id="a million characters for a kind"),
+        pytest.param({"kind": "tcp_port"}, ".port", "a whole number from 1 to 65535", id="no port"),
+        pytest.param({"kind": "tcp_port", "port": 0}, ".port", "got 0", id="port 0"),
+        pytest.param({"kind": "tcp_port", "port": 10**400}, ".port", "got a number with", id="a port of 400 digits"),
+        pytest.param({"kind": "tcp_port", "port": "22"}, ".port", "got '22'", id="a port in words"),
+        pytest.param(
+            {"kind": "tcp_port", "port": 22, "ports": 1},
+            "",
+            "got 'ports'; did you mean 'port'?",
+            id="an unknown option",
+        ),
+        pytest.param({"kind": "guest_heartbeat", "color": "pink"}, ".color", "'green' or 'yellow'", id="a color"),
+        pytest.param({"kind": "guest_info", "key": "ready"}, ".key", "begins with guestinfo.", id="a key of others"),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.a", "value": "("},
+            ".value",
+            "got '('; missing ), unterminated subpattern at position 0",
+            id="a pattern",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.a", "value": "a{99999999999}"},
+            ".value",
+            "got 'a{99999999999}'; the repetition number is too large",
+            id="a pattern with too large a number",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.a", "value": "(" * 5000 + ")" * 5000},
+            ".value",
+            "it is nested too deeply",
+            id="a pattern that is nested too deeply",
+        ),
+        pytest.param({"kind": "guest_info", "key": "guestinfo.a", "value": {}}, ".value", "got {}", id="no pattern"),
+        pytest.param({"kind": "host_name", "value": {"web": 1}}, ".value['web']", "got 1", id="a number for a name"),
+        pytest.param({"kind": "host_name", "value": {}}, ".value", "got {}", id="no host name"),
+        pytest.param({"kind": "host_name", "value": {"web": None}}, ".value['web']", "got nothing", id="nobody's name"),
+        pytest.param({"kind": "ip_in_network", "network": "10/x"}, ".network", "CIDR notation", id="no network"),
+        pytest.param({"kind": "ip_in_network", "network": {}}, ".network", "got {}", id="an empty map of networks"),
+        pytest.param({"kind": "cards_connected", "vms": []}, ".vms", "a list of keys", id="about no VM"),
+        pytest.param({"kind": "cards_connected", "vms": [1]}, ".vms[0]", "got 1", id="a number for a key"),
     ],
 )
-def test_what_is_wrong_is_named(check: object, said: str) -> None:
-    """One problem, with the check's place, what is wanted and an example."""
+def test_what_is_wrong_is_named(check: object, place: str, said: str) -> None:
+    """One short sentence, with the check's place, what is expected and an example."""
     found = _problems({"kind": "cards_connected"}, check)
     assert len(found) == 1
-    assert found[0].startswith("checks[1]: ")
+    assert found[0].startswith(f"checks[1]{place}: expected ")
     assert said in found[0]
-    assert "wanted is" in found[0]
+    assert len(found[0]) < 400
 
 
 def test_what_preview_does_not_know_is_not_wrong() -> None:
@@ -56,4 +99,96 @@ def test_what_preview_does_not_know_is_not_wrong() -> None:
     assert (
         _problems({"kind": "host_name", "value": {"a": UNKNOWN}}, {"kind": "cards_connected", "vms": [UNKNOWN]}) == []
     )
-    assert list(check_problems(UNKNOWN, lambda value: value is UNKNOWN)) == []
+    assert list(check_problems(UNKNOWN, _is_unknown)) == []
+
+
+IN_MAP = "expected keys of the gate's vms, got"
+IN_LIST = "expected references of the gate's vms, which are a list (give a map to choose keys of your own), got"
+
+
+@pytest.mark.parametrize(
+    ("check", "vms", "said"),
+    [
+        pytest.param(
+            {"kind": "host_name", "value": {"web-1": "a", "wbe-2": "b"}},
+            {"web-1": "vm-1", "web-2": UNKNOWN},
+            f"checks[0].value: {IN_MAP} 'wbe-2'; did you mean 'web-2'?",
+            id="value",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.a", "value": {"db": "a"}},
+            {"web": "vm-1"},
+            f"checks[0].value: {IN_MAP} 'db'",
+            id="value, nothing near",
+        ),
+        pytest.param(
+            {"kind": "ip_in_network", "network": {"": "10.0.0.0/8"}},
+            {"web": "vm-1"},
+            f"checks[0].network: {IN_MAP} ''",
+            id="network, an empty key",
+        ),
+        pytest.param(
+            {"kind": "cards_connected", "vms": ["web-3"]},
+            {"web-1": "vm-1"},
+            f"checks[0].vms: {IN_MAP} 'web-3'; did you mean 'web-1'?",
+            id="vms",
+        ),
+        pytest.param(
+            {"kind": "cards_connected", "vms": ["vm-88"]},
+            ["vm-87"],
+            f"checks[0].vms: {IN_LIST} 'vm-88'; did you mean 'vm-87'?",
+            id="a list",
+        ),
+        pytest.param(
+            {"kind": "cards_connected", "vms": ["web-1"]},
+            [UNKNOWN],
+            f"checks[0].vms: {IN_LIST} 'web-1'",
+            id="a list that is not known, and a key that can never be in it",
+        ),
+        pytest.param(
+            {"kind": "host_name", "value": {"a": "x", "b": "y"}, "vms": ["a"]},
+            {"a": "vm-1", "b": "vm-2"},
+            "checks[0].value: expected keys that the check's vms names too, got 'b'",
+            id="an entry for a VM that the check is not about",
+        ),
+        pytest.param(
+            {"kind": "ip_in_network", "network": {"a": "10.0.0.0/8"}, "vms": ["a", "b"]},
+            {"a": "vm-1", "b": "vm-2"},
+            "checks[0].network: expected an entry for each VM in the check's vms, also for 'b', "
+            "got {'a': '10.0.0.0/8'}",
+            id="no entry for a VM that the check is about",
+        ),
+    ],
+)
+def test_a_key_under_which_nothing_is_judged_is_refused(check: object, vms: object, said: str) -> None:
+    """Such a check would never be judged, and the gate would call the VM ready."""
+    assert _problems(check, vms=vms) == [said]
+
+
+@pytest.mark.parametrize(
+    ("check", "vms"),
+    [
+        pytest.param({**HOST_NAME, "vms": ["a"]}, {"a": "vm-1", "b": "vm-2"}, id="one of a map"),
+        pytest.param({"kind": "host_name", "value": {"a": "x"}}, {"a": UNKNOWN, "b": "vm-2"}, id="an unknown VM"),
+        pytest.param({"kind": "host_name", "value": {"vm-1": "x"}}, ["vm-1", "vm-2"], id="a reference of a list"),
+        pytest.param({"kind": "host_name", "value": {"vm-1": "x"}}, [UNKNOWN], id="a list that is not known"),
+        pytest.param({"kind": "host_name", "value": {"a": "x"}}, UNKNOWN, id="unknown VMs"),
+        pytest.param({**HOST_NAME, "vms": [UNKNOWN]}, {"a": "vm-1"}, id="an unknown key"),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.a", "value": {"a": "x"}, "vms": ["a", "b"]},
+            {"a": "vm-1", "b": "vm-2"},
+            id="a key of guest info that may have any value on one VM",
+        ),
+    ],
+)
+def test_a_key_that_is_or_may_be_there_passes(check: object, vms: object) -> None:
+    """What preview cannot know is not refused."""
+    assert _problems(check, vms=vms) == []
+
+
+def test_a_key_that_turns_out_wrong_stops_the_gate_before_any_wait() -> None:
+    """Once every reference is known, a key that is none of them is an error, not a check that nobody judges."""
+    check = {"kind": "host_name", "value": {"vm-2": "web"}}
+    assert _problems(check, vms=[UNKNOWN]) == []
+    with pytest.raises(ConfigurationError, match=r"^checks\[0\]\.value: expected references .* got 'vm-2'"):
+        GateArguments.of({"vms": ["vm-1"], "checks": [check]})

@@ -41,13 +41,13 @@ def test_a_resource_stands_for_its_id(vms: Any, platform: str | None, references
     [
         pytest.param(
             [Network()],
-            "vms: Network has no moid; wanted is a vsphere.VirtualMachine or another resource with a moid, "
-            "or the machine's reference as a string",
+            "vms: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a "
+            "string, got Network, which has no moid",
             id="no machine",
         ),
         pytest.param(
             Machine(moid="vm-1"),
-            "vms: it is one Machine; wanted is a list of machines, for example [web]",
+            "vms: expected a list or a map of VMs, for example [web], got one Machine",
             id="one machine",
         ),
     ],

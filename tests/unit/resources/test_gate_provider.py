@@ -355,7 +355,7 @@ def test_changed_times_wait_for_nobody(provider: CustomizationGateProvider, cent
     assert second == {**first, "timeout": 60}
 
     centre.stories = {"vm-2": "slow"}
-    closed = created(provider, vms=["vm-2"], timeout=0.01)
+    closed = created(provider, vms=["vm-2"], timeout=1)
     centre.stories = {}
     opened = updated(provider, closed, vms=["vm-2"], timeout=60)
     assert len(centre.waits) == 3
@@ -422,8 +422,10 @@ def test_refresh_returns_what_is_stored(provider: CustomizationGateProvider, cen
 def test_check_tells_missing_settings_and_bad_inputs_in_one_go(provider: CustomizationGateProvider) -> None:
     """A look at the inputs names what is missing of the connection and what is wrong with the arguments."""
     result = configured({}).check({}, {"vms": [], "timeout": 0})
-    assert [failure.property for failure in result.failures] == ["", "vms", "timeout"]
-    assert result.failures[0].reason.startswith("missing `vsphere:vsphereServer` or VSPHERE_SERVER, ")
+    assert [failure.property for failure in result.failures] == ["", "", ""]
+    reasons = [failure.reason for failure in result.failures]
+    assert reasons[0].startswith("missing `vsphere:vsphereServer` or VSPHERE_SERVER, ")
+    assert [reason.partition(":")[0] for reason in reasons[1:]] == ["vms", "timeout"]
     assert provider.check({}, {"vms": ["vm-1"]}).failures == []
 
 
@@ -431,7 +433,7 @@ def test_check_tells_missing_settings_and_bad_inputs_in_one_go(provider: Customi
 def test_check_looks_for_no_settings_of_an_impossible_server(name: str) -> None:
     """A wrong platform or namespace is one mistake, not one more for each setting that it has not got."""
     result = configured({}).check({}, {"vms": ["vm-1"], name: "a:b"})
-    assert [failure.property for failure in result.failures] == [name]
+    assert [failure.reason.partition(":")[0] for failure in result.failures] == [name]
 
 
 @pytest.mark.parametrize("name", ["platform", "config_namespace"])
@@ -442,7 +444,7 @@ def test_check_waits_for_what_preview_does_not_know(name: str) -> None:
 
 def test_inputs_that_turn_out_bad_stop_before_any_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
     """What preview did not know is judged before a server is asked."""
-    with pytest.raises(ConfigurationError, match="vms: vms\\[0\\]: 'web' names no virtual machine"):
+    with pytest.raises(ConfigurationError, match=r"^vms\[0\]: expected a managed object ID .*, got 'web'$"):
         provider.create({"vms": ["web"]})
     assert centre.waits == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,42 +14,62 @@ from pulumi_customization_gate.resources.guest_arguments import (
     file_problems,
     script_problems,
 )
-from pulumi_customization_gate.resources.guest_connection import without_secrets
+from pulumi_customization_gate.resources.input_problems import BadInput, reasons, without_secrets
 from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 GOOD = {"vm": "vm-87", "script": "true"}
 UNKNOWN = object()
 
 
 def _problems(**inputs: Any) -> dict[str, str]:
-    return dict(script_problems({**GOOD, **inputs}, lambda value: value is UNKNOWN))
+    return _texts(script_problems({**GOOD, **inputs}, lambda value: value is UNKNOWN))
+
+
+def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
+    found = list(problems)
+    names = list(dict.fromkeys(problem.argument for problem in found))
+    return dict(zip(names, reasons(found, {}), strict=True))
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        pytest.param("vm", "web", "'web' names no virtual machine", id="a bare name"),
-        pytest.param("vm", None, "it is None; wanted is a machine's reference", id="no machine"),
-        pytest.param("script", "", "no string with something in it", id="no script"),
-        pytest.param("script", 3, "no string with something in it", id="a number for a script"),
-        pytest.param("interpreter", " ", "wanted is for example", id="a blank interpreter"),
-        pytest.param("arguments", "--x", "wanted is a list of strings", id="arguments in one string"),
-        pytest.param("arguments", [8080], "wanted is a list of strings", id="a number among the arguments"),
-        pytest.param("environment", ["A=1"], "it is no map", id="a list of variables"),
-        pytest.param("environment", {"A-B": "1"}, "'A-B' is no name of a variable", id="a variable's bad name"),
-        pytest.param("environment", {"PORT": 8080}, "the value of PORT is no string", id="a variable's bad value"),
-        pytest.param("working_directory", "", "no string with something in it", id="an empty directory"),
-        pytest.param("username", "", "then config counts", id="an empty user"),
-        pytest.param("password", 5, "then config counts", id="a number for a password"),
-        pytest.param("timeout", 0, "a number of seconds above 0", id="no time"),
-        pytest.param("timeout", float("nan"), "a number of seconds above 0", id="a time that is no number"),
-        pytest.param("triggers", [1], "wanted is a map", id="a list of triggers"),
-        pytest.param("on_delete", "a\0b", "without NUL", id="a NUL in a script"),
+        pytest.param("vm", "web", "or a resource with a moid, got 'web'", id="a bare name"),
+        pytest.param(
+            "vm", None, "expected a VM's reference, for example gate.after(web.moid), got nothing", id="no machine"
+        ),
+        pytest.param("script", "", "a string that is not empty", id="no script"),
+        pytest.param("script", 3, "a string that is not empty", id="a number for a script"),
+        pytest.param("interpreter", " ", "a string that is not empty", id="a blank interpreter"),
+        pytest.param("arguments", "--x", "expected a list of strings", id="arguments in one string"),
+        pytest.param(
+            "arguments", [8080], "arguments[0]: expected a list of strings", id="a number among the arguments"
+        ),
+        pytest.param("environment", ["A=1"], "expected a map of strings by name", id="a list of variables"),
+        pytest.param(
+            "environment", {"A-B": "1"}, "environment['A-B']: expected a name of letters", id="a variable's bad name"
+        ),
+        pytest.param(
+            "environment",
+            {"PORT": 8080},
+            "environment['PORT']: expected a string without NUL",
+            id="a variable's bad value",
+        ),
+        pytest.param("working_directory", "", "a string that is not empty", id="an empty directory"),
+        pytest.param("username", "", "read from config, got ''", id="an empty user"),
+        pytest.param("password", 5, "read from config, got a number (not shown", id="a number for a password"),
+        pytest.param("timeout", 0.5, "a number of seconds, 1 or more", id="no time"),
+        pytest.param("timeout", float("nan"), "a number of seconds, 1 or more", id="a time that is no number"),
+        pytest.param("triggers", [1], "expected a map", id="a list of triggers"),
+        pytest.param("on_delete", "a\0b", "has no NUL", id="a NUL in a script"),
         pytest.param("expected_exit_codes", [], "a list of whole numbers", id="no exit code"),
         pytest.param("expected_exit_codes", [0.5], "a list of whole numbers", id="half an exit code"),
         pytest.param("expected_exit_codes", [True], "a list of whole numbers", id="a boolean for an exit code"),
-        pytest.param("output_limit", -1, "bytes, 0 to 1048576", id="less than nothing"),
+        pytest.param("output_limit", -1, "expected a number of bytes, 0 to 1048576", id="less than nothing"),
         pytest.param("output_limit", 2**30, "bytes, 0 to 1048576", id="more than state should carry"),
         pytest.param("config_namespace", "a:b", "a namespace of stack config", id="a key for a namespace"),
     ],
@@ -87,7 +107,9 @@ def test_inputs_become_arguments() -> None:
     assert arguments.on_delete == Script("rm x", arguments=("a",), output_limit=0)
     assert arguments.expected_exit_codes == {0, 3010}
     assert (arguments.timeout, arguments.config_namespace) == (600.0, "vsphere")
-    with pytest.raises(ConfigurationError, match="timeout: it is -1"):
+    with pytest.raises(
+        ConfigurationError, match="timeout: expected a number of seconds, 1 or more, for example 600, got -1"
+    ):
         GuestScriptArguments.of({**GOOD, "timeout": -1})
 
 
@@ -120,7 +142,7 @@ def test_missing_credentials_are_named_all_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         credentials({}, lambda _: None, {})
     assert str(caught.value) == (
-        "nobody is named to work in the guest: give `username`, config `customization:guestUser` or GUEST_USER; and "
+        "no guest credentials configured: set `username`, config `customization:guestUser` or GUEST_USER; and "
         "`password`, config `customization:guestPassword` or GUEST_PASSWORD"
     )
     with pytest.raises(ConfigurationError, match=r"config `east:guestPassword`$"):
@@ -136,22 +158,25 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "name", "said"),
     [
-        pytest.param({"path": "motd"}, "path", "wanted is a path from the guest's root", id="a relative path"),
-        pytest.param({"path": "/etc/"}, "path", "wanted is a path from the guest's root", id="a folder"),
-        pytest.param({"path": None}, "path", "it is None", id="no path"),
-        pytest.param({"content": 5}, "content", "it is no string", id="a number for a content"),
-        pytest.param({"content": None}, "content", "it is missing, and so is source", id="nothing"),
+        pytest.param({"path": "motd"}, "path", "expected an absolute path in the guest", id="a relative path"),
+        pytest.param({"path": "/etc/"}, "path", "expected an absolute path in the guest", id="a folder"),
+        pytest.param({"path": None}, "path", "got nothing", id="no path"),
+        pytest.param({"content": 5}, "content", "expected the file's text, got a number", id="a number for a content"),
+        pytest.param({"content": None}, "content", "or a local file as source, got nothing", id="nothing"),
         pytest.param(
-            {"content": None, "source": "/no/such"}, "source", "there is no file '/no/such' here", id="no file"
+            {"content": None, "source": "/no/such"},
+            "source",
+            "expected the path of a local file that exists, got '/no/such'",
+            id="no file",
         ),
         pytest.param({"permissions": "rw"}, "permissions", "three octal digits", id="a mode in letters"),
         pytest.param({"permissions": 420}, "permissions", "three octal digits", id="a mode in numbers"),
-        pytest.param({"vm": "web"}, "vm", "names no virtual machine", id="a bare name"),
+        pytest.param({"vm": "web"}, "vm", "or a resource with a moid, got 'web'", id="a bare name"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, said: str) -> None:
     """One problem, under the input's name, which says what is wanted."""
-    problems = dict(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}, lambda _: False))
+    problems = _texts(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}, lambda _: False))
     assert list(problems) == [name]
     assert said in problems[name]
 

@@ -49,9 +49,9 @@ def test_a_reference_of_no_known_form_is_refused(text: str) -> None:
         parse_reference(text)
 
     assert str(caught.value) == (
-        f"{text!r} names no virtual machine; wanted is a managed object ID (vm-87), an instance or BIOS UUID "
+        "expected a managed object ID (vm-87), an instance or BIOS UUID "
         "(4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), an inventory path (/Datacenter/vm/folder/web-1), "
-        "or a resource with a moid"
+        f"or a resource with a moid, got {text!r}"
     )
 
 

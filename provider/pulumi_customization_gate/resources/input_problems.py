@@ -1,0 +1,198 @@
+"""What is wrong with a resource's inputs, in sentences that show no secret and stay short however much is wrong.
+
+The engine prints the whole value of the property that a `CheckFailure` names, secret or not, once for each failure.
+So no failure names a property: the sentence names the argument, and shows of its value what may be shown.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+
+IsUnknown = Callable[[object], bool]
+"""Whether preview does not know a value yet."""
+
+SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
+"""The input in which a resource lists those of its inputs that the program marked as secrets.
+
+The engine unwraps secrets before it hands inputs to a dynamic provider, so the provider cannot tell by itself.
+"""
+ALWAYS_HIDDEN = frozenset({"content", "environment", "on_delete", "password", "script", "triggers"})
+"""Inputs that may hold a secret by what they are for, whether the program marked it or not."""
+MOST_PROBLEMS = 10
+"""Problems that are listed of one argument."""
+SHORTEST_SECRET = 4
+"""Characters below which a value is too common a word to be removed from a message."""
+
+NOT_GIVEN = object()
+"""Stands for a value that a sentence does not mention."""
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """One thing that is wrong with one argument."""
+
+    argument: str
+    expected: str
+    """What the argument takes, with an example."""
+    given: object = NOT_GIVEN
+    place: str = ""
+    """Where in the argument, for example `[3]` or `[0].port`."""
+    hint: str = ""
+    """What may help, derived from the value: it is left out where the value is hidden."""
+
+    def sentence(self, *, is_hidden: bool) -> str:
+        """Returns the argument, what is expected and what was given."""
+        said = f"{self.argument}{self.place}: expected {self.expected}"
+        if self.given is NOT_GIVEN:
+            return said
+        if is_hidden:
+            return f"{said}, got {_kind(self.given)} (not shown, it may be a secret)"
+        return f"{said}, got {shown(self.given)}" + (f"; {self.hint}" if self.hint else "")
+
+
+def reasons(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> list[str]:
+    """Returns one text for each argument that has a problem: a line per problem, at most ten of them."""
+    by_argument: dict[str, list[BadInput]] = {}
+    for problem in problems:
+        by_argument.setdefault(problem.argument, []).append(problem)
+    texts = []
+    for argument, found in by_argument.items():
+        hidden = is_hidden(argument, inputs)
+        lines = [problem.sentence(is_hidden=hidden) for problem in found[:MOST_PROBLEMS]]
+        if len(found) > MOST_PROBLEMS:
+            lines.append(f"{argument}: and {len(found) - MOST_PROBLEMS} more")
+        texts.append("\n".join(lines))
+    return texts
+
+
+def reject(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> None:
+    """Ends the operation if there is a problem.
+
+    Raises:
+        ConfigurationError: All problems, as `reasons` words them.
+    """
+    if texts := reasons(problems, inputs):
+        raise ConfigurationError("\n".join(texts))
+
+
+def is_hidden(argument: str, inputs: Mapping[str, Any]) -> bool:
+    """Whether no message shows the argument's value."""
+    return argument in ALWAYS_HIDDEN or argument in (inputs.get(SECRET_INPUTS) or ())
+
+
+def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:
+    """Removes the values of secret inputs from a message that others worded: a guest, a server, or a check's reason."""
+    names = {"password", "environment", *(inputs.get(SECRET_INPUTS) or ())}
+    values = [_without_kinds(inputs.get(name)) if name == "checks" else inputs.get(name) for name in names]
+    secrets = {text for text in _texts(values) if len(text) >= SHORTEST_SECRET}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    return text
+
+
+def _without_kinds(checks: object) -> object:
+    """Leaves the kinds of the checks in a message: they say what was not fulfilled."""
+    if not isinstance(checks, Sequence):
+        return checks
+    return [{**check, "kind": None} if isinstance(check, Mapping) else check for check in checks]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yields every string in a value, without the keys of its maps: those are never secrets."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts(item)
+
+
+def shown(value: object) -> str:
+    """Returns a value as a message shows it: on one line, and shortened."""
+    return "nothing" if value is None else _SHORT.repr(value)
+
+
+class _Short(reprlib.Repr):
+    """Shortens strings, lists, maps and what is nested in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+        self.maxlevel = 3
+
+    def repr_float(self, value: float, _level: int) -> str:
+        """Shows 1800.0 as 1800: the engine hands over every number as a float."""
+        return f"{value:g}"
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Shows a number of any length."""
+        return super().repr_int(value, level) if is_number(value) else "a number with hundreds of digits"
+
+    def repr_Unknown(self, _value: object, _level: int) -> str:  # noqa: N802 -- reprlib looks it up by the type's name
+        """Shows what preview does not know yet."""
+        return "a value that is not known yet"
+
+
+_SHORT = _Short()
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return "a string" if value.strip() else "an empty string"
+    for types, name in ((bool, "a boolean"), (int | float, "a number"), (Mapping, "a map"), (Sequence, "a list")):
+        if isinstance(value, types):
+            return name
+    return "another kind of value"
+
+
+def is_left_out(value: object, is_unknown: IsUnknown) -> bool:
+    """Whether there is no value to judge."""
+    return value is None or is_unknown(value)
+
+
+def is_list(value: object) -> bool:
+    """Whether a value is a list."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def is_whole(value: Any, least: int, most: int) -> bool:
+    """Whether a value is a whole number within limits."""
+    return is_number(value) and float(value).is_integer() and least <= value <= most
+
+
+def seconds_problems(
+    name: str, value: Any, is_unknown: IsUnknown, *, example: float, least: float | None = None
+) -> Iterator[BadInput]:
+    """Yields what is wrong with a length of time.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        is_unknown: Whether preview does not know a value yet.
+        example: A good length in seconds.
+        least: The shortest length in seconds; without it, any that is above 0.
+    """
+    if is_left_out(value, is_unknown) or (is_number(value) and (value > 0 if least is None else value >= least)):
+        return
+    wanted = "a positive number of seconds" if least is None else f"a number of seconds, {least:g} or more"
+    yield BadInput(name, f"{wanted}, for example {example:g}", value)
