@@ -40,6 +40,24 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
     until(lambda: engine.lab.stats()["collectors"] == others)
 
 
+def test_sixty_four_gates_at_the_default_parallelism_log_in_once_and_leave_no_session(engine: Engine) -> None:
+    """Gates that follow one another share one session; none is left once `up` has ended."""
+    moids = [engine.machine(engine.unique("following")) for _ in range(GATES)]
+
+    def program() -> None:
+        for number, moid in enumerate(moids):
+            CustomizationGate(f"gate-{number}", vms=[moid])
+
+    stack = engine.stack(program)
+    engine.lab.reset_stats()
+    before = engine.lab.stats()
+    result = stack.up()
+    after = engine.lab.stats()
+    assert result.succeeded, result.output
+    assert after["logins"]["ok"] == 1
+    assert (after["sessions"], after["collectors"]) == (before["sessions"], before["collectors"])
+
+
 def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine) -> None:
     """A refused password is sent once in the whole process, however many gates hold it."""
     moid = engine.machine(engine.unique("refused"), outcome="never-ends")

@@ -25,7 +25,7 @@ from pulumi_customization_gate.cloud_director.connection import (
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import ApiError, ServerError
 from pulumi_customization_gate.core.report import plain
-from pulumi_customization_gate.shared import Shared
+from pulumi_customization_gate.refcounted import RefCounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,12 +261,12 @@ _REFUSED = (400, 401, 403)
 _BUSY = (429, 503)
 
 
-_sessions: Shared[CloudDirectorSettings, Session] = Shared(Session, Session.close)
+_sessions: RefCounted[CloudDirectorSettings, Session] = RefCounted(Session, Session.close)
 
 
 def acquire(settings: CloudDirectorSettings) -> AbstractContextManager[Session]:
     """Lends the session that everybody with these settings shares; the last one out logs out."""
-    return _sessions.lend(settings)
+    return _sessions.acquire(settings)
 
 
 def _number(version: str) -> tuple[int, int] | None:

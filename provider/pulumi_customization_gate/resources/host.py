@@ -8,8 +8,10 @@ on, it does nothing, `missing` names it, and the gate goes on in the host's plai
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import os
+import signal
 import sys
 import threading
 from types import MappingProxyType
@@ -22,6 +24,7 @@ from pulumi.output import Unknown
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
+from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from pulumi_customization_gate.resources.input_problems import without_secrets
@@ -40,15 +43,26 @@ CALLS_AT_ONCE = 256
 LOG_TIMEOUT = 5.0
 """Seconds that a line for the engine may take."""
 
+KEEP_UNUSED = 10.0
+"""Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
+another, and each would log in anew."""
+QUERY_TIMEOUT = 5.0
+"""Seconds that a question to the engine may take."""
+
 _cancelled = threading.Event()
+_preparing = threading.Lock()
 _prepared: dict[str, bool] = {}
 
 
 def prepare() -> None:
-    """Widens the host's pool and listens to its Cancel; call it from `configure`."""
-    if not _prepared and os.environ.get(PLAIN_HOST) != "1":
+    """Widens the host's pool, listens to its Cancel and keeps sessions between gates; call it from `configure`."""
+    with _preparing:
+        if _prepared or os.environ.get(PLAIN_HOST) == "1":
+            return
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
+        if _watch_signals() and _engine_interrupts_plugins():
+            refcounted.keep_unused(KEEP_UNUSED)
 
 
 def missing() -> list[str]:
@@ -237,8 +251,61 @@ def _cancel(_servicer: object, _request: object, _context: object) -> object:
 
 
 def cancel() -> None:
-    """Ends every wait of this process."""
+    """Ends every wait of this process, and has each session closed after its last user."""
     _cancelled.set()
+    refcounted.close_all(0)
+
+
+def shut_down() -> None:
+    """Ends every wait and logs out everywhere, within a second: this process is about to end."""
+    cancel()
+    refcounted.close_all()
+
+
+def _watch_signals() -> bool:
+    """Calls `shut_down` on SIGINT and SIGTERM.
+
+    At the end of an operation the engine sends its plugins SIGINT, and SIGKILL after five seconds. The host's own
+    handling of SIGINT goes on: it ends the process once no call is served any more.
+
+    Python sets signal handlers in the main thread only, where no provider's code ever runs. `faulthandler.register` has
+    no such limit: its handler writes a traceback to a pipe, and a thread waits for that.
+
+    Returns:
+        Whether this system has such signals; Windows has not.
+    """
+    if not hasattr(faulthandler, "register"):
+        return False
+    for number, is_passed_on in ((signal.SIGINT, True), (signal.SIGTERM, False)):
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        faulthandler.register(number, file=write, all_threads=False, chain=is_passed_on)
+        watch = functools.partial(_shut_down_on, number, read, is_passed_on=is_passed_on)
+        threading.Thread(target=watch, name="customization-gate-signals", daemon=True).start()
+    return True
+
+
+def _shut_down_on(number: signal.Signals, pipe: int, *, is_passed_on: bool) -> None:
+    os.read(pipe, 1)
+    shut_down()
+    if not is_passed_on:
+        faulthandler.unregister(number)
+        os.kill(os.getpid(), number)
+
+
+def _engine_interrupts_plugins() -> bool:
+    """Whether the engine lets its plugins end by themselves: before CLI 3.172 it killed them at once.
+
+    An engine that answers this question at all is new enough (CLI 3.217).
+    """
+    engine, request = _engine(), getattr(engine_pb2, "RequirePulumiVersionRequest", None)
+    if engine is None or request is None:
+        return False
+    try:
+        engine.RequirePulumiVersion(request(pulumi_version_range=">=3.172.0"), timeout=QUERY_TIMEOUT)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def _hear_cancel() -> bool:

@@ -18,7 +18,7 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
 from pulumi_customization_gate.core.report import duration
-from pulumi_customization_gate.shared import Shared
+from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.vsphere import bells, history, inventory
 from pulumi_customization_gate.vsphere.bells import Bell, Rounds
 from pulumi_customization_gate.vsphere.events import PAGE, observations
@@ -298,7 +298,7 @@ class EventFeed:
         return Rounds(self._session, since, self._watched)
 
 
-_feeds: Shared[Session, EventFeed] = Shared(EventFeed, EventFeed.close)
+_feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close)
 
 
 @contextlib.contextmanager
@@ -308,7 +308,7 @@ def subscribe(session: Session, moids: Collection[str], sink: Sink) -> Iterator[
     Raises:
         ServerError: If the collector cannot be made.
     """
-    with _feeds.lend(session) as feed:
+    with _feeds.acquire(session) as feed:
         feed.add(moids, sink)
         try:
             yield feed

@@ -25,7 +25,7 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.core.report import duration, plain
-from pulumi_customization_gate.shared import Shared
+from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.vsphere.faults import FAULTS, PASSING, TRANSIENT, Stub, describe
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class Session:
 
 
 _refused: set[VsphereSettings] = set()
-_sessions: Shared[VsphereSettings, Session] = Shared(Session, Session.log_out)
+_sessions: RefCounted[VsphereSettings, Session] = RefCounted(Session, Session.log_out)
 
 
 def acquire(settings: VsphereSettings) -> contextlib.AbstractContextManager[Session]:
@@ -335,7 +335,7 @@ def acquire(settings: VsphereSettings) -> contextlib.AbstractContextManager[Sess
         CertificateError: If the server's certificate is not trusted.
         ServerError: If the server does not answer, or is not a vCenter.
     """
-    return _sessions.lend(settings)
+    return _sessions.acquire(settings)
 
 
 def _refuse_known(settings: VsphereSettings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from pulumi.output import Unknown
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import status_pb2
 
+from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from pulumi_customization_gate.resources import host
@@ -31,6 +34,7 @@ def _unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a process of its own, as far as this module can tell."""
     monkeypatch.setattr(host, "_prepared", {})
     monkeypatch.setattr(host, "_cancelled", threading.Event())
+    monkeypatch.setattr(host, "_watch_signals", lambda: False)
 
 
 class AbortedError(Exception):
@@ -277,3 +281,83 @@ def test_a_call_is_the_engine_of_a_lifecycle() -> None:
     """What a lifecycle may ask of its host, the call answers."""
     engine: lifecycle.Engine = host.Call()
     assert (engine.urn, engine.custom_timeout, engine.cancelled()) == ("", 0.0, False)
+
+
+_HOST = """
+import contextlib, threading
+from pulumi_customization_gate import refcounted
+from pulumi_customization_gate.resources import host
+
+def close(session):
+    print("closed", session, flush=True)
+
+sessions = refcounted.RefCounted(lambda key: key, close)
+
+def serve():
+    assert host._watch_signals()
+    refcounted.keep_unused(60)
+    with sessions.acquire("unused"):
+        pass
+    with sessions.acquire("in use"):
+        print("waiting", flush=True)
+        while not host.cancelled():
+            threading.Event().wait(0.05)
+
+serving = threading.Thread(target=serve)
+serving.start()
+with contextlib.suppress(KeyboardInterrupt):
+    threading.Event().wait()
+serving.join()
+print("ended", flush=True)
+"""
+"""A process like the host: the main thread only waits, and a provider's code runs in another one."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("number", "end", "status"),
+    [
+        pytest.param(signal.SIGINT, ["ended"], 0, id="SIGINT, which the engine sends at the end of an operation"),
+        pytest.param(signal.SIGTERM, [], -signal.SIGTERM, id="SIGTERM"),
+    ],
+)
+def test_a_signal_ends_the_waits_and_closes_every_session(number: signal.Signals, end: list[str], status: int) -> None:
+    """A process that is told to end closes what is kept and what is in use, and ends as the signal demands."""
+    with subprocess.Popen([sys.executable, "-c", _HOST], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        printed = process.communicate(timeout=10)[0].splitlines()
+    assert (sorted(printed), process.returncode) == (sorted(["closed in use", "closed unused", *end]), status)
+
+
+class _OldEngine:
+    """An engine from before the question was there."""
+
+    def RequirePulumiVersion(self, _request: object, timeout: float) -> None:  # noqa: ARG002, N802 -- gRPC's names
+        raise grpc.RpcError
+
+
+class _NewEngine:
+    def RequirePulumiVersion(self, _request: object, timeout: float) -> None:  # noqa: ARG002, N802 -- the same
+        return None
+
+
+@pytest.mark.parametrize(
+    ("engine", "kept"),
+    [
+        pytest.param(_NewEngine(), [host.KEEP_UNUSED], id="it interrupts plugins first"),
+        pytest.param(_OldEngine(), [], id="it kills plugins at once"),
+        pytest.param(None, [], id="its address is not known"),
+    ],
+)
+def test_sessions_are_kept_only_where_the_engine_lets_a_plugin_log_out(
+    engine: object, kept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that is killed without a word would leave a kept session behind."""
+    seconds: list[float] = []
+    monkeypatch.setattr(host, "_watch_signals", lambda: True)
+    monkeypatch.setattr(host, "_engine", lambda: engine)
+    monkeypatch.setattr(refcounted, "keep_unused", seconds.append)
+    host.prepare()
+    assert seconds == kept

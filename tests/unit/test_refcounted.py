@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.shared import Shared
+from pulumi_customization_gate import refcounted
+from pulumi_customization_gate.refcounted import RefCounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PATIENCE = 10
 """Seconds after which a thread that should have come counts as lost."""
@@ -21,7 +26,7 @@ class Workshop:
         self.failures = failures
         self.made: list[str] = []
         self.unmade: list[str] = []
-        self.shared = Shared(self._make, self.unmade.append)
+        self.shared = RefCounted(self._make, self.unmade.append)
 
     def _make(self, key: str) -> str:
         if self.failures:
@@ -34,8 +39,8 @@ class Workshop:
 def test_all_who_ask_get_the_one_thing() -> None:
     """A thing is made for the first, lent to the others, and unmade after the last."""
     workshop = Workshop()
-    with workshop.shared.lend("a") as first:
-        with workshop.shared.lend("a") as second:
+    with workshop.shared.acquire("a") as first:
+        with workshop.shared.acquire("a") as second:
             held = (first, second, list(workshop.unmade))
         still_held = list(workshop.unmade)
 
@@ -46,7 +51,7 @@ def test_all_who_ask_get_the_one_thing() -> None:
 def test_each_key_has_its_own_thing() -> None:
     """Things of two keys know nothing of each other."""
     workshop = Workshop()
-    with workshop.shared.lend("a"), workshop.shared.lend("b"):
+    with workshop.shared.acquire("a"), workshop.shared.acquire("b"):
         pass
 
     assert (workshop.made, workshop.unmade) == (["a 1", "b 2"], ["b 2", "a 1"])
@@ -56,7 +61,7 @@ def test_after_the_last_user_a_new_thing_is_made() -> None:
     """Nothing that was given up is lent again."""
     workshop = Workshop()
     for _ in range(2):
-        with workshop.shared.lend("a"):
+        with workshop.shared.acquire("a"):
             pass
 
     assert workshop.unmade == workshop.made == ["a 1", "a 2"]
@@ -65,7 +70,7 @@ def test_after_the_last_user_a_new_thing_is_made() -> None:
 def test_an_error_inside_still_gives_the_thing_back() -> None:
     """A user who fails is a user who is done."""
     workshop = Workshop()
-    with pytest.raises(ZeroDivisionError), workshop.shared.lend("a"):
+    with pytest.raises(ZeroDivisionError), workshop.shared.acquire("a"):
         raise ZeroDivisionError
 
     assert workshop.unmade == ["a 1"]
@@ -74,9 +79,9 @@ def test_an_error_inside_still_gives_the_thing_back() -> None:
 def test_a_thing_that_could_not_be_made_is_not_unmade() -> None:
     """A failure to make is the asker's, leaves nothing behind, and the next who asks tries again."""
     workshop = Workshop(failures=1)
-    with pytest.raises(ConnectionRefusedError), workshop.shared.lend("a"):
+    with pytest.raises(ConnectionRefusedError), workshop.shared.acquire("a"):
         pytest.fail("nothing was made")
-    with workshop.shared.lend("a") as thing:
+    with workshop.shared.acquire("a") as thing:
         pass
 
     assert (thing, workshop.unmade) == ("a 1", ["a 1"])
@@ -90,7 +95,7 @@ def test_a_crowd_makes_one_thing() -> None:
 
     def use(_: int) -> str:
         everyone_asks.wait()
-        with workshop.shared.lend("a") as thing:
+        with workshop.shared.acquire("a") as thing:
             everyone_has.wait()
             return thing
 
@@ -109,18 +114,18 @@ def test_a_crowd_shares_a_failure() -> None:
         if len(attempts) > 1:
             return key
         deadline = time.monotonic() + PATIENCE
-        while shared._places[key].users < 8 and time.monotonic() < deadline:
+        while shared._entries[key].users < 8 and time.monotonic() < deadline:
             time.sleep(0.001)
         raise ConnectionRefusedError(key)
 
     def use(_: int) -> str:
         try:
-            with shared.lend("a") as thing:
+            with shared.acquire("a") as thing:
                 return thing
         except ConnectionRefusedError:
             return "refused"
 
-    shared: Shared[str, str] = Shared(make, lambda _: None)
+    shared: RefCounted[str, str] = RefCounted(make, lambda _: None)
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(use, range(8)))
 
@@ -138,10 +143,10 @@ def test_one_key_does_not_wait_for_another() -> None:
         return key
 
     def use(key: str) -> str:
-        with shared.lend(key) as thing:
+        with shared.acquire(key) as thing:
             return thing
 
-    shared: Shared[str, str] = Shared(make, lambda _: None)
+    shared: RefCounted[str, str] = RefCounted(make, lambda _: None)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(use, "slow")
         quick = pool.submit(use, "quick").result(PATIENCE)
@@ -149,3 +154,78 @@ def test_one_key_does_not_wait_for_another() -> None:
         release.set()
 
     assert (quick, was_waiting, slow.result()) == ("quick", True, "slow")
+
+
+@pytest.fixture
+def keeping() -> Iterator[None]:
+    """Has objects without users kept, and closes all of them at the end."""
+    refcounted.keep_unused(60)
+    yield
+    refcounted.close_all(PATIENCE)
+
+
+def _use(workshop: Workshop) -> str:
+    with workshop.shared.acquire("a") as thing:
+        return thing
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_kept_object_serves_the_next_user() -> None:
+    """Users that follow one another get one object while it is kept."""
+    workshop = Workshop()
+    assert ([_use(workshop) for _ in range(3)], workshop.unmade) == (["a 1"] * 3, [])
+
+
+def test_a_kept_object_is_closed_when_its_time_is_up() -> None:
+    """The time counts from the last user; then the object is closed and the next user gets a new one."""
+    workshop = Workshop()
+    refcounted.keep_unused(0.05)
+    _use(workshop)
+    deadline = time.monotonic() + PATIENCE
+    while not workshop.unmade and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert (workshop.unmade, _use(workshop)) == (["a 1"], "a 2")
+    assert refcounted.close_all(PATIENCE)
+
+
+@pytest.mark.usefixtures("keeping")
+def test_at_the_end_the_newest_object_is_closed_first_and_nothing_is_kept_any_more() -> None:
+    """What was made later may need what was made before, and users that are left close what they hold."""
+    closed: list[str] = []
+    shared = RefCounted(lambda key: key, closed.append)
+    with shared.acquire("held"):
+        for key in ("session", "feed"):
+            with shared.acquire(key):
+                pass
+        is_all_closed = refcounted.close_all(0.1)
+        while_held = list(closed)
+    assert (is_all_closed, while_held, closed) == (False, ["feed", "session"], ["feed", "session", "held"])
+    assert refcounted.close_all(0)
+
+
+@pytest.mark.usefixtures("keeping")
+def test_what_cannot_be_used_again_is_not_kept() -> None:
+    """An object that has ended is closed after its last user, also while others are kept."""
+    closed: list[str] = []
+    shared = RefCounted(lambda key: key, closed.append, is_reusable=lambda thing: thing != "broken")
+    for key in ("broken", "sound"):
+        with shared.acquire(key):
+            pass
+    assert closed == ["broken"]
+
+
+@pytest.mark.usefixtures("keeping")
+def test_an_object_that_does_not_close_keeps_no_other_open() -> None:
+    """An error while one object is closed does not keep the others from being closed."""
+    closed: list[str] = []
+
+    def close(thing: str) -> None:
+        closed.append(thing)
+        raise ConnectionResetError
+
+    shared = RefCounted(lambda key: key, close)
+    for key in ("a", "b"):
+        with shared.acquire(key):
+            pass
+    assert refcounted.close_all(PATIENCE)
+    assert closed == ["b", "a"]
