@@ -53,10 +53,10 @@ class Progress:
         setup = self._steps[1] - self._steps[0]
         for word in self._said.values():
             word["seconds"] = word["at"] - self._began_at
-        print(json.dumps({"setup": setup, "said": self._said, "peak_kib": _peak_kib()}))
+        print(json.dumps({"setup": setup, "said": self._said, "peak_kib": peak_kib()}))
 
 
-def _peak_kib() -> int:
+def peak_kib() -> int:
     """Returns the most memory that this process has had, in KiB.
 
     `getrusage` counts what the parent had when it started this process: the kernel is asked where it can say better.

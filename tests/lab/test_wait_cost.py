@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks import gates_at_once
+from benchmarks.machines import machines_by_name
 from pulumi_customization_gate.core.model import Event
 from pulumi_customization_gate.vsphere import event_feed, history, inventory
+from pulumi_customization_gate.vsphere import events as events_module
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
@@ -123,7 +126,51 @@ def test_few_machines_do_not_read_what_others_did(vcenter: VCenter, machines: in
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
         events = history.read(session, snapshots)
-    assert sorted((event.vm, event.name) for event in events) == sorted(
+    assert sorted((vm, event.name) for vm, told in events.items() for event in told) == sorted(
         (vm, name) for vm in ours for name in ("VmStartingEvent", "CustomizationStartedEvent")
     )
     assert calls(vcenter)["QueryEvents"] == queries
+
+
+def test_a_query_that_returns_mostly_the_events_of_others_is_given_up(
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After two pages of others' events each machine is asked for, which never costs more than that by much."""
+    for module in (history, events_module):
+        monkeypatch.setattr(module, "PAGE", 5)
+    vms = [vcenter.clone(custom=linux(), plan={"outcome": "never-ends"}) for _ in range(history.FEW + 2)]
+    until(lambda: all("CustomizationStartedEvent" in vcenter.story(vm) for vm in vms))
+    busy, *ours = map(moid_of, vms)
+    vcenter.done("POST", "/events", {"vm": busy, "type": "CustomizationFailed", "count": 50})
+    with acquire(settings_of(vcenter)) as session:
+        snapshots = inventory.read(session, ours)
+        vcenter.lab.reset_stats()
+        found = history.read(session, snapshots)
+    names = {vm: sorted(event.name for event in told) for vm, told in found.items()}
+    assert names == {vm: ["CustomizationStartedEvent", "VmStartingEvent"] for vm in ours}
+    assert calls(vcenter)["QueryEvents"] == history.MOST_FOREIGN_PAGES + len(ours)
+
+
+def test_waits_that_start_together_read_together(tmp_path: Path) -> None:
+    """Twelve waits of nine VMs each read state and history a few times at their start and end, not twelve times."""
+    with running(tmp_path, "-vms", "109", "-customize", "-duration", "2s") as vcenter:
+        vcenter.lab.power("*", "on")
+        names = machines_by_name(vcenter.service.content)
+        vcenter.lab.reset_stats()
+        gates_at_once.wait(settings_of(vcenter), [moid_of(vm) for vm in names.values()][:108], 12)
+        counted = calls(vcenter)
+    assert counted["RetrievePropertiesEx"] < 12
+    assert counted["QueryEvents"] < 12
+    assert counted["Login"] == 1
+
+
+def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
+    """What a wait has read at its start is not read again at its end."""
+    vms = [vcenter.clone(custom=linux(), plan={"outcome": "never-ends"}) for _ in range(2)]
+    until(lambda: all("CustomizationStartedEvent" in vcenter.story(vm) for vm in vms))
+    with acquire(settings_of(vcenter)) as session:
+        snapshots = inventory.read(session, map(moid_of, vms))
+        known = {moid_of(vms[0]): snapshots[0].at + 2 * history.LATENESS, moid_of(vms[1]): None}
+        vcenter.lab.post_event(moid_of(vms[0]), "CustomizationSucceeded")
+        found = history.read(session, snapshots, known)
+    assert {vm: len(told) for vm, told in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 2}

@@ -11,7 +11,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.stack.engine import Result, Stack
+    from tests.stack.engine import Engine, Result, Stack
 
 PATIENCE = 60.0
 """Seconds until something that has to happen counts as not happening."""
@@ -24,6 +24,13 @@ def until(condition: Callable[[], object]) -> float:
         assert time.monotonic() - began < PATIENCE, "it never came true"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def is_quiet(engine: Engine) -> bool:
+    """Whether nobody has called the server for a second: every gate has read what it begins with, and waits."""
+    before = engine.lab.stats()["calls"]
+    time.sleep(1)
+    return bool(engine.lab.stats()["calls"] == before)
 
 
 class Running:

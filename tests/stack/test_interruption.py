@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from pulumi_customization_gate import CustomizationGate
-from tests.stack.background import Running, until
+from tests.stack.background import Running, is_quiet, until
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine, Result, Stack
@@ -33,16 +32,8 @@ def _blocked(engine: Engine, gates: int) -> tuple[Stack, Running, list[str]]:
     stack = engine.stack(program)
     running = Running(stack)
     until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
-    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= gates)
-    until(lambda: _is_quiet(engine))
+    until(lambda: is_quiet(engine))
     return stack, running, moids
-
-
-def _is_quiet(engine: Engine) -> bool:
-    """Whether nobody has called the server for a second: every gate has read what it begins with, and waits."""
-    before = engine.lab.stats()["calls"]
-    time.sleep(1)
-    return bool(engine.lab.stats()["calls"] == before)
 
 
 def _pending(stack: Stack) -> list[str]:

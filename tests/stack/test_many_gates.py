@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate import CustomizationGate
-from tests.stack.background import Running, until
+from tests.stack.background import Running, is_quiet, until
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine
@@ -27,9 +27,9 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
     # Where another test killed an engine, its collector stays until the server gives its session up.
     others = engine.lab.stats()["collectors"]
     running = Running(stack)
-    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= GATES)
-    # A query of history counts as a collector while it lasts.
-    until(lambda: engine.lab.stats()["collectors"] == others + 1)
+    until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
+    until(lambda: is_quiet(engine))
+    assert engine.lab.stats()["collectors"] == others + 1
     assert engine.lab.stats()["logins"]["ok"] == 1
     for moid in moids:
         engine.lab.post_event(moid, "CustomizationSucceeded")

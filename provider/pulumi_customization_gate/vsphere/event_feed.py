@@ -25,6 +25,7 @@ from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe, raise_if_logged_out
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 from pulumi_customization_gate.vsphere.session import untrusted
+from pulumi_customization_gate.vsphere.shared_read import SharedRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
-FIRST_REACH = timedelta(seconds=10)
+FIRST_REACH = history.LATENESS
 """How far the very first collector reaches back, for an event is dated before it can be read.
 
 What is older comes with the history, which each subscriber reads after it has subscribed.
@@ -78,6 +79,8 @@ class EventFeed:
         self._dead_bells: list[Bell | Rounds] = []
         self._bell: Bell | Rounds | None = self._first_bell()
         self._state = Reconciliation(session, self._watched, self._dispatch)
+        self.read = SharedRead(session, self._state.read).read
+        """Reads state and history for a subscriber; the reconciliation remembers the state."""
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
         self._thread.start()
 
@@ -101,9 +104,10 @@ class EventFeed:
             self._warned.pop(sink, None)
         self._state.forget()
 
-    def read(self, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
-        """Reads the state of machines now, and remembers it for the reconciliation; see `inventory.read`."""
-        return self._state.read(moids, details=details)
+    @property
+    def has_ended(self) -> bool:
+        """Whether an error has ended it for good."""
+        return self._end is not None
 
     def close(self) -> None:
         """Ends the long poll and gives the collector back."""
@@ -298,7 +302,7 @@ class EventFeed:
         return Rounds(self._session, since, self._watched)
 
 
-_feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close)
+_feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close, lambda feed: not feed.has_ended)
 
 
 @contextlib.contextmanager

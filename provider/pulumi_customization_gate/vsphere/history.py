@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -15,7 +16,7 @@ from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observa
 from pulumi_customization_gate.vsphere.faults import raise_if_logged_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pulumi_customization_gate.vsphere.session import Session
 
@@ -23,33 +24,50 @@ RECENT = timedelta(hours=24)
 """How long ago the machines booted whose history one query for all of them reads."""
 MARGIN = timedelta(minutes=5)
 """How far before the earliest boot that query begins: the boot time is the host's word, the event's time vCenter's."""
+LATENESS = timedelta(seconds=10)
+"""How long after its date an event may become readable: a later query begins this long before the one before it."""
 MOST_PAGES = 40
 """Pages that one query may need before it is left to queries for the single machines."""
+MOST_FOREIGN_PAGES = 2
+"""Full pages, mostly of other machines' events, after which that query is left to queries for the single machines."""
 AT_ONCE = 8
 """Queries for single machines that run side by side."""
 FEW = AT_ONCE
 """Machines that are asked for one by one all the same: the query for all of them returns other people's events, too."""
 
 
-def read(session: Session, snapshots: Iterable[Snapshot]) -> list[Event]:
-    """Returns the events that can still decide about these machines.
+def read(
+    session: Session, snapshots: Iterable[Snapshot], known: Mapping[str, datetime | None] = MappingProxyType({})
+) -> dict[str, list[Event]]:
+    """Returns the events that can still decide, by the managed object ID of each machine whose events were asked for.
 
     Machines that booted within RECENT share one query where they are more than FEW; of the others only those are asked
     for one by one that their state does not settle.
+
+    Args:
+        session: The session on which it reads.
+        snapshots: The machines' states, read before.
+        known: The server's time until which the events of a machine are known already, by its managed object ID.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
     present = {snapshot.vm: snapshot for snapshot in snapshots if snapshot.exists}
+    begins: dict[str, datetime | None] = {vm: at - LATENESS for vm, at in known.items() if at is not None}
     recent = {
-        vm: s.booted_at - MARGIN for vm, s in present.items() if s.booted_at is not None and s.at - s.booted_at < RECENT
+        vm: max(s.booted_at - MARGIN, begins.get(vm) or s.booted_at - MARGIN)
+        for vm, s in present.items()
+        if s.booted_at is not None and s.at - s.booted_at < RECENT
     }
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
     events = _of_each(session, recent) if len(recent) <= FEW else _of_all(session, recent)
     # A vCenter that tells no state has only events to tell of a customization before the last power-on.
     ended = {event.vm for event in events if event.signal in TERMINAL}
-    single |= {vm for vm in recent.keys() - ended if not present[vm].state}
-    return events + read_all(session, sorted(single))
+    single |= {vm for vm in recent.keys() - ended - begins.keys() if not present[vm].state}
+    found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
+    for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
+        found[event.vm].append(event)
+    return found
 
 
 def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
@@ -86,16 +104,33 @@ class _TooManyPagesError(Exception):
     """So much happens in this inventory that reading all of it costs more than asking for each machine."""
 
 
-def _query(session: Session, begin: datetime | None, entity: Any = None) -> Iterator[Event]:
-    """Yields the events since `begin`, newest first, page by page."""
+def _query(
+    session: Session, begin: datetime | None, entity: Any = None, wanted: Collection[str] = ()
+) -> Iterator[Event]:
+    """Yields the events since `begin`, newest first, page by page.
+
+    Args:
+        session: The session on which it reads.
+        begin: The server's time of the oldest event, None for all there are.
+        entity: The folder or machine that the events must be about, None for all that the user may see.
+        wanted: Managed object IDs of the machines whose events the query is made for, where it returns others, too.
+
+    Raises:
+        _TooManyPagesError: More pages than MOST_PAGES, or MOST_FOREIGN_PAGES mostly of others' events.
+    """
     told: set[int] = set()
+    foreign_pages = 0
     end: datetime | None = None
     for _ in range(MOST_PAGES):
         page = session.content.eventManager.QueryEvents(event_filter(begin, end, entity)) or []
         new = [event for event in page if event.key not in told]
-        yield from observations(new)
+        found = list(observations(new))
+        yield from found
         if len(page) < PAGE or not new:
             return
+        foreign_pages += bool(wanted) and 2 * sum(event.vm in wanted for event in found) < len(page)
+        if foreign_pages == MOST_FOREIGN_PAGES:
+            break
         told.update(event.key for event in new)
         # Pages overlap by one instant, because two events may share it.
         end = min(event.createdTime for event in new)
@@ -105,7 +140,7 @@ def _query(session: Session, begin: datetime | None, entity: Any = None) -> Iter
 def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
     """Returns the events of many machines, each at least since its own time, by one query if that is possible."""
     try:
-        return [event for event in _query(session, min(begins.values())) if event.vm in begins]
+        return [event for event in _query(session, min(begins.values()), wanted=begins) if event.vm in begins]
     except _TooManyPagesError:
         pass
     except vim.fault.NoPermission as error:

@@ -44,7 +44,7 @@ class Reconciliation:
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
         self._thread.start()
 
-    def read(self, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
+    def read(self, moids: Iterable[str], details: bool) -> list[Snapshot]:
         """Reads the state of machines now, in the caller's thread, and remembers which are undecided.
 
         Raises:

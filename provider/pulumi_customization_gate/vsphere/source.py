@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import time
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
-from pulumi_customization_gate.vsphere import diagnosis, event_feed, history, inventory
+from pulumi_customization_gate.vsphere import diagnosis, event_feed, inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from pulumi_customization_gate.vsphere.shared_read import Reading
 
 
 class VsphereSource:
@@ -50,6 +54,8 @@ class VsphereSource:
         self._session: Session | None = None
         self._events: dict[str, dict[int, Event]] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._known_until: dict[str, datetime] = {}
+        """The server's time of the last read of each machine's history: what comes later, the next one reads."""
 
     def start(self) -> Sequence[VmRef]:
         """Logs in, finds the machines, subscribes to their events, then reads their state and history."""
@@ -69,11 +75,8 @@ class VsphereSource:
         present = [moid for moid in moids.values() if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
         # A machine that is not customized yet has no name and no address that anybody wants; a later look reads them.
-        snapshots = session.patiently(lambda: feed.read(present, details=False))
-        for event in session.patiently(lambda: history.read(session, snapshots)):
-            self._queue.put(event)
-        for snapshot in snapshots:
-            self._queue.put(snapshot)
+        reading = feed.read(dict.fromkeys(present), details=False)
+        self._take(reading, reading.snapshots)
         for known in present:
             if known in self._remembered:
                 self._queue.put(Remembered(known))
@@ -81,13 +84,21 @@ class VsphereSource:
             if moid is None:
                 at = session.patiently(session.current_time)
                 self._queue.put(inventory.not_found(session, key, self._references[key], at))
-        names = {snapshot.vm: snapshot.name for snapshot in snapshots}
+        names = {snapshot.vm: snapshot.name for snapshot in reading.snapshots}
         self._notes += session.ridden_out(began)
         return [self._vm(key, moid, names.get(moid or "") or key) for key, moid in moids.items()]
 
     def _vm(self, key: str, moid: str | None, name: str) -> VmRef:
         reference = self._references[key]
         return VmRef(key=name if key == reference else key, id=moid or reference, name=name)
+
+    def _take(self, reading: Reading, snapshots: Iterable[Snapshot]) -> None:
+        for event in itertools.chain.from_iterable(reading.events.values()):
+            self._queue.put(event)
+        for snapshot in snapshots:
+            self._queue.put(snapshot)
+        read_at = {snapshot.vm: snapshot.at for snapshot in reading.snapshots}
+        self._known_until.update({vm: read_at[vm] for vm in reading.events})
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
@@ -106,20 +117,16 @@ class VsphereSource:
 
     def look(self, timeout: float) -> Sequence[Observation]:
         """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
-        session, feed = self._session, self._feed
-        if session is None or feed is None:
+        feed = self._feed
+        if feed is None:
             return []
 
         def ask() -> None:
             with contextlib.suppress(*FAULTS, ServerError):
                 present = [vm for vm, snapshot in self._snapshots.items() if snapshot.exists]
-                snapshots = session.patiently(lambda: feed.read(present))
-                for event in session.patiently(lambda: history.read(session, snapshots)):
-                    self._queue.put(event)
-                for snapshot in snapshots:
-                    # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
-                    if snapshot.exists:
-                        self._queue.put(snapshot)
+                reading = feed.read({vm: self._known_until.get(vm) for vm in present})
+                # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
+                self._take(reading, [snapshot for snapshot in reading.snapshots if snapshot.exists])
 
         with contextlib.closing(Background("customization-gate-look")) as background:
             asking = background.submit(ask)
