@@ -58,3 +58,28 @@ def test_a_check_that_does_not_hold_keeps_the_gate_shut(engine: Engine) -> None:
     opened = stack.up(_program(moid, timeout=30, checks=[{"kind": "guest_heartbeat", "color": "yellow"}]))
     assert opened.succeeded, opened.output
     assert opened.changes == {"gate": ["update"]}
+
+
+def test_a_check_that_would_judge_no_vm_is_refused(engine: Engine) -> None:
+    """A key that is not in `vms` is refused in preview, or before the wait where preview does not know the VMs."""
+    moid = engine.machine(engine.unique("web"))
+
+    def check(key: str) -> dict[str, Any]:
+        return {"checks": [{"kind": "host_name", "value": {key: "another-name"}}], "timeout": 3}
+
+    mistyped = engine.stack(_program(moid, **check("wbe"))).preview()
+    assert not mistyped.succeeded
+    assert "checks[0].value: expected keys of the gate's vms, got 'wbe'; did you mean 'web'?" in mistyped.errors
+
+    def listed() -> None:
+        first = CustomizationGate("first", vms=[moid])
+        CustomizationGate("gate", vms=[first.after(moid)], **check("vm-4711"))
+
+    stack = engine.stack(listed)
+    assert stack.preview().succeeded
+    late = stack.up()
+    assert not late.succeeded
+    assert "checks[0].value: expected references of the gate's vms" in late.errors
+    assert "gate" not in late.steps
+    judged = engine.stack(_program(moid, **check("web"))).up()
+    assert "host_name: it is " in judged.errors
