@@ -217,17 +217,21 @@ _ADVICE: tuple[tuple[Callable[[VmOutcome, Failure], bool], str], ...] = (
 
 
 def progress_line(update: Update) -> str:
-    """Returns where the whole wait stands, on one line: `2 of 3 customized, web-2 running for 3 min 10 s`."""
+    """Returns where the whole wait stands, on one line: `2 of 3 customized, 1 running for 3 min 10 s: web-2`.
+
+    Counts come before names, because a terminal cuts the line at its width. A count's time is that of the VM that has
+    had the status longest.
+    """
     open_ = [outcome for outcome in update.outcomes if not outcome.good]
+    by_word: dict[str, list[VmOutcome]] = {}
+    for outcome in open_:
+        by_word.setdefault(_progress_word(outcome), []).append(outcome)
     parts = [f"{len(update.outcomes) - len(open_)} of {len(update.outcomes)} customized"]
-    if len(open_) <= NAMES_ON_A_ROW:
-        for outcome in open_:
-            lasting = "" if _is_absent(outcome) else f" for {duration(update.lasting.get(outcome.id, 0))}"
-            parts.append(f"{plain(outcome.key, 40)} {_progress_word(outcome)}{lasting}")
-    else:
-        counts = Counter(map(_progress_word, open_))
-        parts += [f"{count} {word}" for word, count in counts.items()]
-    return ", ".join(parts)
+    for word, outcomes in by_word.items():
+        longest = duration(max(update.lasting.get(outcome.id, 0) for outcome in outcomes))
+        parts.append(f"{len(outcomes)} {word}" + (f" for {longest}" if outcomes[0].status in _UNDER_WAY else ""))
+    names = [plain(outcome.key, 40) for outcomes in by_word.values() for outcome in outcomes]
+    return ", ".join(parts) + (f": {', '.join(names)}" if 0 < len(names) <= NAMES_ON_A_ROW else "")
 
 
 def _is_absent(outcome: VmOutcome) -> bool:
@@ -237,6 +241,16 @@ def _is_absent(outcome: VmOutcome) -> bool:
 def _progress_word(outcome: VmOutcome) -> str:
     return status_words(outcome) if _is_absent(outcome) else _WORDS[outcome.status]
 
+
+_UNDER_WAY = frozenset(
+    {
+        CustomizationStatus.VM_NOT_STARTED,
+        CustomizationStatus.CUSTOMIZATION_NOT_STARTED,
+        CustomizationStatus.CUSTOMIZATION_STARTED,
+        CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
+    }
+)
+"""Statuses of VMs that are not ready yet, which something may still change."""
 
 _WORDS = {
     CustomizationStatus.VM_NOT_STARTED: "not powered on",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
@@ -16,6 +17,7 @@ from pulumi_customization_gate.core.model import (
     Failure,
     GateReport,
     Observation,
+    Snapshot,
     VmOutcome,
     VmRef,
 )
@@ -75,7 +77,7 @@ class Readiness(Protocol):
 
 @dataclass(frozen=True)
 class Update:
-    """What a listener hears: on every change of a status, and every HEARTBEAT seconds."""
+    """What a listener hears: on every change of a status, and every `heartbeat` seconds."""
 
     outcomes: tuple[VmOutcome, ...]
     changed: tuple[VmOutcome, ...]
@@ -83,7 +85,11 @@ class Update:
     waited: float
     """The length of the wait so far in seconds."""
     lasting: Mapping[str, float]
-    """Seconds since this wait first saw the present status, by the machine's identifier."""
+    """Seconds for which each VM has had its present status, by its identifier.
+
+    By the server's clock where the server says since when: a customization may have started before the wait. Otherwise
+    since this wait first saw the status.
+    """
     notes: tuple[str, ...] = ()
     """What the source rode out since the last update."""
 
@@ -96,6 +102,7 @@ def watch(
     listener: Callable[[Update], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
+    heartbeat: float = HEARTBEAT,
 ) -> GateReport:
     """Waits until the customization of every machine of the source has ended, or the deadline has passed.
 
@@ -109,7 +116,9 @@ def watch(
         ServerError: If the wait cannot start. A server that is lost for good later ends it with a report that says so.
         ConfigurationError: If a reference is ambiguous.
     """
-    wait = _Wait(source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock)
+    wait = _Wait(
+        source, rules, readiness=readiness, listener=listener, cancelled=cancelled, clock=clock, heartbeat=heartbeat
+    )
     with contextlib.ExitStack() as held:
         held.callback(wait.close)
         if readiness is not None:
@@ -127,9 +136,10 @@ class _Wait:
         listener: Callable[[Update], None],
         cancelled: Callable[[], bool],
         clock: Callable[[], float],
+        heartbeat: float,
     ) -> None:
         self.source, self.rules, self.readiness = source, rules, readiness
-        self.listener, self.cancelled, self.clock = listener, cancelled, clock
+        self.listener, self.cancelled, self.clock, self.heartbeat = listener, cancelled, clock, heartbeat
         self.began = clock()
         self.deadline = self.began + rules.timeout
         self.vms: tuple[VmRef, ...] = ()
@@ -140,6 +150,8 @@ class _Wait:
         self.touched: set[str] = set()
         self.told: dict[str, tuple[CustomizationStatus, bool]] = {}
         self.since: dict[str, float] = {}
+        self.server_ahead = float("-inf")
+        """Seconds by which the server's clock is ahead of this wait's; a snapshot that arrives late says less."""
         self.told_at = self.began
         self.is_hopeless = self.is_unanswered = self.timed_out = self.was_cancelled = False
         self.trouble: ServerError | None = None
@@ -272,6 +284,8 @@ class _Wait:
         for observation in batch:
             if observation.vm in self.observations:
                 touched.setdefault(observation.vm, set()).add(observation)
+            if isinstance(observation, Snapshot):
+                self.server_ahead = max(self.server_ahead, observation.at.timestamp() - self.clock())
         for vm, new in touched.items():
             self.observations[vm] = compact(self.observations[vm] | new)
             before, judgement = self.judgements[vm].facts, judge(self.observations[vm])
@@ -299,11 +313,21 @@ class _Wait:
         changed = tuple(o for o in fresh if self.told.get(o.id) != (o.status, o.good))
         self.told.update({o.id: (o.status, o.good) for o in changed})
         self.since.update({o.id: now for o in changed})
-        if changed or notes or now - self.told_at >= HEARTBEAT:
+        if changed or notes or now - self.told_at >= self.heartbeat:
             self.told_at = now
-            lasting = {vm: now - since for vm, since in self.since.items()}
+            lasting = {o.id: self._lasting(o, now) for o in self.outcomes.values()}
             outcomes = tuple(self.outcomes[vm.id] for vm in self.vms)
             self.listener(Update(outcomes, changed, now - self.began, lasting, notes))
+
+    def _lasting(self, outcome: VmOutcome, now: float) -> float:
+        since = {
+            CustomizationStatus.CUSTOMIZATION_NOT_STARTED: outcome.powered_on_at,
+            CustomizationStatus.CUSTOMIZATION_STARTED: outcome.started_at,
+            CustomizationStatus.CUSTOMIZATION_SUCCEEDED: outcome.completed_at,
+        }.get(outcome.status)
+        if since is None or math.isinf(self.server_ahead):
+            return now - self.since[outcome.id]
+        return max(0.0, now + self.server_ahead - since.timestamp())
 
     def _may_change_by_time(self, vm: VmRef) -> bool:
         """Whether an outcome can change although nothing was observed: readiness, and patience with expect="auto"."""

@@ -21,7 +21,7 @@ from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.results import result_of, time_of
-from pulumi_customization_gate.core.watch import Update, watch
+from pulumi_customization_gate.core.watch import HEARTBEAT, Update, watch
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
@@ -34,6 +34,9 @@ from pulumi_customization_gate.vsphere.source import VsphereSource
 
 Inputs = dict[str, Any]
 Results = Mapping[str, Mapping[str, Any]]
+
+TERMINAL_HEARTBEAT = 5.0
+"""Seconds after which a terminal's row is renewed where nothing changes."""
 
 _REPLACING = ("platform", "config_namespace")
 _TIMES = frozenset({"timeout", "start_timeout", "settle"})
@@ -137,7 +140,14 @@ class CustomizationGateProvider(ConfiguredProvider):
         kind = CloudDirectorSource if arguments.platform == "cloud_director" else VsphereSource
         source = kind(settings, references, kept=frozenset(kept), remembered=remembered)
         readiness = _readiness(settings, arguments)
-        report = watch(source, arguments.rules, readiness=readiness, listener=_Progress(call), cancelled=host.cancelled)
+        report = watch(
+            source,
+            arguments.rules,
+            readiness=readiness,
+            listener=_Progress(call),
+            cancelled=host.cancelled,
+            heartbeat=TERMINAL_HEARTBEAT if host.has_terminal() else HEARTBEAT,
+        )
         skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
         results = skipped + [(outcome.key, _shown_result(outcome, inputs)) for outcome in report.outcomes]
         is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)

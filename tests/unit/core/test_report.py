@@ -417,7 +417,7 @@ def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
         pytest.param([good(0, 1), good(1, 1)], "2 of 2 customized", id="all are"),
         pytest.param(
             [good(0, 1), good(1, 1), going_on(2, STATUS.CUSTOMIZATION_STARTED)],
-            "2 of 3 customized, web-2 running for 3 min 10 s",
+            "2 of 3 customized, 1 running for 3 min 10 s: web-2",
             id="one runs",
         ),
         pytest.param(
@@ -426,8 +426,8 @@ def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
                 going_on(1, STATUS.CUSTOMIZATION_NOT_STARTED),
                 going_on(2, STATUS.CUSTOMIZATION_SUCCEEDED),
             ],
-            "0 of 3 customized, "
-            "web-0 not powered on for 0 s, web-1 not started for 0 s, web-2 not ready for 3 min 10 s",
+            "0 of 3 customized, 1 not powered on for 0 s, 1 not started for 0 s, 1 not ready for 3 min 10 s: "
+            "web-0, web-1, web-2",
             id="three are named",
         ),
         pytest.param(
@@ -437,12 +437,12 @@ def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
                 going_on(4, STATUS.NOT_CUSTOMIZED),
                 going_on(5, STATUS.VM_REMOVED),
             ],
-            "0 of 6 customized, 3 running, 1 failed, 1 without customization, 1 removed",
+            "0 of 6 customized, 3 running for 3 min 10 s, 1 failed, 1 without customization, 1 removed",
             id="more are counted",
         ),
         pytest.param(
             [bad(0, STATUS.VM_REMOVED, Failure("NotFound")), bad(1, STATUS.VM_REMOVED, Failure("NoPermission"))],
-            "0 of 2 customized, web-0 not found, web-1 no permission",
+            "0 of 2 customized, 1 not found, 1 no permission: web-0, web-1",
             id="some are not there",
         ),
         pytest.param(
@@ -453,7 +453,7 @@ def going_on(number: int, status: CustomizationStatus) -> VmOutcome:
     ],
 )
 def test_progress_line(outcomes: list[VmOutcome], text: str) -> None:
-    """Progress fits on a terminal's row: few machines by name, more by number."""
+    """Counts come before names, because a terminal cuts the line; only a few VMs are named."""
     assert text == progress_line(Update(tuple(outcomes), (), 200, {"vm-87": 190.5}))
 
 

@@ -142,6 +142,7 @@ class ScriptedSource:
         *,
         listener: Callable[[Update], None] = lambda _: None,
         cancelled_at: float | None = None,
+        heartbeat: float = HEARTBEAT,
     ) -> GateReport:
         return watch(
             self,
@@ -149,6 +150,7 @@ class ScriptedSource:
             listener=listener,
             cancelled=lambda: cancelled_at is not None and self.clock.elapsed >= cancelled_at,
             clock=self.clock,
+            heartbeat=heartbeat,
         )
 
 
@@ -763,6 +765,26 @@ def test_listener_hears_changes_and_a_heartbeat() -> None:
         (70, [], 60),
         (95, ["CustomizationSucceeded"], 0),
     ]
+
+
+def test_a_status_lasts_since_the_server_dates_it() -> None:
+    """A customization that began before the wait is as old as the server says, not as old as the wait."""
+    updates: list[Update] = []
+    ScriptedSource(ALONE, [starting(-30), started(-12), read(0), succeeded(40)]).watch(listener=updates.append)
+
+    assert [(u.waited, u.outcomes[0].status.value, u.lasting[VM]) for u in updates] == [
+        (0, "CustomizationStarted", 12),
+        (30, "CustomizationStarted", 42),
+        (40, "CustomizationSucceeded", 0),
+    ]
+
+
+def test_the_heartbeat_of_a_terminal_is_faster() -> None:
+    """Who shows a wait on a terminal may hear of it more often."""
+    updates: list[Update] = []
+    ScriptedSource(ALONE, [started(1), succeeded(12)]).watch(listener=updates.append, heartbeat=5)
+
+    assert [update.waited for update in updates] == [0, 1, 6, 11, 12]
 
 
 def test_heartbeat_is_never_late() -> None:
