@@ -44,6 +44,7 @@ lint: tools ## check style and types
 	$(python) -m lab.go vet lab/vcd_client
 
 test: lint ## check style and types, then run every test
+	$(python) -m lab.go test lab/vcenter
 	$(python) -m pytest -n $(WORKERS)
 
 test-pythons: environment ## run the unit tests on every Python from 3.10 that is here

@@ -1,4 +1,4 @@
-"""Builds the Go programs of the lab: `python -m lab.go vet lab/vcenter` checks one."""
+"""Builds the Go programs of the lab; `python -m lab.go vet lab/vcenter` checks one, and `test` tests it."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def _version(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def vet(module: Path) -> None:
-    """Checks the module in a folder by `go vet`.
+def check(tool: str, module: Path) -> None:
+    """Runs `go vet` or `go test` on the module in a folder.
 
     Raises:
         LabError: It found something, or could not run.
     """
-    command = [_go(Home(), module), "vet", "-mod=readonly", "./..."]
-    run(f"go vet of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
+    command = [_go(Home(), module), tool, "-mod=readonly", "./..."]
+    run(f"go {tool} of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: vet(Path(sys.argv[-1]).resolve())))
+    sys.exit(exit_status(lambda: check(sys.argv[1], Path(sys.argv[2]).resolve())))

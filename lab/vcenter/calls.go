@@ -16,6 +16,7 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		return nil, l.anonymous(m)
 	}
 	l.sessions.remember(ctx.Session)
+	l.resolve(ctx, m)
 	if fault := l.unknownProperty(m); fault != nil {
 		return nil, fault
 	}
@@ -23,7 +24,7 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		return object, fault
 	}
 	switch m.Name {
-	case "CloneVM_Task", "CustomizeVM_Task", "MigrateVM_Task":
+	case "CloneVM_Task", "CustomizeVM_Task", "MigrateVM_Task", "ReconfigVM_Task":
 		if vm := l.machine(m.This); vm != nil {
 			return instead(m, &machineCalls{VirtualMachine: vm, lab: l}), nil
 		}
@@ -31,10 +32,16 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		if manager, ok := ctx.Map.Get(m.This).(*simulator.EventManager); ok {
 			return instead(m, &eventCalls{EventManager: manager, lab: l}), nil
 		}
-	case "WaitForUpdatesEx", "CreateFilter", "DestroyPropertyCollector":
-		if object := l.wait(ctx, m); object != nil {
-			return object, nil
+	case "CreateVM_Task":
+		if folder, ok := ctx.Map.Get(m.This).(*simulator.Folder); ok {
+			return instead(m, &folderCalls{Folder: folder}), nil
 		}
+	case "WaitForUpdatesEx", "WaitForUpdates", "CancelWaitForUpdates", "CreateFilter", "DestroyPropertyCollector":
+		if collector, ok := ctx.Session.Get(m.This).(*simulator.PropertyCollector); ok {
+			return instead(m, &collectorCalls{PropertyCollector: collector, waits: l.waitsOf(collector)}), nil
+		}
+	case "DestroyPropertyFilter":
+		l.forgetFilter(ctx, m.This)
 	}
 	return nil, nil
 }

@@ -54,10 +54,7 @@ func (c *machineCalls) CustomizeVMTask(ctx *simulator.Context, req *types.Custom
 // the clone's power-on. A clone that cannot be customized is removed again, as a real vCenter makes none.
 func (c *machineCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
 	c.inheritPlan(req)
-	spec, powerOn := req.Spec.Customization, req.Spec.PowerOn
-	if spec == nil || req.Spec.Template {
-		return c.VirtualMachine.CloneVMTask(ctx, req)
-	}
+	spec, powerOn := req.Spec.Customization, req.Spec.PowerOn && !req.Spec.Template
 	req.Spec.Customization, req.Spec.PowerOn = nil, false
 	cloning := c.VirtualMachine.CloneVMTask(ctx, req)
 	if cloning.Fault() != nil {
@@ -69,7 +66,10 @@ func (c *machineCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Ta
 			return nil, fault
 		}
 		clone := c.lab.machine(result.(types.ManagedObjectReference))
-		ctx.WithLock(clone, func() { fault = c.lab.request(ctx, clone, spec) })
+		keep(ctx, clone, req.Spec.Config)
+		if spec != nil && !req.Spec.Template {
+			ctx.WithLock(clone, func() { fault = c.lab.request(ctx, clone, spec) })
+		}
 		if fault != nil {
 			body := clone.DestroyTask(ctx, &types.Destroy_Task{This: clone.Self}).(*methods.Destroy_TaskBody)
 			_, _ = waitFor(ctx, body.Res.Returnval) // the first fault is the one to tell

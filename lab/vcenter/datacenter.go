@@ -28,7 +28,7 @@ func newLab(options Options) (*Lab, error) {
 	model := simulator.VPX()
 	model.Host, model.ClusterHost, model.Machine, model.Autostart = 0, options.Hosts, 0, false
 	about := &model.ServiceContent.About
-	about.Name = "Customization gate lab"
+	about.Name = "VMware vCenter Server" // by which clients choose what they use: the vSphere provider, its tag client
 	about.FullName = "Customization gate lab vCenter (govmomi simulator, not a VMware product) 8.0.3"
 	about.Vendor = "Customization gate lab"
 	about.Version, about.Build, about.ApiVersion = "8.0.3", "0", options.APIVersion
@@ -40,6 +40,7 @@ func newLab(options Options) (*Lab, error) {
 		registry := model.Map()
 		content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance)
 		host := &content.Content.About
+		host.Name = "VMware ESXi"
 		host.ApiType, host.ProductLineId = "HostAgent", "embeddedEsx"
 		host.FullName = "Customization gate lab ESXi host (govmomi simulator, not a VMware product) " + host.Version
 	}

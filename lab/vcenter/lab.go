@@ -25,7 +25,7 @@ type Lab struct {
 	sessions  *sessions
 	faults    *Faults
 	transfers transfers
-	waits     sync.Map // *simulator.PropertyCollector -> *narrowed, of those that have been asked to wait
+	waits     sync.Map // *simulator.PropertyCollector -> *waits
 
 	mu     sync.Mutex
 	guests map[types.ManagedObjectReference]*guest
@@ -120,6 +120,7 @@ func (w watcher) PutObject(_ *simulator.Context, object mo.Reference) {
 	switch o := object.(type) {
 	case *simulator.VirtualMachine:
 		mendEnums(o)
+		setDefaults(o)
 	case *simulator.Task:
 		if name, ok := methodNames[o.Info.Name]; ok {
 			o.Info.Name = name
@@ -177,6 +178,13 @@ func mendEnums(vm *simulator.VirtualMachine) {
 	}
 	if vm.GuestHeartbeatStatus == "" {
 		vm.GuestHeartbeatStatus = types.ManagedEntityStatusGray
+	}
+}
+
+// setDefaults sets what a vCenter gives every VM that nobody configures otherwise.
+func setDefaults(vm *simulator.VirtualMachine) {
+	if vm.Config != nil && vm.Config.SwapPlacement == "" {
+		vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
 	}
 }
 

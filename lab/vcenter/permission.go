@@ -55,7 +55,8 @@ func (l *Lab) permit(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		}
 	case "RetrieveProperties", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx", "WaitForUpdatesEx":
 		if collector, ok := ctx.Session.Get(m.This).(*simulator.PropertyCollector); ok {
-			return instead(m, &guardedCollector{PropertyCollector: collector, hidden: refs}), nil
+			calls := &collectorCalls{PropertyCollector: collector, waits: l.waitsOf(collector)}
+			return instead(m, &guardedCollector{collectorCalls: calls, hidden: refs}), nil
 		}
 	case "FindByUuid", "FindByInventoryPath", "FindAllByUuid":
 		if index, ok := ctx.Map.Get(m.This).(*simulator.SearchIndex); ok {
@@ -73,7 +74,7 @@ func noPermission(ref types.ManagedObjectReference) *types.NoPermission {
 // reported as missing, with the reason; what a traversal would find is not there. Only lists that are read by the call
 // Fetch still hold the reference, because govmomi keeps that call's types to itself.
 type guardedCollector struct {
-	*simulator.PropertyCollector
+	*collectorCalls
 	hidden map[types.ManagedObjectReference]bool
 }
 
@@ -106,7 +107,7 @@ func (c *guardedCollector) ContinueRetrievePropertiesEx(ctx *simulator.Context, 
 
 // WaitForUpdatesEx waits for changes.
 func (c *guardedCollector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForUpdatesEx) soap.HasFault {
-	res := c.PropertyCollector.WaitForUpdatesEx(ctx, req)
+	res := c.collectorCalls.WaitForUpdatesEx(ctx, req)
 	body := res.(*methods.WaitForUpdatesExBody)
 	if body.Res == nil || body.Res.Returnval == nil {
 		return res

@@ -56,19 +56,6 @@ func (s *sessions) forget(ctx *simulator.Context, live map[string]bool, freed fu
 	}
 }
 
-// cancelWaits ends the calls in which clients wait for updates.
-func (s *sessions) cancelWaits() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, objects := range s.known {
-		for _, object := range objects.AllReference("PropertyCollector") {
-			if collector, ok := object.(*simulator.PropertyCollector); ok {
-				collector.CancelWaitForUpdates(&types.CancelWaitForUpdates{This: collector.Self})
-			}
-		}
-	}
-}
-
 // terminateSessions ends every API session. Calls that wait for updates are left waiting, as the simulator does, or
 // are cancelled.
 func (l *Lab) terminateSessions(cancel bool) int {
@@ -78,7 +65,7 @@ func (l *Lab) terminateSessions(cancel bool) int {
 		ctx.Map.SessionManager().TerminateSession(ctx, &types.TerminateSession{SessionId: []string{key}})
 	}
 	if cancel {
-		l.sessions.cancelWaits()
+		l.waits.Range(func(_, w any) bool { w.(*waits).cancel(); return true })
 	}
 	l.sweep(ctx)
 	return len(live)

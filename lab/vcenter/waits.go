@@ -1,123 +1,196 @@
 package main
 
 import (
+	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// narrowed hands a property collector the changes that its filters may be about.
+// maxIdleStreams is the number of streams of one property collector that are kept while no call waits on them.
+const maxIdleStreams = 64
+
+// waits are all waits for updates at one property collector.
 //
-// The simulator hands every change of every object to every property collector, and each one has all its filters read
-// anew. With a thousand machines booting at once that would be slower by far than the vCenter that it stands for.
-type narrowed struct {
-	*simulator.PropertyCollector
+// The simulator keeps for a collector what is new since anybody's last call, so of several callers at once each gets
+// only a part. A vCenter answers with what is new since the version that the call names. govmomi relies on that: it
+// waits for all tasks of a session at once on the session's own collector, with a filter for each task. So every caller
+// that starts with an empty version gets a stream here: a collector of its own, with copies of the filters.
+type waits struct {
+	collector *simulator.PropertyCollector
 
-	mu      sync.Mutex                                            // of the count
-	filters int                                                   // known so far
-	objects atomic.Pointer[map[types.ManagedObjectReference]bool] // nil: any object
+	mu       sync.Mutex
+	filters  []waitFilter
+	streams  map[string]*stream // by ID
+	last     int                // number given out
+	canceled chan struct{}      // closed where the calls that wait now shall end
 }
 
-// UpdateObject passes a change on, or drops it.
-func (n *narrowed) UpdateObject(ctx *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
-	if objects := n.objects.Load(); objects == nil || (*objects)[object.Reference()] {
-		n.PropertyCollector.UpdateObject(ctx, object, changes)
+// waitFilter is a filter of the collector that clients know.
+type waitFilter struct {
+	ref     types.ManagedObjectReference
+	request types.CreateFilter
+}
+
+func newWaits(collector *simulator.PropertyCollector) *waits {
+	return &waits{collector: collector, streams: make(map[string]*stream), canceled: make(chan struct{})}
+}
+
+// waitsOf returns the waits of a property collector.
+func (l *Lab) waitsOf(collector *simulator.PropertyCollector) *waits {
+	w, ok := l.waits.Load(collector)
+	if !ok {
+		w, _ = l.waits.LoadOrStore(collector, newWaits(collector))
+	}
+	return w.(*waits)
+}
+
+// wait answers a call of WaitForUpdatesEx.
+func (w *waits) wait(ctx *simulator.Context, req *types.WaitForUpdatesEx) soap.HasFault {
+	s, answers, canceled := w.enter(ctx, req.Version)
+	if s == nil {
+		return waitFault(new(types.InvalidCollectorVersion))
+	}
+	defer w.leave(s)
+	var end <-chan time.Time // never, for nil
+	maxObjects := int32(0)
+	if o := req.Options; o != nil {
+		maxObjects = o.MaxObjectUpdates
+		if o.MaxWaitSeconds != nil {
+			timer := time.NewTimer(time.Duration(*o.MaxWaitSeconds) * time.Second)
+			defer timer.Stop()
+			end = timer.C
+		}
+	}
+	for {
+		select { // what has changed already goes before a wait that is over at once
+		case <-s.changed:
+		default:
+			select {
+			case <-s.changed:
+			case <-canceled:
+				return waitFault(new(types.RequestCanceled))
+			case <-end:
+				return waitAnswer(nil)
+			}
+		}
+		set, fault := s.since(ctx, answers, maxObjects)
+		if fault != nil {
+			return &methods.WaitForUpdatesExBody{Fault_: fault}
+		}
+		if set != nil {
+			return waitAnswer(set)
+		}
 	}
 }
 
-// PutObject passes a new object on, where a filter might come to find it.
-func (n *narrowed) PutObject(ctx *simulator.Context, object mo.Reference) {
-	if n.objects.Load() == nil {
-		n.PropertyCollector.PutObject(ctx, object)
-	}
+func waitAnswer(set *types.UpdateSet) soap.HasFault {
+	return &methods.WaitForUpdatesExBody{Res: &types.WaitForUpdatesExResponse{Returnval: set}}
 }
 
-// RemoveObject passes the end of an object on, or drops it.
-func (n *narrowed) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
-	if objects := n.objects.Load(); objects == nil || (*objects)[ref] {
-		n.PropertyCollector.RemoveObject(ctx, ref)
-	}
+func waitFault(fault types.BaseMethodFault) soap.HasFault {
+	return &methods.WaitForUpdatesExBody{Fault_: simulator.Fault("", fault)}
 }
 
-// narrow looks which objects the filters name. A filter with a traversal may find any object.
-func (n *narrowed) narrow(ctx *simulator.Context) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	objects := make(map[types.ManagedObjectReference]bool)
-	everything := false
-	for _, ref := range n.Filter {
-		filter, ok := ctx.Session.Get(ref).(*simulator.PropertyFilter)
-		if !ok {
+// enter returns the stream of a version, a new one for the empty version, and the number of answers that the caller
+// has seen; no stream where the version is not one of the collector's. It also returns what ends the wait.
+func (w *waits) enter(ctx *simulator.Context, version string) (*stream, int, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, count, _ := strings.Cut(version, "-")
+	answers, _ := strconv.Atoi(count) // anything else is the first answer, which no stream repeats
+	s := w.streams[id]
+	if version == "" {
+		s = w.start(ctx)
+	}
+	if s == nil {
+		return nil, 0, nil
+	}
+	w.last++
+	s.used = w.last
+	s.calls.Add(1)
+	if s.answeredSince(answers) {
+		s.signal()
+	}
+	return s, answers, w.canceled
+}
+
+func (w *waits) leave(s *stream) { s.calls.Add(-1) }
+
+// start adds a stream, in the place of the one that was idle longest where there are too many.
+func (w *waits) start(ctx *simulator.Context) *stream {
+	var oldest *stream
+	idle := 0
+	for _, s := range w.streams {
+		if s.calls.Load() != 0 {
 			continue
 		}
-		for _, spec := range filter.Spec.ObjectSet {
-			objects[spec.Obj] = true
-			everything = everything || len(spec.SelectSet) != 0
+		idle++
+		if oldest == nil || s.used < oldest.used {
+			oldest = s
 		}
 	}
-	if everything {
-		n.objects.Store(nil)
-	} else {
-		n.objects.Store(&objects)
+	if idle >= maxIdleStreams {
+		delete(w.streams, oldest.id)
+		oldest.close(ctx)
 	}
-	if n.filters != len(n.Filter) {
-		n.filters = len(n.Filter)
-		n.PropertyCollector.PutObject(ctx, n.PropertyCollector) // has new filters read without waiting for a change
-	}
+	w.last++
+	s := newStream(ctx, strconv.Itoa(w.last), w.filters)
+	w.streams[s.id] = s
+	return s
 }
 
-// narrowing keeps a property collector's filters known while it is asked to wait.
-type narrowing struct {
-	*simulator.PropertyCollector
-	lab *Lab
+// cancel ends the calls that wait now.
+func (w *waits) cancel() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.canceled)
+	w.canceled = make(chan struct{})
 }
 
-// WaitForUpdatesEx waits for changes.
-func (c *narrowing) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForUpdatesEx) soap.HasFault {
-	if req.Version != "" {
-		if n := c.lab.narrowed(c.PropertyCollector); n != nil {
-			n.narrow(ctx)
+// create adds a filter, also to the waits that are under way.
+func (w *waits) create(ctx *simulator.Context, req *types.CreateFilter) soap.HasFault {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	res := w.collector.CreateFilter(ctx, req)
+	if body := res.(*methods.CreateFilterBody); body.Res != nil {
+		filter := waitFilter{ref: body.Res.Returnval, request: *req}
+		w.filters = append(w.filters, filter)
+		for _, s := range w.streams {
+			s.add(ctx, filter)
 		}
-		return c.PropertyCollector.WaitForUpdatesEx(ctx, req)
-	}
-	res := c.PropertyCollector.WaitForUpdatesEx(ctx, req) // which has it handed all changes from now on
-	n := &narrowed{PropertyCollector: c.PropertyCollector, filters: len(c.Filter)}
-	c.lab.waits.Store(c.PropertyCollector, n)
-	ctx.Map.AddHandler(n)
-	return res
-}
-
-// CreateFilter adds a filter, which a wait that is under way takes up at once.
-func (c *narrowing) CreateFilter(ctx *simulator.Context, req *types.CreateFilter) soap.HasFault {
-	res := c.PropertyCollector.CreateFilter(ctx, req)
-	if n := c.lab.narrowed(c.PropertyCollector); n != nil {
-		n.narrow(ctx)
 	}
 	return res
 }
 
-// narrowed gives what stands between the changes and a property collector; nil where nothing does.
-func (l *Lab) narrowed(collector *simulator.PropertyCollector) *narrowed {
-	n, _ := l.waits.Load(collector)
-	found, _ := n.(*narrowed)
-	return found
+// remove removes a filter, and tells whether it was one of the collector's.
+func (w *waits) remove(ctx *simulator.Context, ref types.ManagedObjectReference) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, filter := range w.filters {
+		if filter.ref == ref {
+			w.filters = append(w.filters[:i:i], w.filters[i+1:]...)
+			for _, s := range w.streams {
+				s.remove(ctx, ref)
+			}
+			return true
+		}
+	}
+	return false
 }
 
-// wait has a call of a property collector see to it that only its own changes reach it.
-func (l *Lab) wait(ctx *simulator.Context, m *simulator.Method) mo.Reference {
-	collector, ok := ctx.Session.Get(m.This).(*simulator.PropertyCollector)
-	if !ok {
-		return nil
+// destroy ends all waits for good.
+func (w *waits) destroy(ctx *simulator.Context) {
+	w.cancel()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, s := range w.streams {
+		delete(w.streams, id)
+		s.close(ctx)
 	}
-	switch m.Name {
-	case "WaitForUpdatesEx", "CreateFilter":
-		return instead(m, &narrowing{PropertyCollector: collector, lab: l})
-	case "DestroyPropertyCollector":
-		l.waits.Delete(collector)
-	}
-	return nil
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// stream hands one caller what changes. It is a property collector of the simulator's that no other caller uses.
+//
+// The simulator hands every change of every object to every property collector, and each one has all its filters read
+// anew. With a thousand VMs that boot at once that would be slower by far than the vCenter that it stands for, so a
+// stream passes on only the changes that its filters may be about.
+type stream struct {
+	*simulator.PropertyCollector
+	id      string
+	used    int // the higher, the later; guarded by the waits' lock
+	calls   atomic.Int32
+	changed chan struct{} // holds a token where an answer may have become possible
+
+	mu      sync.Mutex                                                    // of what follows
+	copies  map[types.ManagedObjectReference]types.ManagedObjectReference // filters by those that clients know
+	answers int                                                           // given so far
+	latest  *types.UpdateSet                                              // given last
+	objects atomic.Pointer[map[types.ManagedObjectReference]bool]         // that the filters name; nil: any object
+}
+
+func newStream(ctx *simulator.Context, id string, filters []waitFilter) *stream {
+	s := &stream{
+		PropertyCollector: new(simulator.PropertyCollector),
+		id:                id,
+		changed:           make(chan struct{}, 1),
+		copies:            make(map[types.ManagedObjectReference]types.ManagedObjectReference),
+	}
+	ctx.Session.Put(s.PropertyCollector)
+	for _, filter := range filters {
+		s.add(ctx, filter)
+	}
+	s.signal()
+	return s
+}
+
+func (s *stream) signal() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// answeredSince tells whether there is an answer that a caller has not seen: one that was lost on its way, or that
+// another call with the same version was given.
+func (s *stream) answeredSince(answers int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return answers < s.answers
+}
+
+// since returns what is new to a caller that has seen so many answers; nil where there is nothing.
+func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*types.UpdateSet, *soap.Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if answers < s.answers {
+		return s.latest, nil
+	}
+	known := "-"
+	if s.answers == 0 {
+		known = ""
+	}
+	body := s.PropertyCollector.WaitForUpdatesEx(ctx, &types.WaitForUpdatesEx{
+		This: s.Self, Version: known,
+		Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(0), MaxObjectUpdates: maxObjects},
+	}).(*methods.WaitForUpdatesExBody)
+	if known == "" { // the simulator hands it all changes from now on
+		ctx.Map.AddHandler(s)
+		s.signal() // one may have come before the handler
+	}
+	if body.Fault_ != nil {
+		return nil, body.Fault_
+	}
+	set := body.Res.Returnval
+	if set == nil {
+		return nil, nil
+	}
+	for i := range set.FilterSet {
+		for known, mine := range s.copies {
+			if set.FilterSet[i].Filter == mine {
+				set.FilterSet[i].Filter = known
+			}
+		}
+	}
+	s.answers++
+	set.Version = fmt.Sprintf("%s-%d", s.id, s.answers)
+	s.latest = set
+	if s.calls.Load() > 1 || set.Truncated != nil && *set.Truncated {
+		s.signal()
+	}
+	return set, nil
+}
+
+func (s *stream) add(ctx *simulator.Context, filter waitFilter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	res := s.PropertyCollector.CreateFilter(ctx, &types.CreateFilter{
+		This: s.Self, Spec: filter.request.Spec, PartialUpdates: filter.request.PartialUpdates,
+	}).(*methods.CreateFilterBody)
+	s.copies[filter.ref] = res.Res.Returnval
+	s.narrow(ctx)
+	if s.answers != 0 {
+		s.PropertyCollector.PutObject(ctx, s.PropertyCollector) // has the new filter read without another change
+		s.signal()
+	}
+}
+
+func (s *stream) remove(ctx *simulator.Context, ref types.ManagedObjectReference) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if filter, ok := ctx.Session.Get(s.copies[ref]).(*simulator.PropertyFilter); ok {
+		filter.DestroyPropertyFilter(ctx, &types.DestroyPropertyFilter{This: filter.Self})
+	}
+	delete(s.copies, ref)
+	s.narrow(ctx)
+}
+
+func (s *stream) close(ctx *simulator.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.DestroyPropertyCollector(ctx, &types.DestroyPropertyCollector{This: s.Self})
+}
+
+// narrow looks which objects the filters name. A filter with a traversal may find any object.
+func (s *stream) narrow(ctx *simulator.Context) {
+	objects := make(map[types.ManagedObjectReference]bool)
+	everything := false
+	for _, ref := range s.copies {
+		filter := ctx.Session.Get(ref).(*simulator.PropertyFilter)
+		for _, spec := range filter.Spec.ObjectSet {
+			objects[spec.Obj] = true
+			everything = everything || len(spec.SelectSet) != 0
+		}
+	}
+	if everything {
+		s.objects.Store(nil)
+	} else {
+		s.objects.Store(&objects)
+	}
+}
+
+func (s *stream) concerns(ref types.ManagedObjectReference) bool {
+	objects := s.objects.Load()
+	return objects == nil || (*objects)[ref]
+}
+
+// UpdateObject passes a change on, or drops it.
+func (s *stream) UpdateObject(ctx *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
+	if s.concerns(object.Reference()) {
+		s.PropertyCollector.UpdateObject(ctx, object, changes)
+		s.signal()
+	}
+}
+
+// PutObject passes a new object on, where a filter might come to find it.
+func (s *stream) PutObject(ctx *simulator.Context, object mo.Reference) {
+	if s.objects.Load() == nil {
+		s.PropertyCollector.PutObject(ctx, object)
+		s.signal()
+	}
+}
+
+// RemoveObject passes the end of an object on, or drops it.
+func (s *stream) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
+	if s.concerns(ref) {
+		s.PropertyCollector.RemoveObject(ctx, ref)
+		s.signal()
+	}
+}
