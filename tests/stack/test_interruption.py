@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import psutil
+import pulumi
 import pytest
 
 from pulumi_customization_gate import CustomizationGate
+from pulumi_customization_gate.resources import engine_watch
 from tests.stack.background import Running, is_quiet, until
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 PROMISED = 2.0
 """Seconds within which one Ctrl-C ends an `up`."""
+ORPHANED = 30.0
+"""Seconds after which a killed CLI has left no process and no session."""
 ATTEMPTS = 3
 """How often that is tried: the machine may be busy with other tests for a moment."""
 
@@ -71,11 +78,7 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
 def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, kind: str) -> None:
     """After kill -9 the next `up` warns of the pending operation, judges again and succeeds by itself."""
     stack, running, moids = _blocked(engine, gates=1)
-    cli = running.cli()
-    assert cli is not None
-    victims = [cli, *cli.children(recursive=True)] if kind == "all" else [cli]
-    for victim in victims:
-        victim.kill()
+    assert _kill_and_wait(running, everything=kind == "all") < ORPHANED
     assert not running.wait().succeeded
     stack.unlock()
     assert _pending(stack) == ["creating"]
@@ -84,6 +87,84 @@ def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, kind: str
     assert again.succeeded, again.output
     assert "pending" in again.output
     assert again.changes["gate-0"] == ["create"]
+
+
+def _stats(engine: Engine) -> dict[str, Any]:
+    """What is held on the server."""
+    stats = engine.lab.stats()
+    return {name: stats[name] for name in ("sessions", "collectors")}
+
+
+def _kill_and_wait(running: Running, *, everything: bool = False) -> float:
+    """Sends SIGKILL to the CLI, or to all of its processes; returns the seconds until none of them is left."""
+    cli = running.cli()
+    assert cli is not None
+    children = cli.children(recursive=True)
+    assert [child for child in children if "pulumi.dynamic" in child.cmdline()]
+    for victim in (cli, *children) if everything else (cli,):
+        victim.kill()
+    return until(lambda: not [child for child in children if _is_alive(child)])
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine) -> None:
+    """After kill -9 of the CLI alone the host of gates that wait logs out and ends within 30 s."""
+    before = _stats(engine)
+    stack, running, _ = _blocked(engine, gates=2)
+    assert _stats(engine) != before
+    took = _kill_and_wait(running)
+    assert took < ORPHANED
+    assert _stats(engine) == before
+    assert not running.wait().succeeded
+    stack.unlock()
+
+
+def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
+    """After kill -9 of the CLI a host whose gate is open, while the program still runs, ends within 30 s as well."""
+    before = _stats(engine)
+    moid = engine.machine(engine.unique("done"))
+    opened, killed = threading.Event(), threading.Event()
+
+    async def hold(_: object) -> None:
+        opened.set()
+        await asyncio.to_thread(killed.wait, 2 * ORPHANED)
+
+    def program() -> None:
+        pulumi.export("held", CustomizationGate("gate", vms=[moid]).ready.apply(hold))
+
+    stack = engine.stack(program)
+    running = Running(stack)
+    try:
+        until(opened.is_set)
+        took = _kill_and_wait(running)
+    finally:
+        killed.set()
+    assert took < ORPHANED
+    assert _stats(engine) == before
+    running.wait()
+    stack.unlock()
+
+
+def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
+    """A CLI that is stopped for longer than a killed one takes to be noticed goes on, and the gate opens."""
+    _, running, moids = _blocked(engine, gates=1)
+    cli = running.cli()
+    assert cli is not None
+    host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in child.cmdline()]
+    cli.suspend()
+    try:
+        time.sleep(2 * engine_watch.REFUSALS * engine_watch.INTERVAL)
+        assert [_is_alive(child) for child in host] == [True]
+    finally:
+        cli.resume()
+    engine.lab.post_event(moids[0], "CustomizationSucceeded")
+    assert running.wait().succeeded
 
 
 def _of_gates(result: Result) -> str:

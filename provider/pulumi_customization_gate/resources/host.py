@@ -27,6 +27,7 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
+from pulumi_customization_gate.resources import engine_watch
 from pulumi_customization_gate.resources.input_problems import without_secrets
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ CALLS_AT_ONCE = 256
 """Calls that the host serves side by side once its pool is widened; the stock host serves four."""
 LOG_TIMEOUT = 5.0
 """Seconds that a line for the engine may take."""
-
+END_TIMEOUT = 10.0
+"""Seconds that sessions may take to close once the engine is gone: a cancelled wait ends and logs out within two."""
 KEEP_UNUSED = 10.0
 """Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
 another, and each would log in anew."""
@@ -55,12 +57,16 @@ _prepared: dict[str, bool] = {}
 
 
 def prepare() -> None:
-    """Widens the host's pool, listens to its Cancel and keeps sessions between gates; call it from `configure`."""
+    """Widens the host's pool, listens to its Cancel, watches its engine and keeps sessions between gates.
+
+    Call it from `configure`.
+    """
     with _preparing:
         if _prepared or os.environ.get(PLAIN_HOST) == "1":
             return
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
+        _prepared["an exit once its engine was killed"] = _watch_engine()
         if _watch_signals() and _engine_interrupts_plugins():
             refcounted.keep_unused(KEEP_UNUSED)
 
@@ -319,8 +325,32 @@ def _hear_cancel() -> bool:
     return True
 
 
+def _watch_engine() -> bool:
+    """Starts the thread that ends this process after its engine; returns whether the engine's address can be watched.
+
+    An address that does not accept this first connection, during a call of the engine, proves nothing later.
+    """
+    address = _engine_address()
+    if address is None or not engine_watch.connection_accepted(address):
+        return False
+    watch = functools.partial(engine_watch.exit_once_gone, address, _end_waits)
+    threading.Thread(target=watch, name="customization-gate-engine-watch", daemon=True).start()
+    return True
+
+
+def _end_waits() -> None:
+    """Ends every wait and returns once each has logged out, or after END_TIMEOUT."""
+    cancel()
+    refcounted.close_all(END_TIMEOUT)
+
+
+def _engine_address() -> str | None:
+    """Returns the engine's address, the host's first argument."""
+    return next((a for a in sys.argv[1:] if a.rpartition(":")[2].isdigit() and not a.startswith("-")), None)
+
+
 @functools.cache
 def _engine() -> Any:
-    """Returns the engine's log service; its address is the host's first argument."""
-    address = next((a for a in sys.argv[1:] if a.rpartition(":")[2].isdigit() and not a.startswith("-")), None)
+    """Returns the engine's log service."""
+    address = _engine_address()
     return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from pulumi.runtime.proto import status_pb2
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
-from pulumi_customization_gate.resources import host
+from pulumi_customization_gate.resources import engine_watch, host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ def _unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_prepared", {})
     monkeypatch.setattr(host, "_cancelled", threading.Event())
     monkeypatch.setattr(host, "_watch_signals", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["host"])
 
 
 class AbortedError(Exception):
@@ -251,8 +254,59 @@ def test_an_unknown_host_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys.modules["__main__"], "DynamicResourceProviderServicer", Servicer, raising=False)
     host.prepare()
-    assert host.missing() == ["more than four calls at once", "cancellation by one Ctrl-C"]
+    assert host.missing() == [
+        "more than four calls at once",
+        "cancellation by one Ctrl-C",
+        "an exit once its engine was killed",
+    ]
     assert Servicer().Cancel(None) == "as it was"
+
+
+def test_the_host_exits_after_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the engine's address refuses connections, the waits are cancelled and end before the process does."""
+    steps: list[str] = []
+    exited = threading.Event()
+    sessions = refcounted.RefCounted[str, str](str, lambda name: steps.append(f"{name} is logged out"))
+    monkeypatch.setattr(engine_watch, "INTERVAL", 0.02)
+    monkeypatch.setattr(engine_watch, "EXIT_TIMEOUT", 0.02)
+    monkeypatch.setattr(os, "kill", lambda pid, number: steps.append(f"{pid} {number.name}"))
+
+    def leave(status: int) -> None:
+        steps.append(f"exit {status}")
+        exited.set()
+
+    monkeypatch.setattr(os, "_exit", leave)
+
+    def gate() -> None:
+        with sessions.acquire("the session"):
+            assert host._cancelled.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        monkeypatch.setattr(sys, "argv", ["host", f"127.0.0.1:{engine.getsockname()[1]}"])
+        assert host._watch_engine()
+        waiting = threading.Thread(target=gate)
+        waiting.start()
+        assert not host._cancelled.wait(0.2)
+    waiting.join(10)
+    assert exited.wait(10)
+    assert steps == ["the session is logged out", f"{os.getpid()} SIGINT", "exit 1"]
+
+
+def test_a_session_that_does_not_close_does_not_keep_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that does not end once it is cancelled delays the exit by END_TIMEOUT at most."""
+    monkeypatch.setattr(host, "END_TIMEOUT", 0.02)
+    sessions = refcounted.RefCounted[str, str](str, lambda _: None)
+    with sessions.acquire("the session"):
+        host._end_waits()
+        assert host.cancelled()
+
+
+def test_an_address_that_never_answered_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine's address refuses the first connection, during the engine's own call, it proves nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        monkeypatch.setattr(sys, "argv", ["host", f"127.0.0.1:{gone.getsockname()[1]}"])
+    host.prepare()
+    assert "an exit once its engine was killed" in host.missing()
 
 
 def test_what_preview_does_not_know() -> None:
