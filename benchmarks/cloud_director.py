@@ -23,7 +23,7 @@ from lab.cloud_director.cloud import Cloud, Machine, Plan
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director.readings import ENDED
-from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.watch import Update, WaitRules, watch
 

@@ -15,7 +15,8 @@ from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director import source as module
 from pulumi_customization_gate.cloud_director import watched
-from pulumi_customization_gate.cloud_director.session import CONCURRENCY, CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.session import CONCURRENCY
+from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import GateReport, Snapshot
@@ -392,7 +393,8 @@ def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        most = max(most, sum(thread.name.startswith("cloud-director-") for thread in threading.enumerate()))
+        names = [thread.name for thread in threading.enumerate()]
+        most = max(most, sum(name.startswith("customization-gate-cloud-director-") for name in names))
         time.sleep(0.01)
     stats = lab.cloud.stats()
     assert good == [True] * 64

@@ -12,7 +12,7 @@ from lab.cloud_director.client import LabMachine
 from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan, vapp_uuid
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home, LabError
-from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.watch import WaitRules, watch
 

@@ -1,7 +1,8 @@
-"""One bounded HTTPS exchange with Cloud Director: verified TLS, time-outs, a cap on the answer, no redirect."""
+"""One bounded HTTPS exchange with Cloud Director: verified TLS, time-outs, a limit on the answer, no redirect."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import secrets
@@ -12,111 +13,46 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
+from pulumi_customization_gate.cloud_director.bounded_http import BoundedAdapter, HeadersError, current_exchange
 from pulumi_customization_gate.core.errors import CertificateError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.report import plain
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 
 CONNECT_TIMEOUT = 5.0
 """Seconds until a connection stands."""
 READ_TIMEOUT = 10.0
 """Seconds in which the server must send something."""
 TOTAL_TIMEOUT = 20.0
-"""Seconds in which the whole answer must be here, however steadily it drips."""
+"""Seconds in which the whole answer must be here, however slowly it comes."""
 LARGEST_ANSWER = 8 * 1024 * 1024
-"""Bytes of an answer's body: a vApp with a hundred machines is about half of it."""
+"""Bytes of an answer's body, after decompression: a vApp with a hundred VMs is about half of it."""
+ERROR_BODY_TIMEOUT, LARGEST_ERROR_BODY = 3.0, 64 * 1024
+"""Seconds and bytes that are read of the body of an answer other than a good one: its status says enough."""
 _CHUNK = 64 * 1024
 _CLIENT_REQUEST_ID = "X-VMWARE-VCLOUD-CLIENT-REQUEST-ID"
 """The server's request id begins with what a client sends here, and only then leads through all of its logs."""
-_SHA256_DIGITS = 64
-
-
-CALLED: Mapping[str, str] = MappingProxyType(
-    {
-        "url": "`vcd:url` or VCD_URL",
-        "org": "`vcd:org` or VCD_ORG",
-        "user": "`vcd:user` or VCD_USER",
-        "password": "`vcd:password` or VCD_PASSWORD",
-        "apiToken": "`vcd:apiToken` or VCD_API_TOKEN",
-        "allowUnverifiedSsl": "`vcd:allowUnverifiedSsl` or VCD_ALLOW_UNVERIFIED_SSL",
-        "caFile": "`customization:caFile` or VCD_CA_FILE",
-        "thumbprint": "`customization:thumbprint` or VCD_THUMBPRINT",
-    }
-)
-"""What the settings are called by default."""
 
 
 class UnreachableError(ServerError):
-    """The server did not answer, or not in time, or not with an answer of bounded size. It may pass."""
+    """The server did not answer, or not in time, or not with an answer of bounded size. It may pass.
 
-
-@dataclass(frozen=True)
-class CloudDirectorSettings:
-    """Where a Cloud Director is and how to log in: an API token, or else user and password.
-
-    Raises:
-        ConfigurationError: If something is missing or cannot be.
+    Args:
+        message: The whole message for the user.
+        was_sent: Whether the server may have received the request.
     """
 
-    url: str
-    """`https://host[:port]`, with or without `/api` at its end."""
-    org: str
-    """The organization; "System" for a provider's administrator."""
-    user: str = ""
-    password: str = field(default="", repr=False)
-    api_token: str = field(default="", repr=False)
-    allow_unverified_ssl: bool = False
-    ca_file: str = ""
-    """A PEM file with the authorities to trust instead of the system's."""
-    thumbprint: str = ""
-    """The SHA-256 thumbprint of the server's certificate, with or without colons; it alone decides then."""
-    called: Mapping[str, str] = field(default_factory=lambda: CALLED, compare=False, repr=False)
-    """What the settings are called where the user wrote them, for messages."""
-
-    def __post_init__(self) -> None:
-        missing = [self.called[name] for name, value in (("url", self.url), ("org", self.org)) if not value]
-        if not self.api_token and not (self.user and self.password):
-            called = self.called
-            missing.append(f"{called['apiToken']}, or else {called['user']} with {called['password']}")
-        if missing:
-            raise ConfigurationError(f"Cloud Director needs {'; '.join(missing)}")
-        try:
-            parts = urlsplit(self.url)
-            usable = parts.scheme.lower() == "https" and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable or "@" in parts.netloc or parts.query or parts.fragment or parts.path.rstrip("/") not in _ROOTS:
-            # The text is not quoted: a password in it would be shown.
-            wanted = "must be https://<host>[:<port>], without user name, path or query"
-            raise ConfigurationError(f"{self.called['url']} {wanted}")
-        if self.thumbprint and (len(self.pin) != _SHA256_DIGITS or set(self.pin) - set("0123456789abcdef")):
-            raise ConfigurationError(f"{self.called['thumbprint']} must be a SHA-256: 64 hexadecimal digits")
-
-    @property
-    def address(self) -> str:
-        """The server's address without `/api` or a slash at its end."""
-        parts = urlsplit(self.url)
-        return f"https://{parts.netloc.lower()}"
-
-    @property
-    def pin(self) -> str:
-        """The thumbprint as bare lower-case digits."""
-        return self.thumbprint.replace(":", "").strip().lower()
-
-    @property
-    def is_provider(self) -> bool:
-        """Whether the login is that of a provider's administrator."""
-        return self.org.lower() == "system"
-
-
-_ROOTS = ("", "/api")
+    def __init__(self, message: str, *, was_sent: bool = False) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 @dataclass(frozen=True)
@@ -152,7 +88,7 @@ class Connection:
         # The server repeats the token in a cookie, which would outlive a renewal.
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._http.verify, tls = _trust(settings)
-        self._http.mount("https://", _Adapter(size, tls))
+        self._http.mount("https://", BoundedAdapter(size, tls))
 
     def exchange(
         self,
@@ -166,12 +102,15 @@ class Connection:
     ) -> Answer:
         """Sends one request and returns the answer, whatever its status.
 
+        The status line decides: an answer other than a good one is returned also where the rest of it is malformed,
+        cut off, too large or without an end, with what could be read.
+
         Raises:
             CertificateError: If the server's certificate is not trusted.
             UnreachableError: If no complete answer of at most `largest` bytes came within `total` seconds.
         """
-        deadline = time.monotonic() + total
         what = f"{method} {path.partition('?')[0]}"
+        current_exchange.deadline, current_exchange.is_sent = time.monotonic() + total, False
         try:
             with self._http.request(
                 method,
@@ -186,41 +125,53 @@ class Connection:
                 stream=True,
                 timeout=(min(CONNECT_TIMEOUT, total), min(READ_TIMEOUT, total)),
             ) as response:
-                body = b"".join(self._body(response, what, largest, deadline))
+                is_good = response.status_code in GOOD
+                body = self._body(response, what, largest) if is_good else _error_body(response)
                 return Answer(response.status_code, dict(_canonical(response.headers)), body, _date(response))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        except _FAULTS as error:
             if reason := _distrust(error):
                 raise CertificateError(_untrusted(self._settings, reason)) from None
-            raise UnreachableError(f"{self._address} did not answer {what}: {_reason(error)}") from None
+            status = next((inner.status for inner in _chain(error) if isinstance(inner, HeadersError)), None)
+            if status is not None and status not in GOOD:
+                return Answer(status, {}, b"", datetime.now(timezone.utc))
+            message = f"{self._address} did not answer {what}: {_reason(error)}"
+            raise UnreachableError(message, was_sent=current_exchange.is_sent) from None
 
-    def _body(self, response: requests.Response, what: str, largest: int, deadline: float) -> Iterator[bytes]:
-        size = 0
-        # read1 returns what is there: read would wait for a full chunk, and a dripping answer could hold it for ever.
-        while chunk := response.raw.read1(_CHUNK):
-            size += len(chunk)
-            if size > largest:
-                raise UnreachableError(f"{self._address} answered {what} with more than {largest} bytes")
-            if time.monotonic() > deadline:
-                raise UnreachableError(f"{self._address} did not answer {what} in time: the answer never ended")
-            yield chunk
+    def _body(self, response: requests.Response, what: str, largest: int) -> bytes:
+        body = bytearray()
+        for chunk in _chunks(response):
+            body += chunk
+            if len(body) > largest:
+                raise UnreachableError(f"{self._address} answered {what} with more than {largest} bytes", was_sent=True)
+        return bytes(body)
 
     def close(self) -> None:
         """Closes the idle connections."""
         self._http.close()
 
 
-class _Adapter(HTTPAdapter):
-    """The pool of connections, with the TLS that `_trust` chose also towards a proxy's far end."""
+GOOD = range(200, 300)
+"""The statuses of good answers."""
+_FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
-    def __init__(self, size: int, tls: Mapping[str, Any]) -> None:
-        self._tls = dict(tls)
-        super().__init__(pool_connections=1, pool_maxsize=size)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yields a body as it comes, decompressed where the server compressed it although nobody asked for that."""
+    # read1 returns what is there: read would wait for a full chunk.
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        yield chunk
 
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **kwargs, **self._tls)
+
+def _error_body(response: requests.Response) -> bytes:
+    """Returns the beginning of a body as far as it can be read."""
+    current_exchange.deadline = min(current_exchange.deadline, time.monotonic() + ERROR_BODY_TIMEOUT)
+    body = bytearray()
+    with contextlib.suppress(*_FAULTS):
+        for chunk in _chunks(response):
+            body += chunk
+            if len(body) >= LARGEST_ERROR_BODY:
+                break
+    return bytes(body[:LARGEST_ERROR_BODY])
 
 
 def _trust(settings: CloudDirectorSettings) -> tuple[bool | str, dict[str, Any]]:
@@ -297,6 +248,8 @@ def _reason(error: BaseException) -> str:
     """Returns what went wrong at the bottom, without the addresses of objects that the wrappers print."""
     if isinstance(error, requests.Timeout) or any(isinstance(e, TimeoutError) for e in _chain(error)):
         return "it timed out"
+    if any(isinstance(e, urllib3.exceptions.DecodeError) for e in _chain(error)):
+        return "the compressed response is malformed"
     causes = [e for e in _chain(error) if isinstance(e, (OSError, http.client.HTTPException))]
     bottom = next((e for e in reversed(causes) if not isinstance(e, requests.RequestException)), error)
     return plain(getattr(bottom, "strerror", None) or type(bottom).__name__)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director import representations
-from pulumi_customization_gate.cloud_director.representations import Machine, MalformedError
 from pulumi_customization_gate.core.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from pulumi_customization_gate.cloud_director.connection import Answer
+    from pulumi_customization_gate.cloud_director.representations import Machine
     from pulumi_customization_gate.cloud_director.session import Session
-
-T = TypeVar("T")
 
 DISABLED = "GC_DISABLED"
 """Our word for a machine whose guest customization is not enabled: Cloud Director's status has none for it."""
@@ -69,7 +66,7 @@ def read_state(session: Session, vm: str, *, ask_enabled: bool) -> State | Gone:
     """
     path = f"/api/vApp/{vm}/guestcustomizationstatus"
     try:
-        answer, word = _read(session, path, representations.guest_status, _SMALL)
+        answer, word = session.read(path, representations.guest_status, _SMALL)
     except ApiError as error:
         if error.status in _GONE and error.code:
             return _confirm(session, vm, error)
@@ -83,7 +80,7 @@ def read_enabled(session: Session, vm: str) -> bool | None:
     """Returns whether guest customization is enabled; None where this user may not know."""
     path = f"/api/vApp/{vm}/guestCustomizationSection/"
     try:
-        return _read(session, path, representations.is_customization_enabled)[1]
+        return session.read(path, representations.is_customization_enabled)[1]
     except ApiError as error:
         if error.status in _GONE:
             return None
@@ -101,7 +98,7 @@ def read_machines(session: Session, vms: Sequence[str]) -> Mapping[str, tuple[da
     path = f"/api/query?type={kind}&format=records&pageSize={BATCH}&filter=({filters})"
     found: dict[str, tuple[datetime, Machine]] = {}
     try:
-        answer, records = _read(session, path, representations.records)
+        answer, records = session.read(path, representations.records)
         found = {vm: (answer.at, records[vm]) for vm in vms if vm in records}
     except ApiError as error:
         if error.status not in _REFUSED:
@@ -109,7 +106,7 @@ def read_machines(session: Session, vms: Sequence[str]) -> Mapping[str, tuple[da
     for vm in vms:
         if vm not in found:
             try:
-                answer, machine = _read(session, f"/api/vApp/{vm}", representations.machine)
+                answer, machine = session.read(f"/api/vApp/{vm}", representations.machine)
             except ApiError as error:
                 if error.status not in _GONE:
                     raise
@@ -124,7 +121,7 @@ def read_vapp(session: Session, vapp: str) -> Sequence[Machine]:
     Raises:
         ServerError: If the server does not answer well; ApiError with status 403 or 404 if it does not know the vApp.
     """
-    return _read(session, f"/api/vApp/{vapp}", representations.machines_of_vapp)[1]
+    return session.read(f"/api/vApp/{vapp}", representations.machines_of_vapp)[1]
 
 
 _REFUSED = (400, 403, 404)
@@ -139,13 +136,3 @@ def _confirm(session: Session, vm: str, refusal: ApiError) -> Gone:
             return Gone(f"no such machine, or no right to see it: {error}")
         raise
     raise refusal
-
-
-def _read(
-    session: Session, path: str, understand: Callable[[bytes], T], largest: int | None = None
-) -> tuple[Answer, T]:
-    answer = session.get(path) if largest is None else session.get(path, largest)
-    try:
-        return answer, understand(answer.body)
-    except MalformedError as error:
-        raise session.malformed(path, answer, error) from None

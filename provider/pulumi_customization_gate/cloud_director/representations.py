@@ -26,8 +26,34 @@ _TOOLS_RUN = frozenset({"RUNNING", "GUESTTOOLSRUNNING", "TOOLSOK", "TOOLSOLD"})
 _ID = re.compile(r"(?:urn:vcloud:vm:|vm-)([0-9a-f-]{36})", re.IGNORECASE)
 
 
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_ELEMENT = re.compile(r"<[A-Za-z]")
+_LONGEST_EXCERPT = 160
+
+
 class MalformedError(ValueError):
-    """A document is not what was asked for; its text is never quoted."""
+    """A document is not what was asked for; its text is not quoted here, because it may hold a password.
+
+    Args:
+        message: What is wrong with it.
+        is_final: Whether the same request cannot be expected to get a better answer: the document is well-formed
+            enough to tell that it is another one, such as a web page.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+def excerpt(body: bytes) -> str:
+    """Returns the beginning of an answer for a message, without any value of a document of Cloud Director's.
+
+    A web page is shown as it is, any other XML up to its first element, and what is not XML not at all.
+    """
+    text = body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace")
+    if not _HTML.match(body):
+        text = _ELEMENT.split(text, maxsplit=1)[0] if text.lstrip().startswith("<") else ""
+    return plain(text, _LONGEST_EXCERPT)
 
 
 @dataclass(frozen=True)
@@ -49,11 +75,15 @@ def parse(body: bytes, root: str) -> Element:
     """Returns a document's root element.
 
     Raises:
-        MalformedError: If it is no XML, declares a DTD or has another root element.
+        MalformedError: If it is not XML, declares a DTD or has another root element.
     """
+    if _HTML.match(body):
+        raise MalformedError("it is a web page", is_final=True)
     try:
         element: Element = fromstring(body, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+    except DefusedXmlException as error:
+        raise MalformedError(f"it declares a DTD or entities ({type(error).__name__})", is_final=True) from None
+    except (ParseError, ValueError, LookupError) as error:
         raise MalformedError(f"it is not the XML that was asked for ({type(error).__name__})") from None
     if _local(element) != root:
         raise MalformedError(f"it is a {plain(_local(element), 60)} instead of a {root}")

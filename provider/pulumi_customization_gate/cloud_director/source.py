@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import tenacity
 
 from pulumi_customization_gate.cloud_director import diagnosis
+from pulumi_customization_gate.cloud_director.answers import BusyError, UnusableAnswerError, is_passing
 from pulumi_customization_gate.cloud_director.readings import (
     BATCH,
     KNOWN,
@@ -23,12 +24,7 @@ from pulumi_customization_gate.cloud_director.readings import (
     read_vapp,
 )
 from pulumi_customization_gate.cloud_director.references import Reference, parse_reference
-from pulumi_customization_gate.cloud_director.session import (
-    BusyError,
-    CloudDirectorSettings,
-    acquire,
-    is_passing,
-)
+from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.watched import LONGEST_INTERVAL, Pace, Watched
 from pulumi_customization_gate.core.errors import (
     ApiError,
@@ -45,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_customization_gate.cloud_director.representations import Machine
+    from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 
 T = TypeVar("T")
 
@@ -315,7 +312,8 @@ class CloudDirectorSource:
 
     def _note_fault(self, error: Exception) -> None:
         """Notes what may pass, and raises the rest."""
-        if isinstance(error, (AuthenticationError, CertificateError)) or not isinstance(error, ServerError):
+        final = (AuthenticationError, CertificateError, UnusableAnswerError)
+        if isinstance(error, final) or not isinstance(error, ServerError):
             raise error
         kind = (type(error), error.status if isinstance(error, ApiError) else None)
         self._note(kind, f"asked again: {error}")

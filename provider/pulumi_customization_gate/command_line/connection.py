@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+    from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
     from pulumi_customization_gate.core.source import Source
     from pulumi_customization_gate.vsphere.session import Session, VsphereSettings
 

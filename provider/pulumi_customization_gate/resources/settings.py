@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pulumi_customization_gate.cloud_director.session import CALLED as CLOUD_DIRECTOR_CALLED
-from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.settings import CALLED as CLOUD_DIRECTOR_CALLED
+from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.vsphere.session import CALLED, VsphereSettings
 

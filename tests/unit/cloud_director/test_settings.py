@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_customization_gate.cloud_director.session import CloudDirectorSettings
+from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.core.errors import ConfigurationError
 
 GOOD: dict[str, Any] = {"url": "https://vcd.example.com", "org": "acme", "user": "ann", "password": "s3cret"}
