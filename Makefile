@@ -53,7 +53,7 @@ test-pythons: environment ## run the unit tests on every Python from 3.10 that i
 bench: tools ## measure this gate and its peers (a quarter of an hour); FULL=1 for up to 5000 machines, and docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
 
-soak: environment ## ten minutes of 1000 machines in foul weather; MACHINES=, MINUTES=, SEED=
+soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=
 	$(python) -m lab.soak $(if $(MACHINES),--machines $(MACHINES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock: environment ## write requirements.lock and requirements-oldest.lock anew

@@ -1,4 +1,4 @@
-"""A long run of everything at once: a thousand machines with random lives, many waits, and foul weather: `make soak`.
+"""A long run with everything at once: a thousand VMs, random scenarios, many waits, and random faults (`make soak`).
 
-What each machine comes to is decided before it lives, so every verdict can be held against it.
+The verdict of each VM follows from its scenario, which is chosen before it starts, so every verdict is checked.
 """

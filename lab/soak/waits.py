@@ -1,4 +1,4 @@
-"""The waits of a soak: each over some machines, as a gate has one, and held against what is right."""
+"""One wait of a soak, and the check of what it reports."""
 
 from __future__ import annotations
 
@@ -7,192 +7,132 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lab.soak.lives import GONE, STATE_FAILED
-from lab.soak.weather import deaf_seconds
+from lab.soak.scenarios import FAILURES
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.watch import WaitRules, watch
-from pulumi_customization_gate.vsphere import event_feed
+from pulumi_customization_gate.vsphere import event_feed, session
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lab.soak.lives import Life
-    from lab.soak.weather import Weather
+    from lab.soak.fault_schedule import FaultSchedule
+    from lab.soak.scenarios import VmRun
     from pulumi_customization_gate.core.model import GateReport, VmOutcome
     from pulumi_customization_gate.core.watch import Update
     from pulumi_customization_gate.vsphere.session import VsphereSettings
 
-_CLOCKS = 0.01
-"""Seconds by which the server's time of an event may seem to lie before the order that caused it: it is rounded."""
-_WEATHERED = 30.0
-"""Seconds for which foul weather is an excuse for a wait that cannot start."""
-_LATE = 50.0
-"""Seconds by which foul weather after foul weather may delay what is heard, beside the time of a dead connection."""
-_NOT_BEFORE = 2.0
-"""Seconds of fair weather before an end of which the delay counts as that of fair weather."""
+START_GRACE = 30.0
+"""Seconds for which a fault excuses a wait that cannot start."""
+MARGIN = 50.0
+"""Seconds by which several faults in a row may delay an observation, in addition to a dead connection."""
+
+
+def dead_poll_seconds() -> float:
+    """Returns how long a feed may take to notice that its connection is dead."""
+    return event_feed.LONGEST_POLL + session.CALL_TIMEOUT
 
 
 @dataclass
 class Tally:
-    """What all waits have found out; each adds to it under the lock."""
+    """What all waits found; each adds to it under the lock."""
 
     wrong: list[str] = field(default_factory=list)
     verdicts: int = 0
-    latencies: list[float] = field(default_factory=list)
-    """Seconds from an order to end a customization to the listener's hearing of it, in fair weather."""
-    refused: int = 0
-    """Waits that could not start in foul weather, and were made again."""
     slowest: float = 0.0
-    """Seconds from the last end among its machines to the end of a wait, foul weather included."""
-    rode_out: int = 0
-    """Notes of the waits on what they rode out."""
+    """Seconds from the last end among its VMs to the end of a wait, faults included."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def blame(self, text: str) -> None:
-        """Notes something that is wrong."""
+    def add_wrong(self, text: str) -> None:
+        """Records something that is wrong."""
         with self.lock:
             self.wrong.append(text)
 
 
+@dataclass(eq=False)
 class Wait:
-    """One wait, in a thread of its own.
+    """One wait; `run` blocks, so each runs in a thread of its own."""
 
-    Args:
-        title: What it is called where something is wrong.
-        at: Seconds from the beginning of the soak at which it begins.
-        settings: Which server, and how it is trusted.
-        lives: The machines, by what names them.
-        timeout: Seconds that it may last.
-        forgetful: Whether the server may forget events while it lasts.
-        stop_on_missing: Whether a machine that is not there at the start ends it.
-    """
+    title: str
+    at: float
+    """Seconds since the start of the soak."""
+    settings: VsphereSettings
+    vms: Mapping[str, VmRun]
+    """The VMs by their references."""
+    timeout: float
+    after: threading.Event | None = None
+    """What must have happened before it starts."""
+    began: float = 0.0
+    ended: float = 0.0
 
-    def __init__(
-        self,
-        title: str,
-        at: float,
-        settings: VsphereSettings,
-        lives: Mapping[str, Life],
-        *,
-        timeout: float,
-        forgetful: bool = False,
-        stop_on_missing: bool = True,
-    ) -> None:
-        self.title, self.at, self.settings, self.lives, self.forgetful = title, at, settings, lives, forgetful
-        # No start is ever overdue: what never begins meets the deadline.
-        self.rules = WaitRules(timeout, start_timeout=10 * timeout, stop_on_missing=stop_on_missing)
-        self.began = self.ended = 0.0
-        self.is_running = False
-        self.after: threading.Event | None = None
-        """What has to happen first."""
-        self._by_key = {life.name: life for life in lives.values()}
-        self._heard: dict[str, CustomizationStatus] = {}
-        self._mended_at = 0.0
-
-    def run(self, tally: Tally, weather: Weather, is_cancelled: Callable[[], bool]) -> None:
-        """Waits, again where foul weather does not let it start, and adds to the tally."""
-        self.is_running = True
+    def run(self, tally: Tally, faults: FaultSchedule, is_cancelled: Callable[[], bool]) -> None:
+        """Waits, again where a fault prevents the start, and adds to the tally."""
         try:
-            self._run(tally, weather, is_cancelled)
-        except Exception as error:  # noqa: BLE001 -- it is told at the end of the soak
-            tally.blame(f"{self.title}: {type(error).__name__}: {error}")
-        finally:
-            self.is_running = False
+            self._run(tally, faults, is_cancelled)
+        except Exception as error:  # noqa: BLE001 -- it is reported at the end of the soak
+            tally.add_wrong(f"{self.title}: {type(error).__name__}: {error}")
 
-    def _run(self, tally: Tally, weather: Weather, is_cancelled: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self.rules.timeout
-        references = {life.name: reference for reference, life in self.lives.items()}
+    def _run(self, tally: Tally, faults: FaultSchedule, is_cancelled: Callable[[], bool]) -> None:
+        if self.after is not None and not self.after.wait(START_GRACE):
+            return  # The VM's own step failed, which is reported.
+        # The start time-out is never reached: a VM whose customization does not start meets the deadline.
+        rules = WaitRules(self.timeout, start_timeout=10 * self.timeout, stop_on_missing=False)
+        deadline = time.monotonic() + self.timeout
         while not is_cancelled():
             self.began = time.monotonic()
-            # The feed is shared, and may be trying again since before this wait could be told of it.
-            self._mended_at = self.began + event_feed.LONGEST_PAUSE
-            self._heard.clear()
-            source = VsphereSource(self.settings, references)
             try:
                 report = watch(
-                    source,
-                    replace(self.rules, timeout=deadline - self.began),
-                    listener=lambda update: self._hear(update, tally, weather),
+                    VsphereSource(self.settings, {vm.name: reference for reference, vm in self.vms.items()}),
+                    replace(rules, timeout=deadline - self.began),
+                    listener=lambda update: self.listen(update, tally),
                     cancelled=is_cancelled,
                 )
             except ServerError as error:
-                if weather.is_fair(self.began - _WEATHERED, time.monotonic()) or self.began > deadline:
-                    tally.blame(f"{self.title}: {error}")
+                if faults.is_normal(self.began - START_GRACE, time.monotonic()) or self.began > deadline:
+                    tally.add_wrong(f"{self.title}: {error}")
                     return
-                with tally.lock:
-                    tally.refused += 1
                 continue
             finally:
                 self.ended = time.monotonic()
             if not report.cancelled:
-                self._judge(report, tally, weather)
+                self._check(report, tally)
             return
 
-    def _hear(self, update: Update, tally: Tally, weather: Weather) -> None:
-        now = time.monotonic()
-        late: list[float] = []
-        # The last verdict of a wait is told after the look that confirms its end.
-        is_decided = all(outcome.status.is_terminal for outcome in update.outcomes)
+    def listen(self, update: Update, tally: Tally) -> None:
+        """Checks that no VM is reported as ready before it is."""
+        by_key = {vm.name: vm for vm in self.vms.values()}
         for outcome in update.changed:
-            life = self._by_key[outcome.key]
-            since = life.good_since(self.began)
-            if outcome.good and since is None:
-                tally.blame(f"{self.title}: {life.name} ({life.story}) was called good before its end")
-            ended = life.last("succeeded", "failed")
-            first = self._heard.get(outcome.key) is CustomizationStatus.CUSTOMIZATION_STARTED
-            self._heard[outcome.key] = outcome.status
-            if ended is None or is_decided or not first or not outcome.status.is_terminal:
-                continue
-            if ended > self._mended_at and weather.is_fair(ended - _NOT_BEFORE, now):
-                late.append(now - ended)
-        for note in update.notes:
-            if "trying again" in note:
-                self._mended_at = float("inf")
-            elif "watching again" in note:
-                self._mended_at = now
-        with tally.lock:
-            tally.latencies += late
-            tally.rode_out += len(update.notes)
+            vm = by_key[outcome.key]
+            if outcome.good and vm.ready_since(self.began) is None:
+                tally.add_wrong(f"{self.title}: {vm.name} ({vm.scenario.name}) was reported as ready before its end")
 
-    def _judge(self, report: GateReport, tally: Tally, weather: Weather) -> None:
-        wrong = [f"the wait broke off: {report.trouble}"] if report.trouble is not None else []
+    def _check(self, report: GateReport, tally: Tally) -> None:
+        by_key = {vm.name: vm for vm in self.vms.values()}
+        wrong = [f"the wait ended early: {report.trouble}"] if report.trouble is not None else []
         for outcome in report.outcomes:
-            life = self._by_key[outcome.key]
-            told = self._errors(life, outcome, weather)
-            wrong += [f"{life.name} ({life.moid}, {life.story}): {text}" for text in told]
+            vm = by_key[outcome.key]
+            if text := self._difference(vm, outcome):
+                wrong.append(f"{vm.name} ({vm.moid}, {vm.scenario.name}): {text}")
         late = 0.0
         if not report.timed_out:
-            ends = [life.last("succeeded", "failed", "removed") or 0.0 for life in self.lives.values()]
-            late = self.ended - max(self.began, *ends)
-            if late > deaf_seconds() + _LATE:
-                wrong.append(f"it lasted {late:.0f} s longer than its machines")
+            late = self.ended - max(self.began, *(vm.last("ended", "removed") or 0.0 for vm in self.vms.values()))
+            if late > dead_poll_seconds() + MARGIN:
+                wrong.append(f"the wait ended {late:.0f} s after the last end of its VMs")
         with tally.lock:
             tally.slowest = max(tally.slowest, late)
             tally.verdicts += len(report.outcomes)
             tally.wrong += [f"{self.title}: {text}" for text in wrong]
 
-    def _errors(self, life: Life, outcome: VmOutcome, weather: Weather) -> list[str]:
-        """Returns what is wrong with what was said of a machine, in words."""
-        verdict, failure = life.verdict, outcome.failure
+    def _difference(self, vm: VmRun, outcome: VmOutcome) -> str:
+        """Returns how an outcome differs from the verdict that follows from the scenario; empty if it does not."""
+        expected, failure, removed = vm.verdict, outcome.failure, vm.last("removed")
         event = failure.event if failure else ""
-        ended, gone = life.last("succeeded", "failed"), life.last("removed")
-        wanted = {verdict.failure}
-        if outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and ended is not None:
-            wanted |= {STATE_FAILED} if weather.forgotten(ended, self.ended) else set()
-        if verdict is GONE and gone is not None and gone < self.ended:
-            # One that was deleted before the wait, or while it began, was never there.
-            wanted |= {"NotFound"} if gone < self.began + _WEATHERED else set()
-        wrong = []
-        if outcome.status not in verdict.statuses or outcome.good != (not verdict.failure) or event not in wanted:
-            words = " or ".join(sorted(status.value for status in verdict.statuses))
-            told = f"{outcome.status.value} {event} by {outcome.evidence and outcome.evidence.value}"
-            wrong.append(f"{told}, and {words} {verdict.failure} is right")
-        elif failure is not None and event in {verdict.failure, STATE_FAILED} and verdict.texts != ("", ""):
-            texts = (failure.reason if event == verdict.failure else verdict.texts[0], failure.message)
-            wrong += [f"{event} says {texts}, not {verdict.texts}"] if texts != verdict.texts else []
-        if outcome.good and outcome.completed_at is not None and (since := life.last("succeeded")) is not None:
-            early = (time.time() - time.monotonic() + since) - outcome.completed_at.timestamp()
-            wrong += [f"it is said to have ended {early:.3f} s before it did"] if early > _CLOCKS else []
-        return wrong
+        # A VM that is removed while the wait starts may be unknown to it.
+        is_unknown = event == "NotFound" and removed is not None and removed < self.began + START_GRACE
+        is_right = outcome.status is expected.status and outcome.good == (not expected.failure)
+        if not is_right or not (event == expected.failure or is_unknown):
+            got = f"{outcome.status.value} {event} by {outcome.evidence and outcome.evidence.value}"
+            return f"expected {expected.status.value} {expected.failure}, got {got}"
+        if failure is not None and FAILURES.get(event, texts := (failure.reason, failure.message)) != texts:
+            return f"expected {FAILURES[event]} of {event}, got {texts}"
+        return ""

@@ -1,19 +1,19 @@
-"""The soak in small: a good run is clean, and what is wrong is told."""
+"""The soak in small: a correct run is clean, and everything that is wrong is reported."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from pyVmomi import vim
 
-from lab.soak import composition, monitor
-from lab.soak.__main__ import figures
-from lab.soak.lives import GOOD, failed
-from lab.soak.monitor import Monitor, growth, is_flat
-from lab.soak.soak import Progress, Soak, prepared
+from lab.soak import monitor, soak
+from lab.soak.monitor import growth, is_flat
+from lab.soak.scenarios import SUCCEEDED, VmRun, verdict
+from lab.soak.soak import Soak, prepared
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.watch import Update
 from pulumi_customization_gate.vsphere import event_feed, session
@@ -29,55 +29,62 @@ SECONDS = 6.0
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that a soak has to wait for at a fraction of its length."""
+    """All that a soak waits for takes a fraction of its length."""
     monkeypatch.setattr(event_feed, "LONGEST_POLL", 1.0)
     monkeypatch.setattr(session, "CALL_TIMEOUT", 2.0)
-    monkeypatch.setattr(composition, "_PATIENCE", 4.0)
-    monkeypatch.setattr(monitor, "EVERY", 0.2)
+    monkeypatch.setattr(soak, "MARGIN", 4.0)
+    monkeypatch.setattr(monitor, "INTERVAL", 0.2)
 
 
 @contextlib.contextmanager
-def soak(folder: Path, machines: int = MACHINES, seed: int = 1) -> Iterator[Soak]:
+def small_soak(folder: Path, machines: int = MACHINES, seed: int = 1) -> Iterator[Soak]:
     with prepared(program(), folder, machines=machines, seconds=SECONDS, seed=seed) as ready:
         yield ready
 
 
-def test_a_small_soak_tells_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
-    """Of thirty random lives in foul weather those alone are wrong whose verdict was falsified; nothing is left."""
-    seen: list[Progress] = []
-    with soak(tmp_path) as small:
-        falsified = [life for wave in small.waves for life in wave.ordinary if life.verdict == GOOD][:3]
-        for life in falsified:
-            life.verdict = failed("CustomizationSysprepFailed")
-        result = small.run(seen.append)
-
-    planted = [line for line in result.wrong if "CustomizationSysprepFailed is right" in line]
-    assert list(result.wrong) == planted
-    assert {line.split(": ")[1].split(" (")[0] for line in planted} == {life.name for life in falsified}
-    assert (result.machines, result.stats["collectors"]) == (MACHINES, 0)
-    assert result.tally.verdicts > MACHINES
-    assert sum(result.weather.values()) >= 3
-    assert figures(result).row_count > len(result.weather)
+def scenarios(soak: Soak) -> list[VmRun]:
+    return [vm for group in soak.groups for vm in (*group.vms, group.last)]
 
 
-def test_lives_are_the_same_for_a_seed(tmp_path: Path) -> None:
-    """A seed decides every life, and another seed makes others."""
+def test_a_small_soak_reports_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
+    """Of thirty random scenarios with faults only those are wrong whose verdict was falsified; nothing is left open."""
+    seen: list[str] = []
+    with small_soak(tmp_path) as small:
+        falsified = [vm for vm in scenarios(small) if vm.verdict == verdict([SUCCEEDED])][:3]
+        for vm in falsified:
+            vm.verdict = verdict(["CustomizationSysprepFailed"])
+        figures = small.run(seen.append)
+        stats = small.lab.stats()
 
-    def lives(seed: int) -> list[tuple[str, str, list[float]]]:
-        with soak(tmp_path / f"{len(list(tmp_path.iterdir()))}", seed=seed) as small:
-            return [(life.name, life.story, [at for at, _ in life.steps]) for w in small.waves for life in w.lives]
+    wrong = small.tally.wrong
+    planted = [line for line in wrong if "expected CustomizationFailed CustomizationSysprepFailed" in line]
+    assert wrong == planted
+    assert {line.split(": ")[1].split(" (")[0] for line in planted} == {vm.name for vm in falsified}
+    assert (stats["sessions"], stats["collectors"]) == (0, 0)
+    assert small.tally.verdicts > MACHINES
+    assert int(figures["faults"].split()[0]) >= 3
+    assert figures["wrong"] == f"{len(wrong)}"
+    assert re.match(r"\d:\d\d of 0\.1 min, \d+ verdicts, \d+ wrong", seen[-1])
 
-    assert lives(1) == lives(1)
-    assert lives(1) != lives(2)
+
+def test_scenarios_are_the_same_for_a_seed(tmp_path: Path) -> None:
+    """A seed decides every scenario, and another seed makes others."""
+
+    def steps(seed: int) -> list[tuple[str, str, list[tuple[float, str]]]]:
+        with small_soak(tmp_path / f"{len(list(tmp_path.iterdir()))}", seed=seed) as small:
+            return [(vm.name, vm.scenario.name, vm.steps) for vm in scenarios(small)]
+
+    assert steps(1) == steps(1)
+    assert steps(1) != steps(2)
 
 
-def test_what_is_left_behind_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session, a collector, a thread and a connection that somebody forgot are found at the end."""
+def test_what_is_left_open_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session, a collector, a thread and a connection that were not closed are found at the end."""
     monkeypatch.setattr(monitor, "GRACE", 0.5)
     ended = threading.Event()
     forgotten = threading.Thread(target=ended.wait, args=(PATIENCE,), name="customization-gate-forgotten")
-    with soak(tmp_path, machines=12) as small:
-        watching = Monitor(small.lab, small.weather, small.waits, int(small.lab.server.rpartition(":")[2]))
+    with small_soak(tmp_path, machines=12) as small:
+        watching = monitor.Monitor(small.lab, int(small.lab.server.rpartition(":")[2]))
         before = watching.left()
         with small.lab.connected() as service:
             service.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
@@ -88,37 +95,38 @@ def test_what_is_left_behind_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert before == []
     assert found == [
-        "1 sessions are left on the server",
-        "threads are left: customization-gate-forgotten",
-        "1 connections are left",
+        "left open: 1 sessions on the server",
+        "left open: 1 event collectors on the server",
+        "left open: the threads customization-gate-forgotten",
+        "left open: 1 connections",
     ]
 
 
-def test_a_machine_that_is_called_good_too_early_is_told(tmp_path: Path) -> None:
-    """To call a machine good is wrong before its customization ended, and ended once more when asked again."""
-    with soak(tmp_path, machines=12) as small:
+def test_a_vm_that_is_reported_as_ready_too_early_is_found(tmp_path: Path) -> None:
+    """A VM is not ready before its customization has ended, and has ended once more where another was requested."""
+    with small_soak(tmp_path, machines=12) as small:
         wait = small.waits[0]
-        life = next(iter(wait.lives.values()))
+        vm = next(iter(wait.vms.values()))
 
-        def hear() -> int:
-            good = VmOutcome(life.name, life.moid, life.name, CustomizationStatus.CUSTOMIZATION_SUCCEEDED, good=True)
-            wait._hear(Update((good,), (good,), 1.0, {}), small.tally, small.weather)
+        def listen() -> int:
+            good = VmOutcome(vm.name, vm.moid, vm.name, CustomizationStatus.CUSTOMIZATION_SUCCEEDED, good=True)
+            wait.listen(Update((good,), (good,), 1.0, {}), small.tally)
             return len(small.tally.wrong)
 
-        wrong = [hear()]
-        life.mark("succeeded")
-        wrong.append(hear())
-        life.mark("asked")
-        wait.began = life.marks[-1].at + 1
-        wrong.append(hear())
-        life.mark("succeeded")
-        wrong.append(hear())
+        wrong = [listen()]
+        vm.mark("succeeded")
+        wrong.append(listen())
+        vm.mark("requested")
+        wait.began = vm.milestones[-1].at + 1
+        wrong.append(listen())
+        vm.mark("succeeded")
+        wrong.append(listen())
 
     assert wrong == [1, 1, 2, 2]
-    assert small.tally.wrong[0] == f"wave 0, all: {life.name} ({life.story}) was called good before its end"
+    assert small.tally.wrong[0] == f"group 0, all: {vm.name} ({vm.scenario.name}) was reported as ready before its end"
 
 
-def test_memory_that_grows_is_told() -> None:
+def test_memory_that_grows_is_found() -> None:
     """Memory is compared between the time after the warm-up and the end, whatever the warm-up took."""
     warming_up = [(float(at), float(at)) for at in range(30)]
     flat = growth([*warming_up, *((float(at), 80 + at % 3) for at in range(30, 100))])

@@ -1,0 +1,251 @@
+"""A simulated VM, and an observer that hears of it late, twice and in any order: what holds for the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pulumi_customization_gate.core.model import CustomizationStatus as Status
+from pulumi_customization_gate.core.model import Evidence
+from pulumi_customization_gate.core.verdict import compact, judge
+from tests.unit.core.timeline import failed, gone, powered_off, read, removed, started, starting, succeeded
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.model import Event, Snapshot
+
+FEW = 12
+"""Steps after which a VM may be removed."""
+ENDS = {"SUCCEEDED": Status.CUSTOMIZATION_SUCCEEDED, "FAILED": Status.CUSTOMIZATION_FAILED}
+
+
+class Verdicts(RuleBasedStateMachine):
+    """The VM is what the server knows. The observer knows what was delivered, and may not be up to date."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = 0
+        self.exists, self.on, self.pending = True, False, False
+        self.state = "IDLE"
+        """The server's state of the customization; RUNNING remains where a power-off or a restart interrupts it."""
+        self.is_running = self.is_about_to_run = False
+        self.has_succeeded = False
+        self.undelivered: list[Event | Snapshot] = []
+        self.delivered: list[Event | Snapshot] = []
+        self.is_read = False
+        """Whether the observer has read the state since something happened."""
+        self.powered_on: Event | None = None
+        self.started: Event | None = None
+        """The start of a customization since the last power-on."""
+        self.ended: Event | None = None
+        """The newest end."""
+        self.is_up_to_date = False
+
+    @initialize(is_requested=st.booleans(), keeps_events=st.booleans())
+    def begin(self, *, is_requested: bool, keeps_events: bool) -> None:
+        """A server that keeps no events, or denies them, leaves the state as the only evidence."""
+        self.keeps_events = keeps_events
+        if is_requested:
+            self.request()
+
+    def tick(self) -> int:
+        self.second += 1
+        return self.second
+
+    def happened(self, *events: Event) -> None:
+        self.is_up_to_date = self.is_read = False
+        if self.keeps_events:
+            self.undelivered += events
+
+    # What happens to the VM.
+
+    @precondition(lambda self: self.exists and not self.on)
+    @rule()
+    def request(self) -> None:
+        """A customization is requested: a specification is pending until the next power-on."""
+        self.tick()
+        self.pending, self.state = True, "PENDING"
+        self.happened()
+
+    @precondition(lambda self: self.exists and not self.on)
+    @rule()
+    def power_on(self) -> None:
+        self.on, self.is_about_to_run, self.pending = True, self.pending, False
+        self.boot()
+
+    def boot(self) -> None:
+        self.powered_on, self.started = starting(self.tick()), None
+        self.happened(self.powered_on)
+
+    @precondition(lambda self: self.is_about_to_run)
+    @rule()
+    def start(self) -> None:
+        self.is_running, self.is_about_to_run, self.state = True, False, "RUNNING"
+        self.started = started(self.tick())
+        self.happened(self.started)
+
+    @precondition(lambda self: self.is_running)
+    @rule(success=st.booleans())
+    def end(self, *, success: bool) -> None:
+        self.is_running, self.state = False, "SUCCEEDED" if success else "FAILED"
+        self.has_succeeded |= success
+        self.ended = (succeeded if success else failed)(self.tick())
+        self.happened(self.ended)
+
+    @precondition(lambda self: self.on)
+    @rule()
+    def power_off(self) -> None:
+        self.on = self.is_running = self.is_about_to_run = False
+        self.happened(powered_off(self.tick()))
+
+    @precondition(lambda self: self.on)
+    @rule()
+    def ha_restart(self) -> None:
+        self.is_running = self.is_about_to_run = False
+        self.boot()
+
+    @precondition(lambda self: self.exists)
+    @rule(success=st.booleans())
+    def customize(self, *, success: bool) -> None:
+        """A whole customization, after an earlier one or the first."""
+        if self.on:
+            self.power_off()
+        self.request()
+        self.power_on()
+        self.start()
+        self.end(success=success)
+
+    @precondition(lambda self: self.on)
+    @rule()
+    def request_again(self) -> None:
+        """The VM is powered off for another customization."""
+        self.power_off()
+        self.request()
+
+    # Not early, because little happens afterwards.
+    @precondition(lambda self: self.exists and not self.on and self.second > FEW)
+    @rule()
+    def remove(self) -> None:
+        self.exists = self.pending = False
+        self.removal = removed(self.tick())
+        self.happened(self.removal)
+
+    # What the observer hears of it.
+
+    @rule()
+    def read_state(self) -> None:
+        """The state is read; what was read may be delivered late."""
+        self.undelivered.append(self.snapshot())
+
+    @rule()
+    def read_state_at_once(self) -> None:
+        """The state is read and delivered, while older events may be on their way."""
+        self.delivered.append(self.snapshot())
+        self.is_read = True
+
+    def snapshot(self) -> Snapshot:
+        second = self.tick()
+        return (
+            read(second, self.state, on=self.on, pending=self.pending, tools=self.on) if self.exists else gone(second)
+        )
+
+    @precondition(lambda self: self.undelivered)
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        """One observation arrives, not necessarily the oldest."""
+        index = data.draw(st.integers(0, len(self.undelivered) - 1))
+        self.delivered.append(self.undelivered.pop(index))
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data())
+    def deliver_again(self, data: st.DataObject) -> None:
+        """An observation arrives for a second time."""
+        self.delivered.append(data.draw(st.sampled_from(self.delivered)))
+
+    @rule()
+    def drop_what_is_not_needed(self) -> None:
+        """A long wait compacts what it holds."""
+        needed = compact(self.delivered)
+        self.delivered = [one for one in self.delivered if one in needed]
+
+    @rule(data=st.data())
+    def catch_up(self, data: st.DataObject) -> None:
+        """Everything arrives, in any order, and the state is read: now the verdict must be the truth."""
+        self.read_state()
+        self.delivered += data.draw(st.permutations(self.undelivered))
+        self.undelivered.clear()
+        self.is_up_to_date = self.is_read = True
+
+    @property
+    def expected_statuses(self) -> set[Status]:
+        if not self.exists:
+            return {Status.VM_REMOVED}
+        if self.state in ENDS:
+            return {ENDS[self.state]}
+        if not self.on:
+            return {Status.VM_NOT_STARTED}
+        if self.state == "IDLE":
+            return {Status.NOT_CUSTOMIZED}
+        if self.is_running:
+            return {Status.CUSTOMIZATION_STARTED}
+        # About to start, or interrupted and not requested again.
+        return {Status.CUSTOMIZATION_NOT_STARTED, Status.CUSTOMIZATION_STARTED}
+
+    @property
+    def expected_evidence(self) -> Evidence | None:
+        if not self.exists:
+            return Evidence.INVENTORY
+        if self.state in ENDS and self.ended and self.powered_on:
+            has_booted_since = self.powered_on.key > self.ended.key
+            return (
+                (Evidence.EARLIER_EVENT if has_booted_since else Evidence.EVENT)
+                if self.keeps_events
+                else Evidence.STATE
+            )
+        return Evidence.NO_TRACE if self.on and self.state == "IDLE" else None
+
+    # What holds at any time.
+
+    @invariant()
+    def the_verdict_is_the_truth_once_everything_is_known(self) -> None:
+        """Stale and repeated observations change nothing about it."""
+        if not self.is_up_to_date:
+            return
+        judgement = judge(self.delivered)
+        assert judgement.status in self.expected_statuses, judgement.because
+        assert judgement.evidence == self.expected_evidence, judgement.because
+        if self.keeps_events:
+            assert judgement.started_at == (self.started and self.started.at)
+            assert judgement.powered_on_at == (self.powered_on and self.powered_on.at)
+        if self.keeps_events and self.state in ENDS and self.ended and self.exists:
+            assert judgement.completed_at == self.ended.at
+
+    @invariant()
+    def order_duplicates_and_compacting_change_nothing(self) -> None:
+        verdict = judge(self.delivered)
+        assert judge([*reversed(self.delivered), *self.delivered]) == verdict
+        assert judge(compact(self.delivered)) == verdict
+
+    @invariant()
+    def no_success_is_invented(self) -> None:
+        """However little is known, a VM whose customization never succeeded is not called customized."""
+        if not self.has_succeeded:
+            assert judge(self.delivered).status is not Status.CUSTOMIZATION_SUCCEEDED
+
+    @invariant()
+    def a_known_removal_is_final(self) -> None:
+        # Since then there is the event, and reads that find no VM.
+        if not self.exists and any(one.at >= self.removal.at for one in self.delivered):
+            assert judge(self.delivered).status is Status.VM_REMOVED
+
+    @invariant()
+    def nothing_is_ready_while_a_pending_specification_is_known(self) -> None:
+        """The events of an earlier customization may still arrive, or never arrive."""
+        if self.is_read and self.pending:
+            assert judge(self.delivered).status is Status.VM_NOT_STARTED
+
+
+TestVerdicts = Verdicts.TestCase
+TestVerdicts.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
