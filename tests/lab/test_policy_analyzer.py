@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import yaml
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from lab import policy_runner
-from lab.paths import LabError
+from lab.paths import ROOT, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,3 +174,19 @@ def test_fails_on_a_configuration_that_means_nothing(analyzer: analyzer_pb2_grpc
     configure(analyzer, gate_timeout_is_sane=(analyzer_pb2.ADVISORY, {"bound": {}}))
     with pytest.raises(grpc.RpcError, match="gate-timeout-is-sane has no key bound: there are bounds, exempt, vmTypes"):
         found(analyzer, machine())
+
+
+def test_the_pack_starts_in_the_environment_that_it_names_although_none_is_active() -> None:
+    """The engine runs the Python of `virtualenv`, seen from the pack, which is the environment of the example too."""
+    runtime = yaml.safe_load((policy_runner.PACK / "PulumiPolicy.yaml").read_text(encoding="utf-8"))["runtime"]
+    program = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["runtime"]
+    environment = policy_runner.PACK / runtime["options"]["virtualenv"]
+    assert (ROOT / program["options"]["virtualenv"]).resolve() == environment.resolve()
+
+    command = [environment / "bin" / "python", "-u", "-m", "pulumi.policy", "127.0.0.1:1", policy_runner.PACK]
+    plain = {"PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, cwd=ROOT.parent, env=plain, stdout=subprocess.PIPE) as pack:
+        try:
+            assert policy_runner._port(pack) > 0
+        finally:
+            pack.kill()

@@ -197,6 +197,13 @@ class TestCustomizedVmRequiresGate:
         assert name == "web"
         assert 'CustomizationGate "gate" runs after it, but its vms are others' in message
 
+    def test_the_verb_agrees_with_several_gates(self) -> None:
+        """Two gates that only run later are told of in the plural."""
+        vm, other = machine(), machine("db")
+        later = [resource(GATE, f"each-{n}", {"vms": [UNKNOWN]}, by={"vms": [other]}, after=[vm]) for n in (0, 1)]
+        [(_, message)] = judge(self.rule, vm, other, *later)
+        assert '. CustomizationGates "each-0" and "each-1" run after it, but their vms are others' in message
+
     def test_stops_a_gate_with_fewer_references_than_machines(self) -> None:
         """One reference from elsewhere does not stand for two machines."""
         vms = [machine("a"), machine("b")]
@@ -294,6 +301,14 @@ class TestGuestWorkWaitsForGate:
             "Write: gate.after(web_0.moid) in place of web_0.moid, and so with its other outputs, or "
             "opts=pulumi.ResourceOptions(depends_on=[gate])"
         )
+
+    def test_the_verb_agrees_with_several_gates(self) -> None:
+        """Work behind two machines, each with a gate of its own, is told that both gates watch them."""
+        vms = [machine("web-0"), machine("web-1")]
+        gates = [gate(vm, name=f"each-{number}") for number, vm in enumerate(vms)]
+        work = resource(SCRIPT, "install", {"vm": UNKNOWN}, by={"vm": vms})
+        [(_, message)] = judge(self.rule, *vms, *gates, work)
+        assert '. CustomizationGates "each-0" and "each-1" do.\n' in message
 
     def test_stops_work_where_there_is_no_gate(self) -> None:
         """Without any gate, the cure makes one."""

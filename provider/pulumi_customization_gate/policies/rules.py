@@ -56,7 +56,8 @@ def _customized_vm_requires_gate(args: StackValidationArgs, report_violation: Re
             else "whether it is customized is not known before the update, so it counts as customized"
         )
         if idle := later[vm.urn]:
-            why += f". CustomizationGate {_names(idle)} runs after it, but its vms are others"
+            runs, its = ("runs", "its") if len(idle) == 1 else ("run", "their")
+            why += f". {_gates(idle)} {runs} after it, but {its} vms are others"
         line = _gate_line(vm)
         if stack.gates:
             line = f"add {_reference(vm)} to the vms of CustomizationGate {_name((idle or stack.gates)[0])}, or {line}"
@@ -90,8 +91,8 @@ def _cure(vms: Sequence[PolicyResource], gates: Sequence[PolicyResource]) -> str
         )
     gate = _identifier(gates[0].name)
     return (
-        f"CustomizationGate {_names(gates)} does.\nWrite: {gate}.after({value}) in place of {value}, and so with its "
-        f"other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
+        f"{_gates(gates)} {'does' if len(gates) == 1 else 'do'}.\n"
+        f"Write: {gate}.after({value}) in place of {value}, and so with its other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
     )
 
 
@@ -110,10 +111,10 @@ def _gated_vm_does_not_wait_twice(args: StackValidationArgs, report_violation: R
                 found.append(f"{path} is {minutes}")
                 lines.append(line)
         if found:
-            gates = _names(stack.watchers[vm.urn])
+            gates = _gates(stack.watchers[vm.urn])
             cure = ", ".join(lines) + (_REPLACES if any(wait.startswith("clone.") for wait in found) else "")
             report_violation(
-                f"{_name(vm)} must leave the wait to CustomizationGate {gates}: {' and '.join(found)}, so the "
+                f"{_name(vm)} must leave the wait to {gates}: {' and '.join(found)}, so the "
                 f"machine's own wait comes first and can fail before the gate starts.\nWrite: {cure}",
                 vm.urn,
             )
@@ -197,6 +198,10 @@ def _names(resources: Sequence[PolicyResource], more: int = 0) -> str:
     more += len(resources) - len(shown)
     last = f"{more} more" if more else shown.pop()
     return f"{', '.join(shown)} and {last}" if shown else last
+
+
+def _gates(gates: Sequence[PolicyResource]) -> str:
+    return f"CustomizationGate{'' if len(gates) == 1 else 's'} {_names(gates)}"
 
 
 def _identifier(name: str) -> str:
