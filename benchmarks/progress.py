@@ -44,10 +44,6 @@ class Progress:
         """Remembers the verdict on the machine of this managed object ID; the first one counts."""
         self._said.setdefault(moid, {"at": time.time(), "verdict": verdict, "words": words})
 
-    def has_said(self, moid: str) -> bool:
-        """Tells whether there is a verdict on this machine."""
-        return moid in self._said
-
     def finish(self) -> None:
         """Prints all that was remembered, and the peak of this process's memory."""
         setup = self._steps[1] - self._steps[0]

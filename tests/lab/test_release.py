@@ -69,10 +69,6 @@ def files(folder: Path) -> set[str]:
     return {file.as_posix() for file in found if "__pycache__" not in file.parts and file.suffix != ".pyc"}
 
 
-def beyond_version(names: Iterable[str]) -> set[str]:
-    return {re.sub(r"-\d[^/]*\.(dist-info|data)/", r".\1/", name) for name in names}
-
-
 @dataclass(frozen=True)
 class Release:
     """What one build made."""

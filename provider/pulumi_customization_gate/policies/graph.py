@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +52,10 @@ class WaitGraph:
         for resource in resources:
             if resource.parent and resource.parent.urn in self.components:
                 self._waits[self._end[resource.parent.urn]].append(self._end[resource.urn])
-        self._order = list(_postorder(self._waits))
+        # `gather` needs no order to be right, only to be quick.
+        self._order: Sequence[int] = range(len(self._waits))
+        with contextlib.suppress(CycleError):
+            self._order = tuple(TopologicalSorter(dict(enumerate(self._waits))).static_order())
 
     def _before(self, resource: PolicyResource, references: Mapping[str, Collection[str]]) -> list[int]:
         urns = set(direct_dependencies(resource)).union(references.get(resource.urn, ()))
@@ -63,8 +68,8 @@ class WaitGraph:
     def gather(self, seeds: Mapping[str, int]) -> dict[str, int]:
         """Returns by URN the union of the bit sets of all that has ended once the resource has, its own included.
 
-        One pass in depth-first order settles a graph without cycles, a second one finds nothing to do: the cost grows
-        with resources and dependencies. A cycle, which the engine does not make, only costs more passes.
+        One pass in topological order settles a graph without cycles, and a second one finds nothing to do: the cost
+        grows with resources and dependencies. A cycle, which the engine does not make, only costs more passes.
 
         Args:
             seeds: The bit set that a resource brings in, by its URN.
@@ -96,22 +101,3 @@ def direct_dependencies(resource: PolicyResource) -> dict[str, PolicyResource]:
     for others in resource.property_dependencies.values():
         found.update((other.urn, other) for other in others)
     return found
-
-
-def _postorder(waits: Sequence[Sequence[int]]) -> Iterator[int]:
-    # A loop, because a chain of dependencies can be longer than the interpreter's stack is deep.
-    seen = bytearray(len(waits))
-    for root in range(len(waits)):
-        if seen[root]:
-            continue
-        seen[root] = True
-        path = [(root, iter(waits[root]))]
-        while path:
-            node, rest = path[-1]
-            unseen = next((other for other in rest if not seen[other]), None)
-            if unseen is None:
-                path.pop()
-                yield node
-            else:
-                seen[unseen] = True
-                path.append((unseen, iter(waits[unseen])))
