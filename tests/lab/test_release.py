@@ -13,16 +13,12 @@ import venv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.paths import ROOT
 from pulumi_customization_components import plugin
 from tests.pythons import SUPPORTED, interpreter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PACKAGES = {
     "pulumi_customization_gate": ROOT / "provider" / "pulumi_customization_gate",
