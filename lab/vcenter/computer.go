@@ -202,11 +202,22 @@ func (c *computer) halt() {
 	killMarked(c.mark)
 }
 
-// killMarked ends the processes that have left their group but not their environment. It needs Linux's /proc.
+// killMarked ends the processes that have left their group but not their environment. It needs Linux's /proc. A process
+// that has just been forked is not in a list that was read before, so it looks again until nothing is left.
 func killMarked(mark string) {
+	for range 100 {
+		if !killListed(mark) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// killListed ends the processes with the mark that are in the list now, and tells whether there were any.
+func killListed(mark string) (found bool) {
 	names, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
-		return
+		return false
 	}
 	for _, name := range names {
 		content, err := os.ReadFile(name)
@@ -214,9 +225,10 @@ func killMarked(mark string) {
 			continue // another user's, ended, or not ours
 		}
 		if process, err := os.FindProcess(atoi(filepath.Base(filepath.Dir(name)))); err == nil {
-			_ = process.Kill()
+			found = process.Kill() == nil || found
 		}
 	}
+	return found
 }
 
 // quoted makes a word for the shell.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,27 +12,39 @@ import psutil
 import pytest
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
-from pulumi_customization_gate.vsphere.guest import run
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
     GuestError,
     GuestGoneError,
     GuestLoginError,
+    GuestNotFoundError,
     GuestTimeoutError,
 )
 from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import Outcome, Script
-from pulumi_customization_gate.vsphere.guest.run import ScriptResult, ScriptStoppedError, run_script
+from pulumi_customization_gate.vsphere.guest.run import (
+    Attempt,
+    ScriptResult,
+    ScriptStoppedError,
+    run_script,
+)
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 from tests.lab.vcenter_fixture import VCenter, finish, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 LOGIN = GuestCredentials("deploy", "only-for-this-guest")
 PLAN = {"startDelay": "10ms", "guestUser": LOGIN.user, "guestPassword": LOGIN.password}
+
+KEYS = itertools.count(1)
+
+
+def another() -> Attempt:
+    """Returns the first attempt of a resource that no other test has."""
+    return Attempt(f"{next(KEYS):04x}", 1, "what runs")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +70,8 @@ class Machine:
     def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **deadline: Any) -> Guest:
         return Guest(self.session, self.vm._moId, login, Deadline(seconds, **deadline))
 
-    def run(self, text: str, seconds: float = 30, **script: Any) -> ScriptResult:
-        return run_script(self.guest(seconds), Script(text, **script), self.told.append)
+    def run(self, text: str, seconds: float = 30, attempt: Attempt | None = None, **script: Any) -> ScriptResult:
+        return run_script(self.guest(seconds), Script(text, **script), attempt or another(), self.told.append)
 
     def outcome(self, text: str, seconds: float = 30, **script: Any) -> Outcome:
         outcome = self.run(text, seconds, **script).outcome
@@ -66,9 +79,22 @@ class Machine:
         return outcome
 
     def temporary_files(self) -> list[str]:
-        files = self.vcenter.content.guestOperationsManager.fileManager
-        found = files.ListFilesInGuest(self.vm, self.guest()._login, "/tmp").files  # noqa: S108 -- the guest's
-        return [file.path for file in found if file.path not in {".", ".."}]
+        found = self.guest().list_files("/tmp")  # noqa: S108 -- the guest's
+        return [file.name for file in found if file.name not in {".", ".."}]
+
+    def processes(self) -> list[Any]:
+        """Returns what vCenter knows of all processes in the guest."""
+        manager = self.vcenter.content.guestOperationsManager.processManager
+        return list(manager.ListProcessesInGuest(self.vm, self.guest()._login))
+
+    def files_of(self, attempt: Attempt) -> set[str]:
+        """Returns the names of what an attempt has left in its directory."""
+        guest = self.guest()
+        path = guest.join(guest.private_directory(), attempt.directory)
+        try:
+            return {file.name for file in guest.list_files(path)} - {".", ".."}
+        except GuestNotFoundError:
+            return set()
 
     def expire_sessions(self) -> None:
         lab = self.vcenter.lab
@@ -91,8 +117,10 @@ def machine(vcenter: VCenter, session: Session) -> Iterator[Machine]:
     finish(made.vm.Destroy_Task())
 
 
-def _ended(stdout: str = "", stderr: str = "", exit_code: int = 0) -> Outcome:
-    return Outcome(exit_code, stdout, stderr, stdout_truncated=False, stderr_truncated=False)
+def shown(outcome: Outcome | None) -> tuple[int | None, str, str]:
+    """Returns exit code and outputs."""
+    assert outcome is not None
+    return outcome.exit_code, outcome.stdout, outcome.stderr
 
 
 def _calls(vcenter: VCenter, method: str) -> int:
@@ -118,7 +146,7 @@ def test_output_errors_and_exit_code_come_back(machine: Machine) -> None:
 
     outcome = machine.outcome(text, arguments=["a b", "it's $HOME"], environment={"here": "line 1\nline '2'"})
 
-    assert outcome == _ended("a b|it's $HOME|line 1\nline '2'", "oops\n", exit_code=7)
+    assert shown(outcome) == (7, "a b|it's $HOME|line 1\nline '2'", "oops\n")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +218,7 @@ def test_the_user_can_end_a_script(machine: Machine, tmp_path: Path) -> None:
     threading.Timer(0.5, cancelled.set).start()
 
     with pytest.raises(ScriptStoppedError, match="was stopped: the update was cancelled"):
-        run_script(guest, Script(f"sleep 120; : {tmp_path}"))
+        run_script(guest, Script(f"sleep 120; : {tmp_path}"), another())
 
     assert _runs(tmp_path) == []
 
@@ -217,19 +245,18 @@ def test_a_guest_that_goes_down_under_a_script_ends_it(machine: Machine) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "after", "starts"),
+    ("kind", "after"),
     [
-        pytest.param("reset", True, 1, id="carried out, the answer lost"),
-        pytest.param("truncate", True, 1, id="carried out, the answer cut"),
-        pytest.param("reset", False, 2, id="lost on the way there"),
-        pytest.param("GuestOperationsUnavailable", False, 2, id="the guest was not ready"),
+        pytest.param("reset", True, id="carried out, the answer lost"),
+        pytest.param("truncate", True, id="carried out, the answer cut"),
+        pytest.param("reset", False, id="lost on the way there"),
+        pytest.param("GuestOperationsUnavailable", False, id="the guest was not ready"),
     ],
 )
 def test_a_script_runs_once_whatever_becomes_of_the_request(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, after: bool, starts: int
+    machine: Machine, tmp_path: Path, *, kind: str, after: bool
 ) -> None:
-    """A lost answer is looked up in the guest; the request is repeated only where it is certain that nothing ran."""
-    monkeypatch.setattr(run, "SEARCH", 1.0)
+    """The request is repeated until there is an answer; in the guest only one of the requests runs the script."""
     before = _calls(machine.vcenter, "StartProgramInGuest")
     machine.fault("StartProgramInGuest", kind, after=after, count=1)
 
@@ -237,7 +264,7 @@ def test_a_script_runs_once_whatever_becomes_of_the_request(
 
     assert outcome.stdout.strip() == "1"
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
-    assert _calls(machine.vcenter, "StartProgramInGuest") - before == starts
+    assert _calls(machine.vcenter, "StartProgramInGuest") - before >= 2
 
 
 def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> None:
@@ -245,39 +272,35 @@ def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> 
     guest = machine.guest()
     start = guest.start
 
-    def expired(path: str, arguments: str) -> int | None:
+    def expired(*arguments: Any) -> int:
         machine.expire_sessions()
-        pid = start(path, arguments)
+        pid = start(*arguments)
         machine.expire_sessions()
         return pid
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guest, "start", expired)
-        result = run_script(guest, Script(f"echo run >>{tmp_path}/log"))
+        result = run_script(guest, Script(f"echo run >>{tmp_path}/log"), another())
 
-    assert result.outcome == _ended()
+    assert shown(result.outcome) == (0, "", "")
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
 
 
-def test_a_request_that_arrives_after_all_runs_nothing(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A first request that was given up and arrives late finds its run claimed: the script still runs once."""
-    monkeypatch.setattr(run, "SEARCH", 0.5)
+def test_a_request_that_arrives_late_runs_nothing(machine: Machine, tmp_path: Path) -> None:
+    """A request that is delivered twice, or after the run, finds the run claimed: the script still runs once."""
     guest = machine.guest()
-    late: list[Callable[[], Any]] = []
-    start = guest.start
+    start, asked = guest.start, list[Any]()
 
-    def delayed(path: str, arguments: str) -> int | None:
-        if not late:
-            late.append(lambda: start(path, arguments))
-            return None
-        pid = start(path, arguments)
-        late[0]()
-        return pid
+    def twice(*arguments: Any) -> int:
+        asked.append(arguments)
+        start(*arguments)
+        return start(*arguments)
 
-    monkeypatch.setattr(guest, "start", delayed)
-    result = run_script(guest, Script(f"echo run >>{tmp_path}/log; sleep 0.5"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guest, "start", twice)
+        result = run_script(guest, Script(f"echo run >>{tmp_path}/log; sleep 0.5"), another())
+    start(*asked[0])
+    until(lambda: all(process.endTime for process in machine.processes()))
 
     assert result.outcome is not None
     assert result.outcome.exit_code == 0
@@ -287,11 +310,13 @@ def test_a_request_that_arrives_after_all_runs_nothing(
 @pytest.mark.parametrize(
     ("method", "kind"),
     [
-        pytest.param("CreateTemporaryDirectoryInGuest", "http503", id="the directory"),
+        pytest.param("MakeDirectoryInGuest", "http503", id="the directory"),
         pytest.param("Upload", "reset", id="the upload"),
         pytest.param("ListProcessesInGuest", "reset", id="the connection breaks while it runs"),
         pytest.param("Download", "truncate", id="the download"),
-        pytest.param("DeleteDirectoryInGuest", "reset", id="tidying up"),
+        pytest.param("ReadEnvironmentVariableInGuest", "reset", id="the home"),
+        pytest.param("ListFilesInGuest", "reset", id="what is there"),
+        pytest.param("ChangeFileAttributesInGuest", "reset", id="the permissions"),
     ],
 )
 def test_a_script_survives_a_fault_on_its_way(machine: Machine, tmp_path: Path, method: str, kind: str) -> None:
@@ -313,31 +338,31 @@ def test_an_exit_code_outlives_vcenters_memory(machine: Machine) -> None:
 
 def test_a_guest_that_is_not_ready_is_waited_for(machine: Machine) -> None:
     """Guest operations that are not there yet are asked for again, with a word about it; then the time is up."""
-    machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable", count=2)
+    machine.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable", count=2)
     told: list[str] = []
     guest = Guest(machine.session, machine.vm._moId, LOGIN, Deadline(30), told.append)
-    assert run_script(guest, Script("true")).outcome == _ended()
+    assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
     assert len(told) == 2
     assert "GuestOperationsUnavailable" in told[0]
 
-    machine.fault("CreateTemporaryDirectoryInGuest", "GuestOperationsUnavailable")
+    machine.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable")
     with pytest.raises(GuestTimeoutError, match=r"timed out after 1 s .*GuestOperationsUnavailable"):
         machine.run("true", seconds=1)
 
 
 def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(machine: Machine) -> None:
     """The guest is asked once; the error names the user and not the password."""
-    before = _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest")
+    before = _calls(machine.vcenter, "ReadEnvironmentVariableInGuest")
     with pytest.raises(GuestLoginError) as caught:
-        run_script(machine.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"))
+        run_script(machine.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"), another())
     assert str(caught.value).endswith("refuses the user name or password of deploy")
     assert "wrong-word" not in repr(caught.value) + repr(GuestCredentials("deploy", "wrong-word"))
-    assert _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest") - before == 1
+    assert _calls(machine.vcenter, "ReadEnvironmentVariableInGuest") - before == 1
 
 
 def test_a_missing_privilege_is_named(machine: Machine) -> None:
     """VCenter's refusal is an error of its own, which says what to grant."""
-    machine.fault("CreateTemporaryDirectoryInGuest", "NoPermission", count=1)
+    machine.fault("MakeDirectoryInGuest", "NoPermission", count=1)
     with pytest.raises(ApiError, match="grant the privilege"):
         machine.run("true")
 
@@ -346,18 +371,6 @@ def test_a_machine_that_is_gone_is_named(machine: Machine) -> None:
     """An unknown managed object ID is not waited for."""
     with pytest.raises(GuestGoneError, match="vm-999999 is not in the inventory"):
         Guest(machine.session, "vm-999999", LOGIN, Deadline(5))
-
-
-def test_what_cannot_be_tidied_up_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that stays is named in the log; the script's result stands."""
-    monkeypatch.setattr(run, "TIDY", 0.2)
-    machine.fault("DeleteDirectoryInGuest", "GuestOperationsUnavailable")
-    assert machine.outcome("echo done").stdout == "done\n"
-    assert len(machine.told) == 1
-    assert "could not be removed" in machine.told[0]
-    machine.vcenter.done("DELETE", "/faults")
-    for name in machine.temporary_files():
-        machine.guest().remove_directory(f"/tmp/{name}")  # noqa: S108 -- the guest's
 
 
 def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path) -> None:
@@ -371,7 +384,7 @@ def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             seen.append(" ".join(process.cmdline()))
-    asked = [process.cmdLine for process in machine.guest().processes()]
+    asked = [process.cmdLine for process in machine.processes()]
     run.join()
     assert any("program.sh" in line for line in seen)
     assert [line for line in [*seen, *asked] if secret in line or LOGIN.password in line] == []
@@ -398,7 +411,7 @@ def test_files_go_to_the_host_that_is_known_by_its_certificate(where: str, reque
     vm = vcenter.clone(plan=PLAN)
     with acquire(_settings(vcenter, thumbprint=vcenter.lab.thumbprint)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
-        assert run_script(guest, Script("true")).outcome == _ended()
+        assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
 
 
 def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
@@ -406,7 +419,9 @@ def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
     with running(tmp_path, "-transfer-host", "*") as vcenter:
         vm = vcenter.clone(plan=PLAN)
         with acquire(_settings(vcenter, ca_file=vcenter.lab.ca_file)) as session:
-            assert run_script(Guest(session, vm._moId, LOGIN, Deadline(20)), Script("true")).outcome == _ended()
+            assert shown(
+                run_script(Guest(session, vm._moId, LOGIN, Deadline(20)), Script("true"), another()).outcome
+            ) == (0, "", "")
 
 
 def test_a_host_with_another_certificate_gets_no_file(elsewhere: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +432,7 @@ def test_a_host_with_another_certificate_gets_no_file(elsewhere: VCenter, monkey
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         with pytest.raises(CertificateError, match="over which guest files go, is not trusted") as caught:
-            run_script(guest, Script("true"))
+            run_script(guest, Script("true"), another())
     assert "another than the one that vCenter reports" in str(caught.value)
     assert "token" not in str(caught.value)
 
@@ -430,19 +445,19 @@ def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
     vm = elsewhere.clone(plan=PLAN)
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
-        assert run_script(guest, Script("true")).outcome == _ended()
+        assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
     with acquire(_settings(elsewhere, thumbprint=elsewhere.lab.thumbprint)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
         with pytest.raises(CertificateError, match="is not trusted"):
-            run_script(guest, Script("true"))
+            run_script(guest, Script("true"), another())
 
 
 def test_an_interpreter_of_another_system_is_refused(machine: Machine) -> None:
     """Cmd is not looked for on Linux, and nothing is put into the guest."""
-    before = _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest")
-    with pytest.raises(Exception, match="the guest is no Windows"):
+    before = _calls(machine.vcenter, "MakeDirectoryInGuest")
+    with pytest.raises(Exception, match="the guest is not Windows"):
         machine.run("ver", interpreter="cmd")
-    assert _calls(machine.vcenter, "CreateTemporaryDirectoryInGuest") == before
+    assert _calls(machine.vcenter, "MakeDirectoryInGuest") == before
 
 
 def test_the_errors_of_guests_have_one_root(machine: Machine) -> None:

@@ -60,15 +60,6 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is wrong with an input."""
-
-    argument: str
-    """The argument's name; empty where the problem is not about one argument."""
-    reason: str
-
-
-@dataclass(frozen=True)
 class Difference:
     """What new inputs change."""
 

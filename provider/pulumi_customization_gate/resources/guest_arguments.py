@@ -22,15 +22,13 @@ from pulumi_customization_gate.resources.input_problems import (
 )
 from pulumi_customization_gate.resources.settings import OWN_NAMESPACE, VSPHERE_NAMESPACE, Config
 from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
-from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, Script
+from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, OUTPUT_MAXIMUM, Script, argument_problems
 from pulumi_customization_gate.vsphere.inventory import parse_reference
 
 TIMEOUT = 600.0
 """The default of `timeout` in seconds."""
 PERMISSIONS = "0600"
 """The default of a file's mode."""
-LARGEST_OUTPUT = 1024 * 1024
-"""Bytes of each output that a stack's state is asked to carry at most."""
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _ABSOLUTE = re.compile(r"/.*[^/]|[A-Za-z]:[\\/].*[^\\/]|\\\\.*[^\\]", re.DOTALL)
 _HIGHEST_EXIT_CODE = 2**32 - 1
@@ -163,14 +161,17 @@ def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterato
     yield from _items(
         "arguments", inputs.get("arguments"), is_unknown, _is_clean, 'a list of strings, for example ["--port", "8080"]'
     )
+    if is_list(inputs.get("arguments")) and isinstance(inputs.get("interpreter"), str):
+        for number, expected in argument_problems(inputs["interpreter"], inputs["arguments"]):
+            yield BadInput("arguments", expected, place=f"[{number}]")
     yield from _environment(inputs.get("environment"), is_unknown)
     codes, wanted = inputs.get("expected_exit_codes"), "a list of whole numbers, for example [0, 3010]"
     yield from _items("expected_exit_codes", codes, is_unknown, _is_code, wanted)
     if is_list(codes) and not codes:
         yield BadInput("expected_exit_codes", wanted, codes)
     limit = inputs.get("output_limit")
-    if not is_left_out(limit, is_unknown) and not is_whole(limit, 0, LARGEST_OUTPUT):
-        yield BadInput("output_limit", f"a number of bytes, 0 to {LARGEST_OUTPUT}, for example {OUTPUT_LIMIT}", limit)
+    if not is_left_out(limit, is_unknown) and not is_whole(limit, 0, OUTPUT_MAXIMUM):
+        yield BadInput("output_limit", f"a number of bytes, 0 to {OUTPUT_MAXIMUM}, for example {OUTPUT_LIMIT}", limit)
 
 
 def file_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[BadInput]:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import grpc
 from google.protobuf import any_pb2
-from pulumi.dynamic import CheckFailure
+from pulumi.dynamic import CheckFailure, DiffResult
 from pulumi.output import Unknown
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
-from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Difference, PartialFailureError
 from pulumi_customization_gate.resources import engine_watch
 from pulumi_customization_gate.resources.input_problems import without_secrets
 
@@ -100,6 +100,15 @@ def with_unknowns_marked(value: Any) -> Any:
 def failures(reasons: Iterable[str], inputs: Mapping[str, Any]) -> list[CheckFailure]:
     """Returns what `check` fails with. None names a property: the engine would print its value, secret or not."""
     return [CheckFailure("", without_secrets(reason, inputs)) for reason in reasons]
+
+
+def diff_result(difference: Difference) -> DiffResult:
+    """Returns a lifecycle's difference in the SDK's form."""
+    return DiffResult(
+        changes=difference.changes,
+        replaces=list(difference.replaces),
+        delete_before_replace=difference.delete_before_replace,
+    )
 
 
 def has_terminal() -> bool:

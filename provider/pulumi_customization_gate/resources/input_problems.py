@@ -22,7 +22,7 @@ SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 
 The engine unwraps secrets before it hands inputs to a dynamic provider, so the provider cannot tell by itself.
 """
-ALWAYS_HIDDEN = frozenset({"content", "environment", "on_delete", "password", "script", "triggers"})
+ALWAYS_HIDDEN = frozenset({"arguments", "content", "environment", "on_delete", "password", "script", "triggers"})
 """Inputs that may hold a secret by what they are for, whether the program marked it or not."""
 MOST_PROBLEMS = 10
 """Problems that are listed of one argument."""

@@ -1,14 +1,16 @@
-"""What can keep work in a guest from being done, and what the API's faults mean for it.
+"""Why work in a guest fails, and what the API's faults mean for it.
 
 GateError
 |-- GuestError
-|   |-- GuestLoginError      the guest refused the user name or password
-|   |-- GuestGoneError       the machine is not in the inventory
-|   |-- GuestPathError       there is no such file, or there is one already
-|   |-- GuestNotReadyError   the guest cannot work now; it may soon
-|   |-- GuestTimeoutError    the time for the work is up
-|   `-- GuestCancelledError  the user ended the work
-`-- ServerError              vCenter, or a host on the way, could not be used
+|   |-- GuestLoginError         the guest refused the user name or password
+|   |-- GuestGoneError          the VM is not in the inventory
+|   |-- GuestPathError
+|   |   |-- GuestNotFoundError  there is no such file
+|   |   `-- GuestExistsError    there is such a file already
+|   |-- GuestNotReadyError      the guest cannot work now; it may soon
+|   |-- GuestTimeoutError       the time for the work is up
+|   `-- GuestCancelledError     the user cancelled the work
+`-- ServerError                 vCenter, or a host on the way, could not be used
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _NOT_READY = (
 
 
 class GuestError(GateError):
-    """Work in a guest did not come about."""
+    """Work in a guest failed."""
 
 
 class GuestLoginError(GuestError):
@@ -39,11 +41,19 @@ class GuestLoginError(GuestError):
 
 
 class GuestGoneError(GuestError):
-    """The machine is not in the inventory."""
+    """The VM is not in the inventory."""
 
 
 class GuestPathError(GuestError):
     """There is no such file in the guest, or there is one already."""
+
+
+class GuestNotFoundError(GuestPathError):
+    """There is no such file in the guest."""
+
+
+class GuestExistsError(GuestPathError):
+    """There is such a file in the guest already."""
 
 
 class GuestNotReadyError(GuestError):
@@ -55,7 +65,7 @@ class GuestTimeoutError(GuestError):
 
 
 class GuestCancelledError(GuestError):
-    """The user ended the work."""
+    """The user cancelled the work."""
 
 
 def translated(fault: Any, guest: str, user: str) -> GateError:
@@ -63,7 +73,7 @@ def translated(fault: Any, guest: str, user: str) -> GateError:
 
     Args:
         fault: The fault.
-        guest: What the machine is called.
+        guest: What the VM is called.
         user: Who works in the guest.
     """
     error: GateError
@@ -79,7 +89,8 @@ def translated(fault: Any, guest: str, user: str) -> GateError:
         wanted = plain(fault.privilegeId or "VirtualMachine.GuestOperations")
         error = ApiError(f"vCenter does not allow this: grant the privilege {wanted} on {guest}", code="NoPermission")
     elif isinstance(fault, vim.fault.FileNotFound | vim.fault.FileAlreadyExists):
-        error = GuestPathError(f"{guest} answers {describe(fault)} about {plain(fault.file or 'a file')}")
+        kind = GuestNotFoundError if isinstance(fault, vim.fault.FileNotFound) else GuestExistsError
+        error = kind(f"{guest} answers {describe(fault)} about {plain(fault.file or 'a file')}")
     else:
         error = GuestError(f"{guest} answers {describe(fault)}")
     return error

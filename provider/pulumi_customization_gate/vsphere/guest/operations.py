@@ -1,14 +1,16 @@
-"""Files and programs in one guest, by VMware Tools: what may be asked again is, until the time is up."""
+"""Files and programs in one guest, by VMware Tools: what may be asked again is, until the deadline."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import (
     ApiError,
@@ -19,14 +21,12 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.faults import TRANSIENT, describe
+from pulumi_customization_gate.vsphere.faults import TRANSIENT
 from pulumi_customization_gate.vsphere.guest.errors import (
-    GuestCancelledError,
     GuestError,
-    GuestLoginError,
+    GuestExistsError,
+    GuestNotFoundError,
     GuestNotReadyError,
-    GuestPathError,
-    GuestTimeoutError,
     translated,
 )
 from pulumi_customization_gate.vsphere.guest.transfer import Transfers
@@ -42,6 +42,14 @@ T = TypeVar("T")
 
 _UNSENT = (ConnectionRefusedError, socket.gaierror)
 """Failures of a call that cannot have reached the server."""
+_MOVES = 2
+"""How often a transfer follows a VM that moves to another host meanwhile."""
+_PROPERTIES = ("name", "guest.guestFamily", "config.guestId", "config.instanceUuid", "runtime.powerState")
+_PRIVATE = 0o700
+_PAGE = 1000
+"""Files that one answer lists at most."""
+_CALLS = Background("guest-call", threads=256)
+"""Where calls are made: a server that does not answer must not hold up a deadline, or the user's Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +60,43 @@ class GuestCredentials:
     password: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class FileEntry:
+    """A file or directory in a guest."""
+
+    name: str
+    is_directory: bool
+    size: int
+    permissions: int | None
+    """The mode; None on Windows."""
+    owner: int | None
+    """The user's number; None on Windows."""
+
+    @classmethod
+    def of(cls, file: Any) -> FileEntry:
+        """Returns the entry for one of the API's."""
+        mode = getattr(file.attributes, "permissions", None)
+        return cls(
+            name=str(file.path),
+            is_directory=file.type == "directory",
+            size=int(file.size or 0),
+            permissions=None if mode is None else int(mode) & 0o777,
+            owner=getattr(file.attributes, "ownerId", None),
+        )
+
+
 class Guest:
     """The guest of one virtual machine, for one user.
 
     Args:
         session: The vCenter's session.
-        moid: The machine's managed object ID.
+        moid: The VM's managed object ID.
         credentials: Who works in the guest.
         deadline: How long the work may take.
-        tell: Takes a sentence about what is being waited for.
+        tell: Takes a sentence about what the work waits for.
 
     Raises:
-        GuestGoneError: If the machine is not in the inventory.
+        GuestGoneError: If the VM is not in the inventory.
     """
 
     def __init__(
@@ -80,28 +113,29 @@ class Guest:
         self._login = vim.vm.guest.NamePasswordAuthentication(
             username=credentials.user, password=credentials.password, interactiveSession=False
         )
-        known = self._read()
+        known = self.ask(lambda: self._read(*_PROPERTIES))
         self._label = f"{plain(str(known.get('name') or moid))} ({moid})"
         family = str(known.get("guest.guestFamily") or "")
         self.is_windows = family == "windowsGuest" or (
             not family and str(known.get("config.guestId")).startswith("win")
         )
-        """Whether the guest is a Windows, by its VMware Tools, or by the machine's settings while those do not run."""
+        """Whether the guest runs Windows, by its VMware Tools, or by the VM's settings while those do not run."""
+        self.id = f"{session.about.instanceUuid}/{moid}/{known.get('config.instanceUuid') or ''}"
+        """What tells this VM from every other VM: its vCenter, its managed object ID and its instance UUID."""
         self.is_powered_on = known.get("runtime.powerState") == "poweredOn"
-        self._transfers = Transfers(session, known.get("runtime.host"))
+        self._transfers = Transfers(session)
 
     def __str__(self) -> str:
         return self._label
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, *paths: str) -> dict[str, Any]:
         collector = vmodl.query.PropertyCollector
-        paths = ["name", "guest.guestFamily", "config.guestId", "runtime.powerState", "runtime.host"]
         spec = collector.FilterSpec(
-            propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=paths)],
+            propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=list(paths))],
             objectSet=[collector.ObjectSpec(obj=self._vm)],
         )
         service = self.session.content.propertyCollector
-        found = self.ask(lambda: service.RetrievePropertiesEx([spec], collector.RetrieveOptions()))
+        found = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
         return {change.name: change.val for content in (found.objects if found else ()) for change in content.propSet}
 
     def with_deadline(self, deadline: Deadline) -> Guest:
@@ -115,13 +149,15 @@ class Guest:
 
         Raises:
             GuestTimeoutError: If they never were.
-            GuestCancelledError: If the user ended the work.
+            GuestCancelledError: If the user cancelled the work.
             GuestError: If the guest refused.
             ServerError: If vCenter refused.
         """
+        reason = ""
         for pause in backoff(0.5, 5.0):
+            self.deadline.check(reason)
             try:
-                return self.session.patiently(lambda: self._translated(call))
+                return self._within_deadline(lambda: self.session.patiently(lambda: self._translated(call)))
             except (AuthenticationError, CertificateError, ApiError):
                 raise
             except (GuestNotReadyError, ServerError) as error:
@@ -130,7 +166,15 @@ class Guest:
             self.deadline.pause(pause, reason)
         raise AssertionError("the pauses never end")
 
+    def _within_deadline(self, call: Callable[[], T]) -> T:
+        """Makes a call that may block; one that does not return in time is left to itself."""
+        future = _CALLS.submit(call)
+        if not wait_until_done(future, self.deadline.at, cancelled=self.deadline.cancelled):
+            self.deadline.check(f"{self.session.settings.server} does not answer")
+        return future.result()
+
     def _translated(self, call: Callable[[], T]) -> T:
+        self.deadline.check()  # a call that was left to itself ends here
         try:
             return call()
         except vim.fault.NotAuthenticated:
@@ -148,33 +192,89 @@ class Guest:
 
     # Files
 
-    def make_private_directory(self, prefix: str) -> str:
-        """Makes a directory of a name of its own among the guest's temporary files and returns its path."""
-        made: str = self.ask(lambda: self._files.CreateTemporaryDirectory(self._vm, self._login, prefix, ""))
-        if not self.is_windows:
-            private = vim.vm.guest.FileManager.PosixFileAttributes(permissions=0o700)
-            self.ask(lambda: self._files.ChangeFileAttributes(self._vm, self._login, made, private))
-        return made
+    def private_directory(self) -> str:
+        """Returns the directory under the guest user's home that no other user can read; makes it where it is missing.
 
-    def make_directory(self, path: str, *, parents: bool = False) -> None:
+        Raises:
+            GuestError: If what is there belongs to another user, or is not a directory.
+        """
+        variable, name = ("LOCALAPPDATA", "customization-gate") if self.is_windows else ("HOME", ".customization-gate")
+        home = self.environment_variable(variable)
+        if not home:
+            raise GuestError(f"the guest of {self} has no {variable} for {plain(self._user)}: scripts need a home")
+        path = self.join(home, name)
+        wanted = f"^({re.escape(name)}|[.])$"
+        found = {entry.name: entry for entry in self.list_files(home, wanted)}
+        if name not in found:
+            self.make_directory(path, exist_ok=True)
+            found = {entry.name: entry for entry in self.list_files(home, wanted)}
+        entry = found.get(name)
+        if entry is None or not entry.is_directory:
+            raise GuestError(f"expected {path} in {self} to be a directory, got another kind of file: remove it")
+        if "." in found and entry.owner != found["."].owner:
+            raise GuestError(f"{path} in {self} belongs to another user than {home}: remove it")
+        self.make_private(path, entry)
+        return path
+
+    def make_private(self, path: str, entry: FileEntry | None = None) -> None:
+        """Takes all rights on a directory away from other users; `entry` is what is known of it."""
+        if not self.is_windows and (entry is None or entry.permissions != _PRIVATE):
+            attributes = vim.vm.guest.FileManager.PosixFileAttributes(permissions=_PRIVATE)
+            self.ask(lambda: self._files.ChangeFileAttributes(self._vm, self._login, path, attributes))
+
+    def join(self, directory: str, name: str) -> str:
+        """Returns the path of a name in a directory."""
+        separator = "\\" if self.is_windows else "/"
+        return f"{directory.rstrip(separator)}{separator}{name}"
+
+    def environment_variable(self, name: str) -> str:
+        """Returns a variable of the user's environment; empty if there is none."""
+        found = self.ask(lambda: self._processes.ReadEnvironmentVariable(self._vm, self._login, [name]))
+        return next((str(pair).partition("=")[2] for pair in found or () if str(pair).startswith(f"{name}=")), "")
+
+    def list_files(self, path: str, pattern: str = "") -> list[FileEntry]:
+        """Returns what is in a directory, or the one file.
+
+        Args:
+            path: The directory, or the file.
+            pattern: A regular expression that the names match.
+
+        Raises:
+            GuestNotFoundError: If there is no such path.
+        """
+        entries: list[FileEntry] = []
+        while True:
+            index = len(entries)
+            page = self.ask(
+                lambda index=index: self._files.ListFiles(self._vm, self._login, path, index, _PAGE, pattern or None)  # type: ignore[misc]
+            )
+            entries += [FileEntry.of(file) for file in page.files or ()]
+            if not page.remaining or len(entries) == index:
+                return entries
+
+    def make_directory(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Makes a directory.
 
         Raises:
-            GuestPathError: If there is one already.
+            GuestExistsError: If there is such a path already.
         """
-        self.ask(lambda: self._files.MakeDirectory(self._vm, self._login, path, parents))
+        try:
+            self.ask(lambda: self._files.MakeDirectory(self._vm, self._login, path, parents))
+        except GuestExistsError:
+            if not exist_ok:
+                raise
 
     def remove_directory(self, path: str) -> None:
-        """Removes a directory with all that is in it; one that is not there is fine."""
+        """Removes a directory with all that is in it; one that is missing is no error."""
         self._remove(lambda: self._files.DeleteDirectory(self._vm, self._login, path, True))  # noqa: FBT003 -- the API's
 
     def remove_file(self, path: str) -> None:
-        """Removes a file; one that is not there is fine."""
+        """Removes a file; one that is missing is no error."""
         self._remove(lambda: self._files.DeleteFile(self._vm, self._login, path))
 
     def _remove(self, call: Callable[[], None]) -> None:
-        # Nothing there is what was wanted; and so answers a request whose first answer was lost.
-        with contextlib.suppress(GuestPathError):
+        # A request whose first answer was lost finds nothing either.
+        with contextlib.suppress(GuestNotFoundError):
             self.ask(call)
 
     def upload(self, path: str, content: bytes | Path, permissions: int = 0o600) -> None:
@@ -183,7 +283,7 @@ class Guest:
         Args:
             path: Where in the guest.
             content: Bytes, or a file of this computer.
-            permissions: The mode; it counts on POSIX systems only.
+            permissions: The mode; for POSIX systems only.
         """
         attributes = (
             vim.vm.guest.FileManager.WindowsFileAttributes()
@@ -194,68 +294,89 @@ class Guest:
 
         def transfer() -> None:
             url = self._files.InitiateFileTransferToGuest(self._vm, self._login, path, attributes, size, True)  # noqa: FBT003 -- the API's
-            self._transfers.put(url, content if size else b"")
+            self._transfers.put(url, self._host(), content if size else b"", self.deadline.check)
 
-        self.ask(transfer)
+        self.ask(lambda: self._on_the_right_host(transfer))
 
     def download(self, path: str, largest: int) -> bytes:
-        """Reads a file of at most so many bytes.
+        """Reads a file of at most `largest` bytes.
 
         Raises:
-            GuestPathError: If there is none.
+            GuestNotFoundError: If there is none.
         """
 
         def transfer() -> bytes:
             found = self._files.InitiateFileTransferFromGuest(self._vm, self._login, path)
-            return self._transfers.get(found.url, largest, self.deadline.at)
+            return self._transfers.get(found.url, self._host(), largest, self.deadline.check)
 
-        return self.ask(transfer)
+        return self.ask(lambda: self._on_the_right_host(transfer))
 
-    def move_file(self, source: str, target: str) -> None:
-        """Renames a file, over one that is there."""
-        self.ask(lambda: self._files.MoveFile(self._vm, self._login, source, target, True))  # noqa: FBT003 -- the API's
+    def _on_the_right_host(self, transfer: Callable[[], T]) -> T:
+        """Makes a transfer anew where the VM has moved to another host since its address was given out."""
+        for _ in range(_MOVES):
+            with contextlib.suppress(CertificateError):
+                return transfer()
+        return transfer()
+
+    def _host(self) -> Any:
+        """Returns the host on which the VM runs now; None where vCenter does not report it."""
+        return self._read("runtime.host").get("runtime.host")
+
+    def move_file(self, source: str, target: str, size: int) -> None:
+        """Renames a file of this size, over one that is there.
+
+        Raises:
+            GuestNotFoundError: If there is no such file.
+        """
+        lost_answers: list[Exception] = []
+
+        def move() -> None:
+            try:
+                self._files.MoveFile(self._vm, self._login, source, target, True)  # noqa: FBT003 -- the API's
+            except vim.fault.FileNotFound:
+                # An earlier request may have been carried out.
+                if not lost_answers or not self._is_there(target, size):
+                    raise
+            except (*TRANSIENT, vmodl.fault.SystemError, vmodl.fault.HostCommunication) as error:
+                lost_answers.append(error)
+                raise
+
+        self.ask(move)
+
+    def _is_there(self, path: str, size: int) -> bool:
+        found = self._files.ListFiles(self._vm, self._login, path, 0, _PAGE, None)
+        return [file.size for file in found.files or ()] == [size]
 
     # Programs
 
-    def start(self, path: str, arguments: str) -> int | None:
-        """Starts a program, and asks again only where it is certain that nothing was started.
+    def start(self, path: str, arguments: str, requested: Callable[[int], None] = lambda _: None) -> int:
+        """Starts a program, and asks again where the answer was lost: the program has to bear a second start.
+
+        Args:
+            path: The program.
+            arguments: Its arguments, as the guest's shell takes them.
+            requested: Takes 1 before each request, and -1 once it is certain that the request started nothing.
 
         Returns:
-            The process, or None if the answer was lost: the program may run, or not.
+            The process of the last request.
         """
         spec = vim.vm.guest.ProcessManager.ProgramSpec(programPath=path, arguments=arguments)
-        for pause in backoff(0.5, 5.0):
-            generation = self.session.generation
+
+        def call() -> int:
+            requested(1)
             try:
                 return int(self._processes.StartProgram(self._vm, self._login, spec))
-            except vim.fault.NotAuthenticated:
-                self.session.log_in_again(generation)
-                continue
-            except _UNSENT as error:
-                reason = describe(error)
-            except (*TRANSIENT, vmodl.fault.SystemError, vmodl.fault.HostCommunication):
-                return None
-            except vmodl.MethodFault as fault:
-                refusal = self._error(fault)
-                if not isinstance(refusal, GuestNotReadyError):
-                    raise refusal from None
-                reason = str(refusal)
-            self._tell(f"waiting for the guest: {reason}")
-            self.deadline.pause(pause, reason)
-        raise AssertionError("the pauses never end")
-
-    def processes(self, pid: int | None = None) -> list[Any]:
-        """Returns the guest's processes, or what is known of the one that was started by `start`."""
-        pids = [pid] if pid is not None else []
-        return list(self.ask(lambda: self._processes.ListProcesses(self._vm, self._login, pids)) or ())
-
-    def terminate(self, pid: int) -> None:
-        """Ends a process; one that has ended is fine."""
-        try:
-            self.ask(lambda: self._processes.TerminateProcess(self._vm, self._login, pid))
-        except GuestError as error:
-            if isinstance(error, GuestTimeoutError | GuestCancelledError | GuestLoginError):
+            except (vmodl.fault.SystemError, vmodl.fault.HostCommunication):
                 raise
+            except (*_UNSENT, vmodl.MethodFault):
+                requested(-1)
+                raise
+
+        return self.ask(call)
+
+    def processes(self, pid: int) -> list[Any]:
+        """Returns what vCenter knows of a process, an ended one included: no entry, or one."""
+        return list(self.ask(lambda: self._processes.ListProcesses(self._vm, self._login, [pid])) or ())
 
     @property
     def _files(self) -> Any:

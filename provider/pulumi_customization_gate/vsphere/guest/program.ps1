@@ -1,21 +1,51 @@
 
-# What follows is the same for every script. It is called `-File <this file> run <attempt>`, or `... stop`.
+# What follows is the same for every script. This file is called with one word:
+#   run     runs the script, unless its run is claimed already
+#   stop    ends the script, or claims its run so that it never starts
+#   settle  writes the outcome of a run that died without one
 $ErrorActionPreference = 'Stop'
 $here = Split-Path -Parent $MyInvocation.MyCommand.Path
 
-if ($args[0] -eq 'stop') {
-    & taskkill.exe /T /F /PID ([IO.File]::ReadAllText("$here\group").Trim()) | Out-Null
-    exit 0
+function Join-Here([string]$name) { Join-Path $here $name }
+
+function Get-Seconds { [long][Math]::Floor(([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds) }
+
+# A process is its PID and its start time, which no process has again after a reboot: the PID alone may belong to another
+# process by now.
+function Get-Identity($process) { '{0} {1}' -f $process.Id, $process.StartTime.ToFileTimeUtc() }
+
+function Find-Process([string]$name) {
+    if (-not (Test-Path -LiteralPath (Join-Here $name))) { return $null }
+    $id, $start = [IO.File]::ReadAllText((Join-Here $name)).Trim() -split ' '
+    $process = Get-Process -Id $id -ErrorAction SilentlyContinue
+    if (-not $process -or $process.HasExited) { return $null }
+    # Some systems report a start time with an error of milliseconds.
+    if ([Math]::Abs($process.StartTime.ToFileTimeUtc() - [long]$start) -gt 10000000) { return $null }
+    return $process
 }
 
-# Whoever makes this directory runs the script: a request that is delivered twice finds it there.
-try { New-Item -ItemType Directory -Path "$here\started-$($args[1])" | Out-Null } catch { exit 0 }
+function Write-Identity([string]$name, $process) {
+    [IO.File]::WriteAllText((Join-Here "$name.$PID"), (Get-Identity $process))
+    # This fails where there is such a file already.
+    [IO.File]::Move((Join-Here "$name.$PID"), (Join-Here $name))
+}
 
-# The script's own console programs take the encoding over.
-try { [Console]::OutputEncoding = New-Object Text.UTF8Encoding $false } catch { }
+function Test-Claimed {
+    try {
+        Write-Identity 'claim' (Get-Process -Id $PID)
+        return $false
+    } catch {
+        if (Test-Path -LiteralPath (Join-Here 'claim')) { return $true }
+        exit 73
+    } finally { Remove-Here "claim.$PID" }
+}
 
-function Read-End([string]$path) {
-    $file = [IO.File]::Open($path, 'OpenOrCreate', 'Read', 'ReadWrite, Delete')
+function Remove-Here([string[]]$names) {
+    foreach ($name in $names) { Remove-Item -LiteralPath (Join-Here $name) -Force -ErrorAction SilentlyContinue }
+}
+
+function Read-End([string]$name) {
+    $file = [IO.File]::Open((Join-Here $name), 'OpenOrCreate', 'Read', 'ReadWrite, Delete')
     try {
         $total = $file.Length
         $bytes = New-Object byte[] ([Math]::Min($total, $limit))
@@ -30,27 +60,87 @@ function Read-End([string]$path) {
     } finally { $file.Close() }
 }
 
-[IO.File]::WriteAllText("$here\nothing", '')
-try {
-    $process = Start-Process @program -NoNewWindow -PassThru -RedirectStandardInput "$here\nothing" `
-        -RedirectStandardOutput "$here\stdout" -RedirectStandardError "$here\stderr"
-    [void]$process.Handle  # Without a look at it, the exit code is not kept.
-    [IO.File]::WriteAllText("$here\group", [string]$process.Id)
-    $process.WaitForExit()
-    $code = $process.ExitCode
-} catch {
-    [IO.File]::WriteAllText("$here\stderr", [string]$_)
-    $code = 127
+# Writes the outcome, whole or not at all; the code is an exit code, "none" or "never".
+function Write-Outcome([string]$code) {
+    $out = Read-End 'stdout'
+    $err = Read-End 'stderr'
+    $numbers = $out.Total, $out.Bytes.Length, $err.Total, $err.Bytes.Length, $began, (Get-Seconds)
+    $header = [Text.Encoding]::ASCII.GetBytes("$code $numbers`n")
+    try {
+        $file = [IO.File]::Create((Join-Here "outcome.$PID"))
+        try {
+            $file.Write($header, 0, $header.Length)
+            $file.Write($out.Bytes, 0, $out.Bytes.Length)
+            $file.Write($err.Bytes, 0, $err.Bytes.Length)
+        } finally { $file.Close() }
+        [IO.File]::Move((Join-Here "outcome.$PID"), (Join-Here 'outcome'))
+    } catch { exit 74 }
+    Remove-Here 'script', 'script.ps1', 'script.cmd', 'launch.ps1', 'program.ps1', 'stdin', 'process', 'stdout', 'stderr'
 }
 
-$out = Read-End "$here\stdout"
-$err = Read-End "$here\stderr"
-$header = "$code $($out.Total) $($out.Bytes.Length) $($err.Total) $($err.Bytes.Length)`n"
-$header = [Text.Encoding]::ASCII.GetBytes($header)
-$file = [IO.File]::Create("$here\outcome.part")
-try {
-    $file.Write($header, 0, $header.Length)
-    $file.Write($out.Bytes, 0, $out.Bytes.Length)
-    $file.Write($err.Bytes, 0, $err.Bytes.Length)
-} finally { $file.Close() }
-Move-Item "$here\outcome.part" "$here\outcome"
+# .NET removes a variable that is set to nothing; the system itself keeps it.
+function Set-Variables {
+    foreach ($name in $variables.Keys) {
+        [Environment]::SetEnvironmentVariable($name, $variables[$name])
+        if ($variables[$name] -eq '' -and [IO.Path]::DirectorySeparatorChar -eq '\') {
+            $method = '[DllImport("kernel32.dll", CharSet = CharSet.Unicode)]' +
+                'public static extern bool SetEnvironmentVariable(string name, string value);'
+            $kernel = Add-Type -Namespace CustomizationGate -Name Kernel -MemberDefinition $method -PassThru
+            [void]$kernel::SetEnvironmentVariable($name, '')
+        }
+    }
+}
+
+$began = 0
+switch ($args[0]) {
+    'run' {
+        if (Test-Claimed) { exit 0 }
+        # The script's own console programs take the encoding over.
+        try { [Console]::OutputEncoding = New-Object Text.UTF8Encoding $false } catch { }
+        # Found before the script's own PATH is set.
+        $found = Get-Command $program.FilePath -CommandType Application -ErrorAction SilentlyContinue |
+            Select-Object -First 1
+        if ($found) { $program.FilePath = $found.Path }
+        if (-not (Test-Path -LiteralPath (Join-Here 'stdin'))) { [IO.File]::WriteAllText((Join-Here 'stdin'), '') }
+        $began = Get-Seconds
+        try {
+            Set-Variables
+            $process = Start-Process @program -NoNewWindow -PassThru -RedirectStandardInput (Join-Here 'stdin') `
+                -RedirectStandardOutput (Join-Here 'stdout') -RedirectStandardError (Join-Here 'stderr')
+            [void]$process.Handle  # Without a look at it, the exit code is not kept.
+            # A script whose identity cannot be written runs all the same; it only cannot be stopped.
+            try { Write-Identity 'process' $process } catch { }
+            $process.WaitForExit()
+            # Windows has exit codes without a sign.
+            $code = [long]$process.ExitCode
+            if ($code -lt 0) { $code += 4294967296 }
+        } catch {
+            [IO.File]::WriteAllText((Join-Here 'stderr'), [string]$_)
+            $code = 127
+        }
+        Write-Outcome $code
+    }
+    'stop' {
+        if (Test-Path -LiteralPath (Join-Here 'outcome')) { exit 0 }
+        if (-not (Test-Claimed)) {
+            Write-Outcome 'never'
+            exit 0
+        }
+        foreach ($attempt in 1..3) {
+            if (Test-Path -LiteralPath (Join-Here 'process')) { break }
+            Start-Sleep -Seconds 1
+        }
+        $process = Find-Process 'process'
+        if (-not $process) { exit 0 }
+        if (Get-Command taskkill.exe -ErrorAction SilentlyContinue) {
+            & taskkill.exe /T /F /PID $process.Id | Out-Null
+        } else {
+            $process.Kill($true)
+        }
+    }
+    'settle' {
+        if (-not (Test-Path -LiteralPath (Join-Here 'claim'))) { exit 0 }
+        if ((Find-Process 'claim') -or (Find-Process 'process')) { exit 0 }
+        if (-not (Test-Path -LiteralPath (Join-Here 'outcome'))) { Write-Outcome 'none' }
+    }
+}

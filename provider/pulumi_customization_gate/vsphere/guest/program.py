@@ -1,12 +1,14 @@
 """What is put into a guest to run a script once, and what comes back: text and bytes, no I/O.
 
-A script does not go on a command line, which vCenter and the guest log. Beside it lies a wrapper, which sets its
-environment, starts it at most once, and leaves its exit code and the ends of its output in one file, `outcome`:
+A script does not go on a command line, which vCenter and the guest log. Beside it is a wrapper, which claims the run,
+sets the script's environment, starts it, and writes its exit code and the ends of its output to one file, `outcome`:
 vCenter forgets an ended process after minutes, and it never knew the output.
 """
 
 from __future__ import annotations
 
+import enum
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass, field
@@ -16,65 +18,110 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 OUTCOME = "outcome"
-"""The file that the wrapper leaves, whole or not at all."""
+"""The file that the wrapper writes, whole or not at all."""
+CLAIM = "claim"
+"""The file by which the wrapper claims the run: it is written once, and names the process that holds the run."""
+RUN, STOP, SETTLE = "run", "stop", "settle"
+"""The words that the wrapper is called with."""
+CANNOT_CLAIM, CANNOT_FINISH = 73, 74
+"""The wrapper's exit codes where it cannot write to its directory: nothing ran; the script ran. sysexits.h has them."""
 OUTPUT_LIMIT = 64 * 1024
 """The default of the bytes that are kept of each of a script's two outputs."""
+OUTPUT_MAXIMUM = 1024 * 1024
+"""The most bytes that are kept of each, because a stack's state has to carry them."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """What shall run in a guest."""
+    """What runs in a guest."""
 
     text: str = field(repr=False)
     interpreter: str = ""
-    """"bash", "powershell", "cmd", or a path; nothing means bash on Linux and powershell on Windows."""
+    """"bash", "powershell", "cmd", or a path; empty for bash on Linux and powershell on Windows."""
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     working_directory: str = ""
-    """Nothing means what VMware Tools choose: on Linux the user's home."""
+    """Empty for what VMware Tools choose: on Linux the user's home."""
     output_limit: int = OUTPUT_LIMIT
     """Bytes of each output that are kept, the last ones."""
+    stdin: str = field(default="", repr=False)
+
+
+class Ending(enum.Enum):
+    """How a run ended, as the wrapper has it."""
+
+    EXITED = "exited"
+    NONE = "none"
+    """It was killed, or the guest went down."""
+    NEVER = "never"
+    """It was stopped before it started."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a script ended."""
+    """What a run left behind."""
 
-    exit_code: int
+    ending: Ending
+    exit_code: int | None
+    """None unless it ended by itself."""
     stdout: str
     stderr: str
     stdout_truncated: bool
     stderr_truncated: bool
+    began: int
+    """Seconds since 1970 by the guest's clock; 0 where it never started."""
+    ended: int
 
     @classmethod
-    def parse(cls, content: bytes) -> Outcome:
-        """Reads what the wrapper left: a line of five numbers, then the ends of both outputs.
+    def parse(cls, content: bytes, limit: int) -> Outcome:
+        """Reads what the wrapper wrote: a line of seven words, then the ends of both outputs.
+
+        Args:
+            content: The file.
+            limit: Bytes of each output that are kept, as UTF-8.
 
         Raises:
             ValueError: If this is not such a file.
         """
         header, _, body = content.partition(b"\n")
-        code, out_total, out_kept, err_total, err_kept = map(int, header.split())
+        code, *numbers = header.decode("ascii").split()
+        out_total, out_kept, err_total, err_kept, began, ended = map(int, numbers)
         if len(body) != out_kept + err_kept:
-            raise ValueError(f"{len(body)} bytes of output instead of {out_kept + err_kept}")
+            raise ValueError(f"expected {out_kept + err_kept} bytes of output, got {len(body)}")
+        stdout, stdout_truncated = text_end(body[:out_kept], limit, is_end=out_kept < out_total)
+        stderr, stderr_truncated = text_end(body[out_kept:], limit, is_end=err_kept < err_total)
+        is_word = code in {Ending.NONE.value, Ending.NEVER.value}
         return cls(
-            exit_code=code,
-            stdout=_text(body[:out_kept], is_end=out_kept < out_total),
-            stderr=_text(body[out_kept:], is_end=err_kept < err_total),
-            stdout_truncated=out_kept < out_total,
-            stderr_truncated=err_kept < err_total,
+            ending=Ending(code) if is_word else Ending.EXITED,
+            exit_code=None if is_word else int(code),
+            stdout=stdout,
+            stderr=stderr,
+            stdout_truncated=stdout_truncated,
+            stderr_truncated=stderr_truncated,
+            began=began,
+            ended=ended,
         )
 
 
-def _text(output: bytes, *, is_end: bool) -> str:
-    """Reads UTF-8; a character that the cut has split is left out, what is no UTF-8 is replaced."""
-    if is_end:
-        start = next((i for i, byte in enumerate(output[:4]) if byte & 0xC0 != 0x80), 0)  # noqa: PLR2004 -- UTF-8
-        output = output[start:]
-    return output.decode("utf-8", errors="replace")
+def text_end(output: bytes, limit: int, *, is_end: bool) -> tuple[str, bool]:
+    """Returns the end of an output as text that has at most `limit` bytes in UTF-8, and whether there was more.
+
+    Bytes that are not UTF-8 become U+FFFD, which has three. A character that the cut has split is left out.
+    """
+    text = _whole_characters(output, is_end=is_end).decode("utf-8", errors="replace")
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text, is_end
+    return encoded[len(encoded) - limit :].decode("utf-8", errors="ignore"), True
+
+
+def _whole_characters(output: bytes, *, is_end: bool) -> bytes:
+    if not is_end:
+        return output
+    return output[next((i for i, byte in enumerate(output[:4]) if byte & 0xC0 != 0x80), 0) :]  # noqa: PLR2004 -- UTF-8
 
 
 @dataclass(frozen=True)
@@ -106,9 +153,42 @@ def program_for(script: Script, *, windows: bool) -> Program:
     """Returns what runs a script in a guest.
 
     Raises:
-        ConfigurationError: If that guest has no such interpreter.
+        ConfigurationError: If that guest has no such interpreter, or the interpreter cannot take an argument.
     """
+    for number, reason in argument_problems(script.interpreter, script.arguments):
+        raise ConfigurationError(f"arguments[{number}]: expected {reason}")
     return _windows(script) if windows else _posix(script)
+
+
+def argument_problems(interpreter: str, arguments: Sequence[object]) -> Iterator[tuple[int, str]]:
+    """Yields which argument an interpreter cannot take, and what it takes, without the value: it may be a secret."""
+    if not _is_called(interpreter, "cmd"):
+        return
+    for number, argument in enumerate(arguments):
+        found = next((name for character, name in _CMD_CANNOT_TAKE.items() if character in str(argument)), "")
+        if found:
+            yield number, f"a string without {found}, which cmd interprets; pass such a value in environment"
+
+
+_CMD_CANNOT_TAKE = {
+    '"': 'a double quote (")',
+    "%": "a percent sign (%)",
+    "\n": "a line feed",
+    "\r": "a carriage return",
+}
+"""What cmd interprets within quotes too, or ends a command at."""
+_CMD_PLAIN = re.compile(r"[A-Za-z0-9_./:\\-]+")
+"""An argument that means the same to cmd without quotes."""
+
+
+def _is_called(interpreter: str, *names: str) -> bool:
+    """Whether an interpreter is one of these programs, by its name or by a path to it."""
+    base = re.split(r"[\\/]", interpreter)[-1].lower()
+    return base.removesuffix(".exe") in names
+
+
+def _is_powershell(interpreter: str) -> bool:
+    return _is_called(interpreter, "powershell", "pwsh")
 
 
 def _wrapper(name: str) -> str:
@@ -117,21 +197,37 @@ def _wrapper(name: str) -> str:
 
 def _posix(script: Script) -> Program:
     """Prepares for `sh`, in which the wrapper is written; a script that was saved on Windows loses its CRs."""
-    if script.interpreter == "cmd":
-        raise ConfigurationError('interpreter: it is "cmd", and the guest is no Windows; wanted is "bash" or a path')
-    is_powershell = script.interpreter == "powershell"
-    name = "script.ps1" if is_powershell else "script"
-    words = ["pwsh", "-NoProfile", "-NonInteractive", "-File"] if is_powershell else [script.interpreter or "bash"]
-    arguments = "".join(f" {shlex.quote(argument)}" for argument in script.arguments)
+    if _is_called(script.interpreter, "cmd"):
+        raise ConfigurationError('interpreter: expected "bash" or a path, because the guest is not Windows; got "cmd"')
+    files = {}
+    if _is_powershell(script.interpreter):
+        interpreter = "pwsh" if script.interpreter == "powershell" else script.interpreter
+        name, options = "launch.ps1", ["-NoProfile", "-NonInteractive", "-File"]
+        files[name] = _launcher(script.arguments)
+        files["script.ps1"] = script.text.encode("utf-8-sig")
+        arguments: Sequence[str] = ()
+    else:
+        interpreter, name, options, arguments = script.interpreter or "bash", "script", [], script.arguments
+        files[name] = _with_newlines(script.text, "\n").encode()
     # The words come first: a variable of the script may have the name of one of the wrapper's own.
-    lines = [f'set -- $session {shlex.join(words)} "$here/{name}"{arguments}']
+    words = ["$session", '"$found"', shlex.join(options), f'"$here/{name}"', shlex.join(arguments)]
+    lines = [f"set -- {' '.join(filter(None, words))}"]
     lines += [f"export {key}={shlex.quote(value)}" for key, value in script.environment.items()]
     if script.working_directory:
         lines.append(f"cd -- {shlex.quote(script.working_directory)} || exit 1")
-    head = [f"limit={script.output_limit}", "script() {", *lines, 'exec "$@"', "}"]
+    head = [
+        f"limit={script.output_limit}",
+        f"interpreter={shlex.quote(interpreter)}",
+        f"stdin={'stdin' if script.stdin else '/dev/null'}",
+        "script() {",
+        *lines,
+        'exec "$@"',
+        "}",
+    ]
     return Program(
         files={
-            name: _with_newlines(script.text, "\n").encode(),
+            **files,
+            **({"stdin": script.stdin.encode()} if script.stdin else {}),
             "program.sh": ("\n".join(head) + "\n" + _wrapper("program.sh")).encode(),
         },
         path="/bin/sh",
@@ -142,40 +238,63 @@ def _posix(script: Script) -> Program:
 
 
 _POWERSHELL = "-NoProfile -NonInteractive -ExecutionPolicy Bypass -File"
+_PARAMETER = re.compile(r"-[A-Za-z_]\w*")
 
 
 def _windows(script: Script) -> Program:
     """Prepares for Windows PowerShell, in which the wrapper is written; it reads UTF-8 only with a byte order mark."""
     interpreter = script.interpreter or "powershell"
-    arguments = [*script.arguments]
-    if interpreter == "powershell":
-        name, content, shell = "script.ps1", script.text.encode("utf-8-sig"), "powershell.exe"
-        words = f'{_POWERSHELL} "{{0}}" {subprocess.list2cmdline(arguments)}'
-    elif interpreter == "cmd":
-        # Without the code page, cmd reads the file in that of the machine's country.
-        text = "@chcp 65001 >nul\n" + script.text
-        name, content, shell = "script.cmd", _with_newlines(text, "\r\n").encode(), "cmd.exe"
-        words = f'/d /s /c ""{{0}}" {subprocess.list2cmdline(arguments)}"'
+    files = {}
+    if _is_powershell(interpreter):
+        name = "launch.ps1"
+        files[name] = _launcher(script.arguments)
+        files["script.ps1"] = script.text.encode("utf-8-sig")
+        shell = "powershell.exe" if interpreter == "powershell" else interpreter
+        before, after = f'{_POWERSHELL} "', '"'
+    elif _is_called(interpreter, "cmd"):
+        name = "script.cmd"
+        # Without the code page, cmd reads the file in that of the system's language.
+        files[name] = _with_newlines("@chcp 65001 >nul\n" + script.text, "\r\n").encode()
+        shell = "cmd.exe" if interpreter == "cmd" else interpreter
+        arguments = "".join(" " + (a if _CMD_PLAIN.fullmatch(a) else f'"{a}"') for a in script.arguments)
+        before, after = '/d /s /c ""', f'"{arguments}"'
     else:
-        name, content, shell = "script", script.text.encode(), "bash.exe" if interpreter == "bash" else interpreter
-        words = f'"{{0}}" {subprocess.list2cmdline(arguments)}'
-    before, _, after = words.partition("{0}")
-    lines = [f"$limit = {script.output_limit}"]
-    lines += [f"$env:{key} = {_quoted(value)}" for key, value in script.environment.items()]
-    lines += [
-        f"$script = (Split-Path -Parent $MyInvocation.MyCommand.Path) + '\\{name}'",
+        name = "script"
+        files[name] = script.text.encode()
+        shell = "bash.exe" if interpreter == "bash" else interpreter
+        before, after = '"', f'" {subprocess.list2cmdline(script.arguments)}'
+    variables = "; ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in script.environment.items())
+    lines = [
+        f"$limit = {script.output_limit}",
+        f"$variables = @{{ {variables} }}",
+        f"$script = Join-Path (Split-Path -Parent $MyInvocation.MyCommand.Path) {_quoted(name)}",
         f"$program = @{{ FilePath = {_quoted(shell)}; ArgumentList = {_quoted(before)} + $script + {_quoted(after)} }}",
     ]
     if script.working_directory:
         lines.append(f"$program.WorkingDirectory = {_quoted(script.working_directory)}")
     head = "\r\n".join(lines) + "\r\n"
     return Program(
-        files={name: content, "program.ps1": (head + _wrapper("program.ps1")).encode("utf-8-sig")},
+        files={
+            **files,
+            **({"stdin": script.stdin.encode()} if script.stdin else {}),
+            "program.ps1": (head + _wrapper("program.ps1")).encode("utf-8-sig"),
+        },
         path="C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe",
         options=_POWERSHELL,
         separator="\\",
         wrapper="program.ps1",
     )
+
+
+def _launcher(arguments: Sequence[str]) -> bytes:
+    """Returns a PowerShell script that calls the user's, and fails where its last native command failed.
+
+    By itself PowerShell would end with 0. The arguments are here, not on a command line, so that nothing interprets
+    them; what looks like the name of a parameter is one, as on a command line.
+    """
+    words = "".join(f" {argument if _PARAMETER.fullmatch(argument) else _quoted(argument)}" for argument in arguments)
+    call = f"& (Join-Path (Split-Path -Parent $MyInvocation.MyCommand.Path) 'script.ps1'){words}"
+    return (f"{call}\r\nif ($LASTEXITCODE) {{ exit $LASTEXITCODE }}\r\n").encode("utf-8-sig")
 
 
 def _quoted(text: str) -> str:

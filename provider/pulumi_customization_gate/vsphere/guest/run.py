@@ -1,54 +1,90 @@
-"""Runs a script in a guest, at most once, and brings back how it ended."""
+"""Runs a script in a guest, once per attempt, and brings back how it ended.
+
+An attempt has a directory of its own in the private directory under the guest user's home. Its name is made of the
+resource and the attempt's number, so whoever comes later - after a crash, a lost answer, a time-out - finds it and
+follows the run, or takes its outcome, instead of starting a second one. A request to start may be repeated, and may
+arrive late: in the guest, one process claims the run. See program.py for the files.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import secrets
+import enum
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.directory import COMPLETE, Directory
 from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
     GuestError,
-    GuestPathError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest.program import OUTCOME, Outcome, Program, Script, program_for
+from pulumi_customization_gate.vsphere.guest.program import (
+    CLAIM,
+    OUTCOME,
+    RUN,
+    Ending,
+    Outcome,
+    Script,
+    program_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
-SEARCH = 10.0
-"""Seconds for which a program is looked for in the guest whose start went without an answer."""
-STOP = 15.0
-"""Seconds that a script is given to end when its time is up, and that its last words may take."""
-TIDY = 45.0
-"""Seconds that may go into removing the files: a guest that reboots takes a while."""
-_HEADER = 200
-"""Bytes that the outcome has beside the output."""
-_PREFIX = "customization-gate-"
+STOP_TIMEOUT = 15.0
+"""Seconds that a script gets to end when it is stopped, and that reading its outcome may take."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What tells one run of one resource from every other run."""
+
+    key: str
+    """The resource's: letters and digits, the same for all of its attempts."""
+    number: int
+    fingerprint: str = field(repr=False)
+    """A hash of what runs. It is kept within the private directory only: it could give a short secret away."""
+
+    @property
+    def directory(self) -> str:
+        """The name of its directory."""
+        return f"{self.key}-{self.number}"
+
+
+class Status(enum.Enum):
+    """How an attempt ended."""
+
+    EXITED = "exited"
+    """The script ended by itself; there is an exit code."""
+    STOPPED = "stopped"
+    """It was stopped: its time was up, or the user cancelled the update."""
+    LOST = "lost"
+    """It was killed, or the guest went down: there is no exit code."""
+    UNKNOWN = "unknown"
+    """It may have been started, and its end was not seen. It is followed by the next run of the same attempt."""
 
 
 @dataclass(frozen=True)
 class ScriptResult:
-    """What is known of a script that was started."""
+    """What is known of an attempt that may have been started."""
 
-    started_at: datetime
-    """The server's time, timezone-aware."""
+    status: Status
+    started_at: datetime | None
+    """The server's time, timezone-aware; the guest's time where another process started it; None if not known."""
     seconds: float
     outcome: Outcome | None
-    """None where it left nothing: it was killed, or the guest went down."""
+    """None where the end was not seen."""
 
 
 class ScriptStoppedError(GuestError):
-    """A script was started and came to no end of its own.
+    """A script may have been started and did not end by itself.
 
     Args:
         message: The whole message for the user.
@@ -60,133 +96,132 @@ class ScriptStoppedError(GuestError):
         self.result = result
 
 
-def run_script(guest: Guest, script: Script, tell: Callable[[str], None] = lambda _: None) -> ScriptResult:
-    """Runs a script, waits for its end, and leaves nothing of it behind.
+def run_script(
+    guest: Guest, script: Script, attempt: Attempt, tell: Callable[[str], None] = lambda _: None
+) -> ScriptResult:
+    """Runs a script, or follows its run where the attempt was begun earlier, and waits for its end.
 
     Args:
-        guest: Where; its deadline bounds all of it, until the script has ended.
+        guest: Where; its deadline holds for all of it, until the script has ended.
         script: What.
+        attempt: Which run this is. Directories of the resource's other attempts are removed.
         tell: Takes a sentence that is worth a line in the log.
 
     Raises:
-        ScriptStoppedError: If it was started and came to no end: its time was up, the user ended it, the guest went
-            down.
+        ScriptStoppedError: If it may have been started and did not end by itself.
         GuestError: If it was not started.
-        ServerError: If vCenter, or a host on the way, could not be used.
+        ServerError: If it was not started because vCenter, or a host on the way, could not be used.
     """
-    program = program_for(script, windows=guest.is_windows)
-    directory = guest.make_private_directory(f"{_PREFIX}{secrets.token_hex(4)}-")
-    try:
-        for name, content in program.files.items():
-            guest.upload(program.join(directory, name), content)
-        return _Run(guest, program, directory, largest=2 * script.output_limit + _HEADER).result()
-    finally:
-        try:
-            guest.with_deadline(Deadline(TIDY)).remove_directory(directory)
-        except GateError as error:
-            tell(f"{directory} could not be removed from {guest}: {error}")
+    return _Run(guest, script, attempt, tell).result()
+
+
+def remove_runs(guest: Guest, key: str) -> None:
+    """Stops what still runs of a resource, and removes the directories of its attempts."""
+    base = guest.private_directory()
+    for entry in guest.list_files(base, f"^{key}-[0-9]+$"):
+        directory = Directory(guest, guest.join(base, entry.name))
+        directory.stop()
+        guest.remove_directory(directory.path)
 
 
 class _Run:
-    """One run of a program whose files lie in the guest."""
+    """One attempt, from the directory to the outcome."""
 
-    def __init__(self, guest: Guest, program: Program, directory: str, largest: int) -> None:
-        self.guest, self.program, self.directory, self.largest = guest, program, directory, largest
-        self.process: int | None = None
+    def __init__(self, guest: Guest, script: Script, attempt: Attempt, tell: Callable[[str], None]) -> None:
+        self._guest, self._attempt, self._tell = guest, attempt, tell
+        self._limit = script.output_limit
+        self._program = program_for(script, windows=guest.is_windows)
+        self._began = time.monotonic()
+        self._started_at: datetime | None = None
 
     def result(self) -> ScriptResult:
-        """Starts the program, waits for it, and stops it where it does not end."""
-        self._start()
-        began, started_at = time.monotonic(), self.guest.session.patiently(self.guest.session.current_time)
-        outcome: Outcome | None = None
-        problem = ""
+        """Prepares, starts, follows, and stops what does not end in time."""
+        directory, names = self._prepare()
+        is_begun = COMPLETE in names
         try:
-            self._wait()
-            seconds = time.monotonic() - began
-            outcome = self._outcome(self.guest.with_deadline(Deadline(TIDY)))
-            if outcome is None:
-                problem = (
-                    "left no exit code: it was killed, or the guest rebooted. A script that reboots its guest has to "
-                    "leave that to `shutdown -r +1`."
-                )
-        except (GuestTimeoutError, GuestCancelledError) as reason:
-            seconds = time.monotonic() - began
-            outcome = self._stop()
-            problem = f"{'was stopped' if outcome else 'could not be stopped for certain'}: {reason}"
+            outcome = self._outcome(directory, names)
         except GateError as error:
-            seconds = time.monotonic() - began
-            problem = f"was started, but its end could not be seen: {error}"
-        result = ScriptResult(started_at, round(seconds, 3), outcome)
-        if problem:
-            raise ScriptStoppedError(f"the script in {self.guest} {problem}", result)
-        return result
+            if not (is_begun or directory.requests):
+                raise
+            if isinstance(error, GuestTimeoutError | GuestCancelledError):
+                return self._stop(directory, error)
+            raise self._error(Status.UNKNOWN, f"may have been started, and its end was not seen: {error}") from None
+        return self._judged(outcome)
 
-    def _start(self) -> None:
-        """Starts the program once. Where the answer is lost, the guest is asked what became of it.
+    def _prepare(self) -> tuple[Directory, set[str]]:
+        """Returns the directory with all that the run needs, and the names of the files that it had before."""
+        base = self._guest.private_directory()
+        directory = Directory(self._guest, self._guest.join(base, self._attempt.directory), self._limit)
+        for entry in self._guest.list_files(base, f"^{self._attempt.key}-[0-9]+$"):
+            if entry.name != self._attempt.directory:
+                self._retire(Directory(self._guest, self._guest.join(base, entry.name)))
+        names = directory.names()
+        if COMPLETE in names:
+            if directory.read(COMPLETE) == self._attempt.fingerprint.encode():
+                return directory, names
+            self._retire(directory)
+        self._guest.make_directory(directory.path, exist_ok=True)
+        self._guest.make_private(directory.path)
+        for name, content in {**self._program.files, COMPLETE: self._attempt.fingerprint.encode()}.items():
+            self._guest.upload(self._guest.join(directory.path, name), content)
+        return directory, set()
 
-        A program that is not there yet may still be on its way. So the directory by which the wrapper claims its run
-        is made here: either that fails, then it runs, or nothing will ever run in that attempt and another can follow.
-        """
-        for attempt in range(1, 1000):
-            words = self.program.command(self.directory, "run", str(attempt))
-            self.process = self.guest.start(self.program.path, words)
-            if self.process is not None or self._is_found() or not self._claims(attempt):
-                return
+    def _retire(self, directory: Directory) -> None:
+        """Removes the directory of another attempt, once that runs no more: two attempts never run at once."""
+        names = directory.names()
+        if COMPLETE in names and OUTCOME not in names:
+            if CLAIM in names:
+                self._tell("waiting for the end of an earlier run of this script")
+                try:
+                    directory.follow(None)
+                except GuestTimeoutError as error:
+                    directory.guest = self._guest.with_deadline(Deadline(STOP_TIMEOUT))
+                    directory.stop()
+                    said = f"an earlier run of the script did not end and was stopped: {error}"
+                    raise GuestTimeoutError(said) from None
+            else:
+                directory.stop()
+        self._guest.remove_directory(directory.path)
 
-    def _is_found(self) -> bool:
-        search = self.guest.with_deadline(Deadline(min(SEARCH, self.guest.deadline.remaining)))
-        with contextlib.suppress(GuestTimeoutError):
-            for pause in backoff(0.2, 2.0):
-                for process in search.processes():
-                    if self.directory in str(process.cmdLine or ""):
-                        self.process = int(process.pid)
-                        return True
-                search.deadline.pause(pause)
-        return False
+    def _outcome(self, directory: Directory, names: set[str]) -> Outcome:
+        if CLAIM in names:
+            self._tell("following the run that was started earlier")
+            return directory.follow(None)
+        process = directory.call(RUN)
+        self._began = time.monotonic()
+        self._started_at = self._guest.ask(self._guest.session.current_time)
+        return directory.follow(process)
 
-    def _claims(self, attempt: int) -> bool:
-        try:
-            self.guest.make_directory(self.program.join(self.directory, f"started-{attempt}"))
-        except GuestPathError:
-            return False
-        return True
-
-    def _wait(self) -> None:
-        """Returns when the program runs no more."""
-        for pause in backoff(0.2, 2.0):
-            if not self._is_running():
-                return
-            self.guest.deadline.pause(pause)
-
-    def _is_running(self) -> bool:
-        if self.process is not None:
-            return _is_alive(self.guest, self.process)
-        processes = self.guest.processes()
-        return any(self.directory in str(process.cmdLine or "") and process.endTime is None for process in processes)
-
-    def _outcome(self, guest: Guest) -> Outcome | None:
-        try:
-            return Outcome.parse(guest.download(self.program.join(self.directory, OUTCOME), self.largest))
-        except (GuestPathError, ValueError):
-            return None
-
-    def _stop(self) -> Outcome | None:
-        """Ends the script with its children, the wrapper too if it does not end by itself; returns the last words."""
-        guest = self.guest.with_deadline(Deadline(STOP))
+    def _stop(self, directory: Directory, reason: GateError) -> ScriptResult:
+        directory.guest = self._guest.with_deadline(Deadline(STOP_TIMEOUT))
+        outcome = None
         with contextlib.suppress(GateError):
-            stopping = guest.start(self.program.path, self.program.command(self.directory, "stop"))
-            for pause in backoff(0.2, 1.0):
-                # Children that take no notice are killed before `stop` ends; the script's own end may come earlier.
-                if stopping is None or not _is_alive(guest, stopping):
-                    outcome = self._outcome(guest)
-                    if outcome is not None:
-                        return outcome
-                guest.deadline.pause(pause)
-        if self.process is not None:
-            with contextlib.suppress(GateError):
-                self.guest.with_deadline(Deadline(STOP)).terminate(self.process)
-        return None
+            outcome = directory.outcome()
+            if outcome is not None:  # It ended by itself meanwhile.
+                return self._judged(outcome)
+            outcome = directory.stop()
+        if outcome is None:
+            raise self._error(Status.UNKNOWN, f"could not be stopped: {reason}")
+        raise self._error(Status.STOPPED, f"was stopped: {reason}", outcome)
 
+    def _judged(self, outcome: Outcome) -> ScriptResult:
+        if outcome.ending is Ending.NEVER:
+            raise self._error(Status.STOPPED, "was stopped before it started", outcome)
+        if outcome.ending is Ending.NONE:
+            raise self._error(
+                Status.LOST,
+                "left no exit code: it was killed, or the guest rebooted. A script that reboots its guest has to leave "
+                "that to a later moment, for example by `shutdown -r +1`.",
+                outcome,
+            )
+        return self._result(Status.EXITED, outcome)
 
-def _is_alive(guest: Guest, pid: int) -> bool:
-    return any(process.pid == pid and process.endTime is None for process in guest.processes(pid))
+    def _error(self, status: Status, reason: str, outcome: Outcome | None = None) -> ScriptStoppedError:
+        return ScriptStoppedError(f"the script in {self._guest} {reason}", self._result(status, outcome))
+
+    def _result(self, status: Status, outcome: Outcome | None) -> ScriptResult:
+        started_at, seconds = self._started_at, time.monotonic() - self._began
+        if started_at is None and outcome is not None and outcome.began:
+            started_at = datetime.fromtimestamp(outcome.began, timezone.utc)
+            seconds = float(outcome.ended - outcome.began)
+        return ScriptResult(status, started_at, round(seconds, 3), outcome)

@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import io
 import ssl
-import time
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,7 +19,7 @@ from pulumi_customization_gate.core.errors import CertificateError, ServerError
 from pulumi_customization_gate.core.report import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pulumi_customization_gate.vsphere.session import Session
@@ -33,55 +32,59 @@ _CHUNK = 64 * 1024
 
 
 class TransferError(ServerError):
-    """A transfer did not come about. It may pass."""
+    """A transfer failed. The next one may succeed."""
 
 
 class Transfers:
-    """The way of files to one guest and back.
+    """The way of files to guests and back.
 
     Args:
-        session: The session of the vCenter that hands the addresses out.
-        host: The ESXi host on which the machine runs, or None if that is not told.
+        session: The session of the vCenter that gives the addresses out.
     """
 
-    def __init__(self, session: Session, host: Any) -> None:
-        self._session, self._host = session, host
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    def put(self, url: str, content: bytes | Path) -> None:
-        """Uploads bytes, or a file of this computer as it lies on the disk.
+    def put(self, url: str, host: Any, content: bytes | Path, check: Callable[[], None]) -> None:
+        """Uploads bytes, or a file of this computer.
+
+        Args:
+            url: The address that vCenter gave out for this.
+            host: The ESXi host on which the VM runs, or None if vCenter does not report it.
+            content: The bytes, or the file.
+            check: Raises an error if the upload has to end; asked before each block.
 
         Raises:
-            TransferError: If that did not come about.
+            TransferError: If the upload failed.
             CertificateError: If the host's certificate is not the one that vCenter knows.
         """
         with (
-            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as body,
+            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
             # An empty body would be sent in chunks, which ESXi does not take.
-            self._request("PUT", url, body if content != b"" else b""),
+            self._request("PUT", url, host, _Body(file, check) if content != b"" else b""),
         ):
             pass
 
-    def get(self, url: str, largest: int, deadline: float) -> bytes:
-        """Downloads a file of at most so many bytes, until the deadline on the monotonic clock.
+    def get(self, url: str, host: Any, largest: int, check: Callable[[], None]) -> bytes:
+        """Downloads a file of at most `largest` bytes; the other arguments are those of `put`.
 
         Raises:
-            TransferError: If that did not come about.
+            TransferError: If the download failed.
             CertificateError: If the host's certificate is not the one that vCenter knows.
         """
         content = b""
-        with self._request("GET", url, None) as response:
+        with self._request("GET", url, host, None) as response:
             for chunk in response.iter_content(_CHUNK):
                 content += chunk
                 if len(content) > largest:
-                    raise TransferError(f"the guest gave more than {largest} bytes")
-                if time.monotonic() > deadline:
-                    raise TransferError("the transfer did not end in time")
+                    raise TransferError(f"expected at most {largest} bytes of a guest file, got more")
+                check()
         return content
 
     @contextlib.contextmanager
-    def _request(self, method: str, url: str, content: IO[bytes] | bytes | None) -> Iterator[requests.Response]:
+    def _request(self, method: str, url: str, host: Any, content: _Body | bytes | None) -> Iterator[requests.Response]:
         address, is_vcenter = self._address(url)
-        verify, tls = self._trust(is_vcenter=is_vcenter)
+        verify, tls = self._trust(host, is_vcenter=is_vcenter)
         with requests.Session() as http_session:
             # The environment may name a proxy or a .netrc; a guest's host is neither behind the one nor in the other.
             http_session.trust_env = False
@@ -105,7 +108,8 @@ class Transfers:
                 if reason := _distrust(error):
                     raise CertificateError(self._untrusted(where, reason)) from None
                 # The address holds a token: of the error, only its kind is told.
-                raise TransferError(f"a guest file's way over {where} is not open: {type(error).__name__}") from None
+                said = f"the transfer of a guest file over {where} failed: {type(error).__name__}"
+                raise TransferError(said) from None
 
     def _address(self, url: str) -> tuple[str, bool]:
         """Returns the address, and whether it is vCenter's own, for which `*` stands."""
@@ -116,10 +120,10 @@ class Transfers:
             return urlunsplit(parts._replace(netloc=f"{netloc}:{port}")), True
         return url, (parts.hostname, parts.port or 443) == (server, port)
 
-    def _trust(self, *, is_vcenter: bool) -> tuple[bool | str, dict[str, Any]]:
+    def _trust(self, host: Any, *, is_vcenter: bool) -> tuple[bool | str, dict[str, Any]]:
         """Returns what requests and urllib3 need: a host is pinned to the certificate by which vCenter knows it."""
         settings = self._session.settings
-        pin = settings.thumbprint.replace(":", "") if is_vcenter else self._host_fingerprint()
+        pin = settings.thumbprint.replace(":", "") if is_vcenter else self._host_fingerprint(host)
         if pin:
             return False, {"assert_fingerprint": pin}
         if settings.trusts_anyone:
@@ -130,12 +134,12 @@ class Transfers:
         # requests alone knows only the authorities that it ships: a company's own stands in the system's store.
         return True, {"ssl_context": ssl.create_default_context()}
 
-    def _host_fingerprint(self) -> str:
+    def _host_fingerprint(self, host: Any) -> str:
         """Returns the SHA-256 fingerprint of the certificate that vCenter reports for the host, if it does."""
-        if self._host is None:
+        if host is None:
             return ""
         try:
-            reported = self._session.patiently(self._reported_certificate)
+            reported = self._session.patiently(lambda: self._reported_certificate(host))
         except (ServerError, vmodl.MethodFault):
             return ""
         if not reported:
@@ -143,11 +147,11 @@ class Transfers:
         der = ssl.PEM_cert_to_DER_cert(reported.decode()) if reported.startswith(b"-----") else reported
         return hashlib.sha256(der).hexdigest()
 
-    def _reported_certificate(self) -> bytes:
+    def _reported_certificate(self, host: Any) -> bytes:
         collector = vmodl.query.PropertyCollector
         spec = collector.FilterSpec(
-            propSet=[collector.PropertySpec(type=type(self._host), pathSet=["config.certificate"])],
-            objectSet=[collector.ObjectSpec(obj=self._host)],
+            propSet=[collector.PropertySpec(type=type(host), pathSet=["config.certificate"])],
+            objectSet=[collector.ObjectSpec(obj=host)],
         )
         found = self._session.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
         values = [change.val for content in (found.objects if found else ()) for change in content.propSet]
@@ -164,6 +168,27 @@ class Transfers:
 def _bytes(value: Any) -> bytes:
     """Turns the API's list of signed bytes into bytes."""
     return bytes(value) if isinstance(value, bytes | bytearray) else bytes(byte & 0xFF for byte in value)
+
+
+class _Body:
+    """A file that is sent, of which each block is only sent if the transfer may go on."""
+
+    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
+        self._file, self._check = file, check
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(_CHUNK):
+            yield block
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns the next bytes."""
+        self._check()
+        return self._file.read(size)
 
 
 class _Adapter(HTTPAdapter):

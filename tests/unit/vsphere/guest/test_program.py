@@ -2,118 +2,136 @@
 
 from __future__ import annotations
 
-import subprocess
-from typing import TYPE_CHECKING
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.vsphere.guest.program import Outcome, Script, program_for
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pulumi_customization_gate.vsphere.guest.program import Ending, Outcome, Script, program_for, text_end
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
-def _run(folder: Path, script: Script, *words: str) -> Outcome:
-    program = program_for(script, windows=False)
-    for name, content in program.files.items():
-        (folder / name).write_bytes(content)
-    command = f"{program.path} {program.command(str(folder), *words)}"
-    subprocess.run(["/bin/sh", "-c", command], check=True, timeout=20)
-    return Outcome.parse((folder / "outcome").read_bytes())
-
-
-@settings(deadline=None)  # Each example starts a shell, which a busy machine may take its time over.
-@given(argument=TEXTS, value=TEXTS)
-def test_arguments_and_variables_arrive_as_they_are(
-    tmp_path_factory: pytest.TempPathFactory, argument: str, value: str
-) -> None:
-    """No character of an argument or a variable means anything to the shells on the way."""
-    script = Script('printf "%s\\001%s" "$1" "$session"', arguments=[argument], environment={"session": value})
-    outcome = _run(tmp_path_factory.mktemp("it's a guest"), script, "run", "1")
-    assert outcome.stdout.encode() == f"{argument}\1{value}".encode()
-
-
-def test_an_attempt_runs_once(tmp_path: Path) -> None:
-    """The second delivery of the same request finds the run claimed."""
-    script = Script(f"echo run >>{tmp_path}/log")
-    _run(tmp_path, script, "run", "1")
-    _run(tmp_path, script, "run", "1")
-    assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
+def _wrapper(script: Script, *, windows: bool) -> str:
+    program = program_for(script, windows=windows)
+    return program.files[program.wrapper].decode("utf-8-sig")
 
 
 def test_a_windows_guest_gets_powershell_without_secrets_on_its_command_line() -> None:
     """The command names the wrapper alone; the script has a byte order mark, without which 5.1 reads no UTF-8."""
-    script = Script("Write-Output 'Grüße'", arguments=["a b", 'say "hi"'], environment={"TOKEN": "it's\u2019secret"})
+    script = Script("Write-Output 'Grüße'", environment={"TOKEN": "it's\u2019secret", "EMPTY": ""})
     program = program_for(script, windows=True)
 
-    command = program.command("C:\\Users\\Some User\\AppData\\gate-1", "run", "2")
+    command = program.command("C:\\Users\\Some User\\AppData\\gate-1", "run")
 
     assert command == (
         '-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "C:\\Users\\Some User\\AppData\\gate-1\\program.ps1" '
-        "run 2"
+        "run"
     )
     assert program.files["script.ps1"] == b"\xef\xbb\xbfWrite-Output 'Gr\xc3\xbc\xc3\x9fe'"
     wrapper = program.files["program.ps1"].decode("utf-8-sig")
-    assert "$env:TOKEN = 'it''s\u2019\u2019secret'" in wrapper
-    assert """ + $script + '" "a b" "say \\"hi\\""'""" in wrapper
+    assert "$variables = @{ 'TOKEN' = 'it''s\u2019\u2019secret'; 'EMPTY' = '' }" in wrapper
     assert wrapper.startswith("$limit = 65536\r\n")
 
 
+@pytest.mark.parametrize("windows", [True, False])
+def test_powershell_gets_arguments_that_nothing_interprets(windows: bool) -> None:
+    """They are in a launcher, not on a command line; the last native command's failure is the script's."""
+    arguments = ["-Name", "it's $env:PATH", "a b", "-port:1", ""]
+    program = program_for(Script("x", interpreter="powershell", arguments=arguments), windows=windows)
+    launcher = program.files["launch.ps1"].decode("utf-8-sig")
+    assert "'script.ps1') -Name 'it''s $env:PATH' 'a b' '-port:1' ''\r\n" in launcher
+    assert launcher.endswith("if ($LASTEXITCODE) { exit $LASTEXITCODE }\r\n")
+    assert "a b" not in program.files[program.wrapper].decode("utf-8-sig")
+
+
 def test_a_windows_guest_runs_batch_files() -> None:
-    """Cmd gets its own line ends and reads UTF-8."""
-    program = program_for(Script("echo %1\necho ü", interpreter="cmd", arguments=["x"]), windows=True)
+    """Cmd gets its own line ends and reads UTF-8; within quotes it interprets none of these characters."""
+    arguments = ["x", "web-0&calc.exe", "a^b", "1,2"]
+    program = program_for(Script("echo %1\necho ü", interpreter="cmd", arguments=arguments), windows=True)
     assert program.files["script.cmd"] == "@chcp 65001 >nul\r\necho %1\r\necho ü".encode()
-    assert "ArgumentList = '/d /s /c \"\"' + $script" in program.files["program.ps1"].decode("utf-8-sig")
+    wrapper = program.files["program.ps1"].decode("utf-8-sig")
+    assert """ArgumentList = '/d /s /c ""' + $script + '" x "web-0&calc.exe" "a^b" "1,2""' }""" in wrapper
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        pytest.param("%PATH%", r"a percent sign \(%\)", id="a variable"),
+        pytest.param('say "hi"', r'a double quote \("\)', id="a quote"),
+        pytest.param("a\nb", "a line feed", id="two lines"),
+    ],
+)
+@pytest.mark.parametrize("interpreter", ["cmd", "C:\\Windows\\System32\\cmd.exe"])
+def test_what_cmd_would_interpret_is_refused(interpreter: str, argument: str, named: str) -> None:
+    """The message names the argument's place and the character, and shows no value."""
+    with pytest.raises(ConfigurationError, match=rf"arguments\[1\]: expected a string without {named}") as caught:
+        program_for(Script("echo", interpreter=interpreter, arguments=["fine", argument]), windows=True)
+    assert argument not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("interpreter", "windows", "shown"),
     [
-        pytest.param("", False, 'set -- $session bash "$here/script"', id="bash on Linux"),
-        pytest.param("powershell", False, '-NonInteractive -File "$here/script.ps1"', id="powershell on Linux"),
-        pytest.param("/opt/my tools/py", False, "$session '/opt/my tools/py' \"$here/script\"", id="a path on Linux"),
+        pytest.param("", False, "interpreter=bash", id="bash on Linux"),
+        pytest.param("powershell", False, '"$found" -NoProfile -NonInteractive -File "$here/launch.ps1"', id="pwsh"),
+        pytest.param("/opt/my tools/py", False, "interpreter='/opt/my tools/py'", id="a path on Linux"),
+        pytest.param("/opt/ps/pwsh", False, '-File "$here/launch.ps1"', id="a path to pwsh on Linux"),
         pytest.param("", True, "FilePath = 'powershell.exe'", id="powershell on Windows"),
         pytest.param("bash", True, "FilePath = 'bash.exe'", id="bash on Windows"),
         pytest.param("C:\\py\\python.exe", True, "FilePath = 'C:\\py\\python.exe'", id="a path on Windows"),
+        pytest.param("C:\\ps\\pwsh.exe", True, "'launch.ps1'", id="a path to pwsh on Windows"),
     ],
 )
 def test_interpreters(interpreter: str, windows: bool, shown: str) -> None:
     """Each system has its default, its own names, and any path."""
-    program = program_for(Script("x", interpreter=interpreter), windows=windows)
-    assert shown in program.files[program.wrapper].decode("utf-8-sig")
+    assert shown in _wrapper(Script("x", interpreter=interpreter), windows=windows)
 
 
 def test_cmd_is_refused_on_linux() -> None:
     """What the guest cannot have is said before anything is put into it."""
-    with pytest.raises(ConfigurationError, match="the guest is no Windows"):
+    with pytest.raises(ConfigurationError, match="the guest is not Windows"):
         program_for(Script("x", interpreter="cmd"), windows=False)
+
+
+def _outcome(code: int | None, stdout: str = "", stderr: str = "", *, cut: str = "", ending: str = "exited") -> Outcome:
+    return Outcome(Ending(ending), code, stdout, stderr, "out" in cut, "err" in cut, 10, 12)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        pytest.param(b"0 0 0 0 0\n", Outcome(0, "", "", False, False), id="nothing said"),  # noqa: FBT003 -- short
-        pytest.param(b"1 3 3 9 2\nabcde", Outcome(1, "abc", "de", False, True), id="errors cut"),  # noqa: FBT003 -- short
-        pytest.param(b"0 9 3 0 0\n\xbc\xc3\xa4", Outcome(0, "ä", "", True, False), id="within ä"),  # noqa: FBT003 -- short
-        pytest.param(b"0 1 1 0 0\n\xc3", Outcome(0, "\ufffd", "", False, False), id="no UTF-8"),  # noqa: FBT003 -- short
-        pytest.param(b"  3   1 1  0 0\r\nx", Outcome(3, "x", "", False, False), id="padded"),  # noqa: FBT003 -- short
+        pytest.param(b"0 0 0 0 0 10 12\n", _outcome(0), id="no output"),
+        pytest.param(b"1 3 3 9 2 10 12\nabcde", _outcome(1, "abc", "de", cut="err"), id="stderr cut"),
+        pytest.param(b"0 9 3 0 0 10 12\n\xbc\xc3\xa4", _outcome(0, "ä", cut="out"), id="cut within a character"),
+        pytest.param(b"0 1 1 0 0 10 12\n\xc3", _outcome(0, "\ufffd"), id="not UTF-8"),
+        pytest.param(b"  3   1 1  0 0 10 12\r\nx", _outcome(3, "x"), id="padded"),
+        pytest.param(b"4294967295 0 0 0 0 10 12\n", _outcome(4294967295), id="an exit code of Windows"),
+        pytest.param(b"none 1 1 0 0 10 12\nx", _outcome(None, "x", ending="none"), id="killed"),
+        pytest.param(b"never 0 0 0 0 10 12\n", _outcome(None, ending="never"), id="never started"),
+        pytest.param(b"0 4 4 0 0 10 12\n\xff\xff\xffa", _outcome(0, "\ufffda", cut="out"), id="longer as UTF-8"),
     ],
 )
 def test_an_outcome_is_read(content: bytes, expected: Outcome) -> None:
-    """A line of numbers, then the ends of both outputs."""
-    assert Outcome.parse(content) == expected
+    """A line of numbers, then the ends of both outputs; as text each has at most as many bytes as the limit."""
+    assert Outcome.parse(content, 4) == expected
 
 
-@pytest.mark.parametrize("content", [b"", b"0 1 1 0 0\n", b"0 0 0\n", b"x 0 0 0 0\n", b"0 1 1 0 0\nab"])
-def test_what_is_no_outcome_is_refused(content: bytes) -> None:
-    """A file that was cut is not taken for an end."""
+@pytest.mark.parametrize(
+    "content", [b"", b"0 1 1 0 0 1 1\n", b"0 0 0\n", b"x 0 0 0 0 1 1\n", b"0 1 1 0 0 1 1\nab", b"0 0 0 0 0\n"]
+)
+def test_what_is_not_an_outcome_is_an_error(content: bytes) -> None:
+    """A file that was cut is not taken for an outcome."""
     with pytest.raises(ValueError, match=r".+"):
-        Outcome.parse(content)
+        Outcome.parse(content, 4)
+
+
+@given(output=st.binary(max_size=60), limit=st.integers(0, 20), cut=st.booleans())
+def test_no_output_has_more_bytes_than_the_limit(output: bytes, limit: int, cut: bool) -> None:
+    """The text that is stored has at most `limit` bytes, however many of the bytes are not UTF-8."""
+    text, is_cut = text_end(output, limit, is_end=cut)
+    assert len(text.encode()) <= limit
+    assert is_cut or text == output.decode("utf-8", errors="replace")
 
 
 def test_nothing_of_a_script_is_shown() -> None:

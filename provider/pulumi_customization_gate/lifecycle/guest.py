@@ -1,0 +1,153 @@
+"""What guest scripts and guest files have in common: the guest that their inputs name, and whether it is another."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pulumi_customization_gate.core.errors import ConfigurationError, GateError
+from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.lifecycle.engine import is_unknown
+from pulumi_customization_gate.resources import guest_arguments
+from pulumi_customization_gate.resources.settings import Config, vsphere_settings
+from pulumi_customization_gate.vsphere import inventory
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
+from pulumi_customization_gate.vsphere.guest.operations import Guest
+from pulumi_customization_gate.vsphere.session import acquire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pulumi_customization_gate.lifecycle.engine import Engine
+
+GUEST_ID = "guest_id"
+"""The output that tells the VM from every other VM, however its inputs spell it."""
+DELETE_TIMEOUT = 60.0
+"""Seconds that a guest gets to become ready for what is done at a resource's deletion."""
+LOCATE_TIMEOUT = 30.0
+"""Seconds that a preview waits for a VM's identity."""
+_KEY_LENGTH = 16
+
+
+def key_of(engine: Engine) -> str:
+    """Returns the id of a resource that is created now.
+
+    It is the same in every attempt to create the resource, so that the work of an attempt whose answer never reached
+    the engine is found in the guest.
+    """
+    if not engine.urn:
+        return secrets.token_hex(_KEY_LENGTH // 2)
+    return hashlib.sha256(engine.urn.encode()).hexdigest()[:_KEY_LENGTH]
+
+
+@contextlib.contextmanager
+def open_guest(engine: Engine, config: Config, inputs: Mapping[str, Any], timeout: float) -> Iterator[Guest]:
+    """Gives the guest, once it lets the user in.
+
+    Args:
+        engine: Who asks.
+        config: The stack's config.
+        inputs: The inputs of a guest script or file, checked.
+        timeout: Seconds for all that is done there.
+
+    Raises:
+        GuestGoneError: If the inventory has no such VM.
+        GuestError: If the guest does not let the user in, or not in time.
+        ServerError: If vCenter cannot be used.
+        ConfigurationError: If settings are missing.
+    """
+    with _connected(engine, config, inputs, Deadline(timeout, engine.cancelled)) as guest:
+        guest.check_login()
+        yield guest
+
+
+@contextlib.contextmanager
+def open_guest_for_deletion(
+    engine: Engine, config: Config, inputs: Mapping[str, Any], timeout: float, task: str
+) -> Iterator[Guest | None]:
+    """Gives the guest for a resource's deletion, or None, with a warning, where the guest lets nobody in.
+
+    Args:
+        engine: Who asks.
+        config: The stack's config.
+        inputs: The inputs, as they are stored.
+        timeout: Seconds for all that is done there.
+        task: What is not done then, for the warning.
+    """
+    with contextlib.ExitStack() as held:
+        guest: Guest | None = None
+        reason = ""
+        try:
+            short = Deadline(min(timeout, DELETE_TIMEOUT), engine.cancelled)
+            guest = held.enter_context(_connected(engine, config, inputs, short))
+            if guest.is_powered_on:
+                guest.check_login()
+                guest = guest.with_deadline(Deadline(timeout, engine.cancelled))
+            else:
+                guest, reason = None, f"{guest} is powered off"
+        except (GuestGoneError, GuestTimeoutError, GuestLoginError) as error:
+            # A password that was changed in the guest must not keep the stack from being destroyed.
+            guest, reason = None, plain(str(error))
+        if guest is None:
+            engine.log(f"{task}: {reason}", warning=True)
+        yield guest
+
+
+@contextlib.contextmanager
+def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadline: Deadline) -> Iterator[Guest]:
+    def tell(line: str) -> None:
+        if engine.has_terminal:
+            engine.log(plain(line), lasting=False)
+
+    credentials = guest_arguments.credentials(inputs, config, os.environ)
+    settings = vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
+    with acquire(settings) as session:
+        reference = str(inputs["vm"])
+        moid = inventory.resolve(session, {"vm": reference})["vm"]
+        if moid is None:
+            raise GuestGoneError(f"{settings.server} has no virtual machine {plain(reference)!r}")
+        guest = Guest(session, moid, credentials, deadline, tell)
+        tell(f"working in {guest}")
+        yield guest
+
+
+def settings_problems(inputs: Mapping[str, Any], config: Config) -> list[str]:
+    """Returns what is missing of the vCenter's settings or the guest's credentials; opens no connection."""
+    if any(is_unknown(inputs.get(name)) for name in ("username", "password", "config_namespace")):
+        return []
+    try:
+        vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
+        guest_arguments.credentials(inputs, config, os.environ)
+    except ConfigurationError as error:
+        return [str(error)]
+    return []
+
+
+def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Sequence[str]:
+    """Returns the arguments by which new inputs name another guest, or may turn out to.
+
+    Another spelling of the same VM is the same guest: a connection is opened to find that out, and only then.
+    """
+    changed = [name for name in ("vm", "config_namespace") if _spelling(olds, name) != _spelling(news, name)]
+    if not changed or any(is_unknown(news.get(name)) for name in changed):
+        return changed
+    try:
+        is_same = _locate(engine, config, news) == (olds.get(GUEST_ID) or _locate(engine, config, olds))
+    except GateError as error:
+        engine.log(f"cannot tell whether this is the same guest, so it counts as another: {error}", warning=True)
+        return changed
+    return [] if is_same else changed
+
+
+def _spelling(inputs: Mapping[str, Any], name: str) -> object:
+    value = inputs.get(name)
+    return value if name == "vm" or is_unknown(value) else guest_arguments.namespace_of(inputs)
+
+
+def _locate(engine: Engine, config: Config, inputs: Mapping[str, Any]) -> str:
+    with _connected(engine, config, inputs, Deadline(LOCATE_TIMEOUT, engine.cancelled)) as guest:
+        return guest.id

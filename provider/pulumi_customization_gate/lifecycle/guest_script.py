@@ -1,0 +1,215 @@
+"""The life of a guest script: it runs once when the resource is created, and once per change that asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.core.report import duration, plain
+from pulumi_customization_gate.lifecycle.engine import Created, Difference, PartialFailureError, is_unknown
+from pulumi_customization_gate.lifecycle.guest import (
+    GUEST_ID,
+    changed_target,
+    key_of,
+    open_guest,
+    open_guest_for_deletion,
+    settings_problems,
+)
+from pulumi_customization_gate.resources.guest_arguments import (
+    GuestScriptArguments,
+    expected_exit_codes,
+    script_problems,
+)
+from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
+from pulumi_customization_gate.vsphere.guest.errors import GuestError
+from pulumi_customization_gate.vsphere.guest.run import (
+    Attempt,
+    ScriptResult,
+    ScriptStoppedError,
+    Status,
+    remove_runs,
+    run_script,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulumi_customization_gate.lifecycle.engine import Engine
+    from pulumi_customization_gate.resources.settings import Config
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
+
+Inputs = dict[str, Any]
+
+WHAT_RUNS = ("script", "interpreter", "arguments", "environment", "working_directory", "triggers")
+"""The inputs of which a change runs the script again."""
+_STORED = ("username", "password", "timeout", "on_delete", "expected_exit_codes", "output_limit")
+"""The inputs of which a change is stored, and runs nothing."""
+OUTPUTS = (
+    "exit_code",
+    "stdout",
+    "stderr",
+    "stdout_truncated",
+    "stderr_truncated",
+    "started_at",
+    "seconds",
+    "status",
+    "attempt",
+    GUEST_ID,
+)
+_LAST_LINES = 15
+_DELETION = "d"
+"""What makes the key of `on_delete` another one than that of the script."""
+
+
+def check(config: Config, news: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the inputs and what is missing of the settings; opens no connection."""
+    return reasons(script_problems(news, is_unknown), news) + settings_problems(news, config)
+
+
+def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
+    """Returns whether the script runs again, and whether the guest is another one.
+
+    The old resource is deleted first, so that its `on_delete` never undoes what the new one has done.
+    """
+    replaces = changed_target(engine, config, olds, news)
+    changed = any(_differs(olds, news, name) for name in (*WHAT_RUNS, *_STORED, "vm", "config_namespace"))
+    return Difference(
+        changes=changed or _has_failed(olds, news),
+        replaces=replaces,
+        delete_before_replace=True,
+    )
+
+
+def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
+    """Runs the script.
+
+    Raises:
+        PartialFailureError: If it may have been started and did not end well.
+        GateError: If it was not started.
+    """
+    key = key_of(engine)
+    return Created(key, _run(engine, config, key, 1, inputs))
+
+
+def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
+    """Runs the script again if what runs has changed or the last run has failed; else stores the new inputs.
+
+    An attempt whose end was not seen is followed, unless what runs has changed.
+
+    Raises:
+        PartialFailureError: If it may have been started and did not end well.
+        GateError: If it was not started.
+    """
+    changed = any(_differs(olds, news, name) for name in WHAT_RUNS)
+    if not changed and not _has_failed(olds, news):
+        return {**news, **{name: olds.get(name) for name in OUTPUTS}}
+    last = int(olds.get("attempt") or 0)
+    follows = not changed and olds.get("status") == Status.UNKNOWN.value
+    return _run(engine, config, key, last if follows else last + 1, news)
+
+
+def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
+    """Runs `on_delete` and removes what the runs have left in the guest; a guest that lets nobody in is a warning."""
+    arguments = GuestScriptArguments.of(inputs)
+    task = "on_delete did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"
+    with open_guest_for_deletion(engine, config, inputs, arguments.timeout, task) as guest:
+        if guest is None:
+            return
+        remove_runs(guest, key)
+        if arguments.on_delete is None:
+            return
+        attempt = Attempt(key + _DELETION, 1, _fingerprint(inputs, "on_delete"))
+        try:
+            result = run_script(guest, arguments.on_delete, attempt, lambda line: engine.log(plain(line)))
+            _judge(guest, result, arguments, inputs, "on_delete")
+        except ScriptStoppedError as error:
+            if error.result.status is not Status.UNKNOWN:
+                remove_runs(guest, attempt.key)
+            raise GuestError(_with_last_lines(f"on_delete: {error}", error.result, inputs)) from None
+        except GuestError:
+            # The next deletion is another attempt.
+            remove_runs(guest, attempt.key)
+            raise
+        remove_runs(guest, attempt.key)
+
+
+def _run(engine: Engine, config: Config, key: str, number: int, inputs: Inputs) -> Inputs:
+    """Runs the script and returns all outputs.
+
+    Raises:
+        PartialFailureError: If it may have been started and did not end well; it holds all outputs.
+        GateError: If it was not started.
+    """
+    arguments = GuestScriptArguments.of(inputs)
+    attempt = Attempt(key, number, _fingerprint(inputs, "script"))
+    with open_guest(engine, config, inputs, arguments.timeout) as guest:
+        known = {**inputs, "attempt": number, GUEST_ID: guest.id}
+        try:
+            result = run_script(guest, arguments.script, attempt, lambda line: engine.log(plain(line)))
+        except ScriptStoppedError as error:
+            said = _with_last_lines(str(error), error.result, inputs)
+            raise PartialFailureError(said, key, {**known, **_outputs(error.result)}) from None
+        outputs = {**known, **_outputs(result)}
+        try:
+            _judge(guest, result, arguments, inputs, "the script")
+        except GateError as error:
+            raise PartialFailureError(str(error), key, outputs) from None
+        return outputs
+
+
+def _fingerprint(inputs: Mapping[str, Any], what: str) -> str:
+    """Returns a hash of what runs."""
+    runs = [inputs.get(what), *(inputs.get(name) or None for name in WHAT_RUNS if name != "script")]
+    return hashlib.sha256(json.dumps(runs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _judge(guest: Guest, result: ScriptResult, arguments: GuestScriptArguments, inputs: Inputs, what: str) -> None:
+    """Raises an error for an exit code that is not expected."""
+    assert result.outcome is not None
+    assert result.outcome.exit_code is not None
+    code = result.outcome.exit_code
+    if code not in arguments.expected_exit_codes:
+        sentence = f"{what} in {guest} ended with exit code {code} after {duration(result.seconds)}"
+        raise GuestError(_with_last_lines(sentence, result, inputs))
+
+
+def _with_last_lines(sentence: str, result: ScriptResult, inputs: Inputs) -> str:
+    """Adds the last lines of stderr, or where that is empty of stdout."""
+    if result.outcome is None:
+        return sentence
+    for name, output in (("stderr", result.outcome.stderr), ("stdout", result.outcome.stdout)):
+        lines = [line for line in map(plain, without_secrets(output, inputs).splitlines()) if line]
+        if lines:
+            return "\n".join([f"{sentence}; last lines of {name}:", *(f"  {x}" for x in lines[-_LAST_LINES:])])
+    return f"{sentence}; it produced no output"
+
+
+def _outputs(result: ScriptResult) -> Inputs:
+    outcome, started_at = result.outcome, result.started_at
+    return {
+        "exit_code": outcome.exit_code if outcome else None,
+        "stdout": outcome.stdout if outcome else "",
+        "stderr": outcome.stderr if outcome else "",
+        "stdout_truncated": bool(outcome and outcome.stdout_truncated),
+        "stderr_truncated": bool(outcome and outcome.stderr_truncated),
+        "started_at": started_at and started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "seconds": result.seconds,
+        "status": result.status.value,
+    }
+
+
+def _differs(olds: Mapping[str, Any], news: Mapping[str, Any], name: str) -> bool:
+    """Whether an input has changed; an empty one is as good as none."""
+    return (olds.get(name) or None) != (news.get(name) or None)
+
+
+def _has_failed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether the last run ended otherwise than is expected now, or its end was not seen."""
+    code, expected = olds.get("exit_code"), news.get("expected_exit_codes")
+    if is_unknown(expected) or any(map(is_unknown, expected or ())):
+        return False
+    # A state of before `status` was an output has none.
+    has_exited = olds.get("status") in {None, Status.EXITED.value}
+    return not has_exited or code is None or int(code) not in expected_exit_codes(news)
