@@ -84,7 +84,7 @@ def test_a_script_that_fails_says_why_and_runs_again(engine: Engine, tmp_path: P
 
     assert not failed.succeeded
     assert "ended with exit code 1" in failed.errors
-    assert "the last lines of its errors:\n  cannot reach [secret]" in failed.errors
+    assert "last lines of stderr:\n  cannot reach [secret]" in failed.errors
     assert "Traceback" not in failed.errors
     assert stack.resource("work")["outputs"]["exit_code"] == 1
     (tmp_path / "fixed").touch()
