@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import cloud_director, edge_cases, gates
+from benchmarks import cloud_director, edge_cases, event_to_work, gates, gates_at_once
 from benchmarks.document import Table, costs, picture, seconds
 from benchmarks.waiters import Waiter, waiters
 from benchmarks.waiting import Row, measure
@@ -106,10 +106,21 @@ def _everything(*, full: bool) -> None:
         rows.append(measure(program, known[name], count))
     console.print(f"{gates.GATES} gates on the real engine, in four runs (three minutes) ...")
     ups = gates.measure(home)
+    console.print("Many waits in one process beside one, and how soon the next resource begins (three minutes) ...")
+    together = [gates_at_once.measure(program, *split) for split in gates_at_once.SPLITS]
+    delays = event_to_work.measure(home)
 
     titles = _titles(known)
     rows.sort(key=lambda one: (list(titles).index(one.waiter), one.machines))
-    tables = [_targets(rows), costs(rows, titles), _verdicts(answers, titles), _polls(polls), _many_gates(ups)]
+    tables = [
+        _targets(rows),
+        costs(rows, titles),
+        _gates_at_once(together),
+        _event_to_work(delays),
+        _verdicts(answers, titles),
+        _polls(polls),
+        _many_gates(ups),
+    ]
     for table in tables:
         console.print(table.rich())
     folder = ROOT / "docs" if full else home.path / "benchmarks"
@@ -180,6 +191,37 @@ def _polls(rows: Iterable[dict[str, Any]]) -> Table:
         for row in rows
     ]
     return Table("Cloud Director", heads, cells)
+
+
+def _gates_at_once(rows: Sequence[gates_at_once.Measured]) -> Table:
+    heads = (
+        "gates",
+        "VMs of each",
+        "first status of the last",
+        "all open",
+        f"times the first row (at most {gates_at_once.MOST_TIMES:g})",
+        "event queries",
+        f"peak memory (below {gates_at_once.MOST_MIB} MiB)",
+    )
+    cells = [
+        (
+            f"{row.gates}",
+            f"{row.vms}",
+            seconds(row.first_word),
+            seconds(row.opened),
+            f"{row.opened / rows[0].opened:.2f}",
+            f"{row.queries}",
+            f"{row.peak_mib:.0f} MiB",
+        )
+        for row in rows
+    ]
+    return Table("Many gates in one process", heads, cells, left=0)
+
+
+def _event_to_work(delays: Iterable[event_to_work.Delay]) -> Table:
+    heads = ("who waits", "VMs", "event to work, median", "longest")
+    cells = [(one.waiter, f"{one.samples}", seconds(one.median), seconds(one.longest)) for one in delays]
+    return Table("From the event to the next resource, on the real engine", heads, cells)
 
 
 def _many_gates(ups: Iterable[gates.Up]) -> Table:

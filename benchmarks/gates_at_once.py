@@ -28,6 +28,8 @@ SPLITS = ((1, 1280), (64, 20))
 """The gates, and the VMs of each: the same VMs both times."""
 CUSTOMIZATION_SECONDS = 6.0
 """How long each VM's customization takes; all are powered on just before the waits begin."""
+MOST_TIMES, MOST_MIB = 1.5, 120
+"""The targets: many gates take at most so many times as long as one for the same VMs, and less memory than this."""
 TIMEOUT = 300.0
 """Seconds until a wait counts as failed."""
 

@@ -2,10 +2,9 @@
 
 PowerCLI: the script WaitVmCustomization.ps1 of the PowerCLI team, from its published description.
 
-Terraform: the vSphere provider's wait for a customization. Per machine it holds an event collector without a filter of
-types or times, with a page of ten events, and one call that the server answers when a newer event arrives; the first
-page tells of the past. It follows govmomi's event manager in two more things: a page is read from its newest event
-on, and a collector that the server refuses goes unnoticed, which ends the wait without an error, as a success.
+Terraform: the vSphere provider's wait for a customization, see `lab.offline.vsphere_plugin.waiter`. It follows the
+event manager of the provider's library in one more thing: a collector that the server refuses goes unnoticed, which
+ends the wait without an error, as a success.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from pyVmomi import vim, vmodl
 
 from benchmarks.machines import machines
 from benchmarks.progress import BROKE_OFF, FAILED, NOT_STARTED, SUCCEEDED, TIMED_OUT
+from lab.offline.vsphere_plugin.waiter import CustomizationWaiter
 from pulumi_customization_gate.vsphere.events import moid_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ POWERCLI_INTERVAL = 15.0
 """Seconds that the PowerCLI script sleeps between two rounds."""
 POWERCLI_LOOK_BACK = timedelta(minutes=5)
 """How old a power-on may be for the PowerCLI script."""
-TERRAFORM_PAGE = 10
-"""Events that Terraform's waiter reads of each machine at once."""
 
 
 def _connect(lab: dict[str, Any]) -> Any:
@@ -131,47 +129,16 @@ def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
 
 
 def _terraform_wait(service: Any, vm: Any, set_up: threading.Barrier) -> tuple[str, str]:
-    spec = vim.event.EventFilterSpec(entity=vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="all"))
     try:
-        collector = service.content.eventManager.CreateCollectorForEvents(spec)
+        waiter = CustomizationWaiter(service.content, vm)
     except vim.fault.InvalidState:
         set_up.wait()
         return SUCCEEDED, "no collector was left, which went unnoticed"
-    collector.SetCollectorPageSize(TERRAFORM_PAGE)
-    query = vmodl.query.PropertyCollector
-    poller = service.content.propertyCollector.CreatePropertyCollector()
-    poller.CreateFilter(
-        query.FilterSpec(
-            propSet=[query.PropertySpec(type=vim.event.EventHistoryCollector, pathSet=["latestPage"])],
-            objectSet=[query.ObjectSpec(obj=collector)],
-        ),
-        partialUpdates=False,
-    )
     set_up.wait()
-    verdict = _terraform_follow(poller)
-    poller.DestroyPropertyCollector()
-    collector.DestroyCollector()
-    return verdict
-
-
-def _terraform_follow(poller: Any) -> tuple[str, str]:
-    version = ""
-    while True:
-        update = poller.WaitForUpdatesEx(version)
-        if update is None:
-            continue
-        version = update.version
-        for event in _newest_first(update):
-            if isinstance(event, vim.event.CustomizationFailed):
-                return FAILED, str(event.fullFormattedMessage)
-            if isinstance(event, vim.event.CustomizationSucceeded):
-                return SUCCEEDED, ""
-
-
-def _newest_first(update: Any) -> list[Any]:
-    changes = [change for told in update.filterSet for about in told.objectSet for change in about.changeSet]
-    events = [event for change in changes for event in change.val or ()]
-    return sorted(events, key=lambda event: int(event.key), reverse=True)
+    event = waiter.wait()
+    waiter.close()
+    is_failure = isinstance(event, vim.event.CustomizationFailed)
+    return (FAILED, str(event.fullFormattedMessage)) if is_failure else (SUCCEEDED, "")
 
 
 def _name(fault: Exception) -> str:

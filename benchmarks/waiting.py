@@ -120,8 +120,8 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
     )
 
 
-def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
-    """Returns how long after its event each end was noticed, and how many were told before there was an event.
+def successes(lab: Lab) -> dict[str, float]:
+    """Returns when each VM's customization succeeded, in seconds since the epoch, by managed object ID.
 
     Server and waiter share one clock here.
     """
@@ -132,6 +132,12 @@ def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], 
         while page := collector.ReadNextEvents(_PAGE):
             ends.update({moid_of(event.vm.vm): event.createdTime.timestamp() for event in page})
         collector.DestroyCollector()
+    return ends
+
+
+def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
+    """Returns how long after its event each end was noticed, and how many were told before there was an event."""
+    ends = successes(lab)
     good = [word["at"] - ends[moid] for moid, word in said.items() if word["verdict"] == SUCCEEDED and moid in ends]
     return [late for late in good if late >= 0], sum(late < 0 for late in good)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -170,6 +171,19 @@ def test_a_machine_is_made_read_and_deleted_twice(provider: Provider, inventory:
     assert plain(made["powerState"]) == "on"
     assert plain(made) == plain(read)
     assert gone is None
+
+
+def test_a_timeout_waits_for_the_customization_as_the_real_plugin_does(inventory: Inventory) -> None:
+    """With a `timeout` that is not 0 the clone is returned at the end of its customization, or fails with it."""
+    inputs = _real_inputs(inventory, "waited-for", extraConfig={"lab.startDelay": "0s", "lab.duration": "1s"})
+    inputs["clone"]["customize"]["timeout"] = 10
+    began = time.monotonic()
+    inventory.clone(inputs)
+    took = time.monotonic() - began
+    failing = {**inputs, "name": "failed", "extraConfig": {"lab.outcome": "CustomizationFailed"}}
+    with pytest.raises(RuntimeError, match="customization failed"):
+        inventory.clone(failing)
+    assert 1 <= took < 5
 
 
 def test_a_name_that_is_taken_is_refused_in_the_servers_word(inventory: Inventory) -> None:

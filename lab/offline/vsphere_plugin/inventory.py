@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pyVim.connect import Connect, Disconnect
 from pyVmomi import vim, vmodl
 
+from lab.offline.vsphere_plugin.waiter import CustomizationWaiter
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +20,8 @@ _API_VERSION = "vim.version.v8_0_3_0"
 _CALL_SECONDS = 60
 _TASK_SECONDS = 600.0
 _POLL_SECONDS = 0.05
+_HELD_SECONDS = 30
+"""Seconds for which a call is held, less than _CALL_SECONDS."""
 
 
 class Inventory:
@@ -100,26 +104,37 @@ class Inventory:
         return result
 
     def clone(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Clones a virtual machine, powers it on, and returns its outputs without waiting for the guest.
+        """Clones a virtual machine, powers it on, and returns its outputs.
+
+        A customization whose `timeout` is not 0 is waited for as the real plugin waits; the guest is not.
 
         Raises:
             LookupError: There is no such template.
-            RuntimeError: vCenter refused; with its message.
+            RuntimeError: vCenter refused, or the customization failed; with its message.
         """
         template = self._by_uuid(wanted["clone"]["templateUuid"])
         if template is None:
             raise LookupError(f"no virtual machine has the UUID {wanted['clone']['templateUuid']}")
+        waits = bool((wanted["clone"].get("customize") or {}).get("timeout"))
         spec = vim.vm.CloneSpec(
             location=vim.vm.RelocateSpec(
                 datastore=self._reference(vim.Datastore, wanted.get("datastoreId")),
                 pool=self._reference(vim.ResourcePool, wanted["resourcePoolId"]),
             ),
-            powerOn=True,
+            powerOn=not waits,
             template=False,
             config=_hardware(wanted),
             customization=_customization(wanted),
         )
-        return _outputs(self._finished(template.CloneVM_Task(folder=template.parent, name=wanted["name"], spec=spec)))
+        vm = self._finished(template.CloneVM_Task(folder=template.parent, name=wanted["name"], spec=spec))
+        if waits:
+            waiter = CustomizationWaiter(self._content, vm)
+            self._finished(vm.PowerOnVM_Task())
+            event = waiter.wait(_HELD_SECONDS)
+            waiter.close()
+            if isinstance(event, vim.event.CustomizationFailed):
+                raise RuntimeError(f"customization failed: {event.fullFormattedMessage}")
+        return _outputs(vm)
 
     def reconfigure(self, uuid: str, wanted: Mapping[str, Any]) -> None:
         """Changes what can be changed in place.

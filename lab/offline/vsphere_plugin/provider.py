@@ -168,9 +168,12 @@ def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
         problems.append(("waitForGuestNetTimeout", "must be 0 in the lab: the stand-in leaves the waiting to the gate"))
     customize = (inputs.get("clone") or {}).get("customize")
     if customize and is_known(customize):
-        if customize.get("timeout") != 0:
+        if customize.get("timeout") is None:
             problems.append(
-                ("clone.customize.timeout", "must be 0 in the lab: the stand-in leaves the waiting to the gate")
+                (
+                    "clone.customize.timeout",
+                    "must be given in the lab: 0 leaves the wait to the gate",
+                )
             )
         if not customize.get("linuxOptions"):
             problems.append(
