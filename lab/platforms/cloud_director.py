@@ -74,7 +74,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def tools(self) -> Tools:
         """Returns the command line, which is all that is needed."""
-        return prepare(self.base, vsphere=False)
+        return prepare(self.base)
 
     def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:  # noqa: ARG002 -- has no file
         """Returns a project without settings of its own but `vms`."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pulumi import automation
 from rich.markup import escape
 
-from lab import vcenter_client, workspace
+from lab import plugin, vcenter_client, workspace
 from lab.bootstrap import build_digest, prepare
-from lab.paths import ROOT
+from lab.paths import ROOT, read_text, write_private
 from lab.platforms.platform import Column, Platform, clock, refuse_unknown
 from lab.vcenter_client import Lab
 from pulumi_customization_gate.core.report import plain
@@ -69,10 +69,13 @@ class Vsphere(Platform[Lab]):
         vcenter_client.stop(self.base.vcenter, self.folder)
 
     def tools(self) -> Tools:
-        """Returns the command line and the vSphere plugin, or what stands in for it."""
+        """Returns the command line, and installs the vSphere plugin or what stands in for it."""
         tools = prepare(self.base)
-        if tools.stand_in:
-            print("vSphere plugin: the lab's stand-in, for the real one cannot be had here.", flush=True)
+        record = self.folder / "plugin"
+        made_with = read_text(record) if self.was_started() and self.find() else ""
+        choice = plugin.choose(self.base, tools.pulumi, made_with=made_with)
+        write_private(record, choice.name)
+        print(choice.sentence, flush=True)
         return tools
 
     def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:

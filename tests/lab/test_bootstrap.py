@@ -102,7 +102,7 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
 ) -> None:
     """The CLI is there whole or not at all."""
 
-    def interrupted(_home: Home, root: Path) -> None:
+    def interrupted(_home: Home, root: Path, _version: str) -> None:
         _script(root / "bin" / "half", "exit 1")
         raise KeyboardInterrupt
 
@@ -122,7 +122,7 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
 @pytest.mark.usefixtures("path")
 def test_the_official_release_is_taken_where_it_can_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's installer goes before a build; where it fails, the build comes."""
-    monkeypatch.setattr(bootstrap, "_reachable", lambda _url: True)
+    monkeypatch.setattr(bootstrap, "reachable", lambda _url: True)
     monkeypatch.setattr(build_cli, "build", _build_nothing)
 
     def installs(_step: str, command: list[str], **_options: object) -> str:
@@ -164,10 +164,10 @@ def _server(status: int) -> Iterator[str]:
 def test_a_server_that_answers_is_reachable() -> None:
     """An answer counts, an error does not."""
     with _server(200) as url:
-        assert bootstrap._reachable(url)
+        assert bootstrap.reachable(url)
     with _server(503) as url:
-        assert not bootstrap._reachable(url)
-    assert not bootstrap._reachable(url), "it is gone"
+        assert not bootstrap.reachable(url)
+    assert not bootstrap.reachable(url), "it is gone"
 
 
 def test_a_server_that_says_nothing_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_a_server_that_says_nothing_does_not_hold_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bootstrap, "_PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         began = time.monotonic()
-        assert not bootstrap._reachable(f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        assert not bootstrap.reachable(f"http://127.0.0.1:{mute.getsockname()[1]}/")
         assert time.monotonic() - began < 3
 
 
@@ -241,24 +241,6 @@ def test_a_go_that_is_too_old_gives_way_to_the_lab_s_own(
         assert go._go(home, tmp_path) == str(home.path / "go" / "go" / "bin" / "go")
     (command,) = calls
     assert "--require-hashes" in command
-
-
-def test_the_stand_in_gives_way_to_a_real_plugin(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real plugin of this person is taken where it is installed; else the stand-in comes, into the lab alone."""
-    pulumi = bootstrap.prepare(Home()).pulumi
-    monkeypatch.setattr(bootstrap, "_reachable", lambda _url: False)
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "mine"))
-    assert bootstrap._vsphere_plugin(home, pulumi) is True
-    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{bootstrap.vsphere_version()}" / bootstrap._PLUGIN
-    assert installed.read_text(encoding="utf-8").endswith('-m lab.offline.vsphere_plugin "$@"\n')
-    assert not (tmp_path / "mine" / "plugins").exists()
-
-    other = Home(tmp_path / "other")
-    real = tmp_path / "mine" / "plugins" / installed.parent.name / installed.name
-    real.parent.mkdir(parents=True)
-    shutil.copy(pulumi, real)  # any program that is no script
-    assert bootstrap._vsphere_plugin(other, pulumi) is False
-    assert bootstrap._vsphere_plugin(other, pulumi) is False
 
 
 def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(

@@ -49,9 +49,9 @@ from pulumi.automation.errors import CommandError
 from pulumi.runtime.settings import reset_options
 
 from lab import vcenter_client, workspace
-from lab.bootstrap import install_stand_in
 from lab.offline.vsphere_plugin.inventory import Inventory
 from lab.paths import ROOT
+from lab.plugin import install_stand_in
 from lab.processes import end_leftovers
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import sys
 
 from pulumi.provider.experimental.server import main
 
-from lab.bootstrap import vsphere_version
 from lab.offline.vsphere_plugin.provider import Provider
+from lab.plugin import vsphere_version
 
 main(sys.argv[1:], vsphere_version(), Provider())
