@@ -1,4 +1,4 @@
-# What a newcomer needs: `make up`, `make down`, `make test`. Everything that is built or fetched lands in .venv/ and
+# What a newcomer needs: `make up`, `make down`, `make check`, `make test`. Everything that is built or fetched lands in .venv/ and
 # .lab/, both ignored by git; the second run of any target finds them and is quick.
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ stack := $(python) -m lab.stack
 platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools up preview refresh destroy down test test-pythons lint bench soak lock clean
+.PHONY: help environment tools up preview refresh destroy down test test-pythons lint check bench soak lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -66,4 +66,4 @@ lock: environment ## write requirements.lock and requirements-oldest.lock anew
 
 clean: ## stop the lab and remove all that `make` made
 	@if [ -x $(python) ]; then $(stack) down || true; fi
-	rm -rf .venv .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

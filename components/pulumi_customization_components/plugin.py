@@ -10,9 +10,10 @@ import pulumi
 from pulumi.provider.experimental import component_provider_host
 
 from pulumi_customization_gate import CustomizationGate as DynamicGate
+from pulumi_customization_gate.version import __version__
 
 PLUGIN = "customization-gate"
-VERSION = "0.1.0"
+VERSION = __version__
 
 
 class CustomizationGateArgs(TypedDict):

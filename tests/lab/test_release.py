@@ -18,6 +18,7 @@ import pytest
 
 from lab.paths import ROOT
 from pulumi_customization_components import plugin
+from pulumi_customization_gate.version import __version__
 from tests.pythons import SUPPORTED, interpreter
 
 PACKAGES = {
@@ -150,7 +151,7 @@ def test_the_sdist_builds_the_same_wheel(release: Release, tmp_path: Path) -> No
 
 
 def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
-    """pyproject.toml, the wheel, the component's plugin and the changelog's newest entry tell one semantic version."""
+    """The wheel, the component's plugin, the policy pack and the changelog's newest entry have the library's version."""
     with zipfile.ZipFile(release.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = email.message_from_bytes(archive.read(metadata))
@@ -158,8 +159,8 @@ def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version)
-    assert f'\nversion = "{version}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert version == plugin.VERSION
+    assert version == __version__ == plugin.VERSION
+    assert f"\nversion: {version}\n" in (ROOT / "policy" / "PulumiPolicy.yaml").read_text(encoding="utf-8")
     assert newest is not None
     assert newest[1] == version
     assert (told["Name"], told["Requires-Python"], told["License-Expression"]) == (

@@ -7,7 +7,6 @@ import math
 import sys
 import threading
 from collections.abc import Sequence  # noqa: TC003 -- typer reads annotations at run time
-from importlib import metadata
 from pathlib import Path  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +22,7 @@ from pulumi_customization_gate.command_line.input_files import read_json, read_t
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.report import plain
 from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.version import __version__
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import GateReport
@@ -45,7 +45,7 @@ application = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"customization-gate {metadata.version('pulumi-customization-gate')}")
+        typer.echo(f"customization-gate {__version__}")
         raise typer.Exit
 
 

@@ -92,7 +92,8 @@ def _cure(vms: Sequence[PolicyResource], gates: Sequence[PolicyResource]) -> str
     gate = _identifier(gates[0].name)
     return (
         f"{_gates(gates)} {'does' if len(gates) == 1 else 'do'}.\n"
-        f"Write: {gate}.after({value}) in place of {value}, and so with its other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
+        f"Write: {gate}.after({value}) in place of {value}, and so with its "
+        f"other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
     )
 
 
