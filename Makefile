@@ -36,14 +36,18 @@ destroy: environment ## delete what the example made, keep the data centre runni
 down: environment ## delete the example and stop its data centre, on both platforms or on PLATFORM
 	@$(stack) down $(platform)
 
-lint: tools ## check style and types
+lint: environment ## check style, types, and who imports whom
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+	.venv/bin/lint-imports
+
+check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests, and how much of the library they cover
+	$(python) -m pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
+
+test: lint tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go vet lab/vcenter
 	$(python) -m lab.go vet lab/vcd_client
-
-test: lint ## check style and types, then run every test
 	$(python) -m lab.go test lab/vcenter
 	$(python) -m pytest -n $(WORKERS)
 

@@ -151,7 +151,7 @@ def test_the_sdist_builds_the_same_wheel(release: Release, tmp_path: Path) -> No
 
 
 def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
-    """The wheel, the component's plugin, the policy pack and the changelog's newest entry have the library's version."""
+    """The wheel, the component's plugin, the policy pack and the newest entry of the changelog have one version."""
     with zipfile.ZipFile(release.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = email.message_from_bytes(archive.read(metadata))
