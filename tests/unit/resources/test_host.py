@@ -358,8 +358,8 @@ def serve():
             threading.Event().wait(0.05)
 
 serving = threading.Thread(target=serve)
-serving.start()
-with contextlib.suppress(KeyboardInterrupt):
+with contextlib.suppress(KeyboardInterrupt):  # The signal may come as soon as the thread has printed.
+    serving.start()
     threading.Event().wait()
 serving.join()
 print("ended", flush=True)
