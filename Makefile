@@ -21,19 +21,19 @@ environment:
 tools: environment
 	@$(python) -m lab.bootstrap
 
-up: environment ## run the example; FAIL=web-1 lets a machine fail, REPLACE=web-1 replaces it; PLATFORM=cloud_director
+up: environment ## run the example; FAIL=web-1 makes a VM fail, REPLACE=web-1 replaces it; PLATFORM=cloud_director
 	@$(stack) up $(platform) $(if $(FAIL),--fail "$(FAIL)") $(if $(REPLACE),--replace "$(REPLACE)")
 
 preview: environment ## show what `make up` would do
 	@$(stack) preview $(platform)
 
-refresh: environment ## compare the stack with its data centre
+refresh: environment ## compare the stack with the lab's vCenter
 	@$(stack) refresh $(platform)
 
-destroy: environment ## delete what the example made, keep the data centre running
+destroy: environment ## delete the example, keep the lab's vCenter running
 	@$(stack) destroy $(platform)
 
-down: environment ## delete the example and stop its data centre, on both platforms or on PLATFORM
+down: environment ## delete the example and stop the lab, on both platforms or on PLATFORM
 	@$(stack) down $(platform)
 
 lint: environment ## check style, types, and who imports whom
@@ -54,7 +54,7 @@ test: lint tools ## lint, vet and test the lab's Go, then run every test
 test-pythons: environment ## run the unit tests on every Python from 3.10 that is here
 	$(python) -m tests.pythons
 
-bench: tools ## measure this gate and its peers (a quarter of an hour); FULL=1 for up to 5000 machines, and docs/
+bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 5000 VMs, writes docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
 
 soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=

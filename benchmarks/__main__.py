@@ -1,4 +1,4 @@
-"""Measures what a wait costs and whether its verdicts are right, beside its peers: `make bench` or, longer, FULL=1."""
+"""Measures what a wait costs and whether its verdicts are right, compared with other waiters: `make bench`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = (1, 100)
-"""Numbers of machines at which everybody is measured."""
+"""Numbers of VMs at which every waiter is measured."""
 LARGE = 1000
-"""The number of machines that the targets are about."""
+"""The number of VMs for the targets."""
 LARGEST = 5000
-PEERS = ("terraform", "ansible", "powercli")
+REFERENCES = ("terraform", "ansible", "powercli")
 _WIDTH = 180
 
 _HEAD = """\
@@ -69,7 +69,7 @@ def _single_rows(wanted: Iterable[str]) -> None:
         name, _, count = text.partition(":")
         if name not in known or not count.isdigit() or int(count) < 1:
             raise LabError(
-                f"{text!r} is no row; wanted is a waiter ({', '.join(known)}), a colon, a number of machines"
+                f"{text!r} is not a row: expected a waiter ({', '.join(known)}), a colon and a number of VMs"
             )
         rows.append(measure(program, known[name], int(count)))
     Console(width=_WIDTH).print(costs(rows, _titles(known)).rich())
@@ -85,24 +85,24 @@ def _everything(*, full: bool) -> None:
         "load": f"{os.getloadavg()[0]:.1f}",
     }
     program, known = build_vcenter(home), waiters(home)
-    peers = [name for name in PEERS if name in known]
+    references = [name for name in REFERENCES if name in known]
 
     def row(name: str, count: int) -> Callable[[], Row]:
         return lambda: measure(program, known[name], count)
 
-    console.print("The pollers with 1 and 100 machines, the traps, Cloud Director (four minutes) ...")
-    polled: list[Callable[[], Any]] = [row(name, count) for name in peers if name != "terraform" for count in SMALL]
-    *rows, answers, polls = _at_once(
-        [*polled, lambda: edge_cases.spring(program, known.values()), cloud_director.measure]
-    )
-    console.print("The gate and Terraform's waiter with 1 and 100 machines (three minutes) ...")
+    console.print("The pollers with 1 and 100 VMs, the edge cases, Cloud Director (four minutes) ...")
+    polled: list[Callable[[], Any]] = [
+        row(name, count) for name in references if name != "terraform" for count in SMALL
+    ]
+    *rows, answers, polls = _at_once([*polled, lambda: edge_cases.run(program, known.values()), cloud_director.measure])
+    console.print("The gate and Terraform's waiter with 1 and 100 VMs (three minutes) ...")
     rows += _at_once([row(name, count) for name in ("gate", "terraform") for count in SMALL])
     alone = [("gate", LARGE)]
     if full:
-        alone += [(name, LARGE) for name in peers]
+        alone += [(name, LARGE) for name in references]
         alone += [(name, LARGEST) for name in ("gate", "terraform", "powercli")]
     for name, count in alone:
-        console.print(f"{known[name].title} with {count} machines (four minutes, longer with 5000) ...")
+        console.print(f"{known[name].title} with {count} VMs (four minutes, longer with 5000) ...")
         rows.append(measure(program, known[name], count))
     console.print(f"{gates.GATES} gates on the real engine, in four runs (three minutes) ...")
     ups = gates.measure(home)
@@ -156,18 +156,18 @@ def _targets(rows: Sequence[Row]) -> Table:
         ("peak memory", f"{row.peak_mib:.0f} MiB", "below 150 MiB", row.peak_mib < 150),  # noqa: PLR2004 -- the same
     ]
     cells = [(what, value, target, "yes" if met else "no") for what, value, target, met in judged]
-    return Table(f"The gate's targets, with {LARGE} machines", ("what", "measured", "target", "met"), cells)
+    return Table(f"The gate's targets, with {LARGE} VMs", ("what", "measured", "target", "met"), cells)
 
 
 def _verdicts(answers: Iterable[edge_cases.Answer], titles: dict[str, str]) -> Table:
-    said = {(answer.trap, answer.waiter): answer for answer in answers}
+    found = {(answer.case, answer.waiter): answer for answer in answers}
     rows = []
-    for trap in edge_cases.TRAPS:
-        cells = [said[trap.name, waiter] for waiter in titles]
+    for case in edge_cases.CASES:
+        cells = [found[case.name, waiter] for waiter in titles]
         words = [f"{answer.judgement}: {_spoken(answer)}" for answer in cells]
-        rows.append((trap.name, trap.story, *words))
-    heads = ("trap", "what happens", *titles.values())
-    return Table("Verdicts in traps", heads, rows, left=len(heads))
+        rows.append((case.name, case.story, *words))
+    heads = ("case", "what happens", *titles.values())
+    return Table("Verdicts in edge cases", heads, rows, left=len(heads))
 
 
 def _spoken(answer: edge_cases.Answer) -> str:

@@ -1,4 +1,4 @@
-"""Makes the environment of the Ansible peer out of requirements-bench.lock, under `.lab/`, at its first use."""
+"""Makes the environment of the Ansible waiter out of requirements-bench.lock, under `.lab/`, at its first use."""
 
 from __future__ import annotations
 

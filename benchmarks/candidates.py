@@ -1,6 +1,6 @@
 """One waiter alone in a process: `python -m benchmarks.candidates NAME READY_FILE SECONDS`.
 
-It waits for all machines of a lab but the template and prints what `benchmarks.progress` says. Ansible's module is not
+It waits for all VMs of a lab except the template and prints the JSON of `benchmarks.progress`. Ansible's module is not
 here, because it runs in an environment of its own: see `benchmarks.ansible_module`.
 """
 
@@ -31,7 +31,7 @@ _VERDICTS = {
 
 
 def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
-    """This project's wait, as the resource runs it."""
+    """Runs this project's wait as the resource does."""
     settings = VsphereSettings(lab["server"], lab["user"], lab["password"], ca_file=lab["ca_file"])
     with acquire(settings) as session:
         references = {moid: moid for moid in map(moid_of, machines(session.content))}
@@ -60,15 +60,15 @@ def _verdict(outcome: VmOutcome) -> str:
     return _VERDICTS.get(outcome.status, NOT_STARTED)
 
 
-SUBJECTS = {"gate": gate, "powercli": powercli, "terraform": terraform}
+CANDIDATES = {"gate": gate, "powercli": powercli, "terraform": terraform}
 
 
 def main() -> None:
-    """Runs one waiter and prints what it said."""
+    """Runs one waiter and prints its report."""
     name, ready, seconds = sys.argv[1:]
     lab = json.loads(Path(ready).read_text(encoding="utf-8"))
     progress = Progress()
-    SUBJECTS[name](lab, float(seconds), progress)
+    CANDIDATES[name](lab, float(seconds), progress)
     progress.finish()
 
 

@@ -1,4 +1,4 @@
-"""What the waiters say where it is easy to be wrong: every waiter on the same machine of the same lab, at once."""
+"""Edge cases in which a wait can report the wrong verdict: all waiters watch the same VM of one vCenter."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from benchmarks.waiters import Waiter
     from lab.vcenter_client import Lab
 
-PATIENCE = 75.0
-"""Seconds after which a waiter gives up here."""
+TIMEOUT = 75.0
+"""Seconds after which a waiter times out."""
 _AT_ONCE = 3
 _NAME = "vm-0"
 _CUSTOMIZED = ("-customize", "-start-delay", "500ms")
@@ -31,52 +31,52 @@ _LONG_AGO = ("-history", "customized", "-history-age")
 
 
 def _nothing(_lab: Lab) -> None:
-    """Leaves the lab as it is."""
+    """Does nothing."""
 
 
 @dataclass(frozen=True)
-class Trap:
-    """A situation in which a wait can go wrong."""
+class EdgeCase:
+    """One edge case."""
 
     name: str
     story: str
-    """What happened to the machine, and when the wait begins."""
+    """What happened to the VM, and when the wait starts."""
     truth: str
-    """What a waiter has to say."""
+    """The right verdict."""
     options: tuple[str, ...]
     """The lab's flags."""
     before: Callable[[Lab], None] = _nothing
-    """What happens before anybody waits."""
+    """What happens before the waits."""
     during: Callable[[Lab], None] = _nothing
-    """What happens while all wait."""
+    """What happens during the waits."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a waiter said in a trap."""
+    """What a waiter said in a case."""
 
-    trap: str
+    case: str
     waiter: str
     verdict: str
     words: str
     seconds: float
-    """From the beginning of the wait."""
+    """Seconds since the start of the wait."""
     judgement: str
-    """right, WRONG, or none: it found nothing out, and said so."""
+    """right, WRONG, or none: it reported that it does not know."""
 
 
 def _customize_again(lab: Lab) -> None:
-    """Gives the machine another specification, and this time the customization fails."""
+    """Customizes the VM again; this time the customization fails."""
     lab.plan(_NAME, outcome="CustomizationFailed", duration="30s")
     with lab.connected() as service:
         (vm,) = machines(service.content)
         lab.power(_NAME, "off")
         custom = vim.vm.customization
-        card = custom.IPSettings(ip=custom.DhcpIpGenerator())
+        adapter = custom.IPSettings(ip=custom.DhcpIpGenerator())
         specification = custom.Specification(
             identity=custom.LinuxPrep(hostName=custom.FixedName(name="web-1"), domain="example.com"),
             globalIPSettings=custom.GlobalIPSettings(),
-            nicSettingMap=[custom.AdapterMapping(adapter=card)],
+            nicSettingMap=[custom.AdapterMapping(adapter=adapter)],
         )
         WaitForTask(vm.CustomizeVM_Task(specification))
     lab.power(_NAME, "on")
@@ -111,52 +111,52 @@ def _never_end_by_itself(lab: Lab) -> None:
     lab.power(_NAME, "on")
 
 
-TRAPS = (
-    Trap(
+CASES = (
+    EdgeCase(
         "stale success",
-        "Customized well an hour ago; a new specification is under way when the wait begins, and fails.",
+        "Customization succeeded an hour ago; another one is running when the wait starts, and fails.",
         FAILED,
         (*_LONG_AGO, "1h"),
         _customize_again,
     ),
-    Trap(
+    EdgeCase(
         "late subscribe",
-        "The customization succeeded 20 minutes before the wait begins.",
+        "The customization succeeded 20 minutes before the wait starts.",
         SUCCEEDED,
         (*_LONG_AGO, "20m"),
     ),
-    Trap(
+    EdgeCase(
         "events purged",
-        "The customization succeeded two hours before the wait begins, and the events of that time are gone.",
+        "The customization succeeded two hours before the wait starts; its events have been purged.",
         SUCCEEDED,
         (*_LONG_AGO, "2h"),
         lambda lab: lab.purge_events(),
     ),
-    Trap(
+    EdgeCase(
         "failure subclass",
-        "The customization fails in mid-wait, with CustomizationNetworkSetupFailed.",
+        "The customization fails during the wait with CustomizationNetworkSetupFailed.",
         FAILED,
         _CUSTOMIZED,
         _fail_by_a_subclass,
     ),
-    Trap(
+    EdgeCase(
         "HA restart",
-        "The customization succeeded; the cluster has restarted the machine on another host before the wait begins.",
+        "The customization succeeded; HA has restarted the VM on another host before the wait starts.",
         SUCCEEDED,
         _CUSTOMIZED,
         _restart_after_success,
     ),
-    Trap(
+    EdgeCase(
         "session loss",
-        "All sessions are ended in mid-wait; the customization succeeds later.",
+        "All sessions are terminated during the wait; the customization succeeds later.",
         SUCCEEDED,
         _CUSTOMIZED,
         _never_end_by_itself,
         _end_all_sessions,
     ),
-    Trap(
+    EdgeCase(
         "no specification",
-        "Nobody asked for a customization; the machine has booted and its VMware Tools run.",
+        "No customization was requested; the VM has booted and VMware Tools is running.",
         NOT_CUSTOMIZED,
         ("-start-delay", "500ms"),
         _power_on,
@@ -164,8 +164,8 @@ TRAPS = (
 )
 
 
-def spring(program: Path, waiters: Iterable[Waiter]) -> list[Answer]:
-    """Returns what every waiter says in every trap.
+def run(program: Path, waiters: Iterable[Waiter]) -> list[Answer]:
+    """Returns what every waiter says in every case.
 
     Raises:
         LabError: A waiter or a lab broke.
@@ -173,30 +173,30 @@ def spring(program: Path, waiters: Iterable[Waiter]) -> list[Answer]:
     waiting = list(waiters)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return [
-            answer for answers in pool.map(lambda trap: _answers(program, waiting, trap), TRAPS) for answer in answers
+            answer for answers in pool.map(lambda case: _answers(program, waiting, case), CASES) for answer in answers
         ]
 
 
-def _answers(program: Path, waiters: Iterable[Waiter], trap: Trap) -> list[Answer]:
+def _answers(program: Path, waiters: Iterable[Waiter], case: EdgeCase) -> list[Answer]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        lab = vcenter_client.start(program, home, ("-vms", "2", *trap.options))
+        lab = vcenter_client.start(program, home, ("-vms", "2", *case.options))
         started = []
         try:
-            trap.before(lab)
-            started = [waiter.start(lab, home / "ready.json", PATIENCE) for waiter in waiters]
+            case.before(lab)
+            started = [waiter.start(lab, home / "ready.json", TIMEOUT) for waiter in waiters]
             for waiting in started:
                 waiting.until_set_up()
-            trap.during(lab)
-            return [_answer(trap, waiting.waiter.name, waiting.result()) for waiting in started]
+            case.during(lab)
+            return [_answer(case, waiting.waiter.name, waiting.result()) for waiting in started]
         finally:
             for waiting in started:
                 waiting.end()
             vcenter_client.stop(program, home)
 
 
-def _answer(trap: Trap, waiter: str, result: dict[str, Any]) -> Answer:
+def _answer(case: EdgeCase, waiter: str, result: dict[str, Any]) -> Answer:
     (word,) = result["said"].values()
     verdict = word["verdict"]
-    judgement = "right" if verdict == trap.truth else "none" if verdict in NO_VERDICT else "WRONG"
-    return Answer(trap.name, waiter, verdict, word["words"], word["seconds"], judgement)
+    judgement = "right" if verdict == case.truth else "none" if verdict in NO_VERDICT else "WRONG"
+    return Answer(case.name, waiter, verdict, word["words"], word["seconds"], judgement)

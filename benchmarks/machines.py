@@ -1,4 +1,4 @@
-"""The machines that the waiters wait for. pyVmomi alone is used: the environment of Ansible's module has it, too."""
+"""The VMs that the waiters wait for; pyVmomi only, because this also runs in the environment of Ansible's module."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pyVmomi import vim, vmodl
 
 
 def machines(content: Any) -> list[Any]:
-    """Returns all virtual machines of a lab but the template."""
+    """Returns all virtual machines of a lab except the template."""
     return list(machines_by_name(content).values())
 
 
 def machines_by_name(content: Any) -> dict[str, Any]:
-    """Returns all virtual machines of a lab but the template, by one bulk read of their names."""
+    """Returns all virtual machines of a lab except the template, by one bulk read of their names."""
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
     collector = vmodl.query.PropertyCollector
     walk = collector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)

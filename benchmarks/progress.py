@@ -1,6 +1,6 @@
-"""What a waiter tells the program that measures it: it runs alone in a process and prints a JSON object at its end.
+"""The report of one waiter to the benchmark: it runs in a process of its own and prints a JSON object at the end.
 
-Nothing but the standard library is used here, because the environment of Ansible's module runs it, too.
+This module uses the standard library only, because it also runs in the environment of Ansible's module.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TIMED_OUT = "timed out"
 BROKE_OFF = "broke off"
 
 NO_VERDICT = (TIMED_OUT, BROKE_OFF)
-"""What a waiter says that has found nothing out about the machine."""
+"""Reports of a waiter that does not know what happened to the VM."""
 
 
 class Progress:
-    """Times the steps of one waiter and remembers what it says of each machine."""
+    """Times the steps of one waiter and records its verdict for each VM."""
 
     def __init__(self) -> None:
         self._steps: list[float] = []
@@ -31,21 +31,21 @@ class Progress:
         self._said: dict[str, dict[str, Any]] = {}
 
     def began(self) -> None:
-        """Marks the moment when the machines are known and the set-up begins."""
+        """Marks the time when the VMs are known and the set-up starts."""
         self._began_at = time.time()
         self._steps.append(time.monotonic())
 
     def watching(self) -> None:
-        """Marks the moment when the set-up is over and the wait proper begins."""
+        """Marks the time when the set-up is done and the wait itself starts."""
         self._steps.append(time.monotonic())
         print("watching", flush=True)
 
     def report(self, moid: str, verdict: str, words: str = "") -> None:
-        """Remembers the verdict on the machine of this managed object ID; the first one counts."""
+        """Records the verdict on the VM with this managed object ID; the first one counts."""
         self._said.setdefault(moid, {"at": time.time(), "verdict": verdict, "words": words})
 
     def finish(self) -> None:
-        """Prints all that was remembered, and the peak of this process's memory."""
+        """Prints the records and the peak memory of this process."""
         setup = self._steps[1] - self._steps[0]
         for word in self._said.values():
             word["seconds"] = word["at"] - self._began_at

@@ -1,4 +1,4 @@
-"""The algorithms of two peers, written anew from what they are described to do.
+"""The algorithms of two other waiters, written from their descriptions.
 
 PowerCLI: the script WaitVmCustomization.ps1 of the PowerCLI team, from its published description.
 

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Waiter:
-    """One of those who wait."""
+    """One waiter."""
 
     name: str
     title: str
-    """The head of its column: who it is, and whether its own code runs."""
+    """The heading of its column: its name, and whether its own code runs."""
     python: Path
     module: str
     arguments: tuple[str, ...] = ()
     slowness: float = 0.02
-    """Seconds per machine until it waits."""
+    """Seconds of set-up per VM."""
 
     def start(self, lab: Lab, ready: Path, seconds: float) -> Waiting:
-        """Has it wait for the lab's machines for so many seconds at most, in a process of its own."""
+        """Starts it in a process of its own, to wait for the lab's VMs for so many seconds at most."""
         command = [str(self.python), "-m", self.module, *self.arguments, str(ready), str(seconds)]
         # Ansible's module finds a certificate authority by this variable only.
         variables = {**os.environ, "SSL_CERT_FILE": lab.ca_file}
@@ -40,22 +40,22 @@ class Waiter:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A waiter at work."""
+    """A running waiter."""
 
     waiter: Waiter
     process: subprocess.Popen[str]
 
     def until_set_up(self) -> None:
-        """Returns when the wait proper has begun."""
+        """Returns when the wait itself has started."""
         assert self.process.stdout is not None
         if self.process.stdout.readline().strip() != "watching":
-            raise LabError(f"{self.waiter.title} ended before it watched anything")
+            raise LabError(f"{self.waiter.title} ended before it started to wait")
 
     def result(self) -> dict[str, Any]:
-        """Waits for its end and returns what it said: setup, said, peak_kib.
+        """Waits for its end and returns its report: setup, said, peak_kib.
 
         Raises:
-            LabError: It broke.
+            LabError: It failed.
         """
         said, _ = self.process.communicate()
         if self.process.returncode:

@@ -1,4 +1,4 @@
-"""What a wait costs: one waiter, one lab, so many machines; latency, calls, bytes, sessions, memory."""
+"""Measures what a wait costs, with one waiter and one vCenter: latency, calls, bytes, sessions, memory."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 120.0
 """How long nothing happens while the idle calls are counted: the longest interval at which any waiter asks again."""
 SPREAD = 15.0
-"""Seconds over which the machines' ends are spread once the idle time is over."""
+"""Seconds over which the ends of customization are spread after the idle time."""
 LEAD = 25.0
 """Seconds from power-on to the idle time, more where there are many machines: the slowest waiter needs them."""
-PATIENCE = 60.0
+MARGIN = 60.0
 """Seconds that a waiter may need beyond the last end."""
 _PAGE = 1000
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one waiter needed for a number of machines."""
+    """What one waiter needed for a number of VMs."""
 
     waiter: str
     machines: int
     setup: float
-    """Seconds from knowing the machines to the wait proper: log-in, subscription, state, history."""
+    """Seconds from knowing the VMs to the wait itself: log-in, subscription, state, history."""
     p50: float
     """Seconds from the event to its being noticed, the median."""
     p99: float
@@ -57,16 +57,16 @@ class Row:
     peak_mib: float
     """The most memory that the process ever had."""
     early: int
-    """Machines that were called customized before they were."""
+    """VMs that were reported as customized before they were."""
     missed: int
-    """Machines whose end was not noticed."""
+    """VMs whose end was not noticed."""
 
 
 def measure(program: Path, waiter: Waiter, count: int) -> Row:
-    """Runs one waiter against a lab of its own with so many machines, booted at the start.
+    """Runs one waiter against a vCenter of its own with so many VMs, booted at the start.
 
     Raises:
-        LabError: The waiter or the lab broke.
+        LabError: The waiter or the vCenter failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -87,7 +87,7 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
     lab.power("*", "on")
     powered_on = time.monotonic()
     lab.reset_stats()
-    waiting = waiter.start(lab, ready, lead + IDLE_SECONDS + SPREAD + PATIENCE)
+    waiting = waiter.start(lab, ready, lead + IDLE_SECONDS + SPREAD + MARGIN)
     try:
         waiting.until_set_up()
         time.sleep(max(0.0, powered_on + lead - time.monotonic()))
@@ -98,7 +98,7 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
     finally:
         waiting.end()
     end = lab.stats()
-    # A waiter that ended without a farewell may hold every collector that there is.
+    # A waiter that ended without logging out may hold all collectors.
     lab.terminate_sessions()
     latencies, early = _latencies(lab, result["said"])
     p50, p99 = p50_p99(latencies)
@@ -136,7 +136,7 @@ def successes(lab: Lab) -> dict[str, float]:
 
 
 def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
-    """Returns how long after its event each end was noticed, and how many were told before there was an event."""
+    """Returns how long after its event each end was noticed, and how many were reported before there was an event."""
     ends = successes(lab)
     good = [word["at"] - ends[moid] for moid, word in said.items() if word["verdict"] == SUCCEEDED and moid in ends]
     return [late for late in good if late >= 0], sum(late < 0 for late in good)

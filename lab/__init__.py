@@ -1,4 +1,4 @@
-"""A data centre on a laptop: everything that stands in for the one you do not want to break.
+"""A simulated vCenter and Cloud Director on this computer, for the example and the tests.
 
-It is part of the project's example and tests, and no part of the library.
+It is not part of the library.
 """

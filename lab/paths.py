@@ -1,6 +1,6 @@
-"""Where the lab keeps what it builds, fetches and remembers: one git-ignored folder that only its owner can read.
+"""The folder of the lab's files: git-ignored, readable by its owner only.
 
-Nothing here needs an installed package, because it runs before there is one.
+This module uses the standard library only, because it runs before packages are installed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
 _LOCK_SECONDS = 1800.0
-"""Longer than the slowest set-up, so that a second run waits for the first instead of giving up on it."""
+"""Longer than the slowest set-up, so that a second run waits for the first one."""
 _SILENCE_SECONDS = 20.0
-"""How long a step may last before a person wonders whether anything still happens."""
+"""Seconds after which a step reports that it is still running."""
 
 
 class LabError(Exception):
-    """Something a person can act on; `str()` is all that the terminal shows of it."""
+    """An error that a person can act on; the terminal shows its `str()` only."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Home:
 
     @property
     def pulumi_home(self) -> Path:
-        """The lab's own PULUMI_HOME: its plugins lie here, away from anyone else's."""
+        """The lab's own PULUMI_HOME, with its own plugins."""
         return self.path / "pulumi"
 
     @property
@@ -68,8 +68,8 @@ class Home:
         return self.path / "work"
 
     @property
-    def data_centre(self) -> Path:
-        """What the running vCenter leaves: certificates, ready file, log."""
+    def vcenter_folder(self) -> Path:
+        """The folder of the running vCenter: certificates, ready file, log."""
         return self.path / "vcenter"
 
     @property
@@ -88,7 +88,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Returns the text of a file, or nothing where there is no such file."""
+    """Returns the text of a file, or an empty text where there is no such file."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def digest(*texts: str, files: Iterable[Path] = ()) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, doing: str) -> Iterator[None]:
-    """Keeps a second run out while the first one is `doing` something; the kernel frees the lock of a dead process.
+    """Makes a second run wait while the first one is `doing` something; the kernel frees the lock of a dead process.
 
     Raises:
         LabError: The other run took longer than half an hour.
@@ -116,45 +116,45 @@ def locked(path: Path, doing: str) -> Iterator[None]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         deadline = time.monotonic() + _LOCK_SECONDS
-        told = False
+        is_reported = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
-                    print(f"Another run is {doing}: waiting for it.", flush=True)
-                    told = True
+                if not is_reported:
+                    print(f"Another run is {doing}. Waiting for it to end ...", flush=True)
+                    is_reported = True
                 if time.monotonic() > deadline:
-                    raise LabError(f"Another run has been {doing} for half an hour; end it and try again.") from None
+                    raise LabError(f"another run has been {doing} for half an hour; end it and try again") from None
                 time.sleep(0.1)
         yield
 
 
 @contextlib.contextmanager
 def going_on(step: str, every: float = _SILENCE_SECONDS) -> Iterator[None]:
-    """Says now and then, for the length of a block, that its step goes on: pip and compilers are silent for minutes."""
+    """Reports every 20 seconds that a step is still running: pip and compilers print nothing for minutes."""
     began, ended = time.monotonic(), threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         while not ended.wait(every):
-            print(f"  ... {step} goes on, {time.monotonic() - began:.0f} s so far", flush=True)
+            print(f"  ... {step} is still running after {time.monotonic() - began:.0f} s", flush=True)
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         ended.set()
-        teller.join()
+        reporter.join()
 
 
-def exit_status(action: Callable[[], object], stopped: str = "the next run starts cleanly") -> int:
-    """Runs what a command is there for, and returns its exit status once whatever went wrong has been told.
+def exit_status(action: Callable[[], object], stopped: str = "run it again to start from the beginning") -> int:
+    """Runs the action of a command, prints its error, and returns the exit status.
 
     Args:
         action: What the command does.
-        stopped: What is told of its state to whoever has stopped it.
+        stopped: What is printed about its state after Ctrl-C.
     """
     try:
         action()

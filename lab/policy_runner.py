@@ -59,7 +59,7 @@ def running(pack: Path = PACK) -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
     """Starts a pack as the engine does and gives what the engine would ask it through.
 
     Raises:
-        LabError: The pack ended, or said nothing for a minute.
+        LabError: The pack ended, or produced no output for a minute.
     """
     with tempfile.TemporaryDirectory() as directory:
         command = [str(install(Path(directory))), _NO_ENGINE, ".", "-virtualenv=none"]
@@ -82,5 +82,5 @@ def _port(process: subprocess.Popen[bytes]) -> int:
         selector.register(process.stdout, selectors.EVENT_READ)
         line = process.stdout.readline() if selector.select(_START_SECONDS) else b""
     if not line.strip().isdigit():
-        raise LabError("the policy pack did not start; what it said stands above")
+        raise LabError("the policy pack did not start; see its output above")
     return int(line)

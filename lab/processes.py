@@ -1,4 +1,4 @@
-"""Child processes with an end: a deadline for each, and nothing left behind when one is ended early."""
+"""Runs child processes with a time-out, and ends their process groups."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(
 
     Args:
         step: What the command does, for the error.
-        command: Program and arguments; secrets belong into `stdin` or a file, never in here.
+        command: Program and arguments; secrets belong in `stdin` or a file, never here.
         seconds: The time-out. The command has a process group of its own, and all of it is ended.
         cwd: The folder to run in.
         env: Variables to set beside those of this process.
@@ -59,9 +59,9 @@ def run(
             out, err = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:
             _end_group(process)
-            raise LabError(f"{step} took longer than {seconds:.0f} seconds and was ended.") from None
+            raise LabError(f"{step} took longer than {seconds:.0f} seconds and was ended") from None
         except BaseException:
-            # Ctrl-C: the group does not hear the terminal, so it is told here.
+            # Ctrl-C: the process group does not get the terminal's signal.
             _end_group(process)
             raise
     if process.returncode:
@@ -71,12 +71,12 @@ def run(
 
 
 def end_leftovers(variable: str, value: str, words: Sequence[str]) -> int:
-    """Ends the processes that a killed run has left behind, and returns how many there were.
+    """Ends the processes that a killed run left running, and returns their number.
 
     Args:
-        variable: A variable that tells a run's processes from all others.
+        variable: An environment variable that identifies the processes of a run.
         value: Its value.
-        words: What the command line of such a process has in it, one of these at least.
+        words: At least one of these is in the command line of such a process.
     """
     leftovers = []
     for process in psutil.process_iter():

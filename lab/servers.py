@@ -1,4 +1,4 @@
-"""Servers of the lab that outlive the process which starts them: started, found again by their ready file, stopped."""
+"""Starts, finds and stops servers of the lab, which keep running after the process that starts them has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALL_SECONDS = 10.0
-"""The time-out of a call to a server on this machine."""
+"""The time-out of a call to a server on this computer."""
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _TAIL = 20
@@ -27,7 +27,7 @@ _TAIL = 20
 
 @dataclass(frozen=True)
 class Server:
-    """One running server, and its control endpoint. Its fields are what its ready file says."""
+    """One running server and its control endpoint. Its fields are those of its ready file."""
 
     user: str
     password: str = field(repr=False)
@@ -42,7 +42,7 @@ class Server:
 
     @property
     def front(self) -> str:
-        """An address of the API that anybody may ask."""
+        """An address of the API that needs no log-in."""
         raise NotImplementedError
 
     def answers(self) -> bool:
@@ -69,7 +69,7 @@ class Server:
 ServerT = TypeVar("ServerT", bound=Server)
 
 _children: list[subprocess.Popen[bytes]] = []
-"""What this process started. They outlive it on purpose; held here, they are not taken for forgotten ones."""
+"""Processes started here. They keep running on purpose; the reference prevents a ResourceWarning."""
 
 
 def ready_file(folder: Path) -> Path:
@@ -83,7 +83,7 @@ def start(
     """Starts a server and returns it once it answers.
 
     Args:
-        kind: What it tells of itself.
+        kind: The class of its description.
         title: What it is called in an error.
         command: Program and arguments, the path of its ready file among them.
         folder: Where ready file and log go.
@@ -118,12 +118,12 @@ def start(
 
 
 def find(kind: type[ServerT], folder: Path, word: str) -> ServerT | None:
-    """Returns the server that was started in a folder, or None where it runs no more or does not answer.
+    """Returns the server that was started in a folder, or None where it has ended or does not answer.
 
     Args:
-        kind: What it tells of itself.
+        kind: The class of its description.
         folder: Where its ready file is.
-        word: What its command line has in it: process IDs are used again once a process has ended.
+        word: A word of its command line: process IDs are reused.
     """
     if _process(folder, word) is None:
         return None
@@ -132,7 +132,7 @@ def find(kind: type[ServerT], folder: Path, word: str) -> ServerT | None:
 
 
 def stop(folder: Path, word: str) -> None:
-    """Stops the server that was started in a folder, see `find`; one that is gone already is no error."""
+    """Stops the server that was started in a folder, if it still runs; see `find`."""
     process = _process(folder, word)
     if process is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -148,7 +148,7 @@ def stop(folder: Path, word: str) -> None:
 
 
 def _http() -> requests.Session:
-    # A proxy that the environment names has no business between this machine and itself.
+    # A proxy from the environment must not be used for this computer itself.
     session = requests.Session()
     session.trust_env = False
     return session
@@ -161,7 +161,7 @@ def _said(folder: Path) -> dict[str, Any]:
 
 
 def _server(kind: type[ServerT], said: Mapping[str, Any]) -> ServerT:
-    # One that was started from an older build may say less.
+    # A server that was started from an older build may lack fields.
     return kind(**{each.name: said.get(each.name, "") for each in fields(kind)})
 
 

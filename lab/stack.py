@@ -1,8 +1,8 @@
 """Runs the example in the lab: `python -m lab.stack up`, and `preview`, `refresh`, `destroy`, `down`.
 
-The Automation API runs the example's program, on vSphere the very same `__main__.py` that a plain `pulumi up` runs. It
-needs no language host, so the example works where only the CLI itself can be had. State lies in a file backend under
-`.lab/`, one for each platform.
+The Automation API runs the example's program; on vSphere that is the same `__main__.py` that a plain `pulumi up` runs.
+It needs no language host, so the example works where only the CLI itself is available. State is in a file backend
+under `.lab/`, one per platform.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import timeline_check, workspace
-from lab.console import EngineError, show, told
+from lab.console import EngineError, error_text, show
 from lab.paths import ROOT, Home, LabError, locked, read_text, write_private
 from lab.platforms import PLATFORMS
 from lab.processes import end_leftovers
@@ -46,13 +46,13 @@ class Run:
 
     platform: Platform[Any]
     lab: Any
-    """The running data centre."""
+    """The running server."""
     stack: automation.Stack
     began: datetime
 
     @classmethod
     def begin(cls, platform: Platform[Any], tools: Tools, lab: Any) -> Run:
-        """Opens the example's stack, with the connection to the lab's data centre in its settings."""
+        """Opens the example's stack, with the connection to the lab's server in its settings."""
         home, environment = platform.home, platform.variables(lab)
         command = workspace.command(tools.pulumi, home)
         project = platform.project(command)
@@ -70,11 +70,11 @@ class Run:
         return cls(platform, lab, stack, datetime.now(timezone.utc))
 
     def engine(self, operation: Callable[..., Any], **options: Any) -> None:
-        """Runs one operation of the engine and shows its lines as they come.
+        """Runs one operation of the engine and shows its output as it comes.
 
         Raises:
-            EngineError: The operation failed; it holds what is left to show.
-            ConcurrentUpdateError: Another run works on the stack.
+            EngineError: The operation failed; its text is what remains to be shown.
+            ConcurrentUpdateError: Another operation runs on the stack.
         """
         options["color"] = "always" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else "never"
         with _interrupts_left_to_the_engine():
@@ -84,7 +84,7 @@ class Run:
                 if self._engine_runs():
                     raise
                 # This process holds the lab's own lock, so the engine's was left by a run that was killed.
-                print("The last run was killed and left the stack locked: unlocking it.", flush=True)
+                print("The previous run was killed and left the stack locked. Unlocking it.", flush=True)
                 self.stack.cancel()
                 show(operation, options)
 
@@ -101,12 +101,12 @@ class Run:
 
 
 def up(platform: Platform[Any], *, fail: str = "", replace: str = "") -> int:
-    """Brings the example up and says whether the gate did its job.
+    """Runs `up` on the example and reports whether the gate worked.
 
     Args:
         platform: Where it runs.
-        fail: The machine whose customization shall fail in this run; one that is there already is replaced for it.
-        replace: The machine to replace.
+        fail: The VM whose customization fails in this run; it is replaced where it exists already.
+        replace: The VM to replace.
     """
     run = _begin(platform)
     error: EngineError | None = None
@@ -126,16 +126,16 @@ def preview(platform: Platform[Any]) -> int:
 
 
 def refresh(platform: Platform[Any]) -> int:
-    """Compares the stack with its data centre."""
+    """Compares the stack with its server."""
     run = _begin(platform)
     run.engine(run.stack.refresh, show_secrets=False)
     return 0
 
 
 def destroy(platform: Platform[Any]) -> int:
-    """Deletes what the stack made; the data centre keeps running."""
+    """Deletes the stack's resources; the server keeps running."""
     if not platform.was_started():
-        print("The lab does not run: there is nothing to delete.")
+        print("The lab is not running, so there is nothing to delete.")
         return 0
     run = _begin(platform)
     run.engine(run.stack.destroy, show_secrets=False)
@@ -143,38 +143,38 @@ def destroy(platform: Platform[Any]) -> int:
 
 
 def down(platform: Platform[Any]) -> int:
-    """Deletes what the stack made, stops the data centre, and forgets both."""
+    """Deletes the stack's resources, stops the server, and deletes the state of both."""
     status = 0
     if platform.find() and platform.home.state.exists():
         try:
             status = destroy(platform)
         except (CommandError, LabError) as error:
-            print(told(error), file=sys.stderr)
-            print("The stack could not be destroyed in order; its data centre is thrown away with all that is in it.")
+            print(error_text(error), file=sys.stderr)
+            print(f"`destroy` failed. The lab's {platform.title} is stopped anyway, and everything in it is deleted.")
             status = 1
     platform.stop()
-    # The engine ends its plugins; those of an engine that was killed are still there.
+    # The engine ends its plugins; those of an engine that was killed still run.
     end_leftovers("PULUMI_HOME", str(platform.home.pulumi_home), workspace.PLUGINS)
     _forget(platform.home)
-    print(f"The lab's {platform.title} is down.")
+    print(f"The lab's {platform.title} is stopped.")
     return status
 
 
 def _begin(platform: Platform[Any]) -> Run:
     tools = platform.tools()
-    return Run.begin(platform, tools, _data_centre(platform))
+    return Run.begin(platform, tools, _server(platform))
 
 
-def _data_centre(platform: Platform[Any]) -> Any:
-    """Returns the running data centre, or starts one; a stack whose data centre is gone goes with it."""
+def _server(platform: Platform[Any]) -> Any:
+    """Returns the running server, or starts one; a stack whose server is gone is deleted."""
     lab, name = platform.find(), f"The lab's {platform.title}"
     built, started_from = platform.build(), platform.folder / "digest"
     if lab is not None:
         if read_text(started_from) != built:
-            print(f"{name} was started from an older build; `make down` makes way for the new one.", flush=True)
+            print(f"{name} was started from an older build. Run `make down` to use the new one next time.", flush=True)
         return lab
     if platform.was_started():
-        print(f"{name} is gone, and its machines with it: the stack starts over.", flush=True)
+        print(f"{name} is not running any more, so its VMs are gone. Starting with an empty stack.", flush=True)
         platform.stop()
     _forget(platform.home)
     print(f"Starting the lab's {platform.title} (usually a second) ...", flush=True)
@@ -189,12 +189,12 @@ def _forget(home: Home) -> None:
 
 
 def _report(run: Run, error: EngineError | None, *, fail: str) -> int:
-    """Shows when each thing happened, and last whether the gate did its job, or the error; returns the exit status."""
+    """Shows the times, and at the end the error or whether the gate worked; returns the exit status."""
     platform = run.platform
     table = platform.rows(run.lab, run.resources())
-    view = Table("machine", *(heading for heading, _ in platform.columns), box=None)
+    view = Table("VM", *(heading for heading, _ in platform.columns), box=None)
     for row in table:
-        view.add_row(row.name, *(tell(row) for _, tell in platform.columns))
+        view.add_row(row.name, *(cell(row) for _, cell in platform.columns))
     print()
     Console(width=150).print(view)
     if platform.note and table:
@@ -204,24 +204,24 @@ def _report(run: Run, error: EngineError | None, *, fail: str) -> int:
         print(f"{error}\n")
     breaches = timeline_check.broken(table, run.began, platform.resolution)
     if breaches:
-        print("The gate did not do its job: " + " ".join(breaches))
+        print("The gate did not work: " + " ".join(breaches))
         return 1
     if error is not None:
         bad = [row.name for row in table if not row.good]
         if bad:
-            # Work on the other machines may have run in an earlier update.
+            # Work on the other VMs may have run in an earlier update.
             when = " in this update" if any(row.work for row in table) else ""
-            mend = ", ".join(f"`{platform.command} REPLACE={name}` replaces {name}" for name in bad)
-            print(f"The gate stayed shut because of {', '.join(bad)}, and nothing behind it ran{when}; {mend}.")
+            fixes = "".join(f" To replace {name}: {platform.command} REPLACE={name}" for name in bad)
+            print(f"The gate stayed closed because of {', '.join(bad)}, so no work behind it ran{when}.{fixes}")
         return 1
     if fail:
-        print(f"No machine is named {fail!r}, so none failed; there are {', '.join(row.name for row in table)}.")
+        print(f"No VM is named {fail!r}, so none failed. The VMs are {', '.join(row.name for row in table)}.")
         return 1
     idle = [row.name for row in table if row.work is None]
     if idle or not table:
-        print(f"The gate opened, and no work ran behind it on {', '.join(idle) or 'any machine'}.")
+        print(f"The gate opened, but no work behind it ran on {', '.join(idle) or 'any VM'}.")
         return 1
-    print("The gate did its job: every machine was customized before the work behind the gate ran.")
+    print("The gate worked: every VM was customized before the work behind the gate ran.")
     return 0
 
 
@@ -229,12 +229,10 @@ def main(arguments: Sequence[str]) -> int:
     """Reads the command line, runs the command, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lab.stack", description="Runs the example in the lab.")
     parser.add_argument("command", choices=["up", "preview", "refresh", "destroy", "down"])
-    parser.add_argument(
-        "--platform", choices=sorted(PLATFORMS), help="the kind of data centre; none is vsphere, and all for `down`"
-    )
-    parser.add_argument("--fail", default="", metavar="NAME", help="let the customization of this machine fail")
-    parser.add_argument("--replace", default="", metavar="NAME", help="replace this machine")
-    parser.add_argument("--home", type=Path, default=ROOT / ".lab", metavar="FOLDER", help="where the lab keeps things")
+    parser.add_argument("--platform", choices=sorted(PLATFORMS), help="vsphere unless given; `down` stops both")
+    parser.add_argument("--fail", default="", metavar="NAME", help="make the customization of this VM fail")
+    parser.add_argument("--replace", default="", metavar="NAME", help="replace this VM")
+    parser.add_argument("--home", type=Path, default=ROOT / ".lab", metavar="FOLDER", help="folder of the lab's files")
     options = parser.parse_args(arguments)
     home = Home(options.home.resolve())
     every = sorted(PLATFORMS) if options.command == "down" else ["vsphere"]
@@ -248,13 +246,16 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 status = max(commands[options.command](platform) for platform in platforms)
     except ConcurrentUpdateError:
-        print("error: another run of the engine works on the stack; try again when it has ended", file=sys.stderr)
+        print(
+            "error: another Pulumi operation is running on this stack; run the command again when it has ended",
+            file=sys.stderr,
+        )
         return 1
     except (CommandError, LabError) as error:
-        print(told(error), file=sys.stderr)
+        print(error_text(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. The next run goes on from here.", file=sys.stderr)
+        print("Stopped. The next run continues from here.", file=sys.stderr)
         return 130
     if status == 0:
         print(f"`{options.command}` took {time.monotonic() - started:.1f} seconds.")
@@ -263,9 +264,9 @@ def main(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _interrupts_left_to_the_engine() -> Iterator[None]:
-    """Lets this process outlive Ctrl-C, so that the engine can end in order.
+    """Keeps this process alive after Ctrl-C, so that the engine can finish.
 
-    The terminal sends Ctrl-C to the engine as well; a SIGTERM comes to this process alone and is handed on.
+    The terminal sends Ctrl-C to the engine as well; a SIGTERM reaches this process alone and is passed on.
 
     Raises:
         KeyboardInterrupt: It came, and the engine has ended.
@@ -274,7 +275,11 @@ def _interrupts_left_to_the_engine() -> Iterator[None]:
 
     def on_signal(number: int, _frame: object) -> None:
         if not came:
-            print("Stopping: the engine ends what it has begun ...", file=sys.stderr, flush=True)
+            print(
+                "Stopping: waiting for Pulumi to finish the operations that are in progress ...",
+                file=sys.stderr,
+                flush=True,
+            )
         came.append(number)
         if number == signal.SIGTERM:
             for child in psutil.Process().children():

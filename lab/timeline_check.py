@@ -1,4 +1,4 @@
-"""Reads out of a stack's state when each thing happened, and judges whether the gate held back what it should."""
+"""Reads the times of an example run from the stack's state, and checks that the gate held back the work behind it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORK = {
     "pulumi-python:dynamic/customization:GuestScript": "started_at",
     "pulumi-python:dynamic/lab:OrderProbe": "ran_at",
 }
-"""The types of what waits behind a gate, and the output in which each tells when it ran."""
+"""The types of work behind a gate, and the output that holds the time at which each ran."""
 _GOOD = {"CustomizationSucceeded", "NotCustomized"}
 
 
@@ -95,13 +95,13 @@ def _opened(work: datetime | None, last: datetime | None, ready: list[datetime])
 
 
 def broken(table: list[Row], since: datetime, resolution: timedelta = timedelta()) -> list[str]:
-    """Returns what the gate let through: a sentence per breach, none if it did its job.
+    """Returns a sentence per case in which work ran too early; none if the gate worked.
 
     Args:
         table: The machines of the gate.
         since: When this run began. Work that ran in it waited for all machines; earlier work, on a machine that was
             not touched since, for its own.
-        resolution: How coarse the coarsest clock is: times that are closer to each other tell no order.
+        resolution: How coarse the coarsest clock is: times that are closer to each other have no order.
     """
     breaches = []
     for row in table:

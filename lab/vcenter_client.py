@@ -1,4 +1,4 @@
-"""The lab's vCenter from outside: start it, find it again, stop it, and tell it what shall happen."""
+"""A client of the lab's vCenter: starts, finds and stops it, and controls what happens in it."""
 
 from __future__ import annotations
 
@@ -26,77 +26,77 @@ class Lab(servers.Server):
     server: str
     """Host and port of the API, over HTTPS."""
     guest_user: str
-    """Whom the guests let in, unless a machine's plan says otherwise."""
+    """The user of the guests, unless a VM's plan names another."""
     guest_password: str = field(repr=False)
 
     @property
     def front(self) -> str:
-        """What tells which product this is."""
+        """The address of its product information."""
         return f"https://{self.server}/about"
 
     def plan(self, name: str, **plan: str) -> None:
-        """Plans what happens to the machine of this name, there or yet to come.
+        """Plans what happens to the VM of this name, which may not exist yet.
 
-        The words are those of the control endpoint: outcome, startDelay, duration, reason, message, logLocation,
+        The keys are those of the control endpoint: outcome, startDelay, duration, reason, message, logLocation,
         guestClockOffset, rebootAfter.
         """
         self._control("PUT", f"/vms/{name}", plan)
 
     def forget(self, name: str) -> None:
-        """Forgets the plan for the machine of this name: it goes by the lab's defaults again."""
+        """Deletes the plan for the VM of this name: the lab's defaults apply again."""
         self._control("DELETE", f"/vms/{name}")
 
     def power(self, name: str, kind: str) -> None:
-        """Switches the machine of this name or ID, or all but the template for "*": on, off, reset or ha_restart."""
+        """Changes the power of the VM of this name or ID ("*": all but the template): on, off, reset or ha_restart."""
         self._control("POST", f"/vms/{name}/power", {"kind": kind})
 
     def end(self, name: str, outcome: str = "succeeded", **texts: str) -> None:
-        """Ends the customization that runs in the machine of this name or managed object ID, and returns when it has.
+        """Ends the running customization of the VM of this name or managed object ID, and returns when it has ended.
 
         Args:
-            name: The machine.
+            name: The VM.
             outcome: "succeeded", or the class of a failure.
             texts: Those of the failure: reason, message, logLocation.
         """
         self._control("POST", f"/vms/{name}/end", {"outcome": outcome, **texts})
 
     def customize(self, name: str) -> None:
-        """Has a customization wait for the next power-on of the machine of this name or ID, which is off."""
+        """Makes a customization pending for the VM of this name or ID, which is powered off."""
         self._control("POST", f"/vms/{name}/customize")
 
     def destroy(self, name: str) -> None:
-        """Deletes the machine of this name or managed object ID, which is off."""
+        """Deletes the VM of this name or managed object ID, which is powered off."""
         self._control("POST", f"/vms/{name}/destroy")
 
     def post_event(self, vm: str, kind: str, **fields: str | int) -> None:
-        """Posts an event, for example `CustomizationSucceeded`, about the machine of this managed object ID or name.
+        """Posts an event, for example `CustomizationSucceeded`, about the VM of this managed object ID or name.
 
-        The fields are those of the event, and how many there shall be of it: reason, message, logLocation, count.
+        The fields are those of the event (reason, message, logLocation), and count: the number of events.
         """
         self._control("POST", "/events", {"vm": vm, "type": kind, **fields})
 
     def purge_events(self) -> None:
-        """Lets the server forget every event so far."""
+        """Purges all events so far."""
         self._control("POST", "/events/purge")
 
     def reset_stats(self) -> None:
-        """Starts the server's counting anew."""
+        """Resets the server's counters."""
         self._control("POST", "/stats/reset")
 
     def terminate_sessions(self, *, cancel_waits: bool = False) -> None:
-        """Ends every session, as an administrator can, and the calls that wait for updates where that is asked."""
+        """Terminates every session, as an administrator can, and on request the calls that wait for updates."""
         self._control("POST", "/sessions/terminate", {"cancel_waits": cancel_waits})
 
     def reset_connections(self) -> None:
-        """Breaks every connection off, with the calls in flight."""
+        """Resets every connection, with the calls in flight."""
         self._control("POST", "/connections/reset")
 
     def restart(self, down: float, *, events: str = "kept") -> None:
-        """Takes the server down and has it come back after so many seconds, its events "kept" or "lost"."""
+        """Stops the server for so many seconds, its events "kept" or "lost"."""
         self._control("POST", "/restart", {"down": down, "events": events})
 
     def add_fault(self, kind: str, **rule: str | float | bool) -> int:
-        """Lets calls go wrong, and returns the number of the rule.
+        """Makes calls fail, and returns the number of the rule.
 
         Args:
             kind: httpNNN, delay, reset, hang, truncate, or a fault class of the API such as no_permission.
@@ -105,11 +105,11 @@ class Lab(servers.Server):
         return int(self._control("POST", "/faults", {"kind": kind, **rule}).json()["id"])
 
     def hits(self) -> list[int]:
-        """Returns how often each rule has struck."""
+        """Returns how often each rule was applied."""
         return [rule["hits"] for rule in self._control("GET", "/faults").json()]
 
     def clear_faults(self) -> None:
-        """Forgets all rules, and lets go of the calls that they hold."""
+        """Deletes all rules, and releases the calls that they hold."""
         self._control("DELETE", "/faults")
 
     def connect(self) -> Any:
@@ -127,7 +127,7 @@ class Lab(servers.Server):
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Any]:
-        """Logs in for the length of a block."""
+        """Logs in for the duration of a `with` block."""
         service = self.connect()
         try:
             yield service
@@ -150,16 +150,16 @@ def start(program: Path, folder: Path, options: Sequence[str] = ()) -> Lab:
     places = {"-listen": "127.0.0.1:0", "-control": "127.0.0.1:0", "-tls-dir": folder / "tls"}
     places["-ready"] = servers.ready_file(folder)
     command = [str(program), *(str(word) for option in places.items() for word in option), *options]
-    # The password is made by the program and stands in the ready file alone.
+    # The program makes the password and writes it to the ready file only.
     environment = {key: value for key, value in os.environ.items() if key != "LAB_VCENTER_PASSWORD"}
     return servers.start(Lab, "vCenter", command, folder, environment)
 
 
 def find(program: Path, folder: Path) -> Lab | None:
-    """Returns the vCenter that was started in a folder, or None where it runs no more or does not answer."""
+    """Returns the vCenter that was started in a folder, or None where it has ended or does not answer."""
     return servers.find(Lab, folder, str(program))
 
 
 def stop(program: Path, folder: Path) -> None:
-    """Stops the vCenter that was started in a folder; one that is gone already is no error."""
+    """Stops the vCenter that was started in a folder; it may have ended already."""
     servers.stop(folder, str(program))

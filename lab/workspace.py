@@ -1,4 +1,4 @@
-"""What every run of the engine in the lab has in common: its environment, its passphrase, its connection."""
+"""The environment, passphrase and connection of every run of the engine in the lab."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lab.vcenter_client import Lab
 
 PLUGINS = ("lab.offline.vsphere_plugin", "pulumi.dynamic", "pulumi-resource-")
-"""What stands in the command line of a plugin of the engine, one of these at least."""
+"""At least one of these is in the command line of each plugin of the engine."""
 
 _CLI_SECONDS = 120.0
 _FOREIGN = ("PULUMI_", "VSPHERE_", "VCD_", "GUEST_")
@@ -50,14 +50,14 @@ def variables(home: Home, lab: Lab) -> dict[str, str]:
         # The vSphere plugin has no setting for a certificate authority, but takes this variable as most programs do.
         # So its connection is verified as well, and `vsphere:allowUnverifiedSsl` stays unset.
         "SSL_CERT_FILE": lab.ca_file,
-        # Who works in the guests. In the environment they stand in nobody's settings and in no state.
+        # The guest credentials. In the environment they are in no settings and in no state.
         "GUEST_USER": lab.guest_user,
         "GUEST_PASSWORD": lab.guest_password,
     }
 
 
 def command(pulumi: Path, home: Home) -> automation.PulumiCommand:
-    """Returns the CLI for the Automation API, after a farewell to this person's own settings for it.
+    """Returns the CLI for the Automation API, and removes this person's own settings from the environment.
 
     The Automation API hands the environment of this process on to the CLI, and to its own first call before any other
     variable applies. A stray PULUMI_CONFIG_PASSPHRASE or VSPHERE_SERVER must not decide in the lab.
@@ -85,7 +85,7 @@ def set_password(
 ) -> None:
     """Stores the password, encrypted, in a stack's settings.
 
-    It goes through standard input, for everyone on the machine can read the arguments of a process.
+    It goes through standard input, because every user of the computer can read the arguments of a process.
     """
     words = [str(pulumi), "config", "set", "--secret", key, "--stack", stack, "--non-interactive"]
     run("pulumi config set", words, stdin=lab.password, cwd=work, env=environment, seconds=_CLI_SECONDS)

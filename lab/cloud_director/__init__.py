@@ -1,1 +1,1 @@
-"""A Cloud Director on a laptop: what of its API tells of guest customization, over HTTPS, with faults on demand."""
+"""A simulated Cloud Director: the part of its API about guest customization, over HTTPS, with faults on demand."""

@@ -1,4 +1,4 @@
-"""The lab's Cloud Director from outside: start it, find it again, stop it, and tell it what shall happen."""
+"""A client of the lab's Cloud Director: starts, finds and stops it, and controls what happens in it."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class CloudDirectorLab(servers.Server):
 
     @property
     def front(self) -> str:
-        """What tells the versions of the API."""
+        """The address of the API's versions."""
         return f"{self.url}/api/versions"
 
     def machines(self) -> dict[str, LabMachine]:
-        """Returns the machines that are there now, by name, with times that the API does not tell."""
-        told = self._control("GET", "/vms").json()
+        """Returns the VMs that exist now, by name, with times that the API does not report."""
+        found = self._control("GET", "/vms").json()
         return {
             name: LabMachine(machine["urn"], _time(machine["powered_on_at"]), _time(machine["completed_at"]))
-            for name, machine in told.items()
+            for name, machine in found.items()
         }
 
     def plan(self, name: str, **plan: Any) -> str:

@@ -1,4 +1,4 @@
-"""The lab's control endpoint: it tells the cloud what shall happen."""
+"""The control endpoint of the lab's Cloud Director."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Control:
         return None if secrets.compare_digest(given.encode(), self._token.encode()) else ("", 401)
 
     def _machines(self) -> ResponseReturnValue:
-        """Tells of each machine what the API never does: when it was switched on, and when it was customized."""
+        """Returns what the API does not report of a VM: when it was powered on, and when it was customized."""
         now = datetime.now(timezone.utc)
         told = {}
         for machine in self._cloud.machines():

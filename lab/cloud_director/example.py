@@ -38,7 +38,7 @@ def power_on(lab: CloudDirectorLab, fail: str = "", **plan: Any) -> None:
 
     Args:
         lab: The running Cloud Director.
-        fail: The machine whose customization shall fail.
+        fail: The VM whose customization fails.
         plan: `start_delay` and `duration`, in seconds.
     """
     for name in lab.vms:

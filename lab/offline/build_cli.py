@@ -19,7 +19,7 @@ def build(home: Home, root: Path, version: str) -> None:
     """Builds the CLI and the launcher of Python's dynamic resources into `root`/bin.
 
     Args:
-        home: The lab, which keeps a Go toolchain where the machine has none.
+        home: The lab, which keeps a Go toolchain where the computer has none.
         root: The folder of the CLI; what it held is removed.
         version: The version that the CLI reports; the module file pins the same one.
 

@@ -1,4 +1,4 @@
-"""The kinds of data centre that the example runs on: what differs between them, and nothing that they share."""
+"""The platforms that the example runs on: what differs between them."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lab.timeline_check import Row
 
 _PACE = {"start_delay": 1.0, "duration": 3.0}
-"""Seconds: enough for the gate to be seen waiting, for the engine takes some to get there."""
+"""Seconds: long enough to see the gate wait, because the engine needs some to reach it."""
 
 
 class CloudDirector(Platform[CloudDirectorLab]):
-    """The lab's Cloud Director, whose machines are there before the stack is."""
+    """The lab's Cloud Director, whose VMs exist before the stack."""
 
     title = "Cloud Director"
     command = "make up PLATFORM=cloud_director"
@@ -42,8 +42,8 @@ class CloudDirector(Platform[CloudDirectorLab]):
         ("status", lambda row: row.status),
     )
     note = (
-        "Cloud Director tells no times: power-on and completed are what the lab knows by itself, and the gate's\n"
-        "opening is told by a server whose clock counts whole seconds."
+        "Cloud Director does not report times: power-on and completed come from the lab itself, and the time of the\n"
+        "gate's opening comes from a server clock with a resolution of one second."
     )
     resolution = timedelta(seconds=1)
 
@@ -53,7 +53,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     @property
     def folder(self) -> Path:
-        """What the running Cloud Director leaves."""
+        """The folder of the Cloud Director's ready file and log."""
         return self.home.path / "server"
 
     def build(self) -> str:
@@ -65,7 +65,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
         return client.find(self.folder)
 
     def start(self) -> CloudDirectorLab:
-        """Starts a Cloud Director with three machines that are off."""
+        """Starts a Cloud Director with three VMs that are powered off."""
         return client.start(self.base, self.folder, ["--powered-off"])
 
     def stop(self) -> None:
@@ -73,8 +73,13 @@ class CloudDirector(Platform[CloudDirectorLab]):
         client.stop(self.folder)
 
     def tools(self) -> Tools:
+<<<<<<< HEAD
         """Returns the command line, which is all that is needed."""
         return prepare(self.base)
+=======
+        """Returns the CLI, the only tool that is needed."""
+        return prepare(self.base, vsphere=False)
+>>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
 
     def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:  # noqa: ARG002 -- has no file
         """Returns a project without settings of its own but `vms`."""
@@ -89,7 +94,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
         return workspace.common(self.home)
 
     def settings(self, lab: CloudDirectorLab) -> dict[str, str]:
-        """Returns the connection, and the machines that are on the server now."""
+        """Returns the connection, and the VMs that are on the server now."""
         vms = {name: machine.urn for name, machine in sorted(lab.machines().items())}
         return {**example.connection(lab), "vms": json.dumps(vms)}
 
@@ -97,10 +102,10 @@ class CloudDirector(Platform[CloudDirectorLab]):
     def arranged(
         self, lab: CloudDirectorLab, stack: automation.Stack, fail: str, replace: str
     ) -> Iterator[dict[str, Any]]:
-        """Puts other machines in the place of those that have been on, and switches on what is off.
+        """Replaces VMs that have been powered on, and powers on those that have not.
 
-        A machine that was customized is left alone. One that shall fail or be replaced is deleted and made anew, as a
-        new machine has a new URN: the gate judges it and no other.
+        A customized VM is left alone. One that is to fail or to be replaced is deleted and created again: the new VM
+        has a new URN, so the gate judges it and no other.
         """
         there = lab.machines()
         refuse_unknown(there, fail, replace)
@@ -115,13 +120,13 @@ class CloudDirector(Platform[CloudDirectorLab]):
         yield {}
 
     def rows(self, lab: CloudDirectorLab, resources: Sequence[Mapping[str, Any]]) -> list[Row]:
-        """Returns the rows with the times that the lab knows, so that the gate is not its own judge."""
+        """Returns the rows with the lab's own times, so that the gate is not checked against itself."""
         there = {f"vm-{machine.urn.rpartition(':')[2]}": machine for machine in lab.machines().values()}
         rows = []
         for row in timeline_check.rows(resources):
             machine = there.get(row.moid)
             if machine is None:
-                # It was deleted, and what ran on it says nothing of the machine that took its place.
+                # It was deleted: what ran on it does not count for the VM that replaced it.
                 rows.append(changed(row, opened=None, work=None))
             else:
                 ended = machine.completed

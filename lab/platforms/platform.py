@@ -1,4 +1,4 @@
-"""What the example needs of a kind of data centre."""
+"""What the example needs from a platform: vCenter or Cloud Director."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 LabT = TypeVar("LabT")
 Column = tuple[str, "Callable[[Row], str]"]
-"""A heading of the table at the end, and what stands under it."""
+"""A heading of the table at the end, and the text of its cells."""
 
 
 class Platform(ABC, Generic[LabT]):
-    """One kind of data centre, and the example's stack on it. Every `lab` is the running data centre.
+    """One platform, and the example's stack on it. `lab` is always the running server.
 
     Args:
-        base: The lab that holds the tools; what belongs to this platform alone may lie elsewhere.
+        base: The lab that holds the tools; files of this platform alone may be in another folder.
     """
 
     title: ClassVar[str]
-    """The product, as it is called in a sentence."""
+    """The name of the product."""
     command: ClassVar[str] = "make up"
-    """What brings the example up on it."""
+    """The command that runs the example on it."""
     password_key: ClassVar[str]
     """The setting that takes the password."""
     columns: ClassVar[Sequence[Column]]
     note: ClassVar[str] = ""
-    """What has to be known to read the table."""
+    """A note below the table."""
     resolution: ClassVar[timedelta] = timedelta()
-    """How coarse the coarsest clock in the table is."""
+    """The resolution of the coarsest clock in the table."""
 
     def __init__(self, base: Home) -> None:
         self.base, self.home = base, base
@@ -49,31 +49,31 @@ class Platform(ABC, Generic[LabT]):
     @property
     @abstractmethod
     def folder(self) -> Path:
-        """What the running data centre leaves: ready file and log."""
+        """The folder of the server's ready file and log."""
 
     @abstractmethod
     def build(self) -> str:
-        """Returns a digest of the sources that a data centre runs which is started now."""
+        """Returns a digest of the sources from which a server is started now."""
 
     @abstractmethod
     def find(self) -> LabT | None:
-        """Returns the data centre that was started, or None where it runs no more or does not answer."""
+        """Returns the server that was started, or None where it has ended or does not answer."""
 
     def was_started(self) -> bool:
-        """Tells whether a data centre was started and not stopped on purpose since."""
+        """Tells whether a server was started and not stopped by `down` since."""
         return (self.folder / "ready.json").exists()
 
     @abstractmethod
     def start(self) -> LabT:
-        """Starts the data centre."""
+        """Starts the server."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stops the data centre; one that is gone already is no error."""
+        """Stops the server, if it runs."""
 
     @abstractmethod
     def tools(self) -> Tools:
-        """Returns what the engine needs here; gets what is missing, and says what stands in for something else."""
+        """Returns the tools that the engine needs; gets what is missing, and reports a stand-in."""
 
     @abstractmethod
     def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:
@@ -95,20 +95,20 @@ class Platform(ABC, Generic[LabT]):
     def arranged(
         self, lab: LabT, stack: automation.Stack, fail: str, replace: str
     ) -> AbstractContextManager[dict[str, Any]]:
-        """Sees to it, for the length of a block, that machines fail or are replaced; gives the options for the engine.
+        """Makes VMs fail or be replaced for the duration of a `with` block; gives the options for the engine.
 
         Args:
-            lab: The running data centre.
+            lab: The running server.
             stack: The example's stack.
-            fail: The machine whose customization shall fail, or nothing; it is replaced where it is there already.
-            replace: The machine to replace, or nothing.
+            fail: The VM whose customization fails, or nothing; it is replaced where it exists already.
+            replace: The VM to replace, or nothing.
 
         Raises:
-            LabError: No machine has that name.
+            LabError: No VM has that name.
         """
 
     def rows(self, lab: LabT, resources: Sequence[Mapping[str, Any]]) -> list[Row]:  # noqa: ARG002 -- some need it
-        """Returns a row per machine of the gate, from the resources of the exported stack."""
+        """Returns a row per VM of the gate, from the resources of the exported stack."""
         return timeline_check.rows(resources)
 
 
@@ -118,11 +118,11 @@ def clock(moment: datetime | None, precision: str = "milliseconds") -> str:
 
 
 def refuse_unknown(known: Mapping[str, Any], *names: str) -> None:
-    """Lets only names pass that are known, and empty ones.
+    """Rejects names that are not known; empty ones pass.
 
     Raises:
         LabError: A name is not known.
     """
     for name in filter(None, names):
         if name not in known:
-            raise LabError(f"no machine is named {name!r}; there are {', '.join(sorted(known))}")
+            raise LabError(f"no VM is named {name!r}; the VMs are {', '.join(sorted(known))}")

@@ -29,7 +29,7 @@ _FAILURE = {
     "message": "An error occurred while setting up Linux identity.",
     "logLocation": "/var/log/vmware-imc/toolsDeployPkg.log",
 }
-"""What `FAIL=` plans for a machine of the vCenter."""
+"""What `FAIL=` plans for a VM."""
 
 
 class Vsphere(Platform[Lab]):
@@ -49,11 +49,11 @@ class Vsphere(Platform[Lab]):
 
     @property
     def folder(self) -> Path:
-        """What the running vCenter leaves."""
-        return self.home.data_centre
+        """The folder of the vCenter's ready file and log."""
+        return self.home.vcenter_folder
 
     def build(self) -> str:
-        """Returns the digest that the build left."""
+        """Returns the digest of the build."""
         return build_digest(self.base)
 
     def find(self) -> Lab | None:
@@ -69,7 +69,11 @@ class Vsphere(Platform[Lab]):
         vcenter_client.stop(self.base.vcenter, self.folder)
 
     def tools(self) -> Tools:
+<<<<<<< HEAD
         """Returns the command line, and installs the vSphere plugin or what stands in for it."""
+=======
+        """Returns the CLI and the vSphere plugin, or its stand-in."""
+>>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
         tools = prepare(self.base)
         record = self.folder / "plugin"
         made_with = read_text(record) if self.was_started() and self.find() else ""
@@ -82,7 +86,7 @@ class Vsphere(Platform[Lab]):
         """Returns the checkout's own project."""
         project = automation.LocalWorkspace(work_dir=str(ROOT), pulumi_command=command).project_settings()
         project.main = str(ROOT)
-        # Here the variable says where the packages are; the project's own relative path is for a plain `pulumi up`.
+        # A variable says where the packages are; the project's own relative path is for a plain `pulumi up`.
         project.runtime = "python"
         return project
 
@@ -91,7 +95,7 @@ class Vsphere(Platform[Lab]):
         runpy.run_path(str(ROOT / "__main__.py"))
 
     def variables(self, lab: Lab) -> dict[str, str]:
-        """Returns the variables, with the guests' user among them."""
+        """Returns the variables, with the guest credentials among them."""
         return workspace.variables(self.home, lab)
 
     def settings(self, lab: Lab) -> dict[str, str]:
@@ -100,7 +104,7 @@ class Vsphere(Platform[Lab]):
 
     @contextmanager
     def arranged(self, lab: Lab, stack: automation.Stack, fail: str, replace: str) -> Iterator[dict[str, Any]]:
-        """Plans the failure, and has the engine replace the machines."""
+        """Plans the failure, and makes the engine replace the VMs."""
         known = _machines(stack) if fail or replace else {}
         if known:
             refuse_unknown(known, fail, replace)

@@ -52,7 +52,7 @@ def test_the_gate_is_measured() -> None:
     measured = waiting.measure(program(), GATE, 3)
     assert (measured.waiter, measured.machines, measured.early, measured.missed) == ("gate", 3, 0, 0)
     assert (measured.sessions, measured.collectors) == (1, 1)
-    assert 0 < measured.p50 <= measured.p99 < waiting.PATIENCE
+    assert 0 < measured.p50 <= measured.p99 < waiting.MARGIN
     assert measured.calls > 10
     assert 20 < measured.peak_mib < 400
 
@@ -65,24 +65,26 @@ def test_what_a_peer_says_too_early_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trap", "waiter", "answer"),
+    ("case", "waiter", "answer"),
     [
         pytest.param("late subscribe", GATE, ("succeeded", "right"), id="right"),
         pytest.param("stale success", TERRAFORM, ("succeeded", "WRONG"), id="wrong"),
     ],
 )
-def test_a_trap_is_judged(trap: str, waiter: Waiter, answer: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edge_case_is_judged(
+    case: str, waiter: Waiter, answer: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a waiter says is held against what happened to the machine."""
-    monkeypatch.setattr(edge_cases, "TRAPS", [one for one in edge_cases.TRAPS if one.name == trap])
-    (found,) = edge_cases.spring(program(), [waiter])
-    assert (found.trap, found.waiter, found.verdict, found.judgement) == (trap, waiter.name, *answer)
+    monkeypatch.setattr(edge_cases, "CASES", [one for one in edge_cases.CASES if one.name == case])
+    (found,) = edge_cases.run(program(), [waiter])
+    assert (found.case, found.waiter, found.verdict, found.judgement) == (case, waiter.name, *answer)
 
 
 def test_who_says_nothing_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiter that times out has no verdict: that is told apart from a wrong one."""
-    monkeypatch.setattr(edge_cases, "TRAPS", [one for one in edge_cases.TRAPS if one.name == "no specification"])
-    monkeypatch.setattr(edge_cases, "PATIENCE", 2.0)
-    (found,) = edge_cases.spring(program(), [TERRAFORM])
+    monkeypatch.setattr(edge_cases, "CASES", [one for one in edge_cases.CASES if one.name == "no specification"])
+    monkeypatch.setattr(edge_cases, "TIMEOUT", 2.0)
+    (found,) = edge_cases.run(program(), [TERRAFORM])
     assert (found.verdict, found.judgement) == ("timed out", "none")
 
 

@@ -305,7 +305,7 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path, capsys: pytest.Capture
         waiting = threading.Thread(target=second)
         waiting.start()
         deadline = time.monotonic() + 10
-        while "waiting" not in capsys.readouterr().out:
+        while "Waiting" not in capsys.readouterr().out:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         order.append("first")
@@ -321,7 +321,7 @@ def test_a_long_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) ->
     told = ""
     with going_on("a long step", every=0.01):
         deadline = time.monotonic() + 10
-        while "a long step goes on, 0 s so far\n" not in told:
+        while "a long step is still running after 0 s\n" not in told:
             assert time.monotonic() < deadline
             time.sleep(0.01)
             told += capsys.readouterr().out
@@ -378,7 +378,7 @@ def test_leftovers_are_told_by_variable_and_words() -> None:
     [
         pytest.param(None, 0, "", id="done"),
         pytest.param(LabError("no network"), 1, "error: no network\n", id="failed"),
-        pytest.param(KeyboardInterrupt(), 130, "stopped; the next run starts cleanly\n", id="interrupted"),
+        pytest.param(KeyboardInterrupt(), 130, "stopped; run it again to start from the beginning\n", id="interrupted"),
     ],
 )
 def test_a_command_of_the_set_up_ends_with_a_sentence(

@@ -8,7 +8,7 @@ import pytest
 from pulumi.automation import CommandResult
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError, create_command_error
 
-from lab.console import EngineError, show, told
+from lab.console import EngineError, error_text, show
 from lab.paths import LabError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_a_failure_leaves_the_error_for_the_end(capsys: pytest.CaptureFixture[st
     with pytest.raises(EngineError) as error:
         show(engine(*LIVE, *WRONG, *OUTPUTS, *REST, stderr="error: update failed", fails=True), {})
     assert capsys.readouterr().out.splitlines() == [*LIVE, *REST]
-    assert told(error.value).splitlines() == [*WRONG, "error: update failed"]
+    assert error_text(error.value).splitlines() == [*WRONG, "error: update failed"]
 
 
 def test_a_failure_without_a_word_is_still_one() -> None:
@@ -64,4 +64,4 @@ def test_a_locked_stack_is_another_matter() -> None:
 @pytest.mark.parametrize("error", [LabError("no such machine"), CommandError(CommandResult("", "", 1))])
 def test_other_errors_are_introduced(error: Exception) -> None:
     """An error that did not come from an operation of the engine says that it is one."""
-    assert told(error).startswith("error: ")
+    assert error_text(error).startswith("error: ")

@@ -220,7 +220,7 @@ class Engine:
     @contextlib.contextmanager
     def running(cls, tools: Tools, home: Home) -> Iterator[Engine]:
         """Starts a vCenter for the length of a block."""
-        lab = vcenter_client.start(tools.vcenter, home.data_centre, _DELAYS)
+        lab = vcenter_client.start(tools.vcenter, home.vcenter_folder, _DELAYS)
         running = cls(tools, home, lab)
         try:
             yield running
@@ -228,7 +228,7 @@ class Engine:
             running._inventory.close()
             # A test that kills the CLI leaves the CLI's plugins behind.
             end_leftovers("PULUMI_HOME", str(home.pulumi_home), workspace.PLUGINS)
-            vcenter_client.stop(tools.vcenter, home.data_centre)
+            vcenter_client.stop(tools.vcenter, home.vcenter_folder)
 
     def unique(self, name: str) -> str:
         """Returns a name that nothing else in this session has."""

@@ -35,14 +35,14 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     """The whole story: up, up again, one machine fails, it is replaced, and the lab goes down without a trace."""
     status, first = run(home, "up")
     assert status == 0, first
-    assert "The gate did its job" in first
+    assert "The gate worked" in first
     for machine in ("web-0", "web-1", "web-2"):
         *times, judged = row(first, machine)[:6]
         assert times == sorted(times), first
         assert judged == "CustomizationSucceeded"
         assert f"{machine} is ready for work" in first
 
-    lab = vcenter_client.find(home.vcenter, home.data_centre)
+    lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
     assert lab is not None
     lab.reset_stats()
     status, second = run(home, "up")
@@ -57,17 +57,17 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert row(failed, "web-1")[-2:] == ["-", "CustomizationFailed"]
     _, _, end = failed.partition("Diagnostics:")
     assert end.splitlines()[-1] == (
-        "The gate stayed shut because of web-1, and nothing behind it ran in this update; "
-        "`make up REPLACE=web-1` replaces web-1."
+        "The gate stayed closed because of web-1, so no work behind it ran in this update. "
+        "To replace web-1: make up REPLACE=web-1"
     )
     assert "customization failed on 1 of 3 virtual machines" in end
-    assert not {"machine", "Outputs:", "Resources:"} & set(end.split()), "the error is what the screen ends with"
+    assert not {"power-on", "Outputs:", "Resources:"} & set(end.split()), "the error is what the screen ends with"
     assert "Outputs:" in first
     assert "Outputs:" not in failed, "they would be those of the earlier run"
 
     status, replaced = run(home, "up", "--replace", "web-1")
     assert status == 0, replaced
-    assert "The gate did its job" in replaced
+    assert "The gate worked" in replaced
     for untouched in ("web-0", "web-2"):
         assert row(replaced, untouched)[:3] == row(first, untouched)[:3], "it was not judged again"
         assert row(replaced, untouched)[4] == row(first, untouched)[4], "its script did not run again"
@@ -77,7 +77,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert "9 unchanged" in refreshed
 
     secrets = (lab.password, lab.guest_password, lab.token, home.passphrase.read_text(encoding="utf-8"))
-    assert files_with(home, *secrets) == [home.passphrase, home.data_centre / "ready.json"]
+    assert files_with(home, *secrets) == [home.passphrase, home.vcenter_folder / "ready.json"]
 
     status, down = run(home, "down")
     assert status == 0, down
@@ -87,13 +87,13 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
 def test_a_dead_data_centre_is_noticed_and_the_stack_starts_over(home: Home) -> None:
     """Machines that are gone with their data centre are not looked for; a name that nothing has is refused."""
     assert run(home, "preview")[0] == 0
-    lab = vcenter_client.find(home.vcenter, home.data_centre)
+    lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
     assert lab is not None
     psutil.Process(lab.pid).kill()
 
     status, output = run(home, "preview")
     assert status == 0, output
-    assert "The lab's vCenter is gone, and its machines with it: the stack starts over." in output
+    assert "The lab's vCenter is not running any more, so its VMs are gone. Starting with an empty stack." in output
 
     status, output = run(home, "destroy")
     assert status == 0, output

@@ -32,7 +32,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     """The whole story: up, up again, one machine fails, it is replaced, and the lab goes down without a trace."""
     status, first = run(home, "up", *ON_CLOUD_DIRECTOR)
     assert status == 0, first
-    assert "The gate did its job" in first
+    assert "The gate worked" in first
     assert "0 of 3 customized" in first, "it was seen waiting"
     for machine in ("web-0", "web-1", "web-2"):
         powered_on, completed, _opened, work, judged = row(first, machine)
@@ -53,21 +53,21 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
 
     status, refused = run(home, "up", "--fail", "web-9", *ON_CLOUD_DIRECTOR)
     assert status == 1
-    assert "error: no machine is named 'web-9'; there are web-0, web-1, web-2" in refused
+    assert "error: no VM is named 'web-9'; the VMs are web-0, web-1, web-2" in refused
 
     status, failed = run(home, "up", "--fail", "web-1", *ON_CLOUD_DIRECTOR)
     assert status == 1, failed
     assert re.search(r"web-1 \(vm-[\da-f-]{36}\)  CustomizationFailed \(GC_FAILED\)", failed)
     assert "customization failed on 1 of 3 virtual machines" in failed
     assert failed.splitlines()[-1] == (
-        "The gate stayed shut because of web-1, and nothing behind it ran in this update; "
-        "`make up PLATFORM=cloud_director REPLACE=web-1` replaces web-1."
+        "The gate stayed closed because of web-1, so no work behind it ran in this update. "
+        "To replace web-1: make up PLATFORM=cloud_director REPLACE=web-1"
     )
     assert row(failed, "web-1")[1:] == ["-", "-", "-", "CustomizationFailed"]
 
     status, replaced = run(home, "up", "--replace", "web-1", *ON_CLOUD_DIRECTOR)
     assert status == 0, replaced
-    assert "The gate did its job" in replaced
+    assert "The gate worked" in replaced
     assert row(replaced, "web-1")[3] > row(first, "web-1")[3]
     for untouched in ("web-0", "web-2"):
         assert row(replaced, untouched)[3] == row(first, untouched)[3], "its work did not run again"
@@ -105,4 +105,5 @@ def test_a_dead_cloud_director_is_said_and_the_next_run_starts_over(
 
     status, output = run(home, "destroy", *ON_CLOUD_DIRECTOR)
     assert status == 0, output
-    assert "The lab's Cloud Director is gone, and its machines with it: the stack starts over." in output
+    restarted = "The lab's Cloud Director is not running any more, so its VMs are gone. Starting with an empty stack."
+    assert restarted in output

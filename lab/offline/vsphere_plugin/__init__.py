@@ -1,5 +1,5 @@
-"""A stand-in for the vSphere plugin, for machines that cannot get the real one.
+"""A stand-in for the vSphere plugin, for computers that cannot download the real one.
 
-It speaks the engine's provider protocol and does what the example needs: a few look-ups, and virtual machines cloned
-from a template with a Linux customization. It is installed into the lab's own PULUMI_HOME and nowhere else.
+It implements the part of the engine's provider protocol that the example needs: a few look-ups, and VMs cloned from a
+template with a Linux customization. It is installed in the lab's own PULUMI_HOME only.
 """

@@ -75,7 +75,7 @@ class Provider(protocol.Provider):
         return protocol.CheckResponse(inputs=request.new_inputs, failures=failures)
 
     async def diff_config(self, request: protocol.DiffRequest) -> protocol.DiffResponse:  # noqa: ARG002 -- the protocol's signature
-        """Tells that another server or user is no reason to replace every machine."""
+        """Reports no change: another server or user does not replace VMs."""
         return protocol.DiffResponse(changes=False)
 
     async def configure(self, request: protocol.ConfigureRequest) -> protocol.ConfigureResponse:
@@ -159,8 +159,8 @@ def _wrap(values: Mapping[str, Any]) -> dict[str, PropertyValue]:
 
 
 def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns what the stand-in cannot do, so that nobody takes silence for success."""
-    # The types of what it stands in come first: a machine in a component is a "...Fleet$vsphere:...".
+    """Returns what the stand-in does not support, so that it fails instead of ignoring it."""
+    # The types of its parents come first: a VM in a component is a "...Fleet$vsphere:...".
     if kind.rpartition("$")[2] != VIRTUAL_MACHINE:
         return [("", f"{kind} is not in the lab's stand-in for the vSphere plugin")]
     problems = [(key, f"{key} is required") for key in ("resourcePoolId", "clone") if key not in inputs]

@@ -35,7 +35,7 @@ def wrapped(value: Any) -> PropertyValue:
 
 
 def is_known(value: Any) -> bool:
-    """Tells whether plain Python holds no value that the engine learns later."""
+    """Tells whether a value contains no unknown value."""
     if isinstance(value, Mapping):
         return all(map(is_known, value.values()))
     if isinstance(value, list):
