@@ -22,13 +22,8 @@ from lab.processes import run
 CLI_VERSION = "3.259.0"
 """The oldest CLI that is used, and the one that is built."""
 
-<<<<<<< HEAD
 RELEASES = "https://get.pulumi.com/install.sh"
-"""What `PulumiCommand.install` fetches first; it has no time-out of its own, so the probe goes ahead of it."""
-=======
-_RELEASES = "https://get.pulumi.com/install.sh"
 """What `PulumiCommand.install` fetches first. It has no time-out, so a probe comes before it."""
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
 _PROBE_SECONDS = 5.0
 _INSTALL_SECONDS = 600.0
 _LAUNCHER = "pulumi-resource-pulumi-python"
@@ -45,13 +40,8 @@ class Tools:
     """The lab's vCenter."""
 
 
-<<<<<<< HEAD
 def prepare(home: Home) -> Tools:
-    """Gets what is missing, says what it does, and is done in an instant where nothing is.
-=======
-def prepare(home: Home, *, vsphere: bool = True) -> Tools:
     """Gets what is missing, and prints what it does; returns at once where nothing is missing.
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
 
     Args:
         home: The lab.
@@ -130,76 +120,7 @@ def _install_official(root: Path) -> bool:
     return (root / "bin" / "pulumi").exists()
 
 
-<<<<<<< HEAD
 def reachable(url: str) -> bool:
-=======
-def _vsphere_plugin(home: Home, pulumi: Path) -> bool:
-    """Installs the vSphere plugin into the lab's PULUMI_HOME and returns whether it is the stand-in."""
-    version = vsphere_version()
-    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{version}" / _PLUGIN
-    if installed.exists() and not _is_stand_in(installed):
-        return False
-    if not installed.exists() and _install_real_plugin(home, pulumi, version):
-        return False
-    install_stand_in(pulumi, home)
-    return True
-
-
-def install_stand_in(pulumi: Path, home: Home) -> None:
-    """Installs the stand-in for the vSphere plugin into the lab's own PULUMI_HOME, where it is not there already."""
-    version = vsphere_version()
-    # A launcher in sh, because a path with a space breaks in a shebang line. It names this checkout and this Python,
-    # so a checkout that was moved gets a new one.
-    launcher = f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m lab.offline.vsphere_plugin "$@"\n'
-    installed = home.pulumi_home / "plugins" / f"resource-vsphere-v{version}" / _PLUGIN
-    if read_text(installed) == launcher:
-        return
-    folder = home.path / "stand-in"
-    folder.mkdir(exist_ok=True)
-    (folder / _PLUGIN).write_text(launcher, encoding="utf-8")
-    (folder / _PLUGIN).chmod(0o755)
-    _install_plugin(home, pulumi, version, "--reinstall", "--file", str(folder))
-
-
-def vsphere_version() -> str:
-    """Returns the version of the vSphere plugin that the installed SDK asks for."""
-    package = importlib.util.find_spec("pulumi_vsphere")
-    if package is None or not package.submodule_search_locations:
-        raise LabError("the package pulumi-vsphere is not installed: run `make up`, which installs it")
-    description = Path(package.submodule_search_locations[0]) / "pulumi-plugin.json"
-    return str(json.loads(description.read_text(encoding="utf-8"))["version"])
-
-
-def _is_stand_in(plugin: Path) -> bool:
-    with plugin.open("rb") as file:
-        return file.read(2) == b"#!"
-
-
-def _install_real_plugin(home: Home, pulumi: Path, version: str) -> bool:
-    mine = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins" / f"resource-vsphere-v{version}"
-    if (mine / _PLUGIN).exists():
-        source = ["--file", str(mine)]
-    elif _reachable(_RELEASES):
-        source = []
-        print(f"Installing the vSphere plugin {version} (usually under a minute) ...", flush=True)
-    else:
-        return False
-    try:
-        _install_plugin(home, pulumi, version, *source)
-    except LabError as error:
-        print(f"The installation failed: {error}", flush=True)
-        return False
-    return True
-
-
-def _install_plugin(home: Home, pulumi: Path, version: str, *options: str) -> None:
-    command = [str(pulumi), "plugin", "install", "resource", "vsphere", f"v{version}", *options]
-    variables = {**_VARIABLES, "PULUMI_HOME": str(home.pulumi_home)}
-    run("pulumi plugin install", command, seconds=_INSTALL_SECONDS, env=variables)
-
-
-def _reachable(url: str) -> bool:
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
     """Tells whether a server answers within five seconds, whatever holds it up: name service, connection, answer."""
     answered = threading.Event()
 

@@ -73,13 +73,8 @@ class CloudDirector(Platform[CloudDirectorLab]):
         client.stop(self.folder)
 
     def tools(self) -> Tools:
-<<<<<<< HEAD
-        """Returns the command line, which is all that is needed."""
-        return prepare(self.base)
-=======
         """Returns the CLI, the only tool that is needed."""
-        return prepare(self.base, vsphere=False)
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
+        return prepare(self.base)
 
     def project(self, command: automation.PulumiCommand) -> automation.ProjectSettings:  # noqa: ARG002 -- has no file
         """Returns a project without settings of its own but `vms`."""

@@ -69,11 +69,7 @@ class Vsphere(Platform[Lab]):
         vcenter_client.stop(self.base.vcenter, self.folder)
 
     def tools(self) -> Tools:
-<<<<<<< HEAD
-        """Returns the command line, and installs the vSphere plugin or what stands in for it."""
-=======
-        """Returns the CLI and the vSphere plugin, or its stand-in."""
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
+        """Returns the CLI, and installs the vSphere plugin or its stand-in."""
         tools = prepare(self.base)
         record = self.folder / "plugin"
         made_with = read_text(record) if self.was_started() and self.find() else ""

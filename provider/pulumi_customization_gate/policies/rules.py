@@ -92,13 +92,8 @@ def _cure(vms: Sequence[PolicyResource], gates: Sequence[PolicyResource]) -> str
     gate = _identifier(gates[0].name)
     return (
         f"{_gates(gates)} {'does' if len(gates) == 1 else 'do'}.\n"
-<<<<<<< HEAD
         f"Write: {gate}.after({value}) in place of {value}, and so with its "
         f"other outputs, or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
-=======
-        f"Write: {gate}.after({value}) in place of {value}, and so with its other outputs, "
-        f"or opts=pulumi.ResourceOptions(depends_on=[{gate}])"
->>>>>>> 7153fe4 (Lab and benchmarks: messages and comments in plain words; edge cases instead of traps)
     )
 
 
