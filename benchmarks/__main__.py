@@ -68,9 +68,8 @@ def _single_rows(wanted: Iterable[str]) -> None:
     for text in wanted:
         name, _, count = text.partition(":")
         if name not in known or not count.isdigit() or int(count) < 1:
-            raise LabError(
-                f"{text!r} is not a row: expected a waiter ({', '.join(known)}), a colon and a number of VMs"
-            )
+            example = f"one of {', '.join(known)}, a colon and a number of VMs such as gate:100"
+            raise LabError(f"--only: expected {example}, got {text!r}")
         rows.append(measure(program, known[name], int(count)))
     Console(width=_WIDTH).print(costs(rows, _titles(known)).rich())
 

@@ -171,7 +171,7 @@ def _trial(home: Home, pulumi: Path) -> str:
         own = Home(Path(folder) / "lab")
         own.pulumi_home.symlink_to(home.pulumi_home)
         (own.path / "bin").symlink_to(home.path / "bin")
-        vcenter_client.start(own.vcenter, own.data_centre, _TRIAL_DELAYS)
+        vcenter_client.start(own.vcenter, own.vcenter_folder, _TRIAL_DELAYS)
         try:
             command = [sys.executable, "-m", "lab.plugin_trial", str(own.path), str(pulumi)]
             return run("the trial", command, cwd=ROOT, seconds=_TRIAL_SECONDS).strip()
@@ -179,4 +179,4 @@ def _trial(home: Home, pulumi: Path) -> str:
             return str(error).splitlines()[0]
         finally:
             end_leftovers("PULUMI_HOME", str(own.pulumi_home), workspace.PLUGINS)
-            vcenter_client.stop(own.vcenter, own.data_centre)
+            vcenter_client.stop(own.vcenter, own.vcenter_folder)

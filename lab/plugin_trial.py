@@ -27,7 +27,7 @@ def fault(home: Home, pulumi: Path) -> str:
     Raises:
         LabError: No vCenter runs in this lab.
     """
-    lab = vcenter_client.find(home.vcenter, home.data_centre)
+    lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
     if lab is None:
         raise LabError(f"no vCenter runs in {home.path}")
     stack = Run.begin(Vsphere(home), Tools(pulumi, home.vcenter), lab).stack

@@ -84,7 +84,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert processes(home) == []
 
 
-def test_a_dead_data_centre_is_noticed_and_the_stack_starts_over(home: Home) -> None:
+def test_a_stopped_vcenter_is_noticed_and_the_stack_starts_empty(home: Home) -> None:
     """Machines that are gone with their data centre are not looked for; a name that nothing has is refused."""
     assert run(home, "preview")[0] == 0
     lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
