@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.machines import machines
 from benchmarks.progress import FAILED, NOT_CUSTOMIZED, NOT_STARTED, SUCCEEDED, TIMED_OUT, Progress
 from benchmarks.reference_waiters import powercli, terraform
-from pulumi_customization_gate.core.model import CustomizationStatus
-from pulumi_customization_gate.core.watch import Update, WaitRules, watch
+from pulumi_customization_gate.core.model import CustomizationStatus, targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.inventory import parse_reference
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import VmOutcome
+    from pulumi_customization_gate.core.progress import Update
 
 _VERDICTS = {
     CustomizationStatus.CUSTOMIZATION_SUCCEEDED: SUCCEEDED,
@@ -44,18 +47,20 @@ def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
             progress.watching()
             is_watching = True
         for outcome in update.changed:
-            if outcome.good:
+            if outcome.ready:
                 progress.report(outcome.id, SUCCEEDED)
 
-    report = watch(
-        VsphereSource(settings, references), WaitRules(timeout=seconds, start_timeout=seconds), listener=listen
+    report = wait(
+        VsphereSource(settings, targets_of(references, parse_reference)),
+        WaitRules(timeout=seconds, start_timeout=seconds),
+        listener=listen,
     )
     for outcome in report.outcomes:
-        progress.report(outcome.id, _verdict(outcome), outcome.failure.event if outcome.failure else "")
+        progress.report(outcome.id, _verdict(outcome), outcome.failure.name if outcome.failure else "")
 
 
 def _verdict(outcome: VmOutcome) -> str:
-    if outcome.failure is not None and outcome.failure.event in ("Timeout", "StartTimeout"):
+    if outcome.failure is not None and outcome.failure.name in ("Timeout", "StartTimeout"):
         return TIMED_OUT
     return _VERDICTS.get(outcome.status, NOT_STARTED)
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -22,13 +23,17 @@ from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import Cloud, Machine, Plan
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
-from pulumi_customization_gate.cloud_director.readings import ENDED
+from pulumi_customization_gate.cloud_director.references import parse_reference
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
-from pulumi_customization_gate.core.watch import Update, WaitRules, watch
+from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pulumi_customization_gate.core.progress import Update
 
 _FIXED = 3.0
 """Seconds between two questions of go-vcloud-director about one machine."""
@@ -93,10 +98,12 @@ def _gate(race: _Race) -> None:
 
     def listen(update: Update) -> None:
         now = time.monotonic()
-        race.seen.update({outcome.key: now for outcome in update.changed if outcome.good})
+        race.seen.update({outcome.key: now for outcome in update.changed if outcome.ready})
 
-    source = CloudDirectorSource(settings, {name: machine.urn for name, machine in race.machines.items()})
-    watch(source, WaitRules(timeout=600), listener=listen)
+    references = {name: machine.urn for name, machine in race.machines.items()}
+    targets = targets_of(references, partial(parse_reference, url=settings.address))
+    source = CloudDirectorSource(settings, targets)
+    wait(source, WaitRules(timeout=600), listener=listen)
 
 
 def _fixed_poll(race: _Race) -> None:
@@ -118,7 +125,7 @@ def _fixed_poll(race: _Race) -> None:
         while name not in race.seen:
             time.sleep(_FIXED)
             said = http.get(address, headers=headers, timeout=10).text
-            if any(f">{state}<" in said for state in ENDED):
+            if any(f">{state}<" in said for state in ("GC_COMPLETE", "GC_FAILED")):
                 race.seen[name] = time.monotonic()
 
     loops = [threading.Thread(target=wait, args=each) for each in race.machines.items()]

@@ -19,8 +19,11 @@ from benchmarks.machines import machines
 from benchmarks.progress import peak_kib
 from lab import vcenter_client
 from lab.paths import ROOT, LabError
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.inventory import parse_reference
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
@@ -87,10 +90,10 @@ def wait(settings: VsphereSettings, moids: list[str], gates: int) -> tuple[float
 
     def wait_for(own: list[str]) -> tuple[float, float]:
         reported: list[float] = []
-        source = VsphereSource(settings, {moid: moid for moid in own})
+        source = VsphereSource(settings, targets_of(own, parse_reference))
         rules = WaitRules(timeout=TIMEOUT, start_timeout=TIMEOUT)
-        report = watch(source, rules, listener=lambda _: reported.append(time.monotonic() - began))
-        if not all(outcome.good for outcome in report.outcomes):
+        report = wait_for_all(source, rules, listener=lambda _: reported.append(time.monotonic() - began))
+        if not all(outcome.ready for outcome in report.outcomes):
             raise LabError(f"a gate of {len(own)} VMs did not open")
         return reported[0], time.monotonic() - began
 

@@ -16,7 +16,7 @@ from lab.bootstrap import Tools
 from lab.paths import Home, LabError
 from lab.platforms.vsphere import Vsphere
 from lab.stack import Run
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 _LONGEST = 200
 
@@ -46,7 +46,7 @@ def first_error(lines: list[str]) -> str:
     """Returns what the first error in the engine's output says, in one line."""
     for line in lines:
         if found := re.search(r"\berror: +(\S.*)", line):
-            return plain(found[1], _LONGEST)
+            return sanitize(found[1], _LONGEST)
     return "the engine failed without an error message"
 
 

@@ -18,7 +18,7 @@ class GateArgs(TypedDict, total=False):
     start_timeout: Input[float]
     """Seconds in which customization must have started; default the smaller of 600 and `timeout`."""
     expect: Input[str]
-    """"required" (default), or "auto": a machine of which nobody asked a customization passes."""
+    """"required" (default), or "optional": a machine of which nobody asked a customization passes."""
     ready_when: Input[str]
     """"customized" (default), or "guest_operations": guest operations must stay ready for `settle` seconds."""
     settle: Input[float]

@@ -31,7 +31,7 @@ class CustomizationGateArgs(TypedDict):
     start_timeout: pulumi.Input[float] | None
     """Seconds in which customization must have started; default the smaller of 600 and `timeout`."""
     expect: pulumi.Input[str] | None
-    """"required" (default), or "auto": a machine of which nobody asked a customization passes."""
+    """"required" (default), or "optional": a machine of which nobody asked a customization passes."""
     ready_when: pulumi.Input[str] | None
     """"customized" (default), or "guest_operations": guest operations must stay ready for `settle` seconds."""
     settle: pulumi.Input[float] | None

@@ -14,7 +14,7 @@ from lab.bootstrap import build_digest, prepare
 from lab.paths import ROOT, read_text, write_private
 from lab.platforms.platform import Column, Platform, clock, refuse_unknown
 from lab.vcenter_client import Lab
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Vsphere(Platform[Lab]):
         ("gate open", lambda row: clock(row.opened)),
         ("script", lambda row: clock(row.work)),
         ("status", lambda row: row.status),
-        ("output", lambda row: escape(plain(row.said))),
+        ("output", lambda row: escape(sanitize(row.said))),
     )
 
     @property

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from lab.soak.scenarios import FAILURES
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, session
+from pulumi_customization_gate.vsphere.inventory import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from lab.soak.fault_schedule import FaultSchedule
     from lab.soak.scenarios import VmRun
     from pulumi_customization_gate.core.model import GateReport, VmOutcome
-    from pulumi_customization_gate.core.watch import Update
+    from pulumi_customization_gate.core.progress import Update
     from pulumi_customization_gate.vsphere.session import VsphereSettings
 
 START_GRACE = 30.0
@@ -81,8 +84,9 @@ class Wait:
         while not is_cancelled():
             self.began = time.monotonic()
             try:
-                report = watch(
-                    VsphereSource(self.settings, {vm.name: reference for reference, vm in self.vms.items()}),
+                references = {vm.name: reference for reference, vm in self.vms.items()}
+                report = wait(
+                    VsphereSource(self.settings, targets_of(references, parse_reference)),
                     replace(rules, timeout=deadline - self.began),
                     listener=lambda update: self.listen(update, tally),
                     cancelled=is_cancelled,
@@ -103,12 +107,12 @@ class Wait:
         by_key = {vm.name: vm for vm in self.vms.values()}
         for outcome in update.changed:
             vm = by_key[outcome.key]
-            if outcome.good and vm.ready_since(self.began) is None:
+            if outcome.ready and vm.ready_since(self.began) is None:
                 tally.add_wrong(f"{self.title}: {vm.name} ({vm.scenario.name}) was reported as ready before its end")
 
     def _check(self, report: GateReport, tally: Tally) -> None:
         by_key = {vm.name: vm for vm in self.vms.values()}
-        wrong = [f"the wait ended early: {report.trouble}"] if report.trouble is not None else []
+        wrong = [f"the wait ended early: {report.fatal_error}"] if report.fatal_error is not None else []
         for outcome in report.outcomes:
             vm = by_key[outcome.key]
             if text := self._difference(vm, outcome):
@@ -126,10 +130,10 @@ class Wait:
     def _difference(self, vm: VmRun, outcome: VmOutcome) -> str:
         """Returns how an outcome differs from the verdict that follows from the scenario; empty if it does not."""
         expected, failure, removed = vm.verdict, outcome.failure, vm.last("removed")
-        event = failure.event if failure else ""
+        event = failure.name if failure else ""
         # A VM that is removed while the wait starts may be unknown to it.
         is_unknown = event == "NotFound" and removed is not None and removed < self.began + START_GRACE
-        is_right = outcome.status is expected.status and outcome.good == (not expected.failure)
+        is_right = outcome.status is expected.status and outcome.ready == (not expected.failure)
         if not is_right or not (event == expected.failure or is_unknown):
             got = f"{outcome.status.value} {event} by {outcome.evidence and outcome.evidence.value}"
             return f"expected {expected.status.value} {expected.failure}, got {got}"

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from lab.fault_proxy import NORMAL, LinkConditions, proxy_for
-from pulumi_customization_gate.core import watch as core
+from pulumi_customization_gate.core import wait as core_wait
 from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
-from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, until
 from tests.lab.vcenter_fixture import session as session_of
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import pytest
 
     from lab.fault_proxy import FaultProxy
-    from pulumi_customization_gate.core.watch import Update
+    from pulumi_customization_gate.core.progress import Update
 
 CALL = 1.0
 """Seconds without a byte after which a call is given up here."""
@@ -51,7 +53,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)
     monkeypatch.setattr(reconciliation, "IMPATIENT", 0.5)
     # The last look leaves more of the second that a deadline may be late by to a machine that is busy with other tests.
-    monkeypatch.setattr(core, "LAST_LOOK", 0.4)
+    monkeypatch.setattr(core_wait, "FINAL_READ_TIMEOUT", 0.4)
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,10 @@ class FaultHarness:
     def begin(self, vms: Mapping[str, Machine], **rules: Any) -> Wait:
         """Begins a wait for machines."""
         references = {key: vm.moid for key, vm in vms.items()}
-        source = VsphereSource(self.settings(), references)
+        source = vsphere_source(self.settings(), references)
         updates: list[Update] = []
         rules = {"timeout": LONG, "start_timeout": LONG, **rules}
-        ending = self.pool.submit(
-            core.watch, source, core.WaitRules(**rules), listener=updates.append, cancelled=self.stop.is_set
-        )
+        ending = self.pool.submit(wait, source, WaitRules(**rules), listener=updates.append, cancelled=self.stop.is_set)
         return Wait(ending, updates)
 
     def watching(self, *keys: str) -> tuple[Wait, dict[str, Machine]]:
@@ -222,7 +222,7 @@ def rule(kind: str, **how: str | float | bool) -> Callable[[FaultHarness], objec
 
 def failures(report: GateReport) -> dict[str, str]:
     """Returns what each machine that is not good failed with."""
-    return {o.key: o.failure.event for o in report.outcomes if o.failure is not None}
+    return {o.key: o.failure.name for o in report.outcomes if o.failure is not None}
 
 
 def verdicts(report: GateReport) -> dict[str, CustomizationStatus]:

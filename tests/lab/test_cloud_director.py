@@ -19,11 +19,15 @@ from pulumi_customization_gate.cloud_director.session import CONCURRENCY
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import GateReport, Snapshot
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.model import GateReport, Missing, Snapshot
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait as wait_for_all
+from tests.lab.sources import cloud_director_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 
 STATUS = "guestcustomizationstatus"
 FAST = Plan(start_delay=0.1, duration=0.5)
@@ -50,8 +54,8 @@ def settings(lab: Running) -> CloudDirectorSettings:
 
 
 def wait(lab: Running, references: Mapping[str, str], **rules: Any) -> GateReport:
-    source = CloudDirectorSource(settings(lab), references)
-    return watch(source, WaitRules(**{"timeout": 20.0, **rules}))
+    source = cloud_director_source(settings(lab), references)
+    return wait_for_all(source, WaitRules(**{"timeout": 20.0, **rules}))
 
 
 def told_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], bool]) -> list[Snapshot]:
@@ -81,7 +85,7 @@ def test_every_state_is_told_in_its_order(lab: Running, path: list[str]) -> None
     """Each state is told once, in the order in which the server went through them, at growing times."""
     machine = lab.cloud.add("web-0")
     machine.set_state = path[0]
-    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
         told: list[Snapshot] = []
@@ -109,9 +113,15 @@ def test_every_state_is_told_in_its_order(lab: Running, path: list[str]) -> None
             id="stuck",
         ),
         pytest.param("disabled", {}, "NotCustomized", "NoCustomization", id="disabled"),
-        pytest.param("disabled", {"expect": "auto"}, "NotCustomized", "", id="disabled-and-that-is-good"),
         pytest.param(
-            "succeeded", {"expect": "auto"}, "CustomizationSucceeded", "", id="auto-waits-where-it-is-enabled"
+            "disabled", {"requires_customization": False}, "NotCustomized", "", id="disabled-and-that-is-good"
+        ),
+        pytest.param(
+            "succeeded",
+            {"requires_customization": False},
+            "CustomizationSucceeded",
+            "",
+            id="optional-waits-where-it-is-enabled",
         ),
     ],
 )
@@ -121,7 +131,7 @@ def test_every_outcome_gets_its_verdict(
     """A wait ends with the status, and the failure if any, that belongs to what the machine did."""
     machine = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
     (told,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
-    assert (status, event) == (told.status.value, told.failure.event if told.failure else "")
+    assert (status, event) == (told.status.value, told.failure.name if told.failure else "")
 
 
 def test_customization_that_sticks_is_told_how_to_be_forced(lab: Running) -> None:
@@ -140,21 +150,21 @@ def test_pending_without_tools_is_not_late(lab: Running, tells_tools: bool) -> N
     machine.tells_tools = tells_tools
     (told,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
     assert told.failure is not None
-    assert told.failure.event == "Timeout"
+    assert told.failure.name == "Timeout"
 
 
 def test_disabled_customization_passes_where_tools_is_not_told(lab: Running) -> None:
-    """An older server that says nothing of Tools does not keep `expect="auto"` from passing."""
+    """An older server that says nothing of Tools does not keep `requires_customization=False` from passing."""
     machine = lab.cloud.add("web-0", plan=Plan("disabled"))
     machine.tells_tools = False
-    (told,) = wait(lab, {"web-0": machine.urn}, expect="auto").outcomes
-    assert (told.status.value, told.good) == ("NotCustomized", True)
+    (told,) = wait(lab, {"web-0": machine.urn}, requires_customization=False).outcomes
+    assert (told.status.value, told.ready) == ("NotCustomized", True)
 
 
 def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
     """A machine whose customization is enabled while the wait goes on is waited for."""
     machine = lab.cloud.add("web-0", plan=Plan("disabled"), on=False)
-    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
         assert told_until(source, lambda snapshot: snapshot.state == "GC_DISABLED")
@@ -179,9 +189,9 @@ def test_a_success_of_an_earlier_wait_counts_where_the_server_forgets(
     machine = lab.cloud.add("web-0", plan=Plan("disabled"))
     machine.set_state = state
     known = [f"vm-{machine.uuid}"] if remembered else []
-    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn}, remembered=known)
-    (told,) = watch(source, WaitRules(timeout=10)).outcomes
-    assert (told.status.value, told.good) == (status, status == "CustomizationSucceeded")
+    source = cloud_director_source(settings(lab), {"web-0": machine.urn}, previously_customized=known)
+    (told,) = wait_for_all(source, WaitRules(timeout=10)).outcomes
+    assert (told.status.value, told.ready) == (status, status == "CustomizationSucceeded")
 
 
 def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
@@ -199,7 +209,7 @@ def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
 def test_a_machine_that_is_off_has_not_started(lab: Running) -> None:
     """The power state is told as it changes in mid-wait."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0), on=False)
-    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
         assert told_until(source, lambda snapshot: snapshot.powered_on is False)
@@ -216,7 +226,7 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
     off = lab.cloud.add("off", on=False)
     references = {"z": done.urn, "y": failed.urn, "x": off.urn, "w": f"vm-{vapp_uuid('nobody')}"}
     report = wait(lab, references, timeout=2.0, start_timeout=2.0, stop_on_missing=False)
-    told = [(o.key, o.name, o.status.value, o.failure.event if o.failure else "") for o in report.outcomes]
+    told = [(o.key, o.name, o.status.value, o.failure.name if o.failure else "") for o in report.outcomes]
     assert told == [
         ("z", "done", "CustomizationSucceeded", ""),
         ("y", "failed", "CustomizationFailed", "GC_FAILED"),
@@ -252,44 +262,44 @@ def test_a_vapp_stands_for_all_machines_in_it(lab: Running, form: str) -> None:
         lab.cloud.add(name, "shop", FAST)
     lab.cloud.add("other", "elsewhere", Plan("failed"))
     report = wait(lab, {"shop": form.format(vapp_uuid("shop"), lab.url)})
-    assert [(o.key, o.good) for o in report.outcomes] == [("shop/db", True), ("shop/app", True)]
+    assert [(o.key, o.ready) for o in report.outcomes] == [("shop/db", True), ("shop/app", True)]
 
 
 def test_an_unknown_vapp_is_told_like_an_unknown_machine(lab: Running) -> None:
     """A vApp that the server does not know is missing, by the user's key."""
     (told,) = wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('nobody')}"}).outcomes
     assert told.failure is not None
-    assert (told.key, told.failure.event) == ("shop", "NotFound")
+    assert (told.key, told.failure.name) == ("shop", "NotFound")
     assert "no such vApp" in told.failure.message
 
 
 def test_an_empty_vapp_is_a_mistake(lab: Running) -> None:
     """A vApp without machines would open the gate for nothing: it is refused."""
     lab.cloud.empty_vapps.add("bare")
-    with pytest.raises(ConfigurationError, match="holds no machine"):
+    with pytest.raises(ConfigurationError, match="expected a vApp with at least one VM"):
         wait(lab, {"bare": f"urn:vcloud:vapp:{vapp_uuid('bare')}"})
 
 
 def test_a_machine_named_twice_is_a_mistake(lab: Running) -> None:
     """A machine and the vApp that holds it are one machine too many."""
     machine = lab.cloud.add("db", "shop", FAST)
-    with pytest.raises(ConfigurationError, match="'shop/db' and 'mine' are one machine"):
+    with pytest.raises(ConfigurationError, match="'shop/db' and 'mine', which are the same VM"):
         wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}", "mine": machine.urn})
 
 
 def test_a_machine_that_was_judged_before_is_not_watched(lab: Running) -> None:
     """A kept machine is named, and not asked about."""
     kept, new = lab.cloud.add("kept", plan=Plan("never-ends")), lab.cloud.add("new", plan=FAST)
-    source = CloudDirectorSource(settings(lab), {"a": kept.urn, "b": new.urn}, kept={f"vm-{kept.uuid}"})
-    report = watch(source, WaitRules(timeout=20))
-    assert ([o.key for o in report.outcomes], source.skipped) == (["b"], {"a": f"vm-{kept.uuid}"})
+    source = cloud_director_source(settings(lab), {"a": kept.urn, "b": new.urn}, already_ready={f"vm-{kept.uuid}"})
+    report = wait_for_all(source, WaitRules(timeout=20))
+    assert ([o.key for o in report.outcomes], source.already_ready) == (["b"], [("a", f"vm-{kept.uuid}")])
 
 
 def test_terminal_machines_are_asked_about_no_more(lab: Running) -> None:
     """Once a machine's customization has ended, its state costs no request."""
     ended, open_ = lab.cloud.add("ended"), lab.cloud.add("open", plan=Plan("never-ends"))
     ended.set_state = "GC_COMPLETE"
-    source = CloudDirectorSource(settings(lab), {"ended": ended.urn, "open": open_.urn})
+    source = cloud_director_source(settings(lab), {"ended": ended.urn, "open": open_.urn})
     try:
         source.start()
         lab.cloud.remove(ended)
@@ -308,7 +318,7 @@ def is_in(word: str, snapshot: Snapshot) -> bool:
 
 
 def gone(observation: object) -> bool:
-    return isinstance(observation, Snapshot) and not observation.exists
+    return isinstance(observation, Missing)
 
 
 def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
@@ -316,7 +326,7 @@ def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
     machines = [lab.cloud.add(f"vm-{number}") for number in range(60)]
     for machine in machines:
         machine.set_state = "GC_COMPLETE"
-    source = CloudDirectorSource(settings(lab), {machine.name: machine.urn for machine in machines})
+    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
     try:
         assert [machine.name for machine in machines] == [vm.name for vm in source.start()]
     finally:
@@ -334,7 +344,7 @@ def test_the_status_decides_whatever_the_query_service_says(
     machine.record_state = record_state
     (told,) = wait(lab, {"web-0": machine.urn}).outcomes
     assert told.failure is not None
-    assert (told.status.value, told.failure.event) == ("CustomizationFailed", "GC_FAILED")
+    assert (told.status.value, told.failure.name) == ("CustomizationFailed", "GC_FAILED")
 
 
 def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +353,7 @@ def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkey
     monkeypatch.setattr(watched, "LONGEST_INTERVAL", 0.5)
     machine = lab.cloud.add("web-0", plan=Plan("never-ends", 0.0, 0.0))
     machine.record_state = "GC_COMPLETE"
-    source = CloudDirectorSource(settings(lab), {"web-0": machine.urn})
+    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
         told = told_for(source, 2.0)
@@ -359,7 +369,7 @@ def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: 
     machines = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
     for machine in machines:
         machine.set_state = "POST_GC_PENDING"
-    source = CloudDirectorSource(settings(lab), {machine.name: machine.urn for machine in machines})
+    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
     try:
         source.start()
         lab.cloud.reset_stats()

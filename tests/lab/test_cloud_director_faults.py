@@ -32,12 +32,16 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import GateReport, Snapshot, VmRef
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.model import GateReport, Missing, Snapshot, VmRef
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait as wait_for_all
+from tests.lab.sources import cloud_director_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 
 STATUS = "guestcustomizationstatus"
 SECRETS = ("s3cret", "wr0ng")
@@ -73,14 +77,14 @@ def settings(lab: Running, **changes: str | bool) -> CloudDirectorSettings:
 
 
 def wait(lab: Running, machine: Machine, timeout: float = 20.0) -> GateReport:
-    return watch(CloudDirectorSource(settings(lab), {machine.name: machine.urn}), WaitRules(timeout=timeout))
+    return wait_for_all(cloud_director_source(settings(lab), {machine.name: machine.urn}), WaitRules(timeout=timeout))
 
 
 @contextmanager
 def started(
     lab: Running, *machines: Machine, using: CloudDirectorSettings | None = None
 ) -> Iterator[CloudDirectorSource]:
-    source = CloudDirectorSource(using or settings(lab), {machine.name: machine.urn for machine in machines})
+    source = cloud_director_source(using or settings(lab), {machine.name: machine.urn for machine in machines})
     try:
         source.start()
         source.poll(0)
@@ -108,9 +112,9 @@ def test_a_refused_login_is_sent_once_by_the_whole_process(lab: Running, kind: s
     errors: list[str] = []
 
     def gate() -> None:
-        source = CloudDirectorSource(wrong, {"web-0": machine.urn})
+        source = cloud_director_source(wrong, {"web-0": machine.urn})
         with pytest.raises(AuthenticationError) as refusal:
-            watch(source, WaitRules(timeout=20))
+            wait_for_all(source, WaitRules(timeout=20))
         errors.append(str(refusal.value))
 
     threads = [threading.Thread(target=gate) for _ in range(64)]
@@ -147,8 +151,8 @@ def test_every_kind_of_login_uses_its_own_door(lab: Running, org: str, kind: str
     lab.cloud.org = org
     machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
     api_token = lab.cloud.api_token if kind == "api_token" else ""
-    source = CloudDirectorSource(settings(lab, api_token=api_token), {"web-0": machine.urn})
-    assert watch(source, WaitRules(timeout=20)).ready
+    source = cloud_director_source(settings(lab, api_token=api_token), {"web-0": machine.urn})
+    assert wait_for_all(source, WaitRules(timeout=20)).ready
     assert [call for call in lab.cloud.calls if call.startswith("POST")] == [door]
     assert lab.cloud.stats()["sessions"] == 0
 
@@ -158,8 +162,8 @@ def test_an_expired_token_is_renewed_once_for_all(lab: Running) -> None:
     machines = [lab.cloud.add(f"web-{number}", plan=Plan(start_delay=0, duration=1.5)) for number in range(20)]
     timer = threading.Timer(0.5, lab.cloud.end_sessions)
     timer.start()
-    source = CloudDirectorSource(settings(lab), {machine.name: machine.urn for machine in machines})
-    report = watch(source, WaitRules(timeout=20))
+    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
+    report = wait_for_all(source, WaitRules(timeout=20))
     timer.join()
     assert (report.ready, lab.cloud.logins) == (True, {"ok": 2})
 
@@ -168,8 +172,8 @@ def test_an_api_tokens_session_is_renewed_before_it_ends(lab: Running) -> None:
     """A token that tells its life is renewed ahead of its end: no request is refused."""
     lab.cloud.token_life = 2.0
     machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=4.0))
-    source = CloudDirectorSource(settings(lab, api_token=lab.cloud.api_token), {"web-0": machine.urn})
-    report = watch(source, WaitRules(timeout=20))
+    source = cloud_director_source(settings(lab, api_token=lab.cloud.api_token), {"web-0": machine.urn})
+    report = wait_for_all(source, WaitRules(timeout=20))
     assert (report.ready, lab.cloud.answers[401]) == (True, 0)
     assert lab.cloud.logins["ok"] > 1
 
@@ -355,7 +359,7 @@ def test_a_server_that_hangs_holds_nobody_up(lab: Running, kind: str) -> None:
         source = stack.enter_context(started(lab, *machines))
         lab.faults.add(Fault(kind, "/api/", seconds=30))
         told(source, "no such state", 0.5)
-        took = [timed(source.poll, 0.3), timed(source.look, 0.3), timed(source.poll, 0.0)]
+        took = [timed(source.poll, 0.3), timed(source.refresh, 0.3), timed(source.poll, 0.0)]
         began = time.monotonic()
     assert [seconds for seconds in took if seconds > 0.6] == []
     assert time.monotonic() - began < 3
@@ -431,7 +435,7 @@ def test_the_start_rides_out_a_server_that_is_just_up(lab: Running) -> None:
 def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
     """A server that stays broken is an error with its status and the request's number."""
     lab.faults.add(Fault("status", "/api/versions", status=503))
-    source = CloudDirectorSource(settings(lab), {}, patience=0.5)
+    source = cloud_director_source(settings(lab), {}, patience=0.5)
     with pytest.raises(ApiError) as broken:
         source.start()
     source.close()
@@ -440,7 +444,7 @@ def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
 
 def test_nobody_there_is_said_within_the_patience() -> None:
     """A port that nobody listens on is an error that names the address."""
-    source = CloudDirectorSource(
+    source = cloud_director_source(
         CloudDirectorSettings("https://127.0.0.1:9", "acme", "ann", "s3cret"), {}, patience=0.5
     )
     with pytest.raises(ServerError, match=r"https://127\.0\.0\.1:9 did not answer GET /api/versions"):
@@ -473,9 +477,9 @@ def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     lab.faults.add(Fault("status", "guestcustomizationstatus", after=1, times=1000, status=503))
     rules = WaitRules(timeout=10.0, start_timeout=1.0)
-    (told,) = watch(CloudDirectorSource(settings(lab), {"web-0": machine.urn}), rules).outcomes
+    (told,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": machine.urn}), rules).outcomes
     assert told.failure is not None
-    assert told.failure.event == "StartTimeout"
+    assert told.failure.name == "StartTimeout"
     assert "has not told the machine's state for" in told.failure.diagnosis[0]
     assert "503" in told.failure.diagnosis[0]
     assert [line for line in told.failure.diagnosis if "forceCustomization" in line] == []
@@ -491,7 +495,7 @@ def test_a_missing_right_on_the_status_is_not_a_missing_machine(lab: Running) ->
     with started(lab, machine) as source, pytest.MonkeyPatch.context() as patch:
         patch.setattr("lab.cloud_director.documents.status", refuse)
         told(source, "no such state", 0.5)
-        assert [each for each in source.poll(0) if isinstance(each, Snapshot) and not each.exists] == []
+        assert [each for each in source.poll(0) if isinstance(each, Missing)] == []
         assert any("no right" in note for note in source.notes())
 
 
@@ -499,7 +503,7 @@ def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> N
     """Where the query service is closed to the user, each machine's own document tells name and power."""
     lab.faults.add(Fault("forbidden-page", "/api/query"))
     machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    source = CloudDirectorSource(settings(lab), {"key": machine.urn})
+    source = cloud_director_source(settings(lab), {"key": machine.urn})
     try:
         (vm,) = source.start()
         snapshot = source.poll(0)[-1]
@@ -515,7 +519,7 @@ def test_nothing_secret_reaches_a_log(lab: Running, caplog: pytest.LogCaptureFix
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     with started(lab, machine) as source:
         tokens = list(lab.cloud._tokens)
-        source.look(2.0)
+        source.refresh(2.0)
         said = source.diagnose(VmRef("web-0", f"vm-{machine.uuid}", "web-0"), 0.5)
     assert lab.cloud.calls["GET /api/vApp/vm/guestCustomizationSection"] > 0
     text = caplog.text + "".join(said)

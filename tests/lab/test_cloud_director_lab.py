@@ -13,8 +13,9 @@ from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan, vapp_uuid
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home, LabError
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
+from tests.lab.sources import cloud_director_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +121,8 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         assert lab.vms["web-1"] == failing
         lab.fault("status", path="guestcustomizationstatus", times=1, status=503)
         settings = CloudDirectorSettings(lab.url, lab.org, lab.user, lab.password, thumbprint=lab.thumbprint)
-        report = watch(CloudDirectorSource(settings, lab.vms), WaitRules(timeout=20))
-        assert [(o.key, o.good) for o in report.outcomes] == [("web-0", True), ("web-1", False)]
+        report = wait(cloud_director_source(settings, lab.vms), WaitRules(timeout=20))
+        assert [(o.key, o.ready) for o in report.outcomes] == [("web-0", True), ("web-1", False)]
         known = lab.machines()
         assert {name: machine.urn for name, machine in known.items()} == dict(lab.vms)
         assert known["web-0"].powered_on is not None

@@ -19,13 +19,16 @@ from pulumi_customization_gate.cloud_director.connection import UnreachableError
 from pulumi_customization_gate.cloud_director.login import LOGINS_IN_A_ROW
 from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import AuthenticationError, ServerError
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 from tests.lab.misbehaving import MisbehavingServer, Reply, answer, compressed, head, raw
+from tests.lab.sources import cloud_director_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 
 LOGIN, TOKEN, STATUS = "POST /cloudapi", "POST /oauth", "GET /api/vApp/vm-"
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Maintenance</title></head><body>Back at noon, s3cret</body></html>"
@@ -67,7 +70,7 @@ def settings(
 
 
 def source(server: MisbehavingServer | Running, machine: Machine, **changes: str) -> CloudDirectorSource:
-    return CloudDirectorSource(settings(server, **changes), {machine.name: machine.urn})
+    return cloud_director_source(settings(server, **changes), {machine.name: machine.urn})
 
 
 # ---- a refused login is sent once
@@ -106,7 +109,7 @@ def test_a_refused_login_is_sent_once_whatever_the_refusal_looks_like(
     gate = source(server, lab.cloud.add("web-0"), **{kind: "wr0ng"})
     for _ in range(2):
         with pytest.raises(AuthenticationError, match="not sent again") as refused:
-            watch(gate, WaitRules(timeout=20))
+            wait(gate, WaitRules(timeout=20))
         gate = source(server, lab.cloud.machines()[0], **{kind: "wr0ng"})
     assert server.count(request) == 1
     assert "wr0ng" not in str(refused.value)
@@ -132,7 +135,7 @@ def test_a_login_without_a_known_outcome_is_sent_three_times(
     monkeypatch.setattr(connection.Connection.exchange, "__kwdefaults__", _limits(total=0.5))
     server.reply(LOGIN, reply)
     with pytest.raises(AuthenticationError, match="3 times in a row"):
-        watch(source(server, lab.cloud.add("web-0")), WaitRules(timeout=30))
+        wait(source(server, lab.cloud.add("web-0")), WaitRules(timeout=30))
     assert server.count(LOGIN) == LOGINS_IN_A_ROW
 
 
@@ -154,7 +157,7 @@ def test_a_login_that_is_busy_is_sent_again(lab: Running) -> None:
     """503 says that the server did not look at the password: the start goes on past three of them."""
     lab.faults.add(Fault("status", "/cloudapi/1.0.0/sessions", times=4, status=503, retry_after="0"))
     gate = source(lab, lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0)))
-    assert watch(gate, WaitRules(timeout=30)).ready
+    assert wait(gate, WaitRules(timeout=30)).ready
     assert lab.cloud.logins == {"ok": 1}
 
 
@@ -221,7 +224,7 @@ def test_a_permanent_401_ends_the_wait_after_three_logins(lab: Running, paths: t
     machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
     chosen = settings(lab, **({"api_token": lab.cloud.api_token} if kind == "api_token" else {}))
     with pytest.raises(AuthenticationError, match=r"3 times in a row, and each time GET .* was answered with 401"):
-        watch(CloudDirectorSource(chosen, {each.name: each.urn for each in machines}), WaitRules(timeout=20))
+        wait(cloud_director_source(chosen, {each.name: each.urn for each in machines}), WaitRules(timeout=20))
     assert lab.cloud.logins == {"ok": LOGINS_IN_A_ROW}
 
 
@@ -279,7 +282,7 @@ def test_an_answer_that_cannot_become_right_is_an_error_after_two_tries(
     reference = f"urn:vcloud:vapp:{vapp_uuid('shop')}" if "vapp" in request_ else machine.urn
     chosen = settings(server, **({"api_token": lab.cloud.api_token} if request_ == TOKEN else {}))
     with pytest.raises(UnusableAnswerError) as unusable:
-        watch(CloudDirectorSource(chosen, {"web": reference}), WaitRules(timeout=20))
+        wait(cloud_director_source(chosen, {"web": reference}), WaitRules(timeout=20))
     assert server.count(request_) == 2
     assert f"received {len(body)} bytes, text/html" in str(unusable.value)
     assert shown in str(unusable.value)
@@ -292,9 +295,9 @@ def test_a_state_that_cannot_become_right_ends_the_wait(
 ) -> None:
     """The wait ends after two tries where the state was never told, with what was received."""
     server.reply(STATUS, answer(200, body, "Content-Type: text/html"))
-    report = watch(source(server, lab.cloud.add("web-0")), WaitRules(timeout=20))
-    assert isinstance(report.trouble, UnusableAnswerError)
-    assert shown in str(report.trouble)
+    report = wait(source(server, lab.cloud.add("web-0")), WaitRules(timeout=20))
+    assert isinstance(report.fatal_error, UnusableAnswerError)
+    assert shown in str(report.fatal_error)
     assert server.count(STATUS) == 2
 
 
@@ -329,6 +332,6 @@ def test_an_answer_without_a_token_is_an_error_after_two_tries(
     """An API token whose answer holds no access token is sent twice, and no part of the answer is shown."""
     server.reply(TOKEN, answer(200, body, "Content-Type: application/json"))
     with pytest.raises(ServerError, match="it has no access token: received") as broken:
-        watch(source(server, lab.cloud.add("web-0"), api_token="refresh-me"), WaitRules(timeout=20))
+        wait(source(server, lab.cloud.add("web-0"), api_token="refresh-me"), WaitRules(timeout=20))
     assert server.count(TOKEN) == 2
     assert [secret for secret in ("t0ken", "refresh-me") if secret in str(broken.value)] == []

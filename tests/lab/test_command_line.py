@@ -70,7 +70,7 @@ def test_wait_tells_a_failure_with_everything_that_the_server_said(vcenter: VCen
 
     assert said.returncode == 1
     assert re.search(rf"{bad.name} \(vm-\d+\)  CustomizationSysprepFailed at .*Z: no licence", said.stdout)
-    assert "log in the guest: C:\\log" in said.stdout
+    assert "guest log: C:\\log" in said.stdout
     assert f"{good.name} ({good._moId})  CustomizationSucceeded in" in said.stdout
     assert f"fix it and replace {bad.name}, then run the command again" in said.stdout
 
@@ -83,7 +83,7 @@ def test_wait_gives_up_when_its_time_is_over(vcenter: VCenter, shell: Shell) -> 
 
     assert said.returncode == 3
     assert f"{vm.name} ({vm._moId})  Timeout in CustomizationStarted" in said.stdout
-    assert "likely cause: the customization hangs in the guest" in said.stdout
+    assert "likely cause: the customization does not end in the guest" in said.stdout
 
 
 def test_status_tells_how_it_stands_and_goes(vcenter: VCenter, shell: Shell) -> None:

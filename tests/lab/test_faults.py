@@ -206,8 +206,8 @@ def test_a_certificate_that_changes_in_mid_wait(harness: FaultHarness, tmp_path:
         harness.proxy.reset()
         report = wait.report()
 
-        assert isinstance(report.trouble, CertificateError)
-        assert "is not trusted" in str(report.trouble)
+        assert isinstance(report.fatal_error, CertificateError)
+        assert "is not trusted" in str(report.fatal_error)
         assert other.lab.stats()["logins"] == {"ok": 1, "failed": 0}, "no password was sent there but the test's own"
     harness.proxy.retarget(harness.vcenter.lab.server)
     harness.assert_nothing_is_left()
@@ -221,7 +221,7 @@ def test_a_password_that_is_changed_in_mid_wait(harness: FaultHarness) -> None:
     harness.vcenter.lab.terminate_sessions()
     report = wait.report()
 
-    assert isinstance(report.trouble, AuthenticationError)
+    assert isinstance(report.fatal_error, AuthenticationError)
     assert harness.vcenter.lab.hits() == [1]
     assert harness.vcenter.lab.stats()["logins"]["failed"] == before
 

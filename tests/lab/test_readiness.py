@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyVmomi import vim
 
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.checks import Check
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.session import VsphereSettings
-from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import VCenter, finish, linux, running
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
 def _wait(vcenter: VCenter, conditions: Conditions, *vms: Any, timeout: float = 30) -> GateReport:
     lab = vcenter.lab
     settings = VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)
-    source = VsphereSource(settings, {vm.name: vm._moId for vm in vms})
-    return watch(source, WaitRules(timeout=timeout), readiness=GuestReadiness(settings, conditions))
+    source = vsphere_source(settings, {vm.name: vm._moId for vm in vms})
+    return wait(source, WaitRules(timeout=timeout), readiness=GuestReadiness(settings, conditions))
 
 
 def _only(report: GateReport) -> VmOutcome:
@@ -50,7 +51,7 @@ def test_the_reboot_after_a_success_is_waited_for(vcenter: VCenter) -> None:
     """Guest operations that go away again do not count: the machine is ready when they have come back to stay."""
     vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "1s", "rebootDuration": "3s"})
     outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=3), vm))
-    assert outcome.good
+    assert outcome.ready
     assert 1 + 3 + 3 <= _lasting(outcome) < 15
 
 
@@ -67,7 +68,7 @@ def test_a_guest_that_never_comes_back_is_told(vcenter: VCenter) -> None:
     vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "500ms", "rebootDuration": "60s"})
     outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=2), vm, timeout=5))
     assert outcome.failure is not None
-    assert (outcome.good, outcome.failure.event, outcome.failure.message) == (
+    assert (outcome.ready, outcome.failure.name, outcome.failure.message) == (
         False,
         "NotReady",
         "VMware Tools do not run",
@@ -81,13 +82,13 @@ def test_checks_that_hold_let_the_gate_open(vcenter: VCenter) -> None:
         checks = (
             Check("tcp_port", {"port": server.getsockname()[1]}),
             Check("guest_heartbeat", {"color": "green"}),
-            Check("cards_connected", {}),
+            Check("network_adapters_connected", {}),
             Check("host_name", {"value": {vm.name: "web-1"}}),
             Check("ip_in_network", {"network": "127.0.0.0/8"}),
         )
         outcome = _only(_wait(vcenter, Conditions(checks=checks), vm))
     assert outcome.failure is None
-    assert outcome.good
+    assert outcome.ready
     assert _lasting(outcome) < 8
 
 
@@ -99,7 +100,7 @@ def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
     checks = (
         Check("tcp_port", {"port": port}),
         Check("guest_heartbeat", {}),
-        Check("cards_connected", {}),
+        Check("network_adapters_connected", {}),
         Check("guest_info", {"key": "guestinfo.ready"}),
     )
     outcome = _only(_wait(vcenter, Conditions(checks=checks), vm, timeout=5))
@@ -110,7 +111,7 @@ def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
     assert outcome.failure.message == (
         f"tcp_port: port {port} does not answer: 127.0.0.1 connection refused; "
         "guest_heartbeat: it is yellow, not green; "
-        f"cards_connected: {card.deviceInfo.label} is not connected; "
+        f"network_adapters_connected: {card.deviceInfo.label} is not connected; "
         "guest_info: guestinfo.ready is not set"
     )
 
@@ -141,4 +142,4 @@ def test_one_call_reads_all_machines(vcenter: VCenter) -> None:
     report = _wait(vcenter, Conditions(guest_operations=True, settle=3), *vms)
     assert report.ready
     calls = vcenter.lab.stats()["calls"]["RetrievePropertiesEx"]
-    assert calls <= 3 * report.waited + 10
+    assert calls <= 3 * report.wait_seconds + 10

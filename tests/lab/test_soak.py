@@ -15,7 +15,7 @@ from lab.soak.monitor import growth, is_flat
 from lab.soak.scenarios import SUCCEEDED, VmRun, verdict
 from lab.soak.soak import Soak, prepared
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
-from pulumi_customization_gate.core.watch import Update
+from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.vsphere import event_feed, session
 from tests.lab.vcenter_fixture import PATIENCE, program
 
@@ -109,7 +109,7 @@ def test_a_vm_that_is_reported_as_ready_too_early_is_found(tmp_path: Path) -> No
         vm = next(iter(wait.vms.values()))
 
         def listen() -> int:
-            good = VmOutcome(vm.name, vm.moid, vm.name, CustomizationStatus.CUSTOMIZATION_SUCCEEDED, good=True)
+            good = VmOutcome(vm.name, vm.moid, vm.name, CustomizationStatus.CUSTOMIZATION_SUCCEEDED, ready=True)
             wait.listen(Update((good,), (good,), 1.0, {}), small.tally)
             return len(small.tally.wrong)
 

@@ -21,10 +21,11 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal
-from pulumi_customization_gate.core.watch import Update, WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere import bells, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
-from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.vcenter_client import Lab
+    from pulumi_customization_gate.core.progress import Update
+    from pulumi_customization_gate.vsphere.source import VsphereSource
 
 SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 RULES = WaitRules(timeout=PATIENCE)
@@ -42,13 +45,13 @@ def settings(lab: Lab, **changes: Any) -> VsphereSettings:
 
 
 def wait(vcenter: VCenter, references: Mapping[str, str], rules: WaitRules = RULES, **changes: Any) -> GateReport:
-    return watch(VsphereSource(settings(vcenter.lab, **changes), references), rules)
+    return wait_for_all(vsphere_source(settings(vcenter.lab, **changes), references), rules)
 
 
 @contextlib.contextmanager
 def started(vcenter: VCenter, **references: str) -> Iterator[VsphereSource]:
     """Gives a source that has begun to watch."""
-    source = VsphereSource(settings(vcenter.lab), references)
+    source = vsphere_source(settings(vcenter.lab), references)
     try:
         source.start()
         yield source
@@ -75,7 +78,7 @@ def test_references_of_every_form(vcenter: VCenter) -> None:
         "by path": f"DC0/vm/{vms[3].name}",
         "by path in a folder": f"/DC0/vm/web servers/{vms[4].name}",
     }
-    source = VsphereSource(settings(vcenter.lab), references)
+    source = vsphere_source(settings(vcenter.lab), references)
     try:
         found = source.start()
     finally:
@@ -89,7 +92,7 @@ def test_references_of_every_form(vcenter: VCenter) -> None:
 def test_a_machine_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
     """Where the key is the reference itself, people read the machine's name."""
     vm = vcenter.clone(on=False)
-    source = VsphereSource(settings(vcenter.lab), {moid(vm): moid(vm)})
+    source = vsphere_source(settings(vcenter.lab), [moid(vm)])
     try:
         found = source.start()
     finally:
@@ -104,7 +107,7 @@ def test_two_references_to_one_machine_are_refused(vcenter: VCenter) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         wait(vcenter, {"a": moid(vm), "b": f"DC0/vm/{vm.name}"})
 
-    assert str(refusal.value) == f"vms: 'a' and 'b' are the same virtual machine, {moid(vm)}; keep one"
+    assert str(refusal.value) == f"expected each VM once, got 'a' and 'b', which are the same VM, {moid(vm)}"
 
 
 def test_a_uuid_of_two_machines_names_both_paths(vcenter: VCenter) -> None:
@@ -136,8 +139,8 @@ def test_what_does_not_exist_is_told_by_name_at_once(vcenter: VCenter) -> None:
         "uuid": f"{lab.server} knows no '4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e' that {lab.user} may see",
         "path": f"{lab.server} knows no 'DC0/vm/nobody' that {lab.user} may see",
     }
-    assert [outcome.key for outcome in report.outcomes if outcome.good] == ["good"]
-    assert report.waited < PATIENCE
+    assert [outcome.key for outcome in report.outcomes if outcome.ready] == ["good"]
+    assert report.wait_seconds < PATIENCE
 
 
 # ---- whom it trusts
@@ -165,7 +168,7 @@ def test_a_server_is_trusted_in_four_ways(
     if "environment" in changes:
         monkeypatch.setenv("SSL_CERT_FILE", changes.pop("environment"))
     vm = vcenter.clone(on=False)
-    source = VsphereSource(settings(vcenter.lab, **changes), {"web": moid(vm)})
+    source = vsphere_source(settings(vcenter.lab, **changes), {"web": moid(vm)})
     try:
         assert [ref.id for ref in source.start()] == [moid(vm)]
     finally:
@@ -247,7 +250,7 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
     assert len(told) == 1
     assert told.pop() == (
         f"{vcenter.lab.server} refused the user name or password of {vcenter.lab.user}. They were sent once and are "
-        "not sent again: correct the password (`vsphere:password` or VSPHERE_PASSWORD), then run `pulumi up` again."
+        "not sent again: correct the password (`vsphere:password` or VSPHERE_PASSWORD), then try again."
     )
 
 
@@ -272,7 +275,7 @@ def test_a_host_is_no_vcenter(tmp_path: Path) -> None:
             wait(host, {"web": "vm-1"})
         after = host.lab.stats()["logins"]
 
-    assert str(refusal.value).endswith("Set vsphereServer to the vCenter that manages it.")
+    assert str(refusal.value).endswith("Set `vsphere:vsphereServer` or VSPHERE_SERVER to the vCenter that manages it.")
     assert after == before
 
 
@@ -294,7 +297,7 @@ def test_a_host_that_never_answers_is_given_up_in_time(trust: dict[str, Any]) ->
 
         def ask(_: int) -> str:
             with pytest.raises(ServerError) as refusal:
-                watch(VsphereSource(silence, {"web": "vm-1"}), RULES)
+                wait_for_all(vsphere_source(silence, {"web": "vm-1"}), RULES)
             return str(refusal.value)
 
         began = time.monotonic()
@@ -313,7 +316,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ServerError, match=r"does not answer: .*Connection refused"):
-        watch(VsphereSource(VsphereSettings(address, "ann", "s3cret", ca_file=""), {"web": "vm-1"}), RULES)
+        wait_for_all(vsphere_source(VsphereSettings(address, "ann", "s3cret", ca_file=""), {"web": "vm-1"}), RULES)
 
 
 # ---- what it knows and notices
@@ -326,13 +329,13 @@ def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
     until(lambda: status(good) == "SUCCEEDED" and status(bad) == "FAILED")
     report = wait(vcenter, {"good": moid(good), "bad": moid(bad)})
 
-    assert [(outcome.key, outcome.good, outcome.evidence) for outcome in report.outcomes] == [
+    assert [(outcome.key, outcome.ready, outcome.evidence) for outcome in report.outcomes] == [
         ("good", True, Evidence.EVENT),
         ("bad", False, Evidence.EVENT),
     ]
     failure = report.outcomes[1].failure
     assert failure is not None
-    assert (failure.event, failure.message) == ("CustomizationNetworkSetupFailed", "no card")
+    assert (failure.name, failure.message) == ("CustomizationNetworkSetupFailed", "no card")
     assert report.outcomes[0].powered_on_at is not None
 
 
@@ -367,9 +370,9 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter
             assert changed.wait_for(lambda: word in [status for status, _ in seen], PATIENCE), seen
             return next(at for status, at in seen if status == word)
 
-    source = VsphereSource(settings(vcenter.lab), {"web": moid(vm)})
+    source = vsphere_source(settings(vcenter.lab), {"web": moid(vm)})
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(watch, source, WaitRules(timeout=4 * PATIENCE), listener=listen)
+        waiting = pool.submit(wait_for_all, source, WaitRules(timeout=4 * PATIENCE), listener=listen)
         heard("CustomizationStarted")
         off_at = time.monotonic()
         finish(vm.PowerOffVM_Task())
@@ -384,7 +387,7 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter
     assert [status for status, _ in seen] == ["CustomizationStarted", "VmNotStarted", "VmRemoved"]
     failure = report.outcomes[0].failure
     assert failure is not None
-    assert failure.event == "VmRemoved"
+    assert failure.name == "VmRemoved"
     assert failure.message.startswith("it left the inventory at ")
 
 
@@ -510,12 +513,12 @@ def test_a_vcenter_that_tells_no_state_is_judged_by_events(tmp_path: Path) -> No
         until(lambda: "CustomizationSucceeded" in vcenter.story(done))
         vms = {"done": done, "new": vcenter.clone(custom=linux()), "plain": vcenter.clone()}
         references = {key: moid(vm) for key, vm in vms.items()}
-        auto = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1, expect="auto"))
+        auto = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1, requires_customization=False))
         required = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1))
 
-    assert [(outcome.key, outcome.status.value, outcome.good) for outcome in auto.outcomes] == [
+    assert [(outcome.key, outcome.status.value, outcome.ready) for outcome in auto.outcomes] == [
         ("done", "CustomizationSucceeded", True),
         ("new", "CustomizationSucceeded", True),
         ("plain", "NotCustomized", True),
     ]
-    assert [outcome.failure.event for outcome in required.outcomes if outcome.failure] == ["StartTimeout"]
+    assert [outcome.failure.name for outcome in required.outcomes if outcome.failure] == ["StartTimeout"]

@@ -8,17 +8,19 @@ import pytest
 
 from benchmarks import gates_at_once
 from benchmarks.machines import machines_by_name
-from pulumi_customization_gate.core.model import Event
+from pulumi_customization_gate.core.model import Event, Snapshot
 from pulumi_customization_gate.vsphere import event_feed, history, inventory
 from pulumi_customization_gate.vsphere import events as events_module
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
-from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import VCenter, linux, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pulumi_customization_gate.vsphere.source import VsphereSource
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def settings_of(vcenter: VCenter) -> VsphereSettings:
 
 
 def source_of(vcenter: VCenter, *machines: Any) -> VsphereSource:
-    return VsphereSource(settings_of(vcenter), {moid_of(vm): moid_of(vm) for vm in machines})
+    return vsphere_source(settings_of(vcenter), {moid_of(vm): moid_of(vm) for vm in machines})
 
 
 def events(source: VsphereSource) -> list[str]:
@@ -106,6 +108,7 @@ def test_names_and_addresses_are_read_only_where_they_are_wanted(vcenter: VCente
         for details in (False, True):
             before = vcenter.lab.stats()["bytes_out"]
             (snapshot,) = inventory.read(session, [moid_of(vm)], details=details)
+            assert isinstance(snapshot, Snapshot)
             told.append((snapshot.state, snapshot.host_name, snapshot.ip_addresses))
             lengths.append(vcenter.lab.stats()["bytes_out"] - before)
     assert told == [

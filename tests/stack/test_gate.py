@@ -135,7 +135,7 @@ def test_an_opened_gate_costs_nothing(engine: Engine) -> None:
     assert "does not allow" not in first.output
     opened = outputs(stack)
     assert opened["ready"] is True
-    assert opened["waited"] > 0
+    assert opened["wait_seconds"] > 0
     assert stack.resource("gate")["type"] == TYPE
     engine.lab.reset_stats()
 
@@ -208,10 +208,10 @@ def test_a_failure_is_told_kept_and_mended(engine: Engine) -> None:
     told = f"""\
 customization failed on 1 of 3 virtual machines after 1 s
   web-b ({names[1]}, {b})  CustomizationSysprepFailed at 12:00:00Z: Sysprep gave up on the domain EXAMPLE; \
-log in the guest: C:\\Windows\\Temp\\vmware-imc
+guest log: C:\\Windows\\Temp\\vmware-imc
   web-a ({names[0]}, {a})  CustomizationSucceeded in 1 s
   web-c ({names[2]}, {c})  CustomizationSucceeded in 1 s
-The specification was used up by the attempt: fix it and replace web-b, then run `pulumi up` again."""
+The customization specification was consumed by this attempt. Fix it, then replace web-b, then run `pulumi up` again."""
     assert told in without_numbers(failed.errors), failed.errors
     assert "Traceback" not in failed.errors
     closed = outputs(stack)
@@ -252,7 +252,7 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
     assert not late.succeeded
     assert "customization did not finish on 1 of 2 virtual machines after 1" in late.errors
     assert f"slow ({slow}, {machines['slow']})  Timeout in CustomizationStarted" in late.errors
-    assert "likely cause: the customization hangs in the guest" in late.errors
+    assert "likely cause: the customization does not end in the guest" in late.errors
     assert "slow may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer." in late.errors
     assert outputs(stack)["statuses"] == {"slow": "CustomizationStarted", "good": SUCCEEDED}
 
@@ -266,7 +266,7 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
 
 
 def test_a_machine_of_which_nothing_was_asked(engine: Engine) -> None:
-    """With expect="required" it fails early and says so; "auto" lets it pass; "required" again judges it again."""
+    """With expect="required" it fails early and says so; "optional" lets it pass; "required" again judges it again."""
     name = engine.unique("web")
     plain = engine.machine(name, specification=False)
     stack = engine.stack(gate([plain]))
@@ -276,10 +276,10 @@ def test_a_machine_of_which_nothing_was_asked(engine: Engine) -> None:
     assert time.monotonic() - began < 60
     assert not refused.succeeded
     assert f"{name} ({plain})  NoCustomization" in refused.errors
-    assert f'Give {name} a customization specification and replace it, or set expect="auto"' in refused.errors
+    assert f'Add a customization specification to {name} and replace it, or set `expect="optional"`' in refused.errors
     assert outputs(stack)["statuses"] == {name: "NotCustomized"}
 
-    passed = stack.up(gate([plain], expect="auto"))
+    passed = stack.up(gate([plain], expect="optional"))
     assert passed.succeeded, passed.output
     assert (outputs(stack)["statuses"], outputs(stack)["ready"]) == ({name: "NotCustomized"}, True)
 
@@ -296,7 +296,7 @@ def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
     assert not late.succeeded
     assert f"{name} ({idle})  StartTimeout in CustomizationNotStarted" in late.errors
     assert "likely cause: VMware Tools run but do not take the specification up" in late.errors
-    assert outputs(stack)["waited"] < 30
+    assert outputs(stack)["wait_seconds"] < 30
     assert outputs(stack)["statuses"] == {name: "CustomizationNotStarted", good: SUCCEEDED}
 
 
@@ -316,7 +316,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
     kept = outputs(stack)
     assert kept["statuses"]["lost"] == "VmRemoved"
     assert kept["results"]["slow"]["moid"] == running
-    assert kept["waited"] < 20
+    assert kept["wait_seconds"] < 20
 
 
 # ---- another server

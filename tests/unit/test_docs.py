@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.paths import ROOT
-from pulumi_customization_gate.core.verdict import STATES, TABLE
+from pulumi_customization_gate.cloud_director import vocabulary as cloud_director
+from pulumi_customization_gate.core.verdict import TABLE
+from pulumi_customization_gate.vsphere import vocabulary as vsphere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +46,8 @@ def test_the_page_shows_the_table_of_the_verdict() -> None:
 def test_the_pages_name_every_state() -> None:
     """Each word of a server that the table knows is explained on one of the two pages."""
     text = text_of(DOCS / "how-it-decides.md") + text_of(DOCS / "cloud-director.md")
-    ours = {"GC_DISABLED"}  # our word for a machine without guest customization; the page says it in full
-    assert [state for state in STATES if state not in ours and f"`{state}`" not in text] == []
+    states = {*vsphere.STATES, *cloud_director.STATES} - {cloud_director.DISABLED}
+    assert [state for state in sorted(states) if f"`{state}`" not in text] == []
 
 
 def sentences() -> list[str]:

@@ -67,7 +67,7 @@ RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
     [
         pytest.param(RESULTS, "", id="the-output-results"),
         pytest.param({"ready": True, "machines": RESULTS}, "machines", id="all-stack-outputs"),
-        pytest.param({"results": RESULTS, "ready": True, "waited": 3.0}, "", id="a-report-of-the-command-line"),
+        pytest.param({"results": RESULTS, "ready": True, "wait_seconds": 3.0}, "", id="a-report-of-the-command-line"),
         pytest.param({"east": {"results": RESULTS, "ready": True}}, "east", id="a-gate-as-an-output"),
         pytest.param(
             {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pulumi_customization_gate.cloud_director import representations
 from pulumi_customization_gate.cloud_director.connection import GOOD, Answer, UnreachableError
 from pulumi_customization_gate.core.errors import ApiError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ class Answers:
         text = f"{self._settings.address} answered {what}, but {why}"
         if not why.is_final or what in self._understood:
             return ApiError(text + answer.number, answer.status, "MALFORMED", answer.request_id)
-        kind = plain(answer.headers.get("Content-Type", ""), 80) or "no content type"
+        kind = sanitize(answer.headers.get("Content-Type", ""), 80) or "no content type"
         excerpt = self._settings.without_secrets(representations.excerpt(answer.body))
         text += f": received {len(answer.body)} bytes, {kind}" + (f", {excerpt!r}" if excerpt else "") + answer.number
         with self._lock:
@@ -111,7 +111,7 @@ class Answers:
             return answer
         address, status = self._settings.address, answer.status
         if status in _REDIRECTS:
-            where = plain(answer.headers.get("Location", "nowhere"), 200)
+            where = sanitize(answer.headers.get("Location", "nowhere"), 200)
             raise ApiError(
                 f"{address} redirects {what} to {where}, where the token is not sent{answer.number}: "
                 f"{self._settings.called['url']} must be the server's own address",

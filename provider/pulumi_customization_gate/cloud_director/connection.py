@@ -22,7 +22,7 @@ from requests.utils import get_environ_proxies
 
 from pulumi_customization_gate.cloud_director.bounded_http import BoundedAdapter, HeadersError, current_exchange
 from pulumi_customization_gate.core.errors import CertificateError, ConfigurationError, ServerError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
@@ -68,7 +68,7 @@ class Answer:
     @property
     def request_id(self) -> str:
         """The server's identifier of the request, for its log."""
-        return plain(self.headers.get("X-VMWARE-VCLOUD-REQUEST-ID", ""), longest=200)
+        return sanitize(self.headers.get("X-VMWARE-VCLOUD-REQUEST-ID", ""), longest=200)
 
     @property
     def number(self) -> str:
@@ -182,7 +182,7 @@ def _trust(settings: CloudDirectorSettings) -> tuple[bool | str, dict[str, Any]]
         try:
             ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ssl.SSLError) as error:
-            what = f"{settings.called['caFile']} is {plain(settings.ca_file)!r}, which cannot be used"
+            what = f"{settings.called['caFile']} is {sanitize(settings.ca_file)!r}, which cannot be used"
             raise ConfigurationError(f"{what}: {_reason(error)}") from None
         return settings.ca_file, {}
     if settings.allow_unverified_ssl:
@@ -238,8 +238,8 @@ def _distrust(error: BaseException) -> str:
 def _untrusted(settings: CloudDirectorSettings, reason: str) -> str:
     called = settings.called
     return (
-        f"the certificate of {settings.address} is not trusted: {plain(reason)}. Name a file with the authority that "
-        f"signed it in {called['caFile']}, or give the certificate's SHA-256 in {called['thumbprint']}; "
+        f"the certificate of {settings.address} is not trusted: {sanitize(reason)}. Name a file with the authority "
+        f"that signed it in {called['caFile']}, or give the certificate's SHA-256 in {called['thumbprint']}; "
         f"{called['allowUnverifiedSsl']} is for test systems only."
     )
 
@@ -252,4 +252,4 @@ def _reason(error: BaseException) -> str:
         return "the compressed response is malformed"
     causes = [e for e in _chain(error) if isinstance(e, (OSError, http.client.HTTPException))]
     bottom = next((e for e in reversed(causes) if not isinstance(e, requests.RequestException)), error)
-    return plain(getattr(bottom, "strerror", None) or type(bottom).__name__)
+    return sanitize(getattr(bottom, "strerror", None) or type(bottom).__name__)

@@ -1,11 +1,12 @@
-"""Why a machine of Cloud Director did not get there, in words."""
+"""Why a VM of Cloud Director is not ready, in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.cloud_director.readings import DISABLED
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.cloud_director.vocabulary import progress_of
+from pulumi_customization_gate.core.model import Progress
+from pulumi_customization_gate.core.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.representations import Machine
 
 FAILED = (
-    "Cloud Director keeps the reason to itself: it stands in the guest, in /var/log/vmware-imc on Linux and in "
-    r"C:\Windows\Temp\customize-guest.log on Windows"
+    "Cloud Director does not report the reason; see /var/log/vmware-imc in a Linux guest and "
+    r"C:\Windows\Temp\customize-guest.log in a Windows guest"
 )
 """What is said beside GC_FAILED, which comes without a reason."""
 _FORCE = (
-    "it is likely that customization was enabled after the first power-on, and then it never begins by itself: power "
-    'the machine off and choose "Power On and Force Recustomization" (API: deploy with forceCustomization="true")'
+    "likely cause: customization was enabled after the first power-on, so it does not start by itself; power "
+    'the VM off and choose "Power On and Force Recustomization" (API: deploy with forceCustomization="true")'
 )
 
 
@@ -36,31 +37,33 @@ def explain(
             and no cause is looked for in it.
         silence: The seconds since the last answer.
     """
-    facts = [f"status: {state} for {duration(seconds)}" if state else "status: the server never told it"]
+    facts = [f"status: {state} for {duration(seconds)}" if state else "status: not reported by the server"]
     if machine is not None:
         facts.append(f"power: {_POWER[machine.powered_on]}")
         facts.append(f"VMware Tools: {_TOOLS[machine.tools_running]}")
     cause = _cause(state, machine)
     if fault:
         cause = (
-            f"the server has not told the machine's state for {duration(silence)}, and the following is as old: {fault}"
+            f"likely cause: the server has not reported the VM's state for {duration(silence)}, so the following is "
+            f"as old; {fault}"
         )
     return [cause, *facts] if cause else facts
 
 
-_POWER = {True: "on", False: "off", None: "not told"}
-_TOOLS = {True: "running", False: "not running", None: "not told"}
+_POWER = {True: "on", False: "off", None: "unknown"}
+_TOOLS = {True: "running", False: "not running", None: "unknown"}
 
 
 def _cause(state: str, machine: Machine | None) -> str:
-    if state == DISABLED:
-        return "guest customization is not enabled for this machine"
-    if state == "GC_FAILED":
+    progress = progress_of(state)
+    if progress is Progress.DISABLED:
+        return "likely cause: guest customization is not enabled for this VM"
+    if progress is Progress.FAILED:
         return FAILED
     if machine is not None and machine.powered_on is False:
-        return "the machine is powered off: its customization begins after the next power-on"
-    if state != "GC_PENDING" or machine is None or machine.powered_on is None:
+        return "likely cause: the VM is powered off; its customization starts after the next power-on"
+    if progress is not Progress.PENDING_OR_RUNNING or machine is None or machine.powered_on is None:
         return ""
     if machine.tools_running is False:
-        return "VMware Tools does not run in the guest, and without it customization cannot begin"
+        return "likely cause: VMware Tools are not running in the guest, and customization cannot start without them"
     return _FORCE

@@ -13,7 +13,7 @@ from pulumi_customization_gate.cloud_director import refused_logins, representat
 from pulumi_customization_gate.cloud_director.answers import PASSING, Answers
 from pulumi_customization_gate.cloud_director.connection import Answer, Connection, UnreachableError
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ServerError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,8 +105,8 @@ class Login:
         usable = [number for number in known if OLDEST_VERSION <= number <= NEWEST_VERSION]
         if not usable:
             raise ApiError(
-                f"{self._settings.address} offers the API versions {plain(', '.join(offered), 200)}, none of which is "
-                f"between {OLDEST_VERSION[0]}.0 and {NEWEST_VERSION[0]}.x, the ones that the gate speaks.",
+                f"{self._settings.address} offers the API versions {sanitize(', '.join(offered), 200)}, none of which "
+                f"is between {OLDEST_VERSION[0]}.0 and {NEWEST_VERSION[0]}.x, the ones that the gate speaks.",
                 answer.status,
                 "API_VERSION",
                 answer.request_id,

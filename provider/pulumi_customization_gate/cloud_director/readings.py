@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director import representations
+from pulumi_customization_gate.cloud_director.vocabulary import DISABLED, progress_of
 from pulumi_customization_gate.core.errors import ApiError
+from pulumi_customization_gate.core.model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,17 +17,12 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.representations import Machine
     from pulumi_customization_gate.cloud_director.session import Session
 
-DISABLED = "GC_DISABLED"
-"""Our word for a machine whose guest customization is not enabled: Cloud Director's status has none for it."""
-ENDED = frozenset({"GC_COMPLETE", "GC_FAILED"})
-"""The states after which nothing more is to come."""
-_UNDERWAY = frozenset({"REBOOT_PENDING", "POST_GC_PENDING"})
-KNOWN = ENDED | _UNDERWAY | {"GC_PENDING", DISABLED}
-"""The documented states, and ours (VMware Cloud Director API, GET /vApp/{id}/guestcustomizationstatus)."""
 BATCH = 50
 """Machines in one query: its filter stands in the address, which some proxies cut at 4 KiB."""
 _SMALL = 64 * 1024
 _GONE = (403, 404)
+_BEGUN = (Progress.RUNNING, Progress.SUCCEEDED, Progress.FAILED)
+"""What cannot be reported of a VM whose guest customization is not enabled."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def read_state(session: Session, vm: str, *, ask_enabled: bool) -> State | Gone:
         if error.status in _GONE and error.code:
             return _confirm(session, vm, error)
         raise
-    if not ask_enabled or word in ENDED | _UNDERWAY:
+    if not ask_enabled or progress_of(word) in _BEGUN:
         return State(word, answer.at)
     return State(word, answer.at, read_enabled(session, vm), asked=True)
 

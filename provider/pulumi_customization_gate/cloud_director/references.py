@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from pulumi_customization_gate.core.errors import InvalidReferenceError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _URN = re.compile(f"urn:vcloud:(?P<kind>vm|vapp):(?P<uuid>{_UUID})", re.IGNORECASE)
@@ -23,6 +23,11 @@ class Reference:
     kind: str
     """"vm" or "vapp"."""
     uuid: str
+
+    @property
+    def vm_id(self) -> str | None:
+        """The VM's identifier, None for a vApp."""
+        return self.id if self.kind == "vm" else None
 
     @property
     def id(self) -> str:
@@ -55,16 +60,16 @@ def parse_reference(text: str, url: str) -> Reference:
         other_server, href = False, SplitResult("", "", "", "", "")
     if other_server:
         raise InvalidReferenceError(
-            f"an address on {plain(url)}, because the login's token is sent to the configured server only, or the "
+            f"an address on {sanitize(url)}, because the login's token is sent to the configured server only, or the "
             "VM's URN (urn:vcloud:vm:<uuid>)",
-            plain(text),
+            sanitize(text),
         )
     if href.netloc and not href.query and not href.fragment and (match := _PATH.fullmatch(href.path)):
         return _reference(match)
     raise InvalidReferenceError(
         "a VM of Cloud Director (urn:vcloud:vm:<uuid>, vm-<uuid> or the VM's href), or a vApp's URN or href for all "
         "VMs in it",
-        plain(text),
+        sanitize(text),
     )
 
 

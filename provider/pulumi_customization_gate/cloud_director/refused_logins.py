@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director import representations
 from pulumi_customization_gate.core.errors import AuthenticationError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.connection import Answer
@@ -60,8 +60,8 @@ def _record(settings: CloudDirectorSettings, event: str) -> AuthenticationError:
 
 def _login(settings: CloudDirectorSettings) -> str:
     if settings.api_token:
-        return f"the API token of {plain(settings.org)}"
-    return f"the login of {plain(settings.user)}@{plain(settings.org)}"
+        return f"the API token of {sanitize(settings.org)}"
+    return f"the login of {sanitize(settings.user)}@{sanitize(settings.org)}"
 
 
 def _digest(settings: CloudDirectorSettings) -> bytes:

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def excerpt(body: bytes) -> str:
     text = body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace")
     if not _HTML.match(body):
         text = _ELEMENT.split(text, maxsplit=1)[0] if text.lstrip().startswith("<") else ""
-    return plain(text, _LONGEST_EXCERPT)
+    return sanitize(text, _LONGEST_EXCERPT)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def parse(body: bytes, root: str) -> Element:
     except (ParseError, ValueError, LookupError) as error:
         raise MalformedError(f"it is not the XML that was asked for ({type(error).__name__})") from None
     if _local(element) != root:
-        raise MalformedError(f"it is a {plain(_local(element), 60)} instead of a {root}")
+        raise MalformedError(f"it is a {sanitize(_local(element), 60)} instead of a {root}")
     return element
 
 
@@ -101,7 +101,7 @@ def guest_status(body: bytes) -> str:
     text = parse(body, "GuestCustomizationStatusSection").findtext("{*}GuestCustStatus", "").strip()
     if not text:
         raise MalformedError("it holds no GuestCustStatus")
-    return plain(text, 60)
+    return sanitize(text, 60)
 
 
 def is_customization_enabled(body: bytes) -> bool:
@@ -140,23 +140,23 @@ def error(body: bytes) -> tuple[str, str]:
     code = attributes.get("minorErrorCode") or attributes.get("error") or ""
     message = attributes.get("message") or attributes.get("error_description") or ""
     # The server begins with the request's number, which stands beside the message anyway.
-    return plain(str(code), 80), plain(re.sub(r"^\[[^\]]{1,200}\]\s*", "", str(message)))
+    return sanitize(str(code), 80), sanitize(re.sub(r"^\[[^\]]{1,200}\]\s*", "", str(message)))
 
 
 def _machine(vm: Element) -> Machine:
-    return Machine(_id(vm), plain(vm.get("name", "")), _POWER_BY_NUMBER.get(vm.get("status", "")))
+    return Machine(_id(vm), sanitize(vm.get("name", "")), _POWER_BY_NUMBER.get(vm.get("status", "")))
 
 
 def _record(record: Element) -> Machine:
     tools = record.get("vmToolsStatus")
-    address = plain(record.get("ipAddress", ""))
+    address = sanitize(record.get("ipAddress", ""))
     return Machine(
         id=_id(record),
-        name=plain(record.get("name", "")),
+        name=sanitize(record.get("name", "")),
         powered_on=_POWER.get(record.get("status", "")),
         tools_running=None if tools is None else re.sub("[^A-Z]", "", tools.upper()) in _TOOLS_RUN,
         ip_addresses=(address,) if address else (),
-        state=plain(record.get("gcStatus", ""), 60),
+        state=sanitize(record.get("gcStatus", ""), 60),
     )
 
 

@@ -16,15 +16,15 @@ from pulumi_customization_gate.cloud_director import diagnosis
 from pulumi_customization_gate.cloud_director.answers import BusyError, UnusableAnswerError, is_passing
 from pulumi_customization_gate.cloud_director.readings import (
     BATCH,
-    KNOWN,
     Gone,
     State,
     read_machines,
     read_state,
     read_vapp,
 )
-from pulumi_customization_gate.cloud_director.references import Reference, parse_reference
+from pulumi_customization_gate.cloud_director.references import Reference
 from pulumi_customization_gate.cloud_director.session import acquire
+from pulumi_customization_gate.cloud_director.vocabulary import progress_of
 from pulumi_customization_gate.cloud_director.watched import LONGEST_INTERVAL, Pace, Watched
 from pulumi_customization_gate.core.errors import (
     ApiError,
@@ -33,13 +33,14 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
+from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized, Progress, Target, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
+    from pulumi_customization_gate.cloud_director.references import Reference
     from pulumi_customization_gate.cloud_director.representations import Machine
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 
@@ -57,10 +58,10 @@ class CloudDirectorSource:
 
     Args:
         settings: The server and the login.
-        references: What the user wrote for each machine or vApp, by the user's own key.
-        kept: Identifiers (`vm-{uuid}`) of machines that are not watched, because they have been judged.
-        remembered: Identifiers of machines that an earlier wait found customized. Who disables guest customization once
-            it has done its work leaves no other trace of it.
+        targets: What names each VM or vApp, and the user's key.
+        already_ready: Identifiers (`vm-{uuid}`) of VMs that are not observed, because an earlier wait found them ready.
+        previously_customized: Identifiers of VMs that an earlier wait found customized. Disabling guest customization
+            after it has succeeded leaves no other trace of it.
         patience: Seconds for which `start` rides out a server that does not answer well.
 
     Raises:
@@ -70,17 +71,17 @@ class CloudDirectorSource:
     def __init__(
         self,
         settings: CloudDirectorSettings,
-        references: Mapping[str, str],
+        targets: Sequence[Target[Reference]],
         *,
-        kept: Collection[str] = (),
-        remembered: Collection[str] = (),
+        already_ready: Collection[str] = (),
+        previously_customized: Collection[str] = (),
         patience: float = PATIENCE,
     ) -> None:
         self._settings, self._patience = settings, patience
-        self._references = {key: parse_reference(text, settings.address) for key, text in references.items()}
-        self._kept, self._remembered = kept, remembered
-        self.skipped: dict[str, str] = {}
-        """After `start`: the identifiers of the kept machines, by the user's key."""
+        self._targets = targets
+        self._already_ready, self._previously_customized = already_ready, previously_customized
+        self.already_ready: list[tuple[str | None, str]] = []
+        """After `start`: the user's key and the identifier of each VM that is not observed."""
         self._login = ExitStack()
         self._closed = threading.Event()
         self._vms: dict[str, Watched] = {}
@@ -105,13 +106,19 @@ class CloudDirectorSource:
         self._session = session = self._login.enter_context(acquire(self._settings))
         self._ride_out(session.open)
         taken: dict[str, str] = {}
-        for key, reference in self._references.items():
-            for vm in self._machines(key, reference):
+        unnamed = set()
+        for target in self._targets:
+            for key, vm in self._machines(target):
                 if vm.ref.id in taken:
-                    raise ConfigurationError(f"{taken[vm.ref.id]!r} and {vm.ref.key!r} are one machine: {vm.ref.id}")
+                    raise ConfigurationError(
+                        f"expected each VM once, got {taken[vm.ref.id]!r} and {vm.ref.key!r}, "
+                        f"which are the same VM, {vm.ref.id}"
+                    )
                 taken[vm.ref.id] = vm.ref.key
-                if vm.ref.id in self._kept:
-                    self.skipped[vm.ref.key] = vm.ref.id
+                if key is None:
+                    unnamed.add(vm.ref.id)
+                if vm.ref.id in self._already_ready:
+                    self.already_ready.append((key, vm.ref.id))
                 else:
                     self._vms[vm.ref.id] = vm
         self._ask_machines([vm for vm in self._vms.values() if not vm.gone])
@@ -120,7 +127,8 @@ class CloudDirectorSource:
         self._hear_all(deadline)
         for vm in self._vms.values():
             if vm.machine is not None:
-                vm.ref = replace(vm.ref, name=vm.machine.name)
+                name = vm.machine.name
+                vm.ref = replace(vm.ref, name=name, key=name if vm.ref.id in unnamed else vm.ref.key)
         return [vm.ref for vm in self._vms.values()]
 
     def poll(self, timeout: float) -> Sequence[Observation]:
@@ -138,7 +146,7 @@ class CloudDirectorSource:
                 return self._tell()
             self._hear(min(left, max(0.0, self._next_due() - time.monotonic())))
 
-    def look(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> Sequence[Observation]:
         """Asks about all machines once more and returns what came within `timeout` seconds."""
         self._ask_states()
         self._ask_machines([vm for vm in self._vms.values() if not vm.gone])
@@ -167,21 +175,32 @@ class CloudDirectorSource:
             future.cancel()
         self._login.close()
 
-    def _machines(self, key: str, reference: Reference) -> Iterable[Watched]:
+    def _machines(self, target: Target[Reference]) -> Iterable[tuple[str | None, Watched]]:
+        """Returns the VMs that a target names, each with its key in the user's words, None for one without."""
+        key, reference = target.key, target.reference
+        shown = key or reference.id
         if reference.kind == "vm":
-            return [Watched(VmRef(key, reference.id, reference.id))]
+            return [(key, Watched(VmRef(shown, reference.id, reference.id)))]
         try:
             machines = self._ride_out(partial(read_vapp, self._session, reference.id))
         except ApiError as error:
             if error.status not in _GONE:
                 raise
-            missing = Watched(VmRef(key, reference.id, reference.id))
+            missing = Watched(VmRef(shown, reference.id, reference.id))
             missing.lose(f"no such vApp, or no right to see it: {error}")
             self._look_for_news(missing)
-            return [missing]
+            return [(key, missing)]
         if not machines:
-            raise ConfigurationError(f"the vApp of {key!r} ({reference.urn}) holds no machine to wait for")
-        return [Watched(VmRef(f"{key}/{found.name}", found.id, found.name), machine=found) for found in machines]
+            raise ConfigurationError(
+                f"expected a vApp with at least one VM, got {shown!r} ({reference.urn}), an empty one"
+            )
+        return [
+            (
+                key and f"{key}/{found.name}",
+                Watched(VmRef(f"{key}/{found.name}" if key else found.name, found.id, found.name), machine=found),
+            )
+            for found in machines
+        ]
 
     def _ride_out(self, ask: Callable[[], T]) -> T:
         def note(attempt: tenacity.RetryCallState) -> None:
@@ -272,10 +291,8 @@ class CloudDirectorSource:
             vm.lose(answer.message)
         else:
             changed = vm.take_state(answer)
-            if vm.state not in KNOWN:
-                self._note(
-                    vm.state, f"{vm.ref.key}: Cloud Director tells a state that the gate does not know, {vm.state}"
-                )
+            if progress_of(vm.state) is Progress.UNKNOWN:
+                self._note(vm.state, f"{vm.ref.key}: Cloud Director reports a state that is not documented, {vm.state}")
             if changed and not vm.has_bell:
                 self._round_due = 0.0
         vm.rest(heard=isinstance(answer, State), changed=changed, at_least=self._session.pause)
@@ -303,8 +320,8 @@ class CloudDirectorSource:
         if (snapshot := vm.news()) is not None:
             self._untold.append(snapshot)
             # Never before the server itself has told the state: it may have something else to say.
-            if vm.ref.id in self._remembered:
-                self._untold.append(Remembered(vm.ref.id))
+            if vm.ref.id in self._previously_customized:
+                self._untold.append(PreviouslyCustomized(vm.ref.id))
 
     def _tell(self) -> Sequence[Observation]:
         untold, self._untold = self._untold, []

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.diagnosis import FAILED
-from pulumi_customization_gate.cloud_director.readings import DISABLED, ENDED
-from pulumi_customization_gate.core.model import Snapshot, VmRef
+from pulumi_customization_gate.cloud_director.vocabulary import progress_of
+from pulumi_customization_gate.core.model import Missing, Progress, Snapshot, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,14 +70,15 @@ class Watched:
     _word: str = ""
     _at: datetime = _NEVER
     _pace: Pace = field(default_factory=Pace)
-    _told: Snapshot | None = None
+    _reported: Snapshot | Missing | None = None
     _rang: bool = False
     _false_rings: int = 0
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more is to come."""
-        return bool(self.gone) or self.state in ENDED
+        progress = progress_of(self.state)
+        return bool(self.gone) or (progress is not None and progress.is_end)
 
     @property
     def is_being_asked(self) -> bool:
@@ -133,27 +134,35 @@ class Watched:
         pause = self._pace.next(changed=changed)
         self.due = time.monotonic() + max(RECONCILE_INTERVAL if heard and self.has_bell else pause, at_least)
 
-    def news(self) -> Snapshot | None:
+    def news(self) -> Snapshot | Missing | None:
         """Returns what is known if it is another than what was returned before.
 
         Its time is later than any returned before. The Date header counts whole seconds, and the cells of one Cloud
         Director have clocks of their own: the order in which the server answered is the better one.
         """
+        observation = self._observation()
+        if not (self.state or self.gone):
+            return None
+        if self._reported is not None and replace(observation, at=self._reported.at) == self._reported:
+            return None
+        self._reported = observation
+        return observation
+
+    def _observation(self) -> Snapshot | Missing:
+        if self.gone:
+            return Missing(self.ref.id, self._at, message=self.gone)
         machine = self.machine
+        progress = progress_of(self.state)
         tools_running = machine.tools_running if machine else None
-        snapshot = Snapshot(
+        return Snapshot(
             vm=self.ref.id,
             at=self._at,
-            exists=not self.gone,
             powered_on=machine.powered_on if machine else None,
+            progress=progress,
             state=self.state,
-            message=self.gone or (FAILED if self.state == "GC_FAILED" else ""),
-            # Where customization is disabled there is nothing that a guest without Tools could still tell.
-            tools_running=bool(tools_running) or (tools_running is None and self.state == DISABLED),
+            message=FAILED if progress is Progress.FAILED else "",
+            can_repeat=True,
+            tools_running=bool(tools_running),
             name=machine.name if machine else "",
             ip_addresses=machine.ip_addresses if machine else (),
         )
-        if not (self.state or self.gone) or (self._told and replace(snapshot, at=self._told.at) == self._told):
-            return None
-        self._told = snapshot
-        return snapshot

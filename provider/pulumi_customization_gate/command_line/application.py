@@ -15,13 +15,14 @@ import typer
 from pulumi_customization_gate import timeline as pictures
 from pulumi_customization_gate.command_line import options, views
 from pulumi_customization_gate.command_line.connection import Access
-from pulumi_customization_gate.command_line.documents import event_document, report_document
-from pulumi_customization_gate.command_line.endings import Interrupt, errors_told, exit_code
+from pulumi_customization_gate.command_line.exit_codes import Interrupt, errors_reported, exit_code
 from pulumi_customization_gate.command_line.history import histories
 from pulumi_customization_gate.command_line.input_files import read_json, read_text
+from pulumi_customization_gate.command_line.json_output import event_document, report_document
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.report import plain
-from pulumi_customization_gate.core.watch import WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ def wait(
     if patience > timeout:
         raise typer.BadParameter(f"it is {patience:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
     access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
-    rules = WaitRules(timeout=timeout, start_timeout=patience, expect=expect.value)
+    rules = WaitRules(timeout=timeout, start_timeout=patience, requires_customization=expect is options.Expect.required)
     interrupt = Interrupt()
-    with errors_told(interrupt), interrupt.caught():
+    with errors_reported(interrupt), interrupt.caught():
         words = _words(vms)
         with access.source(words) as source, views.progress() as listener:
-            report = watch(source, rules, listener=listener, cancelled=interrupt)
+            report = wait_for_all(source, rules, listener=listener, cancelled=interrupt)
     views.show(report, output.value)
     raise typer.Exit(interrupt.exit_status if report.cancelled else exit_code(report))
 
@@ -146,8 +147,8 @@ def status(
     - `customization-gate status vm-87 --output json`
     """
     access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
-    with errors_told():
-        report = _judge_now(access, _words(vms), expect.value)
+    with errors_reported():
+        report = _judge_now(access, _words(vms), expect)
     views.show(report, output.value, is_wait=False)
     raise typer.Exit(exit_code(report))
 
@@ -174,7 +175,7 @@ def events(
     - `customization-gate events 'web-*' --output json`
     """
     access = Access("vsphere", server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
-    with errors_told(), access.session() as session:
+    with errors_reported(), access.session() as session:
         found, names = histories(session, _words(vms))
     if output is options.Output.json:
         typer.echo(json.dumps([event_document(event, names[event.vm]) for event in found], indent=2))
@@ -229,24 +230,29 @@ def timeline(
     - `customization-gate timeline --live 'web-*'`
     """
     access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
-    with errors_told():
+    with errors_reported():
         if live:
-            document: Any = report_document(_judge_now(access, _words(source or []), "auto"))
+            document: Any = report_document(_judge_now(access, _words(source or []), options.Expect.optional))
         else:
             document = _document(source or ["-"])
-        chart, title = pictures.chart(pictures.waits(document), align), plain(title)
+        chart, title = pictures.chart(pictures.waits(document), align), sanitize(title)
         if svg is None:
             pictures.show(chart, views.console(stderr=False), title)
         else:
             _write(pictures.svg(chart, theme, title), svg)
 
 
-def _judge_now(access: Access, words: Sequence[str], expect: str) -> GateReport:
+def _judge_now(access: Access, words: Sequence[str], expect: options.Expect) -> GateReport:
     """Returns the first judgement of a wait: one that is called off as soon as it has judged."""
-    rules = WaitRules(timeout=_PATIENCE, start_timeout=math.inf, expect=expect, stop_on_missing=False)
+    rules = WaitRules(
+        timeout=_PATIENCE,
+        start_timeout=math.inf,
+        requires_customization=expect is options.Expect.required,
+        stop_on_missing=False,
+    )
     judged = threading.Event()
     with access.source(words) as source:
-        return watch(source, rules, listener=lambda _: judged.set(), cancelled=judged.is_set)
+        return wait_for_all(source, rules, listener=lambda _: judged.set(), cancelled=judged.is_set)
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

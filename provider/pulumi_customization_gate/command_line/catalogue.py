@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import moid_of
 
@@ -102,29 +102,30 @@ def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
         moid = moid_of(parent) if parent is not None else ""
 
 
-def expand(session: Session, words: Sequence[str]) -> dict[str, str]:
-    """Returns what names each machine of the words, each machine once, in the order of the words.
+def expand(session: Session, words: Sequence[str]) -> list[inventory.Reference]:
+    """Returns what names each VM of the words, each VM once, in the order of the words.
 
     Raises:
         ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
     """
     machines = read(session)
-    references: dict[str, str] = {}
+    references: dict[inventory.Reference, None] = {}
     problems = []
     for word in words:
         try:
-            references |= {reference: reference for reference in _meant(session, word, machines)}
+            references |= dict.fromkeys(map(inventory.parse_reference, _meant(session, word, machines)))
         except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are told at once
             problems.append(str(error))
     if problems:
         raise ConfigurationError(_listed(problems, "\n"))
-    return references
+    return list(references)
 
 
 def _meant(session: Session, word: str, machines: Sequence[Machine]) -> Iterable[str]:
     with contextlib.suppress(ConfigurationError):
-        if inventory.parse_reference(word).kind == "uuid":
-            return [inventory.resolve(session, {word: word})[word] or word]
+        reference = inventory.parse_reference(word)
+        if reference.kind == "uuid":
+            return [inventory.find(session, reference) or word]
     return meant(word, machines)
 
 
@@ -142,23 +143,23 @@ def meant(word: str, machines: Sequence[Machine]) -> list[str]:
     exact = [m for m in machines if m.moid == word] or [m for m in machines if "/" in word and m.path == path]
     named = exact or [machine for machine in machines if machine.name == word]
     if len(named) > 1:
-        paths = _listed([f"{plain(machine.path)} ({machine.moid})" for machine in named])
+        paths = _listed([f"{sanitize(machine.path)} ({machine.moid})" for machine in named])
         raise ConfigurationError(
-            f"{len(named)} virtual machines are named {plain(word)!r}: {paths}; name one by its path or ID"
+            f"{len(named)} virtual machines are named {sanitize(word)!r}: {paths}; name one by its path or ID"
         )
     if named:
         return [named[0].moid]
     if any(character in word for character in "*?["):
         fitting = [m.moid for m in machines if not m.is_template and _fits(m, word)]
         if not fitting:
-            raise ConfigurationError(f"no virtual machine fits {plain(word)!r} (a pattern passes over templates)")
+            raise ConfigurationError(f"no virtual machine fits {sanitize(word)!r} (a pattern passes over templates)")
         return fitting
     try:
         inventory.parse_reference(word)
     except ConfigurationError:
         near = difflib.get_close_matches(word, [machine.name for machine in machines], n=1)
-        hint = f"; did you mean {plain(near[0])!r}?" if near else ""
-        raise ConfigurationError(f"no virtual machine is named {plain(word)!r}{hint}") from None
+        hint = f"; did you mean {sanitize(near[0])!r}?" if near else ""
+        raise ConfigurationError(f"no virtual machine is named {sanitize(word)!r}{hint}") from None
     return [word]
 
 

@@ -7,12 +7,16 @@ import getpass
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.cloud_director.references import parse_reference
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.command_line import catalogue
 from pulumi_customization_gate.command_line.input_files import read_text
+from pulumi_customization_gate.command_line.phrases import CLOUD_DIRECTOR_SETTINGS, VSPHERE_SETTINGS
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import Target, targets_of
 from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.source import VsphereSource
@@ -54,9 +58,11 @@ class Access:
         """
         if self.is_vsphere:
             with self.session() as session:
-                yield VsphereSource(session.settings, catalogue.expand(session, words))
+                references = catalogue.expand(session, words)
+                yield VsphereSource(session.settings, [Target(None, reference) for reference in references])
         else:
-            yield CloudDirectorSource(self.cloud_director_settings(os.environ), {word: word for word in words})
+            settings = self.cloud_director_settings(os.environ)
+            yield CloudDirectorSource(settings, targets_of(words, partial(parse_reference, url=settings.address)))
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -85,7 +91,7 @@ class Access:
             "customization:caFile": self.ca_file,
             "customization:thumbprint": self.thumbprint,
         }
-        return vsphere_settings(config.get, environment)
+        return vsphere_settings(config.get, environment, called=VSPHERE_SETTINGS)
 
     def cloud_director_settings(self, environment: Mapping[str, str]) -> CloudDirectorSettings:
         """Returns where Cloud Director is and who logs in; the API token comes from the environment only.
@@ -106,7 +112,7 @@ class Access:
             user = self._required("--user", self.user, "VCD_USER", environment)
             password = self._password("VCD_PASSWORD", environment, f"{user} of {org} at {url}")
             config |= {"vcd:user": user, "vcd:password": password, "vcd:apiToken": ""}
-        return cloud_director_settings(config.get, environment)
+        return cloud_director_settings(config.get, environment, called=CLOUD_DIRECTOR_SETTINGS)
 
     def _trust(self) -> str | None:
         return None if self.allow_unverified_ssl is None else str(self.allow_unverified_ssl).lower()

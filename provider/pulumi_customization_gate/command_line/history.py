@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.command_line import catalogue
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import Missing, Snapshot
 from pulumi_customization_gate.vsphere import history, inventory
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict
         ConfigurationError: If a word means no machine.
         ServerError: If the server does not answer.
     """
-    moids = inventory.resolve(session, catalogue.expand(session, words))
-    present = [moid for moid in moids.values() if moid is not None]
-    snapshots = session.patiently(lambda: inventory.read(session, present))
-    gone = [word for word, moid in moids.items() if moid is None] + [s.vm for s in snapshots if not s.exists]
+    found = {reference: inventory.find(session, reference) for reference in catalogue.expand(session, words)}
+    present = [moid for moid in found.values() if moid is not None]
+    looks = session.patiently(lambda: inventory.read(session, present))
+    snapshots = [look for look in looks if isinstance(look, Snapshot)]
+    gone = [reference.given for reference, moid in found.items() if moid is None]
+    gone += [look.vm for look in looks if isinstance(look, Missing)]
     if gone:
         raise ConfigurationError(f"{session.settings.server} has no virtual machine {', '.join(gone)}")
     events = session.patiently(lambda: history.read_all(session, present))

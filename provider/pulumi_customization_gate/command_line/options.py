@@ -29,7 +29,7 @@ class Expect(str, enum.Enum):
     """Whether a machine must have been asked to customize."""
 
     required = "required"
-    auto = "auto"
+    optional = "optional"
 
 
 Words = Annotated[
@@ -49,8 +49,8 @@ OutputFormat = Annotated[
 ExpectOption = Annotated[
     Expect,
     typer.Option(
-        help="required: a machine of which nobody asked a customization is a failure. "
-        "auto: it is good, as NotCustomized."
+        help="required: a VM of which no customization was requested is a failure. "
+        "optional: it is ready, as NotCustomized."
     ),
 ]
 PlatformOption = Annotated[

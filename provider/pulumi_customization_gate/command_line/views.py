@@ -16,20 +16,19 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pulumi_customization_gate.command_line.documents import report_document
-from pulumi_customization_gate.command_line.endings import in_options
+from pulumi_customization_gate.command_line.json_output import report_document
+from pulumi_customization_gate.command_line.phrases import PHRASES
 from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.report import (
-    clock_time,
-    duration,
-    failure_text,
+    advice_lines,
+    headline,
     label,
     outcome_line,
-    plain,
     progress_line,
     status_line,
     status_words,
 )
+from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pulumi_customization_gate.core.model import Event, GateReport, VmOutcome
-    from pulumi_customization_gate.core.watch import Update
+    from pulumi_customization_gate.core.progress import Update
 
 _FRAMES_PER_SECOND = 4
 _LINES_AROUND = 4
@@ -76,7 +75,7 @@ def tell_lines(update: Update) -> None:
     """Writes a line for each change, and one for the whole wait now and then."""
     now = clock_time(datetime.now(timezone.utc))
     for note in update.notes:
-        typer.echo(f"{now}  {plain(note)}", err=True)
+        typer.echo(f"{now}  {sanitize(note)}", err=True)
     for outcome in update.changed:
         typer.echo(f"{now}  {label(outcome)}  {status_line(outcome)}", err=True)
     if not update.changed:
@@ -100,7 +99,7 @@ class LiveTable:
         """Takes the newest update over; what it notes scrolls past above the table."""
         self._update = (update, self._clock())
         for note in update.notes:
-            self._screen.print(plain(note), style="yellow")
+            self._screen.print(sanitize(note), style="yellow")
 
     def render(self) -> RenderableType:
         """Returns the frame of this moment: what fits on the screen, the machines still on their way first."""
@@ -111,12 +110,12 @@ class LiveTable:
         room = max(3, self._screen.height - _LINES_AROUND)
         shown = list(update.outcomes)
         if len(shown) > room:
-            shown = sorted(shown, key=lambda outcome: outcome.good)[:room]
+            shown = sorted(shown, key=lambda outcome: outcome.ready)[:room]
             kept = {outcome.id for outcome in shown}
             shown = [outcome for outcome in update.outcomes if outcome.id in kept]
         times = {outcome.id: duration(update.lasting.get(outcome.id, 0) + since) for outcome in shown}
-        good = sum(outcome.good for outcome in update.outcomes)
-        summary = f"{good} of {len(update.outcomes)} customized after {duration(update.waited + since)}"
+        ready = sum(outcome.ready for outcome in update.outcomes)
+        summary = f"{ready} of {len(update.outcomes)} customized after {duration(update.wait_seconds + since)}"
         hidden = len(update.outcomes) - len(shown)
         if hidden:
             counts = Counter(status_words(outcome) for outcome in update.outcomes)
@@ -148,26 +147,27 @@ def _show_text(report: GateReport) -> None:
         for outcome in report.outcomes:
             typer.echo("\n".join(_lines(outcome)))
         return
-    took = {o.id: "" if o.seconds is None else duration(o.seconds) for o in report.outcomes}
+    took = {o.id: "" if o.customization_seconds is None else duration(o.customization_seconds) for o in report.outcomes}
     screen.print(_table(report.outcomes, "took", took))
     for outcome in report.outcomes:
-        if not outcome.good:
+        if not outcome.ready:
             screen.print("\n".join(_lines(outcome)), style=_STYLES[outcome.status])
 
 
 def _lines(outcome: VmOutcome) -> Iterator[str]:
     yield f"{label(outcome)}  {outcome_line(outcome)}"
     if outcome.failure is not None:
-        yield from (f"  {in_options(plain(line))}" for line in outcome.failure.diagnosis)
+        yield from (f"  {sanitize(line)}" for line in outcome.failure.diagnosis)
 
 
 def _conclusion(report: GateReport) -> Iterator[str]:
     """Yields how the wait ended and what to do: the sentences of a failure that are about no single machine."""
     if report.ready:
         count = len(report.outcomes)
-        yield f"{count} of {count} customized after {duration(report.waited)}"
+        yield f"{count} of {count} customized after {duration(report.wait_seconds)}"
         return
-    yield from (in_options(line) for line in failure_text(report).splitlines() if not line.startswith(" "))
+    yield headline(report)
+    yield from advice_lines(report, PHRASES)
 
 
 def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -> Table:
@@ -180,12 +180,12 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
     table.add_column("addresses", no_wrap=True, overflow="ellipsis")
     for outcome in outcomes:
         cells: list[Any] = [
-            plain(outcome.key, _LONGEST_NAME),
-            plain(outcome.id),
+            sanitize(outcome.key, _LONGEST_NAME),
+            sanitize(outcome.id),
             Text(status_words(outcome), style=_STYLES[outcome.status]),
             times[outcome.id],
-            plain(outcome.host_name),
-            plain(", ".join(outcome.ip_addresses)),
+            sanitize(outcome.host_name),
+            sanitize(", ".join(outcome.ip_addresses)),
         ]
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table
@@ -193,12 +193,12 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
 
 def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
     """Writes a line for each event: when, which machine, what, and what was said of it."""
-    machines = {moid: f"{plain(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
+    machines = {moid: f"{sanitize(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
     width = max(map(len, machines.values()), default=0)
     longest = max((len(event.name) for event in events), default=0)
     for event in events:
-        said = [plain(event.message), event.reason and f"reason: {plain(event.reason)}"]
-        said.append(event.log_location and f"log in the guest: {plain(event.log_location)}")
+        said = [sanitize(event.message), event.reason and f"reason: {sanitize(event.reason)}"]
+        said.append(event.log_location and f"guest log: {sanitize(event.log_location)}")
         told = "; ".join(part for part in said if part)
         when = f"{event.at:%Y-%m-%d} {clock_time(event.at)}"
         typer.echo(f"{when}  {machines[event.vm]:<{width}}  {event.name:<{longest}}  {told}".rstrip())

@@ -1,37 +1,43 @@
-"""The nouns of the gate: what is observed of a virtual machine and what is said of it."""
+"""The nouns of the gate: what is observed of a VM, and what is reported about it."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pulumi_customization_gate.core.advice import Advice
     from pulumi_customization_gate.core.errors import ServerError
 
 
+R = TypeVar("R")
+"""A platform's parsed reference."""
+
+
 class CustomizationStatus(enum.Enum):
-    """Where the customization of one virtual machine stands.
+    """The state of the customization of one VM.
 
     The first five are the field's own words (the PowerCLI team's WaitVmCustomization script); the last two are ours.
     """
 
     VM_NOT_STARTED = "VmNotStarted"
-    """The machine is not powered on."""
+    """The VM is not powered on."""
     CUSTOMIZATION_NOT_STARTED = "CustomizationNotStarted"
-    """The machine is powered on and its customization has not begun."""
+    """The VM is powered on and its customization has not started."""
     CUSTOMIZATION_STARTED = "CustomizationStarted"
     """Customization runs in the guest."""
     CUSTOMIZATION_SUCCEEDED = "CustomizationSucceeded"
-    """Customization ended well."""
+    """Customization succeeded."""
     CUSTOMIZATION_FAILED = "CustomizationFailed"
-    """Customization ended badly."""
+    """Customization failed."""
     NOT_CUSTOMIZED = "NotCustomized"
-    """Nobody asked for a customization of this machine: good with `expect="auto"`, a failure with "required"."""
+    """No customization was requested: ready where none is required, a failure where one is."""
     VM_REMOVED = "VmRemoved"
-    """The machine is not, or no longer, in the inventory."""
+    """The VM is not, or no longer, in the inventory."""
 
     @property
     def is_terminal(self) -> bool:
@@ -50,7 +56,7 @@ _TERMINAL = frozenset(
 
 
 class Signal(enum.Enum):
-    """What a server's event says of a virtual machine, whatever the event's class is called there."""
+    """What a server's event means for a VM, whatever the event's class is called there."""
 
     VM_STARTING = "starting"
     VM_POWERED_OFF = "powered off"
@@ -60,16 +66,43 @@ class Signal(enum.Enum):
     CUSTOMIZATION_SUCCEEDED = "customization succeeded"
     CUSTOMIZATION_FAILED = "customization failed"
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the event ends a customization."""
+        return self in (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
+
 
 class Progress(enum.Enum):
-    """What a state that was read says of a customization, whatever the state is called on that server."""
+    """What a state that was read means for a customization, whatever the state is called on that server."""
 
     IDLE = "idle"
     """No customization was requested."""
+    DISABLED = "disabled"
+    """Customization is disabled for this VM, so none can come, whether VMware Tools run or not."""
     PENDING = "pending"
+    """A customization was requested and has not started."""
+    PENDING_OR_RUNNING = "pending or running"
+    """The server does not distinguish the two: a start is overdue only once VMware Tools could have begun."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    UNKNOWN = "unknown"
+    """A state that is not documented: it may mean anything."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no customization was requested."""
+        return self in (Progress.IDLE, Progress.DISABLED)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a customization is still to end."""
+        return self in (Progress.PENDING, Progress.PENDING_OR_RUNNING, Progress.RUNNING)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether a customization has ended."""
+        return self in (Progress.SUCCEEDED, Progress.FAILED)
 
 
 class Evidence(enum.Enum):
@@ -82,16 +115,78 @@ class Evidence(enum.Enum):
     STATE = "state"
     """The state that the server reports: `guest.customizationInfo`, or Cloud Director's status."""
     NO_TRACE = "no_trace"
-    """The machine runs, and neither event nor state tells of a customization."""
+    """The VM runs, and neither an event nor a state indicates a customization."""
     INVENTORY = "inventory"
-    """The inventory: the machine is not there."""
+    """The inventory: the VM is not there."""
     STORED = "stored"
-    """The outcome of an earlier wait, kept in the stack's state."""
+    """The outcome of an earlier wait, kept by the caller."""
+
+
+class FailureKind(enum.Enum):
+    """What kind of thing kept a VM from being ready; the value is the word that reports show."""
+
+    CUSTOMIZATION_FAILED = "CustomizationFailed"
+    NO_CUSTOMIZATION = "NoCustomization"
+    """No customization was requested and one is required."""
+    NOT_FOUND = "NotFound"
+    """The inventory never had such a VM."""
+    NO_PERMISSION = "NoPermission"
+    """The user may not read the VM."""
+    VM_REMOVED = "VmRemoved"
+    """The VM left the inventory during the wait."""
+    START_TIMEOUT = "StartTimeout"
+    """The customization did not start in time."""
+    TIMEOUT = "Timeout"
+    """The deadline of the wait passed."""
+    NOT_READY = "NotReady"
+    """The VM is customized and did not become ready in time."""
+    UNFINISHED = "Unfinished"
+    """The wait ended for another reason while this VM was still in progress."""
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether the VM is not there: nothing is known of its customization."""
+        return self in (FailureKind.NOT_FOUND, FailureKind.NO_PERMISSION, FailureKind.VM_REMOVED)
+
+    @property
+    def is_lack_of_time(self) -> bool:
+        """Whether a longer wait might have ended well."""
+        return self in (
+            FailureKind.START_TIMEOUT,
+            FailureKind.TIMEOUT,
+            FailureKind.NOT_READY,
+            FailureKind.UNFINISHED,
+        )
+
+
+@dataclass(frozen=True)
+class Target(Generic[R]):
+    """One VM, or group of VMs, that a caller wants to wait for."""
+
+    key: str | None
+    """The caller's own key, None where there is none: then the outcome is reported under the VM's name."""
+    reference: R
+    """What names it on the server, as the platform parsed it."""
+
+
+def targets_of(vms: Mapping[str, str] | Iterable[str], parse: Callable[[str], R]) -> list[Target[R]]:
+    """Returns a target for each reference of a map from the caller's keys, or of a list.
+
+    Args:
+        vms: References, as a user wrote them.
+        parse: The platform's parser.
+
+    Raises:
+        ConfigurationError: If a reference is malformed.
+    """
+    if isinstance(vms, Mapping):
+        return [Target(key, parse(reference)) for key, reference in vms.items()]
+    return [Target(None, parse(reference)) for reference in vms]
 
 
 @dataclass(frozen=True)
 class VmRef:
-    """One virtual machine of a wait."""
+    """One VM of a wait."""
 
     key: str
     """The name under which its outcome is reported."""
@@ -106,13 +201,13 @@ class Event:
     """One event that the server recorded. Two events of one server are ordered by `key` alone."""
 
     vm: str
-    """The `id` of the machine's VmRef."""
+    """The `id` of the VM's VmRef."""
     key: int
     signal: Signal
     at: datetime
     """The server's time, timezone-aware."""
     name: str = ""
-    """The event's class on the server, for example CustomizationSysprepFailed."""
+    """The event's class on the server, for example CustomizationSysprepFailed; for display."""
     reason: str = ""
     message: str = ""
     log_location: str = ""
@@ -120,75 +215,97 @@ class Event:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of one machine as the server reported it at one moment."""
+    """The state of one VM as the server reported it at one moment."""
 
     vm: str
-    """The `id` of the machine's VmRef."""
+    """The `id` of the VM's VmRef."""
     at: datetime
     """The server's time just before the state was read, timezone-aware."""
-    exists: bool = True
     powered_on: bool | None = None
-    """None where the server did not say."""
+    """None where the server did not report it."""
     booted_at: datetime | None = None
     """The last power-on by the server's clock."""
     specification_pending: bool = False
     """Whether a customization specification waits for the next power-on."""
+    progress: Progress | None = None
+    """What the customization state means; None where the server reports none."""
     state: str = ""
-    """The customization state in the server's own word, for example TOOLSDEPLOYPKG_RUNNING or GC_PENDING."""
+    """The customization state in the server's own word; for display."""
     message: str = ""
-    """What the server says beside the state, or why the machine is not there."""
+    """What the server reports beside the state."""
+    can_repeat: bool = False
+    """Whether the server can customize the same VM again after a failure."""
     tools_running: bool = False
-    """Whether VMware Tools runs in the guest."""
+    """Whether VMware Tools run in the guest."""
     tools_version: str = ""
-    """The version of VMware Tools in the server's own form, empty where it does not say."""
+    """The version of VMware Tools in the server's own form, empty where it is not reported."""
     name: str = ""
     host_name: str = ""
     ip_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """An earlier wait found this machine customized; it counts where the server has forgotten."""
+class Missing:
+    """A VM was looked for and not found, or may not be read."""
 
     vm: str
-    """The `id` of the machine's VmRef."""
+    """The `id` of the VM's VmRef."""
+    at: datetime
+    """The server's time, timezone-aware."""
+    kind: FailureKind = FailureKind.NOT_FOUND
+    """NOT_FOUND or NO_PERMISSION."""
+    message: str = ""
 
 
-Observation = Event | Snapshot | Remembered
+@dataclass(frozen=True)
+class PreviouslyCustomized:
+    """An earlier wait found this VM customized; it counts where the server has no record of it."""
+
+    vm: str
+    """The `id` of the VM's VmRef."""
+
+
+Observation = Event | Snapshot | Missing | PreviouslyCustomized
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one machine did not get there."""
+    """Why one VM is not ready."""
 
-    event: str
-    """The event's class on the server, or a word of ours: NotFound, NoCustomization, StartTimeout, Timeout, ..."""
+    kind: FailureKind
+    event: str = ""
+    """The server's own word: the event's class, or the state; empty where the server reported no failure."""
     reason: str = ""
     message: str = ""
     log_location: str = ""
-    hint: str = ""
-    """What to do about it, one sentence."""
     diagnosis: tuple[str, ...] = ()
-    """What was known of the machine when the wait gave up, a fact a line."""
+    """What was known of the VM when the wait ended, a fact a line."""
+    advice: Advice | None = None
+    """What to do about it."""
+
+    @property
+    def name(self) -> str:
+        """The server's own word where there is one, else the kind."""
+        return self.event or self.kind.value
 
 
 @dataclass(frozen=True)
 class VmOutcome:
-    """What is said of one machine."""
+    """What is reported about one VM."""
 
     key: str
     id: str
     name: str
     status: CustomizationStatus
-    good: bool
-    """Whether the gate may open as far as this machine goes."""
+    ready: bool
+    """Whether the gate may open as far as this VM is concerned."""
     evidence: Evidence | None = None
     powered_on_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     ready_at: datetime | None = None
-    """When the machine was ready for work, by the server's clock."""
-    seconds: float | None = None
+    """When the VM was ready for work, by the server's clock."""
+    customization_seconds: float | None = None
     """From power-on to the end of the customization, where both are known."""
     failure: Failure | None = None
     host_name: str = ""
@@ -197,21 +314,27 @@ class VmOutcome:
 
 @dataclass(frozen=True)
 class GateReport:
-    """The result of one wait: an outcome per machine, in the order of the request."""
+    """The result of one wait: an outcome per VM, in the order of the request."""
 
     outcomes: tuple[VmOutcome, ...]
-    waited: float
-    """The length of the wait in seconds."""
+    wait_seconds: float
+    """The length of the wait."""
     timed_out: bool = False
     cancelled: bool = False
     ended_at: datetime | None = None
-    """The server's time of the newest state that the report rests on."""
-    trouble: ServerError | None = None
-    """What made it certain, in mid-wait, that waiting longer could not help."""
+    """The server's time of the newest state that the report is based on."""
+    fatal_error: ServerError | None = None
+    """What made it certain, during the wait, that waiting longer could not help."""
     notes: tuple[str, ...] = ()
-    """What the wait rode out, for the log."""
+    """What the wait recovered from, for the log."""
 
     @property
     def ready(self) -> bool:
-        """Whether every machine's outcome is good."""
-        return all(outcome.good for outcome in self.outcomes)
+        """Whether every VM is ready."""
+        return all(outcome.ready for outcome in self.outcomes)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether time alone kept the VMs that are not ready from it."""
+        failures = [outcome.failure for outcome in self.outcomes if not outcome.ready]
+        return bool(failures) and all(failure is not None and failure.kind.is_lack_of_time for failure in failures)

@@ -1,130 +1,94 @@
-"""The sentences people read about a wait. Whatever a guest or a server said is stripped of control characters."""
+"""The sentences people read about a wait. Whatever a guest or a server reported is sanitized.
+
+What to do about a failure is said by whoever shows the report: it gives a phrase for each `Advice`.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.advice import Advice, advice_of
 from pulumi_customization_gate.core.errors import (
     CustomizationFailedError,
     CustomizationTimeoutError,
     WaitCancelledError,
 )
-from pulumi_customization_gate.core.model import CustomizationStatus, Failure, GateReport, VmOutcome
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Evidence,
+    Failure,
+    FailureKind,
+    GateReport,
+    VmOutcome,
+)
+from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from collections.abc import Iterable
 
-    from pulumi_customization_gate.core.watch import Update
+    from pulumi_customization_gate.core.progress import Update
+
+Phrases = Mapping[Advice, str]
+"""A sentence for each advice; `{vms}` becomes the keys of the VMs that it is about."""
 
 NAMES_ON_A_ROW = 3
-"""How many machines a terminal's row has room for by name."""
-LONGEST_QUOTE = 500
-"""Characters of a guest's or a server's message that are shown."""
+"""How many VMs a terminal's row has room for by name."""
 
-STOPPED_EARLY = "Unfinished"
-"""The event of a machine that was still on its way when the wait ended for another reason."""
-
-_UNFINISHED = frozenset({"Timeout", "StartTimeout", "NotReady"})
-_ABSENT = {"NotFound": "not found", "NoPermission": "no permission"}
-"""Why a machine is not there, in plain words: its status, VmRemoved, would tell of a removal that nobody saw."""
-
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b(?=[\d?]))[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor, screen
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # strings for the terminal: titles, links, the clipboard
-    r"|\x1b[ -/]*[0-~]"  # all other sequences
-)
-"""Escape sequences of terminals (ECMA-48): without their first character the rest would stand in the text."""
-
-_COMMANDS = re.compile(r"##(?=\[|vso\[|teamcity\[)|^::")
-"""What CI servers take for a command to them when it stands in a log."""
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
-
-
-def plain(text: str, longest: int = LONGEST_QUOTE) -> str:
-    """Returns a foreign text on one line, without control characters, escape sequences or invisible direction marks.
-
-    Control (Cc), format (Cf), surrogate (Cs) and private-use (Co) characters go, and the two noncharacters that XML
-    forbids; white space becomes one space. What a CI server would take for a command is broken up by a space.
-    """
-    head = _ESCAPES.sub("", text[: 4 * longest])
-    spaced = "".join(" " if c.isspace() else c for c in head)
-    shown = "".join(c for c in spaced if unicodedata.category(c) not in _HIDDEN and c not in "\ufffe\uffff")
-    words = _COMMANDS.sub(lambda command: " ".join(command[0]), " ".join(shown.split()))
-    is_whole = len(words) <= longest and len(text) <= 4 * longest
-    return words if is_whole else words[: longest - 1].rstrip() + "…"
-
-
-def duration(seconds: float) -> str:
-    """Returns a length of time as people say it: `45 s`, `3 min 40 s`, `1 h 5 min`."""
-    if seconds < 10:  # noqa: PLR2004 -- where a tenth of a second still tells something
-        return f"{math.floor(seconds * 10) / 10:g} s"
-    whole = int(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min {rest} s" if minutes and rest else f"{minutes} min" if minutes else f"{rest} s"
-
-
-def clock_time(at: datetime) -> str:
-    """Returns a time of day in UTC: `12:04:31Z`."""
-    return f"{at:%H:%M:%S}Z"
+_ABSENT = {FailureKind.NOT_FOUND: "not found", FailureKind.NO_PERMISSION: "no permission"}
+"""Why a VM is not there, in plain words: its status, VmRemoved, would report a removal that nobody observed."""
 
 
 def outcome_line(outcome: VmOutcome) -> str:
-    """Returns what happened to one machine, on one line, without the machine's name."""
-    if outcome.failure is not None and not outcome.good:
+    """Returns what happened to one VM, on one line, without the VM's name."""
+    if outcome.failure is not None and not outcome.ready:
         return _failure_line(outcome, outcome.failure)
     return status_line(outcome)
 
 
 def status_line(outcome: VmOutcome) -> str:
-    """Returns where one machine stands, in few words and without the machine's name."""
-    length = f" in {duration(outcome.seconds)}" if outcome.seconds is not None else ""
-    return f"{status_words(outcome)}{length}"
+    """Returns the status of one VM, in few words and without the VM's name."""
+    seconds = outcome.customization_seconds
+    return status_words(outcome) + (f" in {duration(seconds)}" if seconds is not None else "")
 
 
 def status_words(outcome: VmOutcome) -> str:
-    """Returns the status of a machine, or where it is not there, in plain words why."""
-    return _ABSENT.get(outcome.failure.event if outcome.failure else "", outcome.status.value)
+    """Returns the status of a VM, or where it is not there, in plain words why."""
+    if outcome.failure is not None and outcome.failure.kind in _ABSENT:
+        return _ABSENT[outcome.failure.kind]
+    return outcome.status.value
 
 
 def _failure_line(outcome: VmOutcome, failure: Failure) -> str:
     at = f" at {clock_time(outcome.completed_at)}" if outcome.completed_at else ""
-    said = [plain(failure.message)]
-    if failure.reason and plain(failure.reason) not in said[0]:
-        said.append(f"reason: {plain(failure.reason)}")
+    parts = [sanitize(failure.message)]
+    if failure.reason and sanitize(failure.reason) not in parts[0]:
+        parts.append(f"reason: {sanitize(failure.reason)}")
     if failure.log_location:
-        said.append(f"log in the guest: {plain(failure.log_location)}")
-    if failure.hint:
-        said.append(plain(failure.hint))
-    told = "; ".join(part for part in said if part)
-    return f"{_what_happened(outcome, failure)}{at}" + (f": {told}" if told else "")
+        parts.append(f"guest log: {sanitize(failure.log_location)}")
+    details = "; ".join(part for part in parts if part)
+    return f"{_what_happened(outcome, failure)}{at}" + (f": {details}" if details else "")
 
 
 def _what_happened(outcome: VmOutcome, failure: Failure) -> str:
-    """Returns the event's own name where there is one, else our word for it beside the status that it met."""
-    if failure.event in _UNFINISHED:
-        return f"{failure.event} in {outcome.status.value}"
-    if failure.event == STOPPED_EARLY:
+    """Returns the event's own name where there is one, else the kind of failure, beside the status that it met."""
+    if failure.kind is FailureKind.UNFINISHED:
         return outcome.status.value
-    is_state = outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and not failure.event.startswith("Custom")
-    event = plain(failure.event, 80)
-    return f"{outcome.status.value} ({event})" if is_state else event
+    if failure.kind.is_lack_of_time:
+        return f"{failure.kind.value} in {outcome.status.value}"
+    event = sanitize(failure.event, 80)
+    is_state = event and outcome.evidence is Evidence.STATE
+    return f"{failure.kind.value} ({event})" if is_state else event or f"{failure.kind.value}"
 
 
 def label(outcome: VmOutcome) -> str:
-    """Returns how a machine is called in a report: the user's key, the name where it differs, the identifier."""
-    names = [plain(outcome.key, 80)]
+    """Returns how a VM is named in a report: the user's key, the name where it differs, the identifier."""
+    names = [sanitize(outcome.key, 80)]
     if outcome.name and outcome.name != outcome.key:
-        names.append(plain(outcome.name, 80))
+        names.append(sanitize(outcome.name, 80))
     if outcome.id not in names:
-        names.append(plain(outcome.id, 80))
+        names.append(sanitize(outcome.id, 80))
     return f"{names[0]} ({', '.join(names[1:])})" if names[1:] else names[0]
 
 
@@ -132,97 +96,70 @@ def _indented(outcomes: Iterable[VmOutcome]) -> Iterable[str]:
     for outcome in outcomes:
         yield f"  {label(outcome)}  {outcome_line(outcome)}"
         if outcome.failure is not None:
-            yield from (f"    {plain(line)}" for line in outcome.failure.diagnosis)
+            yield from (f"    {sanitize(line)}" for line in outcome.failure.diagnosis)
 
 
-def failure_text(report: GateReport, found_before: int = 0) -> str:
-    """Returns the error's text: one sentence of what happened, a line per machine, what to do.
+def failure_text(report: GateReport, phrases: Phrases, already_ready: int = 0) -> str:
+    """Returns the error's text: one sentence of what happened, a line per VM, what to do.
 
     Args:
         report: The report of the wait.
-        found_before: How many machines it was not about, because an earlier run had found them good.
+        phrases: What to do, in the words of whoever shows the text.
+        already_ready: How many VMs it is not about, because an earlier run found them ready.
     """
-    bad = [outcome for outcome in report.outcomes if not outcome.good]
-    good = [outcome for outcome in report.outcomes if outcome.good]
-    headline = f"{_headline(report, bad, len(report.outcomes) + found_before)} after {duration(report.waited)}"
-    if found_before:
-        headline += f"; {found_before} {'were' if found_before > 1 else 'was'} found good by an earlier run"
-    return "\n".join([headline, *_indented(bad), *_indented(good), *_advice(report, bad)])
+    lines = _indented(sorted(report.outcomes, key=lambda outcome: outcome.ready))
+    return "\n".join([headline(report, already_ready), *lines, *advice_lines(report, phrases)])
 
 
-def _headline(report: GateReport, bad: list[VmOutcome], whole: int) -> str:
-    if report.cancelled:
-        return f"the wait was cancelled with {len(bad)} of {whole} virtual machines not ready"
-    if report.trouble is not None:
-        return f"{report.trouble} {len(bad)} of {whole} virtual machines were not ready"
-    culprits = [o.failure.event for o in bad if o.failure is not None and o.failure.event != STOPPED_EARLY]
-    ended = "failed" if set(culprits) - _UNFINISHED - _MISSING.keys() else "did not finish"
-    customization = f"customization {ended} on {{}}"
-    kinds = Counter(_MISSING.get(event, customization) for event in culprits) or {customization: len(bad)}
-    (kind, count), *others = sorted(kinds.items(), key=lambda item: item[0] != customization)
-    parts = [kind.format(f"{count} of {whole} virtual machines")]
-    return ", ".join([*parts, *(kind.format(f"{count} of {whole}") for kind, count in others)])
+def headline(report: GateReport, already_ready: int = 0) -> str:
+    """Returns one sentence of what happened; see `failure_text`."""
+    bad = [outcome for outcome in report.outcomes if not outcome.ready]
+    text = f"{_what_failed(report, bad, len(report.outcomes) + already_ready)} after {duration(report.wait_seconds)}"
+    if already_ready:
+        text += f"; {already_ready} {'were' if already_ready > 1 else 'was'} already ready"
+    return text
 
 
-_MISSING = {"NotFound": "{} not found", "NoPermission": "no permission to read {}", "VmRemoved": "{} removed"}
-"""What a headline says of machines that are not there: nothing is known of their customization."""
-
-
-def _advice(report: GateReport, bad: list[VmOutcome]) -> Iterable[str]:
+def advice_lines(report: GateReport, phrases: Phrases) -> Iterable[str]:
     """Yields a sentence of what to do for each kind of failure that is there."""
-    if report.cancelled or report.trouble is not None:
-        yield "The machines go on by themselves: run `pulumi up` again to resume the wait."
-    for applies, sentence in _ADVICE:
-        names = [plain(outcome.key, 80) for outcome in bad if outcome.failure and applies(outcome, outcome.failure)]
-        if names:
-            yield sentence.format(them=" and ".join(filter(None, [", ".join(names[:-1]), names[-1]])))
+    for advice, keys in advice_of(report):
+        names = [sanitize(key, 80) for key in keys]
+        yield phrases[advice].format(vms=" and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])))
 
 
-_ADVICE: tuple[tuple[Callable[[VmOutcome, Failure], bool], str], ...] = (
-    (
-        lambda _, failure: failure.event == "GC_FAILED",
-        "Correct the guest customization of {them}, power it on with forced customization, then run `pulumi up` again.",
-    ),
-    (
-        lambda outcome, failure: (
-            outcome.status is CustomizationStatus.CUSTOMIZATION_FAILED and failure.event != "GC_FAILED"
-        ),
-        "The specification was used up by the attempt: fix it and replace {them}, then run `pulumi up` again.",
-    ),
-    (
-        lambda _, failure: failure.event == "NotFound",
-        "Correct the reference of {them} in `vms`, then run `pulumi up` again.",
-    ),
-    (
-        lambda _, failure: failure.event == "NoPermission",
-        "Grant this user the role Read-only on {them}, then run `pulumi up` again.",
-    ),
-    (
-        lambda _, failure: failure.event == "VmRemoved",
-        "Create {them} again or take it out of `vms`, then run `pulumi up` again.",
-    ),
-    (
-        lambda _, failure: failure.event == "NoCustomization",
-        'Give {them} a customization specification and replace it, or set expect="auto" where none is wanted.',
-    ),
-    (
-        lambda _, failure: failure.event == "StartTimeout",
-        "Find out why nothing starts on {them}; `pulumi up` again resumes the wait, `start_timeout` is its patience.",
-    ),
-    (
-        lambda _, failure: failure.event in {"Timeout", "NotReady"},
-        "{them} may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer.",
-    ),
-)
+def _what_failed(report: GateReport, bad: list[VmOutcome], whole: int) -> str:
+    if report.cancelled:
+        return f"the wait was cancelled with {len(bad)} of {_vms(whole)} not ready"
+    if report.fatal_error is not None:
+        return f"{report.fatal_error} {len(bad)} of {_vms(whole)} {'was' if len(bad) == 1 else 'were'} not ready"
+    kinds = [o.failure.kind for o in bad if o.failure is not None and o.failure.kind is not FailureKind.UNFINISHED]
+    failed = any(not kind.is_lack_of_time and not kind.is_absence for kind in kinds)
+    customization = f"customization {'failed' if failed else 'did not finish'} on {{}}"
+    counts = Counter(_ABSENCES.get(kind, customization) for kind in kinds) or {customization: len(bad)}
+    (sentence, count), *others = sorted(counts.items(), key=lambda item: item[0] != customization)
+    parts = [sentence.format(f"{count} of {_vms(whole)}")]
+    return ", ".join([*parts, *(other.format(f"{count} of {whole}") for other, count in others)])
+
+
+def _vms(count: int) -> str:
+    return "1 VM" if count == 1 else f"{count} VMs"
+
+
+_ABSENCES = {
+    FailureKind.NOT_FOUND: "{} not found",
+    FailureKind.NO_PERMISSION: "no permission to read {}",
+    FailureKind.VM_REMOVED: "{} removed",
+}
+"""What a headline says about VMs that are not there: nothing is known of their customization."""
 
 
 def progress_line(update: Update) -> str:
-    """Returns where the whole wait stands, on one line: `2 of 3 customized, 1 running for 3 min 10 s: web-2`.
+    """Returns the progress of the whole wait, on one line: `2 of 3 customized, 1 running for 3 min 10 s: web-2`.
 
     Counts come before names, because a terminal cuts the line at its width. A count's time is that of the VM that has
     had the status longest.
     """
-    open_ = [outcome for outcome in update.outcomes if not outcome.good]
+    open_ = [outcome for outcome in update.outcomes if not outcome.ready]
     by_word: dict[str, list[VmOutcome]] = {}
     for outcome in open_:
         by_word.setdefault(_progress_word(outcome), []).append(outcome)
@@ -230,12 +167,12 @@ def progress_line(update: Update) -> str:
     for word, outcomes in by_word.items():
         longest = duration(max(update.lasting.get(outcome.id, 0) for outcome in outcomes))
         parts.append(f"{len(outcomes)} {word}" + (f" for {longest}" if outcomes[0].status in _UNDER_WAY else ""))
-    names = [plain(outcome.key, 40) for outcomes in by_word.values() for outcome in outcomes]
+    names = [sanitize(outcome.key, 40) for outcomes in by_word.values() for outcome in outcomes]
     return ", ".join(parts) + (f": {', '.join(names)}" if 0 < len(names) <= NAMES_ON_A_ROW else "")
 
 
 def _is_absent(outcome: VmOutcome) -> bool:
-    return outcome.failure is not None and outcome.failure.event in _ABSENT
+    return outcome.failure is not None and outcome.failure.kind in _ABSENT
 
 
 def _progress_word(outcome: VmOutcome) -> str:
@@ -264,13 +201,10 @@ _WORDS = {
 
 
 def error_for(
-    report: GateReport, found_before: int = 0
+    report: GateReport, phrases: Phrases, already_ready: int = 0
 ) -> CustomizationFailedError | CustomizationTimeoutError | WaitCancelledError:
-    """Returns the error that a report which is not good amounts to; see `failure_text`."""
-    text = failure_text(report, found_before)
+    """Returns the error for a report of VMs that are not all ready; see `failure_text`."""
+    text = failure_text(report, phrases, already_ready)
     if report.cancelled:
         return WaitCancelledError(text, report)
-    bad = [outcome.failure for outcome in report.outcomes if not outcome.good]
-    if all(failure is not None and failure.event in {*_UNFINISHED, STOPPED_EARLY} for failure in bad):
-        return CustomizationTimeoutError(text, report)
-    return CustomizationFailedError(text, report)
+    return (CustomizationTimeoutError if report.is_unfinished else CustomizationFailedError)(text, report)

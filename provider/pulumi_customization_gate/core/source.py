@@ -1,4 +1,4 @@
-"""What the watch needs of a server."""
+"""What a wait needs of a server, and of the guests behind it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pulumi_customization_gate.core.model import Observation, VmRef
 
 
 class Source(Protocol):
-    """Tells what happens to a set of virtual machines.
+    """Observes a set of VMs.
 
-    A source may repeat itself and may tell things in any order: the verdict does not depend on either.
+    A source may repeat observations and may return them in any order: the verdict does not depend on either.
     """
 
     def start(self) -> Sequence[VmRef]:
-        """Subscribes, then reads what already happened; the first `poll` tells it.
+        """Subscribes, then reads what already happened; the first `poll` returns it.
 
         Returns:
-            The machines of the wait in the order of the request. One that the server does not know is among them;
-            a Snapshot with `exists=False` tells why.
+            The VMs of the wait in the order of the request. One that the server does not have is among them;
+            a Missing says why.
 
         Raises:
             ServerError: If the server cannot be reached, refuses the login or lacks what the wait needs.
@@ -31,23 +32,36 @@ class Source(Protocol):
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Returns what is new, at once if there is anything, else after at most `timeout` seconds.
 
-        Faults that may pass are ridden out inside; see `notes`.
+        Transient faults are retried inside; see `notes`.
 
         Raises:
             ServerError: If it is certain that waiting longer cannot help, for example a refused login.
         """
 
-    def look(self, timeout: float) -> Sequence[Observation]:
-        """Reads the present state and the recent history once more, in at most `timeout` seconds.
+    def refresh(self, timeout: float) -> Sequence[Observation]:
+        """Reads the current state and the recent history once more, in at most `timeout` seconds.
 
-        Called before a deadline is judged. A server that does not answer in time yields nothing.
+        Called before a deadline is judged. A server that does not respond in time yields nothing.
         """
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
-        """Returns what is known of a machine that did not get there, a fact a line, the likeliest cause first."""
+        """Returns what is known of a VM that is not ready, a fact a line, the likeliest cause first."""
 
     def notes(self) -> Sequence[str]:
-        """Returns what the source rode out since the last call, a sentence each."""
+        """Returns what the source recovered from since the last call, a sentence each."""
 
     def close(self) -> None:
-        """Gives everything back that the source holds on the server. Safe to call twice."""
+        """Releases everything that the source holds on the server. Safe to call twice."""
+
+
+class Readiness(Protocol):
+    """Says whether a customized VM is ready for work."""
+
+    def unmet(self, vm: VmRef) -> str:
+        """Returns at once what is still missing, in words, or nothing once the VM is ready."""
+
+    def ready_at(self, vm: VmRef) -> datetime | None:
+        """Returns when the VM was found ready, by the server's clock."""
+
+    def close(self) -> None:
+        """Stops all questions that are still under way."""

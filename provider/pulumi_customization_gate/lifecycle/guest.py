@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError, GateError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.resources import guest_arguments
 from pulumi_customization_gate.resources.settings import Config, vsphere_settings
@@ -91,7 +91,7 @@ def open_guest_for_deletion(
                 guest, reason = None, f"{guest} is powered off"
         except (GuestGoneError, GuestTimeoutError, GuestLoginError) as error:
             # A password that was changed in the guest must not keep the stack from being destroyed.
-            guest, reason = None, plain(str(error))
+            guest, reason = None, sanitize(str(error))
         if guest is None:
             engine.log(f"{task}: {reason}", warning=True)
         yield guest
@@ -101,15 +101,15 @@ def open_guest_for_deletion(
 def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadline: Deadline) -> Iterator[Guest]:
     def tell(line: str) -> None:
         if engine.has_terminal:
-            engine.log(plain(line), lasting=False)
+            engine.log(sanitize(line), lasting=False)
 
     credentials = guest_arguments.credentials(inputs, config, os.environ)
     settings = vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
     with acquire(settings) as session:
         reference = str(inputs["vm"])
-        moid = inventory.resolve(session, {"vm": reference})["vm"]
+        moid = inventory.find(session, inventory.parse_reference(reference))
         if moid is None:
-            raise GuestGoneError(f"{settings.server} has no virtual machine {plain(reference)!r}")
+            raise GuestGoneError(f"{settings.server} has no virtual machine {sanitize(reference)!r}")
         guest = Guest(session, moid, credentials, deadline, tell)
         tell(f"working in {guest}")
         yield guest

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import GateError
-from pulumi_customization_gate.core.report import duration, plain
+from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.lifecycle.engine import Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
     GUEST_ID,
@@ -122,7 +122,7 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
             return
         attempt = Attempt(key + _DELETION, 1, _fingerprint(inputs, "on_delete"))
         try:
-            result = run_script(guest, arguments.on_delete, attempt, lambda line: engine.log(plain(line)))
+            result = run_script(guest, arguments.on_delete, attempt, lambda line: engine.log(sanitize(line)))
             _judge(guest, result, arguments, inputs, "on_delete")
         except ScriptStoppedError as error:
             if error.result.status is not Status.UNKNOWN:
@@ -147,7 +147,7 @@ def _run(engine: Engine, config: Config, key: str, number: int, inputs: Inputs) 
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
         known = {**inputs, "attempt": number, GUEST_ID: guest.id}
         try:
-            result = run_script(guest, arguments.script, attempt, lambda line: engine.log(plain(line)))
+            result = run_script(guest, arguments.script, attempt, lambda line: engine.log(sanitize(line)))
         except ScriptStoppedError as error:
             said = _with_last_lines(str(error), error.result, inputs)
             raise PartialFailureError(said, key, {**known, **_outputs(error.result)}) from None
@@ -180,7 +180,7 @@ def _with_last_lines(sentence: str, result: ScriptResult, inputs: Inputs) -> str
     if result.outcome is None:
         return sentence
     for name, output in (("stderr", result.outcome.stderr), ("stdout", result.outcome.stdout)):
-        lines = [line for line in map(plain, without_secrets(output, inputs).splitlines()) if line]
+        lines = [line for line in map(sanitize, without_secrets(output, inputs).splitlines()) if line]
         if lines:
             return "\n".join([f"{sentence}; last lines of {name}:", *(f"  {x}" for x in lines[-_LAST_LINES:])])
     return f"{sentence}; it produced no output"

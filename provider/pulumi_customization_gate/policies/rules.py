@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import EnforcementLevel, StackValidationPolicy
 
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.policies.graph import direct_dependencies
 from pulumi_customization_gate.policies.options import VSPHERE_VM, Options, schema
 from pulumi_customization_gate.policies.properties import ABSENT, Missing, labels, lookup, number
@@ -191,7 +191,7 @@ def _exempt(resource: PolicyResource, options: Options) -> bool:
 
 
 def _name(resource: PolicyResource) -> str:
-    return f'"{plain(resource.name, _LONGEST_NAME)}"'
+    return f'"{sanitize(resource.name, _LONGEST_NAME)}"'
 
 
 def _names(resources: Sequence[PolicyResource], more: int = 0) -> str:
@@ -217,7 +217,7 @@ def _reference(vm: PolicyResource) -> str:
 
 def _gate_line(vm: PolicyResource) -> str:
     platform = ', platform="cloud_director"' if vm.resource_type.startswith("vcd:") else ""
-    return f'gate = CustomizationGate("{plain(vm.name, _LONGEST_NAME)}-gate", vms=[{_reference(vm)}]{platform})'
+    return f'gate = CustomizationGate("{sanitize(vm.name, _LONGEST_NAME)}-gate", vms=[{_reference(vm)}]{platform})'
 
 
 CUSTOMIZED_VM_REQUIRES_GATE = StackValidationPolicy(

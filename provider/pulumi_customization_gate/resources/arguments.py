@@ -8,7 +8,8 @@ from typing import Any
 
 from pulumi_customization_gate.cloud_director.references import parse_reference as parse_cloud_director_reference
 from pulumi_customization_gate.core.errors import InvalidReferenceError
-from pulumi_customization_gate.core.watch import WaitRules
+from pulumi_customization_gate.core.model import Target, targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.resources.check_arguments import Keys, check_problems, nearest
 from pulumi_customization_gate.resources.input_problems import (
     BadInput,
@@ -29,7 +30,7 @@ LONGEST_START = 600.0
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "platform": ("vsphere", "cloud_director"),
-    "expect": ("required", "auto"),
+    "expect": ("required", "optional"),
     "ready_when": ("customized", "guest_operations"),
     "on_failure": ("fail", "report"),
 }
@@ -61,9 +62,8 @@ NAMESPACES = {"vsphere": "vsphere", "cloud_director": "vcd"}
 class GateArguments:
     """The arguments of a gate, checked and with their defaults."""
 
-    references: Mapping[str, str]
-    """What names each machine, by the user's key; for a list the key is the reference itself."""
-    is_map: bool
+    targets: Sequence[Target[Any]]
+    """What names each VM, and the user's key; for a list there is none."""
     platform: str
     config_namespace: str
     rules: WaitRules
@@ -72,6 +72,11 @@ class GateArguments:
     settle: float = 30.0
     checks: Sequence[Mapping[str, Any]] = ()
     triggers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the user gave a key for each VM."""
+        return all(target.key is not None for target in self.targets)
 
     @classmethod
     def of(cls, inputs: Mapping[str, Any], server: str = "") -> GateArguments:
@@ -87,18 +92,18 @@ class GateArguments:
         reject(gate_problems(inputs, lambda _: False, server), inputs)
         given = {**DEFAULTS, **{name: value for name, value in inputs.items() if value is not None}}
         vms = given["vms"]
-        is_map = isinstance(vms, Mapping)
         timeout = float(given["timeout"])
         return cls(
             # The engine hands a map over in no order; reports are read by people.
-            references=dict(sorted(vms.items())) if is_map else {reference: reference for reference in vms},
-            is_map=is_map,
+            targets=targets_of(
+                dict(sorted(vms.items())) if isinstance(vms, Mapping) else vms, _parser(given["platform"], server)
+            ),
             platform=given["platform"],
             config_namespace=given.get("config_namespace") or NAMESPACES[given["platform"]],
             rules=WaitRules(
                 timeout=timeout,
                 start_timeout=float(given.get("start_timeout") or min(LONGEST_START, timeout)),
-                expect=given["expect"],
+                requires_customization=given["expect"] == "required",
                 stop_on_missing=given["on_failure"] == "fail",
             ),
             on_failure=given["on_failure"],
@@ -165,7 +170,7 @@ _VMS_EXPECTED = (
 )
 
 
-def _parser(platform: object, server: str) -> Callable[[str], object]:
+def _parser(platform: object, server: str) -> Callable[[str], Any]:
     """Returns what tells whether a text is a reference on that platform."""
     if platform == "cloud_director":
         return lambda text: parse_cloud_director_reference(text, server)

@@ -29,7 +29,7 @@ EXAMPLES: Mapping[str, str] = {
     "tcp_port": '{"kind": "tcp_port", "port": 22}',
     "guest_heartbeat": '{"kind": "guest_heartbeat", "color": "green"}',
     "guest_info": '{"kind": "guest_info", "key": "guestinfo.ready", "value": "yes|true"}',
-    "cards_connected": '{"kind": "cards_connected"}',
+    "network_adapters_connected": '{"kind": "network_adapters_connected"}',
     "host_name": '{"kind": "host_name", "value": {"web-1": "web-1.example.com"}}',
     "ip_in_network": '{"kind": "ip_in_network", "network": "192.168.10.0/24"}',
 }
@@ -263,7 +263,7 @@ _KINDS: Mapping[str, tuple[frozenset[str], Mapping[str, _Rule]]] = {
             "vms": _VMS,
         },
     ),
-    "cards_connected": (frozenset(), {"vms": _VMS}),
+    "network_adapters_connected": (frozenset(), {"vms": _VMS}),
     "host_name": (frozenset({"value"}), {"value": _rule_by_key("a host name", _not_a_text), "vms": _VMS}),
     "ip_in_network": (
         frozenset({"network"}),

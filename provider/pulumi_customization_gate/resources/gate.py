@@ -35,8 +35,8 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         timeout: Seconds for the whole wait; default 1800.
         start_timeout: Seconds in which customization must have started, from the start of the wait or the machine's
             last power-on; default the smaller of 600 and `timeout`.
-        expect: "required" (default): a machine with no trace of a customization fails early and says so. "auto": it
-            passes as NotCustomized.
+        expect: "required" (default): a machine with no trace of a customization fails early and says so. "optional":
+            it passes as NotCustomized.
         ready_when: "customized" (default), or "guest_operations": after success, guest operations must stay ready
             for `settle` seconds.
         settle: Seconds; default 30.
@@ -55,9 +55,9 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
     """The status of each machine, by your key; for a list by the machine's name, or its ID where two share a name."""
     results: Output[dict[str, Any]]
     """What is known of each machine: name, moid, status, evidence, powered_on_at, started_at, completed_at, ready_at
-    (ISO 8601, UTC, the server's clock), seconds, failure {event, reason, message, log_location}, host_name,
-    ip_addresses."""
-    waited: Output[float]
+    (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason, message, log_location},
+    host_name, ip_addresses."""
+    wait_seconds: Output[float]
     """The length of the last wait in seconds."""
     opened_at: Output[str]
     """When the gate opened, by the server's clock (ISO 8601, UTC)."""
@@ -92,7 +92,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "on_failure": on_failure,
             "triggers": triggers,
         }
-        outputs = dict.fromkeys(("ready", "statuses", "results", "waited", "opened_at"))
+        outputs = dict.fromkeys(("ready", "statuses", "results", "wait_seconds", "opened_at"))
         super().__init__(CustomizationGateProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
         if opts is not None and opts.custom_timeouts is not None:
             pulumi.log.warn("custom_timeouts do not end a gate's wait: set its argument `timeout`", self)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import (
     CheckResult,
@@ -17,20 +16,26 @@ from pulumi.dynamic import (
 )
 
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
-from pulumi_customization_gate.core import report as words
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
-from pulumi_customization_gate.core.results import result_of, time_of
-from pulumi_customization_gate.core.watch import HEARTBEAT, Update, watch
+from pulumi_customization_gate.core.progress import HEARTBEAT
+from pulumi_customization_gate.core.report import error_for, label, progress_line, status_line
+from pulumi_customization_gate.core.results import by_key, result_of, time_of
+from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import host
 from pulumi_customization_gate.resources.arguments import DEFAULTS, NAMESPACES, GateArguments, gate_problems
 from pulumi_customization_gate.resources.configured import ConfiguredProvider
 from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
+from pulumi_customization_gate.resources.phrases import PHRASES
 from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
 from pulumi_customization_gate.vsphere.checks import checks_of
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.source import VsphereSource
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.progress import Update
 
 Inputs = dict[str, Any]
 Results = Mapping[str, Mapping[str, Any]]
@@ -84,12 +89,15 @@ class CustomizationGateProvider(ConfiguredProvider):
         stored = _stored(_olds)
         if _only_times_changed(_olds, _news):
             return UpdateResult({**_news, **{name: _olds.get(name) for name in _OUTPUTS}, "results": stored})
+        is_required = _effective(_news, "expect") == "required"
         known = {result["moid"]: result for result in stored.values()}
-        good = {moid: result for moid, result in known.items() if _is_good(result, _effective(_news, "expect"))}
+        ready = {
+            moid: result for moid, result in known.items() if _is_ready(result, requires_customization=is_required)
+        }
         if _effective(_olds, "triggers") != _effective(_news, "triggers") or not _implies(_olds, _news):
-            customized = frozenset(moid for moid, result in good.items() if result["status"] == _SUCCEEDED)
+            customized = frozenset(moid for moid, result in ready.items() if result["status"] == _SUCCEEDED)
             return UpdateResult(self._judge(_id, _news, {}, customized))
-        return UpdateResult(self._judge(_id, _news, good, opened_at=str(_olds.get("opened_at") or "")))
+        return UpdateResult(self._judge(_id, _news, ready, opened_at=str(_olds.get("opened_at") or "")))
 
     def read(self, id_: str, props: Inputs) -> ReadResult:
         """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
@@ -111,8 +119,8 @@ class CustomizationGateProvider(ConfiguredProvider):
         self,
         gate_id: str,
         inputs: Inputs,
-        kept: Results,
-        remembered: frozenset[str] = frozenset(),
+        already_ready: Results,
+        previously_customized: frozenset[str] = frozenset(),
         opened_at: str = "",
     ) -> Inputs:
         """Waits and returns all outputs.
@@ -120,8 +128,8 @@ class CustomizationGateProvider(ConfiguredProvider):
         Args:
             gate_id: The gate's id.
             inputs: The gate's inputs.
-            kept: Stored results, by ID, of machines that are not judged again.
-            remembered: IDs of machines that were found customized, which counts where the server has forgotten.
+            already_ready: Stored results, by ID, of VMs that are not judged again.
+            previously_customized: IDs of VMs that were found customized, which counts where the server has no record.
             opened_at: When the gate opened before, for the case that nothing has to be judged.
 
         Raises:
@@ -129,18 +137,22 @@ class CustomizationGateProvider(ConfiguredProvider):
         """
         settings = self._settings(inputs)
         arguments = GateArguments.of(inputs, str(getattr(settings, "url", "")))
-        references = arguments.references
-        if all(text in kept for text in references.values()):
-            known = [(key, kept[text]) for key, text in references.items()]
+        if all(target.reference.vm_id in already_ready for target in arguments.targets):
+            known = [(target.key, already_ready[target.reference.vm_id]) for target in arguments.targets]
             opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
-            return {**inputs, **_outputs(known, arguments, waited=0.0, opened_at=opened_at)}
+            return {**inputs, **_outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at)}
         call = host.Call(inputs)
         for feature in host.missing():
             call.log(f"this Pulumi SDK does not allow {feature}; the gate works without", warning=True)
         kind = CloudDirectorSource if arguments.platform == "cloud_director" else VsphereSource
-        source = kind(settings, references, kept=frozenset(kept), remembered=remembered)
+        source = kind(
+            settings,
+            arguments.targets,
+            already_ready=frozenset(already_ready),
+            previously_customized=previously_customized,
+        )
         readiness = _readiness(settings, arguments)
-        report = watch(
+        report = wait(
             source,
             arguments.rules,
             readiness=readiness,
@@ -148,17 +160,20 @@ class CustomizationGateProvider(ConfiguredProvider):
             cancelled=host.cancelled,
             heartbeat=TERMINAL_HEARTBEAT if host.has_terminal() else HEARTBEAT,
         )
-        skipped = [(key, kept[moid]) for key, moid in source.skipped.items()]
-        results = skipped + [(outcome.key, _shown_result(outcome, inputs)) for outcome in report.outcomes]
-        is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.trouble)
+        skipped = [(key, already_ready[vm]) for key, vm in source.already_ready]
+        judged = [
+            (outcome.key if arguments.has_keys else None, _shown_result(outcome, inputs)) for outcome in report.outcomes
+        ]
+        results = [*skipped, *judged]
+        is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.fatal_error)
         opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
-        outputs = {**inputs, **_outputs(results, arguments, waited=report.waited, opened_at=opened_at)}
+        outputs = {**inputs, **_outputs(results, arguments, wait_seconds=report.wait_seconds, opened_at=opened_at)}
         if is_closed:
-            raise PartialFailureError(str(words.error_for(report, len(skipped))), gate_id, outputs)
+            raise PartialFailureError(str(error_for(report, PHRASES, len(skipped))), gate_id, outputs)
         return outputs
 
 
-_OUTPUTS = ("ready", "statuses", "results", "waited", "opened_at")
+_OUTPUTS = ("ready", "statuses", "results", "wait_seconds", "opened_at")
 
 
 class _Progress:
@@ -169,12 +184,12 @@ class _Progress:
 
     def __call__(self, update: Update) -> None:
         for note in update.notes:
-            self._call.log(words.plain(note), warning=True)
+            self._call.log(sanitize(note), warning=True)
         for outcome in update.changed:
-            if outcome.good or outcome.status.is_terminal:
-                self._call.log(f"{words.label(outcome)}  {words.status_line(outcome)}")
+            if outcome.ready or outcome.status.is_terminal:
+                self._call.log(f"{label(outcome)}  {status_line(outcome)}")
         if update.changed or host.has_terminal():
-            self._call.log(words.progress_line(update), lasting=False)
+            self._call.log(progress_line(update), lasting=False)
 
 
 def _effective(inputs: Inputs, name: str) -> Any:
@@ -231,28 +246,29 @@ def _stored(outputs: Inputs) -> dict[str, dict[str, Any]]:
     return {key: {**_NOTHING_KNOWN, **result} for key, result in (outputs.get("results") or {}).items()}
 
 
-def _is_good(result: Mapping[str, Any], expect: str) -> bool:
-    is_customized = result.get("status") == _SUCCEEDED or (result.get("status") == _NOT_CUSTOMIZED and expect == "auto")
+def _is_ready(result: Mapping[str, Any], *, requires_customization: bool) -> bool:
+    status = result.get("status")
+    is_customized = status == _SUCCEEDED or (status == _NOT_CUSTOMIZED and not requires_customization)
     return is_customized and not result.get("failure")
 
 
 def _outputs(
-    results: Sequence[tuple[str, Mapping[str, Any]]], arguments: GateArguments, *, waited: float, opened_at: str
+    results: Sequence[tuple[str | None, Mapping[str, Any]]],
+    arguments: GateArguments,
+    *,
+    wait_seconds: float,
+    opened_at: str,
 ) -> Inputs:
     """Returns the outputs by the user's keys; for a list by name, or by ID where two machines share a name."""
-    names = Counter(result["name"] for _, result in results)
-
-    def key_of(key: str, result: Mapping[str, Any]) -> str:
-        if arguments.is_map:
-            return key
-        return str(result["name"] if names[result["name"]] == 1 else result["moid"])
-
-    by_key = {key_of(key, result): dict(result) for key, result in results}
+    keyed = by_key(results)
     return {
-        "ready": all(_is_good(result, arguments.rules.expect) for result in by_key.values()),
-        "statuses": {key: result["status"] for key, result in by_key.items()},
-        "results": by_key,
-        "waited": round(waited, 3),
+        "ready": all(
+            _is_ready(result, requires_customization=arguments.rules.requires_customization)
+            for result in keyed.values()
+        ),
+        "statuses": {key: result["status"] for key, result in keyed.items()},
+        "results": keyed,
+        "wait_seconds": round(wait_seconds, 3),
         "opened_at": opened_at,
     }
 
@@ -264,7 +280,7 @@ _NOTHING_KNOWN = dict.fromkeys(
         "started_at",
         "completed_at",
         "ready_at",
-        "seconds",
+        "customization_seconds",
         "failure",
     )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ class _Lookup:
     namespace: str
     default_namespace: str
     prefix: str
+    called: Mapping[str, str] = field(default_factory=dict)
+    """What the settings are called in messages where they are not config keys."""
 
     @property
     def _is_default(self) -> bool:
@@ -55,6 +57,8 @@ class _Lookup:
         return str(value or "").strip() if name != "password" else str(value or "")
 
     def names(self, name: str) -> str:
+        if name in self.called:
+            return self.called[name]
         return f"`{self.key(name)}`" + (f" or {self.variable(name)}" if self._is_default else "")
 
     def boolean(self, name: str) -> bool:
@@ -92,14 +96,23 @@ class _Lookup:
 
 
 def vsphere_settings(
-    config: Config, environment: Mapping[str, str], namespace: str = VSPHERE_NAMESPACE
+    config: Config,
+    environment: Mapping[str, str],
+    namespace: str = VSPHERE_NAMESPACE,
+    called: Mapping[str, str] | None = None,
 ) -> VsphereSettings:
     """Returns where the vCenter is and who logs in, from the keys that pulumi-vsphere itself reads.
+
+    Args:
+        config: The stack's config.
+        environment: The process's environment.
+        namespace: The config namespace of the keys.
+        called: What messages call the settings, by name; by default config key and environment variable.
 
     Raises:
         ConfigurationError: If something is missing, naming the config key and the environment variable.
     """
-    lookup = _Lookup(config, environment, namespace, VSPHERE_NAMESPACE, "VSPHERE")
+    lookup = _Lookup(config, environment, namespace, VSPHERE_NAMESPACE, "VSPHERE", called or {})
     lookup.require(
         {
             "vsphereServer": "vcenter.example.com",
@@ -139,14 +152,23 @@ def _is_plain_https(address: str) -> bool:
 
 
 def cloud_director_settings(
-    config: Config, environment: Mapping[str, str], namespace: str = CLOUD_DIRECTOR_NAMESPACE
+    config: Config,
+    environment: Mapping[str, str],
+    namespace: str = CLOUD_DIRECTOR_NAMESPACE,
+    called: Mapping[str, str] | None = None,
 ) -> CloudDirectorSettings:
     """Returns where Cloud Director is and who logs in, by user and password or by API token.
+
+    Args:
+        config: The stack's config.
+        environment: The process's environment.
+        namespace: The config namespace of the keys.
+        called: What messages call the settings, by name; by default config key and environment variable.
 
     Raises:
         ConfigurationError: If something is missing, naming the config key and the environment variable.
     """
-    lookup = _Lookup(config, environment, namespace, CLOUD_DIRECTOR_NAMESPACE, "VCD")
+    lookup = _Lookup(config, environment, namespace, CLOUD_DIRECTOR_NAMESPACE, "VCD", called or {})
     required = {"url": "https://vcd.example.com", "org": "acme"}
     if not lookup.get("apiToken"):
         required |= {"user": "deployer", "password": "--secret"}

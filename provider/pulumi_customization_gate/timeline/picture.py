@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.timeline.chart import Chart, End, Phase, Row, scale
 
 if TYPE_CHECKING:

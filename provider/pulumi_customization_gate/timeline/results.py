@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def _are_results(value: object) -> bool:
 
 
 def _wait(name: str, results: Mapping[str, Any], beside: Mapping[str, Any]) -> Wait:
-    gate = plain(name, _LONGEST_NAME)
+    gate = sanitize(name, _LONGEST_NAME)
     machines = tuple(_machine(str(key), result) for key, result in sorted(results.items(), key=_naturally))
     times = [time for machine in machines for time in machine.times]
     opened = _time(beside, "opened_at", gate)
@@ -153,9 +153,9 @@ def _naturally(item: tuple[str, Any]) -> list[tuple[bool, int, str]]:
 
 
 def _machine(key: str, result: Mapping[str, Any]) -> Machine:
-    name = plain(key, _LONGEST_NAME)
+    name = sanitize(key, _LONGEST_NAME)
     failure = result.get("failure")
-    event = failure.get("event") or "failed" if isinstance(failure, Mapping) else ""
+    event = failure.get("event") or failure.get("kind") or "failed" if isinstance(failure, Mapping) else ""
     return Machine(
         name=name,
         status=_text(result["status"], f"{name}.status"),
@@ -168,7 +168,7 @@ def _machine(key: str, result: Mapping[str, Any]) -> Machine:
 
 
 def _text(value: object, where: str) -> str:
-    return plain(_expect(str, value, where, "a string"), _LONGEST_NAME)
+    return sanitize(_expect(str, value, where, "a string"), _LONGEST_NAME)
 
 
 def _time(values: Mapping[str, Any], key: str, of: str) -> datetime | None:
@@ -183,7 +183,7 @@ def _time(values: Mapping[str, Any], key: str, of: str) -> datetime | None:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
-        raise ConfigurationError(f"{where}: expected {wanted}, got {plain(text, 40)!r}") from None
+        raise ConfigurationError(f"{where}: expected {wanted}, got {sanitize(text, 40)!r}") from None
 
 
 def _path(of: str, key: str) -> str:

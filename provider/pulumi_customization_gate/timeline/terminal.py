@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.timeline.chart import Chart, End, Phase, Row, scale
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- dataclass fields are read at run time
 from typing import Any
 
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 GUEST_OPERATIONS_PATHS = (
     "runtime.powerState",
@@ -21,7 +21,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "tcp_port": ("guest.net", "guest.ipAddress"),
     "guest_heartbeat": ("guestHeartbeatStatus",),
     "guest_info": ("config.extraConfig",),
-    "cards_connected": ("config.hardware.device",),
+    "network_adapters_connected": ("config.hardware.device",),
     "host_name": ("guest.hostName",),
     "ip_in_network": ("guest.net", "guest.ipAddress"),
 }
@@ -100,13 +100,13 @@ def _tcp_port(options: Mapping[str, Any], _key: str, facts: Facts, answers: Answ
         reason = answers(address, port)
         if not reason:
             return ""
-        reasons.append(f"{plain(address)} {reason}")
+        reasons.append(f"{sanitize(address)} {reason}")
     return f"port {port} does not answer: {', '.join(reasons)}"
 
 
 def _guest_heartbeat(options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
     wanted = options.get("color") or "green"
-    return "" if facts.heartbeat == wanted else f"it is {plain(facts.heartbeat) or 'unknown'}, not {wanted}"
+    return "" if facts.heartbeat == wanted else f"it is {sanitize(facts.heartbeat) or 'unknown'}, not {wanted}"
 
 
 def _guest_info(options: Mapping[str, Any], key: str, facts: Facts, _answers: Answers) -> str:
@@ -116,11 +116,11 @@ def _guest_info(options: Mapping[str, Any], key: str, facts: Facts, _answers: An
     value = facts.guest_info[name]
     if pattern is None or re.fullmatch(pattern, value):
         return ""
-    return f"{name} is {plain(value, 100)!r}, which does not match {pattern!r}"
+    return f"{name} is {sanitize(value, 100)!r}, which does not match {pattern!r}"
 
 
-def _cards_connected(_options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
-    loose = [plain(label) for label, connected in facts.cards.items() if not connected]
+def _network_adapters_connected(_options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
+    loose = [sanitize(label) for label, connected in facts.cards.items() if not connected]
     return f"{' and '.join(loose)} {'is' if len(loose) == 1 else 'are'} not connected" if loose else ""
 
 
@@ -131,7 +131,7 @@ def _host_name(options: Mapping[str, Any], key: str, facts: Facts, _answers: Ans
     name = facts.host_name.lower().rstrip(".")
     if wanted.lower() in {name, name.partition(".")[0]}:
         return ""
-    return f"it is {plain(facts.host_name)!r}, not {wanted!r}"
+    return f"it is {sanitize(facts.host_name)!r}, not {wanted!r}"
 
 
 def _ip_in_network(options: Mapping[str, Any], key: str, facts: Facts, _answers: Answers) -> str:
@@ -141,7 +141,7 @@ def _ip_in_network(options: Mapping[str, Any], key: str, facts: Facts, _answers:
     network = ipaddress.ip_network(wanted, strict=False)
     if any(ipaddress.ip_address(address.partition("%")[0]) in network for address in facts.addresses):
         return ""
-    shown = ", ".join(map(plain, facts.addresses))
+    shown = ", ".join(map(sanitize, facts.addresses))
     return f"no address is in {wanted}: {shown}" if shown else f"no address is known, and none in {wanted}"
 
 
@@ -154,7 +154,7 @@ _REASONS: Mapping[str, Callable[[Mapping[str, Any], str, Facts, Answers], str]] 
     "tcp_port": _tcp_port,
     "guest_heartbeat": _guest_heartbeat,
     "guest_info": _guest_info,
-    "cards_connected": _cards_connected,
+    "network_adapters_connected": _network_adapters_connected,
     "host_name": _host_name,
     "ip_in_network": _ip_in_network,
 }

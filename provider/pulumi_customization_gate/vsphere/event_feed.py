@@ -17,7 +17,7 @@ import tenacity
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.vsphere import bells, history, inventory
 from pulumi_customization_gate.vsphere.bells import Bell, Rounds
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
-    from pulumi_customization_gate.core.model import Event, Observation, Snapshot
+    from pulumi_customization_gate.core.model import Event, Missing, Observation, Snapshot
     from pulumi_customization_gate.vsphere.session import Session
 
     Sink = Callable[[Observation | str | Exception], None]
@@ -198,7 +198,7 @@ class EventFeed:
         if len(self._told) > REMEMBERED:
             self._told = set(sorted(self._told)[REMEMBERED // 2 :])
 
-    def _dispatch(self, observation: Event | Snapshot) -> None:
+    def _dispatch(self, observation: Event | Snapshot | Missing) -> None:
         with self._lock:
             sinks = [sink for sink, moids in self._subscribers.items() if observation.vm in moids]
         for sink in sinks:
@@ -274,7 +274,7 @@ class EventFeed:
             raise ApiError(
                 f"{session.settings.server} has no event collector left for {session.settings.user}: it allows about "
                 "32 at once, and other clients of this user hold them. Run fewer of those at the same time, or end "
-                "their sessions, then run `pulumi up` again.",
+                "their sessions, then try again.",
                 code=error.code,
             ) from None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.model import Event
-from pulumi_customization_gate.core.verdict import EVENTS
+from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

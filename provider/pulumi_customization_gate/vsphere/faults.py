@@ -11,7 +11,7 @@ from typing import Any
 
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 
 class UnreadableAnswerError(http.client.HTTPException):
@@ -44,7 +44,7 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 def describe(error: BaseException) -> str:
     """Returns a fault or a network error in a few words, fit for a log: never a stack, never a whole fault object."""
     name = type(error).__name__.rsplit(".", 1)[-1]
-    said = plain(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
+    said = sanitize(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
     own = f"{name}: {said}" if said else name
     words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), "")
     return f"{words} ({own})" if words else own

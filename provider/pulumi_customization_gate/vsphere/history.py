@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.background import Background
-from pulumi_customization_gate.core.model import Event, Progress, Snapshot
-from pulumi_customization_gate.core.verdict import STATES, TERMINAL
+from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 from pulumi_customization_gate.vsphere.faults import raise_if_logged_out
 
@@ -37,7 +36,9 @@ FEW = AT_ONCE
 
 
 def read(
-    session: Session, snapshots: Iterable[Snapshot], known: Mapping[str, datetime | None] = MappingProxyType({})
+    session: Session,
+    snapshots: Iterable[Snapshot | Missing],
+    known: Mapping[str, datetime | None] = MappingProxyType({}),
 ) -> dict[str, list[Event]]:
     """Returns the events that can still decide, by the managed object ID of each machine whose events were asked for.
 
@@ -52,7 +53,7 @@ def read(
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
-    present = {snapshot.vm: snapshot for snapshot in snapshots if snapshot.exists}
+    present = {snapshot.vm: snapshot for snapshot in snapshots if isinstance(snapshot, Snapshot)}
     begins: dict[str, datetime | None] = {vm: at - LATENESS for vm, at in known.items() if at is not None}
     recent = {
         vm: max(s.booted_at - MARGIN, begins.get(vm) or s.booted_at - MARGIN)
@@ -62,7 +63,7 @@ def read(
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
     events = _of_each(session, recent) if len(recent) <= FEW else _of_all(session, recent)
     # A vCenter that tells no state has only events to tell of a customization before the last power-on.
-    ended = {event.vm for event in events if event.signal in TERMINAL}
+    ended = {event.vm for event in events if event.signal.is_end}
     single |= {vm for vm in recent.keys() - ended - begins.keys() if not present[vm].state}
     found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
     for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
@@ -96,8 +97,8 @@ def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
 
 def _is_settled(snapshot: Snapshot) -> bool:
     """Whether the state alone decides, because what events could add is long gone or never was."""
-    ended = STATES.get(snapshot.state) in (Progress.SUCCEEDED, Progress.FAILED, Progress.IDLE)
-    return ended and not snapshot.specification_pending
+    progress = snapshot.progress
+    return progress is not None and (progress.is_end or progress.is_idle) and not snapshot.specification_pending
 
 
 class _TooManyPagesError(Exception):

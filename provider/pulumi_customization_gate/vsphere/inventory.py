@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
-from pulumi_customization_gate.core.model import Snapshot
+from pulumi_customization_gate.core.model import FailureKind, Missing, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.vocabulary import progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +44,14 @@ class Reference:
     kind: str
     """"moid", "uuid" or "path"."""
     text: str
+    """The normalized text."""
+    given: str = field(default="", compare=False)
+    """What the user wrote."""
+
+    @property
+    def vm_id(self) -> str | None:
+        """The VM's managed object ID, None where only the server knows it."""
+        return self.text if self.kind == "moid" else None
 
 
 def parse_reference(text: str) -> Reference:
@@ -52,11 +61,11 @@ def parse_reference(text: str) -> Reference:
         InvalidReferenceError: If it has none of the known forms.
     """
     if _UUID.fullmatch(text):
-        return Reference("uuid", text.lower())
+        return Reference("uuid", text.lower(), text)
     if _MOID.fullmatch(text):
-        return Reference("moid", text)
+        return Reference("moid", text, text)
     if "/" in text.strip("/"):
-        return Reference("path", text.strip("/"))
+        return Reference("path", text.strip("/"), text)
     raise InvalidReferenceError(
         "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
         "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid",
@@ -64,18 +73,14 @@ def parse_reference(text: str) -> Reference:
     )
 
 
-def resolve(session: Session, references: Mapping[str, str]) -> dict[str, str | None]:
-    """Returns the managed object ID for each of the user's keys, None where the inventory has no such machine.
+def find(session: Session, reference: Reference) -> str | None:
+    """Returns the managed object ID of a VM, None where the inventory has no such VM.
 
     A managed object ID is returned as it is: whether it exists shows when its state is read.
 
     Raises:
-        ConfigurationError: If a reference is of no known form, or a UUID belongs to two machines.
+        ConfigurationError: If a UUID belongs to two VMs.
     """
-    return {key: _find(session, parse_reference(text)) for key, text in references.items()}
-
-
-def _find(session: Session, reference: Reference) -> str | None:
     if reference.kind == "moid":
         return reference.text
     index = session.content.searchIndex
@@ -171,10 +176,10 @@ def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -
     return contents
 
 
-def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot]:
+def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot | Missing]:
     """Reads the state of machines in one call for all of them (more where the server pages its answer).
 
-    A machine that is not there, or no longer, or that may not be read, gets a snapshot that says so.
+    A VM that is not there, or no longer, or that may not be read, gets a Missing that says so.
 
     Args:
         session: The session on which it reads.
@@ -197,8 +202,8 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
     return [*found.values(), *missing]
 
 
-def _seen(session: Session, content: Any, at: datetime) -> Snapshot:
-    """Returns what was read of a machine; of one without rights only that.
+def _seen(session: Session, content: Any, at: datetime) -> Snapshot | Missing:
+    """Returns what was read of a VM; of one without rights only that.
 
     A session that has ended can show in the same place: the call itself succeeds, and no property is there.
     """
@@ -207,7 +212,7 @@ def _seen(session: Session, content: Any, at: datetime) -> Snapshot:
         raise fault
     if isinstance(fault, vim.fault.NoPermission):
         message = f"{session.settings.user} may not read it; grant the role Read-only on it, or on its folder"
-        return Snapshot(vm=moid_of(content.obj), at=at, exists=False, state="NoPermission", message=message)
+        return Missing(moid_of(content.obj), at, FailureKind.NO_PERMISSION, message)
     return _snapshot(content, at)
 
 
@@ -224,6 +229,7 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
         powered_on=None if power is None else power == "poweredOn",
         booted_at=booted_at.astimezone(timezone.utc) if booted_at else None,
         specification_pending=bool(values.get("config.tools.pendingCustomization")),
+        progress=progress_of(state),
         state=state,
         message=message,
         tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
@@ -234,14 +240,14 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
     )
 
 
-def _gone(session: Session, moid: str, at: datetime) -> Snapshot:
+def _gone(session: Session, moid: str, at: datetime) -> Missing:
     settings = session.settings
     message = f"{settings.server} has no virtual machine {moid} that {settings.user} may see"
-    return Snapshot(vm=moid, at=at, exists=False, powered_on=None, message=message)
+    return Missing(moid, at, message=message)
 
 
-def not_found(session: Session, key: str, reference: str, at: datetime) -> Snapshot:
-    """Returns the snapshot of a reference that the inventory does not know; the reference stands in for an ID."""
+def not_found(session: Session, reference: str, at: datetime) -> Missing:
+    """Returns the observation of a reference that the inventory does not have; the reference serves as the ID."""
     settings = session.settings
     message = f"{settings.server} knows no {reference!r} that {settings.user} may see"
-    return Snapshot(vm=reference, at=at, exists=False, name=key, message=message)
+    return Missing(reference, at, message=message)

@@ -19,7 +19,7 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, Facts
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire

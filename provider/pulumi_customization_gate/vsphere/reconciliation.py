@@ -6,8 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import Progress, Snapshot
-from pulumi_customization_gate.core.verdict import STATES
+from pulumi_customization_gate.core.model import Missing, Snapshot
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
 
@@ -32,11 +31,11 @@ class Reconciliation:
     """
 
     def __init__(
-        self, session: Session, watched: Callable[[], frozenset[str]], tell: Callable[[Snapshot], None]
+        self, session: Session, watched: Callable[[], frozenset[str]], tell: Callable[[Snapshot | Missing], None]
     ) -> None:
         self._session, self._watched, self._tell = session, watched, tell
         self._changed = threading.Condition()
-        self._latest: dict[str, Snapshot] = {}
+        self._latest: dict[str, Snapshot | Missing] = {}
         self._suspects: set[str] = set()
         self._patience = IMPATIENT
         self._next = self._next_of_all = time.monotonic() + RECONCILE_EVERY
@@ -44,7 +43,7 @@ class Reconciliation:
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
         self._thread.start()
 
-    def read(self, moids: Iterable[str], details: bool) -> list[Snapshot]:
+    def read(self, moids: Iterable[str], details: bool) -> list[Snapshot | Missing]:
         """Reads the state of machines now, in the caller's thread, and remembers which are undecided.
 
         Raises:
@@ -109,10 +108,10 @@ class Reconciliation:
         watched = self._watched()
         return {moid for moid in watched if _is_undecided(self._latest.get(moid))} | (self._suspects & watched)
 
-    def _believe(self, snapshot: Snapshot) -> None:
+    def _believe(self, snapshot: Snapshot | Missing) -> None:
         """Passes a snapshot on. A vCenter that restarts may forget a machine for a moment: gone takes two looks."""
         with self._changed:
-            is_certain = snapshot.exists or snapshot.vm in self._suspects
+            is_certain = isinstance(snapshot, Snapshot) or snapshot.vm in self._suspects
             if is_certain:
                 self._suspects.discard(snapshot.vm)
                 self._latest[snapshot.vm] = snapshot
@@ -122,12 +121,13 @@ class Reconciliation:
             self._tell(snapshot)
 
 
-def _is_undecided(snapshot: Snapshot | None) -> bool:
+def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:
     """Whether the machine will be found untraced as soon as its VMware Tools run."""
     return (
-        snapshot is not None
+        isinstance(snapshot, Snapshot)
         and bool(snapshot.powered_on)
         and not snapshot.specification_pending
         and not snapshot.tools_running
-        and STATES.get(snapshot.state) is Progress.IDLE
+        and snapshot.progress is not None
+        and snapshot.progress.is_idle
     )

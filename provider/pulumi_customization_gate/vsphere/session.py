@@ -24,7 +24,7 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.report import duration, plain
+from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.vsphere.faults import FAULTS, PASSING, TRANSIENT, Stub, describe
 
@@ -49,6 +49,7 @@ CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
 
 CALLED: Mapping[str, str] = MappingProxyType(
     {
+        "vsphereServer": "`vsphere:vsphereServer` or VSPHERE_SERVER",
         "password": "`vsphere:password` or VSPHERE_PASSWORD",
         "allowUnverifiedSsl": "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL",
         "caFile": "`customization:caFile` or VSPHERE_CA_FILE",
@@ -273,8 +274,8 @@ class Session:
             stub.DropConnections()
         if about.apiType != "VirtualCenter":
             raise ServerError(
-                f"{self.settings.server} is {plain(about.fullName)}, not a vCenter: an ESXi host raises no "
-                "customization events. Set vsphereServer to the vCenter that manages it."
+                f"{self.settings.server} is {sanitize(about.fullName)}, not a vCenter: an ESXi host raises no "
+                f"customization events. Set {self.settings.called['vsphereServer']} to the vCenter that manages it."
             )
         return about
 
@@ -343,7 +344,7 @@ def _refuse_known(settings: VsphereSettings) -> None:
     if settings in _refused:
         raise AuthenticationError(
             f"{settings.server} refused the user name or password of {settings.user}. They were sent once and are not "
-            f"sent again: correct the password ({settings.called['password']}), then run `pulumi up` again."
+            f"sent again: correct the password ({settings.called['password']}), then try again."
         )
 
 
@@ -370,7 +371,7 @@ def _may_pass(error: BaseException) -> bool:
 
 def untrusted(settings: VsphereSettings, error: Exception) -> str:
     """Returns the message for a certificate that is not trusted, with the three ways out."""
-    reason = plain(getattr(error, "verify_message", "") or str(error), 200)
+    reason = sanitize(getattr(error, "verify_message", "") or str(error), 200)
     return (
         f"the certificate of {settings.server} is not trusted ({reason}). Three ways out: {settings.called['caFile']} "
         f"names the PEM file of the authority that signed it; {settings.called['thumbprint']} pins its SHA-256 "

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from pulumi_customization_gate.core.model import Event, Snapshot
+    from pulumi_customization_gate.core.model import Event, Missing, Snapshot
     from pulumi_customization_gate.vsphere.session import Session
 
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Reading:
     """State and history of virtual machines; the history was read after the state."""
 
-    snapshots: Sequence[Snapshot]
+    snapshots: Sequence[Snapshot | Missing]
     events: Mapping[str, Sequence[Event]]
     """By managed object ID, for those whose events were asked for."""
 
@@ -39,7 +39,9 @@ class SharedRead:
         read_state: Reads the state of virtual machines; see `inventory.read`.
     """
 
-    def __init__(self, session: Session, read_state: Callable[[Iterable[str], bool], Sequence[Snapshot]]) -> None:
+    def __init__(
+        self, session: Session, read_state: Callable[[Iterable[str], bool], Sequence[Snapshot | Missing]]
+    ) -> None:
         self._session, self._read_state = session, read_state
         self._reads: Batched[_Request, _Answer] = Batched(self._read)
 
@@ -74,5 +76,5 @@ class SharedRead:
 
 @dataclass(frozen=True)
 class _Answer:
-    snapshots: Mapping[str, Snapshot]
+    snapshots: Mapping[str, Snapshot | Missing]
     events: Mapping[str, Sequence[Event]]

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.model import Event, Observation, Remembered, Snapshot, VmRef
+from pulumi_customization_gate.core.model import (
+    Event,
+    Missing,
+    Observation,
+    PreviouslyCustomized,
+    Snapshot,
+    Target,
+    VmRef,
+)
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.shared_read import Reading
@@ -27,24 +35,23 @@ class VsphereSource:
 
     Args:
         settings: Which vCenter, and as whom.
-        references: What names each machine, by the user's key; a key that is the reference itself gives way to the
-            machine's name.
-        kept: Managed object IDs of machines that are not watched, because they have been judged.
-        remembered: Managed object IDs of machines that an earlier wait found customized.
+        targets: What names each VM, and the user's key.
+        already_ready: Managed object IDs of VMs that are not observed, because an earlier wait found them ready.
+        previously_customized: Managed object IDs of VMs that an earlier wait found customized.
     """
 
     def __init__(
         self,
         settings: VsphereSettings,
-        references: Mapping[str, str],
+        targets: Sequence[Target[inventory.Reference]],
         *,
-        kept: Collection[str] = (),
-        remembered: Collection[str] = (),
+        already_ready: Collection[str] = (),
+        previously_customized: Collection[str] = (),
     ) -> None:
-        self._settings, self._references = settings, references
-        self._kept, self._remembered = kept, remembered
-        self.skipped: dict[str, str] = {}
-        """After `start`: the managed object IDs of the kept machines, by the user's key."""
+        self._settings, self._targets = settings, targets
+        self._already_ready, self._previously_customized = already_ready, previously_customized
+        self.already_ready: list[tuple[str | None, str]] = []
+        """After `start`: the user's key and the managed object ID of each VM that is not observed."""
         self._queue: queue.SimpleQueue[Observation | str | Exception] = queue.SimpleQueue()
         self._notes: list[str] = []
         self._end: Exception | None = None
@@ -68,31 +75,27 @@ class VsphereSource:
     def _start(self) -> Sequence[VmRef]:
         began = time.monotonic()
         session = self._session = self._held.enter_context(acquire(self._settings))
-        moids = inventory.resolve(session, self._references)
-        _refuse_twins(moids)
-        self.skipped = {key: moid for key, moid in moids.items() if moid in self._kept and moid is not None}
-        moids = {key: moid for key, moid in moids.items() if key not in self.skipped}
-        present = [moid for moid in moids.values() if moid is not None]
+        found = [(target, inventory.find(session, target.reference)) for target in self._targets]
+        _reject_duplicates(found)
+        self.already_ready = [(target.key, moid) for target, moid in found if moid and moid in self._already_ready]
+        found = [(target, moid) for target, moid in found if moid not in self._already_ready]
+        present = [moid for _, moid in found if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
         # A machine that is not customized yet has no name and no address that anybody wants; a later look reads them.
         reading = feed.read(dict.fromkeys(present), details=False)
         self._take(reading, reading.snapshots)
         for known in present:
-            if known in self._remembered:
-                self._queue.put(Remembered(known))
-        for key, moid in moids.items():
+            if known in self._previously_customized:
+                self._queue.put(PreviouslyCustomized(known))
+        for target, moid in found:
             if moid is None:
                 at = session.patiently(session.current_time)
-                self._queue.put(inventory.not_found(session, key, self._references[key], at))
-        names = {snapshot.vm: snapshot.name for snapshot in reading.snapshots}
+                self._queue.put(inventory.not_found(session, target.reference.given, at))
+        names = {snapshot.vm: snapshot.name for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)}
         self._notes += session.ridden_out(began)
-        return [self._vm(key, moid, names.get(moid or "") or key) for key, moid in moids.items()]
+        return [_vm_ref(target, moid, names.get(moid or "")) for target, moid in found]
 
-    def _vm(self, key: str, moid: str | None, name: str) -> VmRef:
-        reference = self._references[key]
-        return VmRef(key=name if key == reference else key, id=moid or reference, name=name)
-
-    def _take(self, reading: Reading, snapshots: Iterable[Snapshot]) -> None:
+    def _take(self, reading: Reading, snapshots: Iterable[Snapshot | Missing]) -> None:
         for event in itertools.chain.from_iterable(reading.events.values()):
             self._queue.put(event)
         for snapshot in snapshots:
@@ -107,15 +110,15 @@ class VsphereSource:
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
             while True:
                 items.append(self._queue.get_nowait())
-        observations = [item for item in items if isinstance(item, Event | Snapshot | Remembered)]
+        observations = [item for item in items if isinstance(item, Event | Snapshot | Missing | PreviouslyCustomized)]
         self._notes += (item for item in items if isinstance(item, str))
-        self._remember(observations)
+        self._keep(observations)
         self._end = next((item for item in items if isinstance(item, Exception)), self._end)
         if self._end is not None and not observations:
             raise self._end
         return observations
 
-    def look(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> Sequence[Observation]:
         """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
         feed = self._feed
         if feed is None:
@@ -123,10 +126,9 @@ class VsphereSource:
 
         def ask() -> None:
             with contextlib.suppress(*FAULTS, ServerError):
-                present = [vm for vm, snapshot in self._snapshots.items() if snapshot.exists]
-                reading = feed.read({vm: self._known_until.get(vm) for vm in present})
-                # One look does not tell a machine that is gone from one that a restarted vCenter has yet to find.
-                self._take(reading, [snapshot for snapshot in reading.snapshots if snapshot.exists])
+                reading = feed.read({vm: self._known_until.get(vm) for vm in list(self._snapshots)})
+                # One read does not tell a VM that is gone from one that a restarted vCenter has yet to find.
+                self._take(reading, [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)])
 
         with contextlib.closing(Background("customization-gate-look")) as background:
             asking = background.submit(ask)
@@ -152,19 +154,31 @@ class VsphereSource:
         self._is_closed = True
         self._held.close()
 
-    def _remember(self, observations: Iterable[Observation]) -> None:
+    def _keep(self, observations: Iterable[Observation]) -> None:
         for observation in observations:
             if isinstance(observation, Snapshot):
                 known = self._snapshots.get(observation.vm)
                 if known is None or known.at <= observation.at:
                     self._snapshots[observation.vm] = observation
+            elif isinstance(observation, Missing):
+                self._snapshots.pop(observation.vm, None)
             elif isinstance(observation, Event):
                 self._events.setdefault(observation.vm, {})[observation.key] = observation
 
 
-def _refuse_twins(moids: Mapping[str, str | None]) -> None:
-    """Refuses two references to one machine: it would be judged under two names."""
-    keys: dict[str, str] = {}
-    for key, moid in moids.items():
-        if moid is not None and keys.setdefault(moid, key) != key:
-            raise ConfigurationError(f"vms: {keys[moid]!r} and {key!r} are the same virtual machine, {moid}; keep one")
+def _vm_ref(target: Target[inventory.Reference], moid: str | None, name: str | None) -> VmRef:
+    given = target.reference.given
+    return VmRef(key=target.key or name or given, id=moid or given, name=name or target.key or given)
+
+
+def _reject_duplicates(found: Iterable[tuple[Target[inventory.Reference], str | None]]) -> None:
+    """Rejects two references to one VM: it would be judged under two names."""
+    first: dict[str, str] = {}
+    for target, moid in found:
+        name = target.key or target.reference.given
+        if moid is not None and moid in first:
+            raise ConfigurationError(
+                f"expected each VM once, got {first[moid]!r} and {name!r}, which are the same VM, {moid}"
+            )
+        if moid is not None:
+            first[moid] = name

@@ -17,7 +17,7 @@ def machine(on: bool | None, tools: bool | None) -> Machine:
     [
         pytest.param("GC_PENDING", machine(on=True, tools=True), "forceCustomization", id="stuck"),
         pytest.param("GC_PENDING", machine(on=True, tools=None), "forceCustomization", id="stuck-tools-not-told"),
-        pytest.param("GC_PENDING", machine(on=True, tools=False), "VMware Tools does not run", id="no-tools"),
+        pytest.param("GC_PENDING", machine(on=True, tools=False), "VMware Tools are not running", id="no-tools"),
         pytest.param("GC_PENDING", machine(on=False, tools=False), "powered off", id="off"),
         pytest.param("POST_GC_PENDING", machine(on=False, tools=None), "powered off", id="off-on-the-way"),
         pytest.param("GC_DISABLED", machine(on=True, tools=True), "not enabled", id="disabled"),
@@ -33,7 +33,10 @@ def test_a_silent_server_comes_before_any_cause() -> None:
     """What is known is old, so no cause is read out of it."""
     said = list(explain("GC_PENDING", machine(on=True, tools=True), 5.0, fault="connection refused", silence=90.0))
     assert said == [
-        "the server has not told the machine's state for 1 min 30 s, and the following is as old: connection refused",
+        (
+            "likely cause: the server has not reported the VM's state for 1 min 30 s, so the following is as old; "
+            "connection refused"
+        ),
         "status: GC_PENDING for 5 s",
         "power: on",
         "VMware Tools: running",
@@ -43,7 +46,7 @@ def test_a_silent_server_comes_before_any_cause() -> None:
 @pytest.mark.parametrize(
     ("state", "found", "lines"),
     [
-        pytest.param("", None, ["status: the server never told it"], id="nothing"),
+        pytest.param("", None, ["status: not reported by the server"], id="nothing"),
         pytest.param(
             "POST_GC_PENDING",
             machine(on=True, tools=True),
@@ -53,7 +56,7 @@ def test_a_silent_server_comes_before_any_cause() -> None:
         pytest.param(
             "GC_PENDING",
             machine(on=None, tools=None),
-            ["status: GC_PENDING for 1 min 30 s", "power: not told", "VMware Tools: not told"],
+            ["status: GC_PENDING for 1 min 30 s", "power: unknown", "VMware Tools: unknown"],
             id="not-told",
         ),
     ],

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Observation, Remembered
-from pulumi_customization_gate.core.verdict import TABLE, Facts, gather, judge
+from pulumi_customization_gate.core.facts import Facts, gather
+from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Observation, PreviouslyCustomized
+from pulumi_customization_gate.core.verdict import TABLE, judge
 from tests.unit.core.timeline import (
     VM,
     at,
@@ -32,7 +33,7 @@ FAILED = CustomizationStatus.CUSTOMIZATION_FAILED
 UNTOUCHED = CustomizationStatus.NOT_CUSTOMIZED
 REMOVED = CustomizationStatus.VM_REMOVED
 
-REMEMBER = Remembered(VM)
+REMEMBER = PreviouslyCustomized(VM)
 EVENT, EARLIER, STATE = Evidence.EVENT, Evidence.EARLIER_EVENT, Evidence.STATE
 
 Scenario = tuple[Sequence[Observation], CustomizationStatus, Evidence | None]
@@ -297,7 +298,9 @@ def test_only_differences_of_the_server_clock_count(
     observations: Sequence[Observation], status: CustomizationStatus, evidence: Evidence | None, hours: int
 ) -> None:
     """No verdict compares the server's clock with another: the whole time line moved is the same verdict."""
-    moved = [o if isinstance(o, Remembered) else replace(o, at=o.at + timedelta(hours=hours)) for o in observations]
+    moved = [
+        o if isinstance(o, PreviouslyCustomized) else replace(o, at=o.at + timedelta(hours=hours)) for o in observations
+    ]
     judgement = judge(moved)
 
     assert (status, evidence) == (judgement.status, judgement.evidence)
@@ -349,7 +352,7 @@ def test_times_are_the_server_events() -> None:
         judgement.powered_on_at,
         judgement.started_at,
         judgement.completed_at,
-        judgement.seconds,
+        judgement.customization_seconds,
     )
 
 
@@ -357,7 +360,7 @@ def test_an_earlier_end_has_no_length() -> None:
     """An end before the last power-on has a time, and no length: it is not the last power-on's."""
     judgement = judge([starting(1), succeeded(2), starting(10)])
 
-    assert (at(2), None) == (judgement.completed_at, judgement.seconds)
+    assert (at(2), None) == (judgement.completed_at, judgement.customization_seconds)
 
 
 def test_power_on_without_events_is_the_boot_time() -> None:
@@ -369,4 +372,4 @@ def test_facts_of_another_life_are_kept_apart() -> None:
     """What came before the last power-on is no fact of the life after it."""
     facts = gather([starting(1), started(2), powered_off(3), starting(4)])
 
-    assert Facts(anchor=starting(4), cut_short=started(2), was_there=True) == facts
+    assert Facts(anchor=starting(4), interrupted=started(2), was_there=True) == facts

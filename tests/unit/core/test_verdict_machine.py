@@ -8,13 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pulumi_customization_gate.core.facts import compact
 from pulumi_customization_gate.core.model import CustomizationStatus as Status
 from pulumi_customization_gate.core.model import Evidence
-from pulumi_customization_gate.core.verdict import compact, judge
+from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import failed, gone, powered_off, read, removed, started, starting, succeeded
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.core.model import Event, Snapshot
+    from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 
 FEW = 12
 """Steps after which a VM may be removed."""
@@ -32,8 +33,8 @@ class Verdicts(RuleBasedStateMachine):
         """The server's state of the customization; RUNNING remains where a power-off or a restart interrupts it."""
         self.is_running = self.is_about_to_run = False
         self.has_succeeded = False
-        self.undelivered: list[Event | Snapshot] = []
-        self.delivered: list[Event | Snapshot] = []
+        self.undelivered: list[Event | Snapshot | Missing] = []
+        self.delivered: list[Event | Snapshot | Missing] = []
         self.is_read = False
         """Whether the observer has read the state since something happened."""
         self.powered_on: Event | None = None
@@ -145,7 +146,7 @@ class Verdicts(RuleBasedStateMachine):
         self.delivered.append(self.snapshot())
         self.is_read = True
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot | Missing:
         second = self.tick()
         return (
             read(second, self.state, on=self.on, pending=self.pending, tools=self.on) if self.exists else gone(second)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulumi_customization_gate.core.facts import compact
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Event,
     Evidence,
+    Missing,
     Observation,
-    Remembered,
+    PreviouslyCustomized,
+    Progress,
     Signal,
     Snapshot,
 )
-from pulumi_customization_gate.core.verdict import STATES, TERMINAL, compact, judge
+from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import VM, at
 
+ENDS = [signal for signal in Signal if signal.is_end]
 SECONDS = st.integers(0, 30)
 
 events = st.builds(
@@ -34,15 +37,15 @@ snapshots = st.builds(
     at=SECONDS.map(at),
     powered_on=st.sampled_from([True, True, False, None]),
     specification_pending=st.booleans(),
-    state=st.sampled_from(["", "TOOLSDEPLOYPKG_UNHEARD_OF", *STATES]),
+    progress=st.sampled_from([None, *Progress]),
     tools_running=st.booleans(),
 )
-histories = st.lists(st.one_of(events, events, snapshots, st.just(Remembered(VM))), max_size=14)
+histories = st.lists(st.one_of(events, events, snapshots, st.just(PreviouslyCustomized(VM))), max_size=14)
 with_removals = st.lists(
     st.one_of(
         events,
         snapshots,
-        snapshots.map(lambda snapshot: replace(snapshot, exists=False)),
+        SECONDS.map(lambda second: Missing(VM, at(second))),
         SECONDS.map(lambda second: Event(VM, second, Signal.VM_REMOVED, at(second))),
     ),
     max_size=10,
@@ -77,19 +80,23 @@ def test_compacting_step_by_step_is_compacting_once(first: list[Observation], th
 @given(st.lists(snapshots, max_size=200))
 def test_compacting_keeps_memory_flat(history: list[Observation]) -> None:
     """However often the state is read, no more stays than there are different things to say."""
-    assert len(compact(history)) <= 2 * (len(STATES) + 2)
+    assert len(compact(history)) <= 2 * (len(Progress) + 1)
 
 
 @given(histories, st.lists(events, max_size=6))
 def test_stale_events_never_unset_a_terminal_status(history: list[Observation], late: list[Any]) -> None:
     """Events older than the last power-on, told late, change nothing about an end after it."""
     anchor = Event(VM, 100, Signal.VM_STARTING, at(100))
-    end = Event(VM, 200, TERMINAL[len(history) % 2], at(200))
+    end = Event(VM, 200, ENDS[len(history) % 2], at(200))
     told = [*history, anchor, end]
     before, after = judge(told), judge([*told, *late])
 
     assert Evidence.EVENT is before.evidence
-    assert (before.status, before.end, before.seconds) == (after.status, after.end, after.seconds)
+    assert (before.status, before.end, before.customization_seconds) == (
+        after.status,
+        after.end,
+        after.customization_seconds,
+    )
 
 
 @given(histories)

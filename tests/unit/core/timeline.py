@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from pulumi_customization_gate.core.model import Event, Signal, Snapshot
+from pulumi_customization_gate.cloud_director import vocabulary as cloud_director
+from pulumi_customization_gate.core.model import Event, Missing, Signal, Snapshot
+from pulumi_customization_gate.vsphere import vocabulary as vsphere
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
 VM = "vm-87"
@@ -59,17 +61,20 @@ def read(
     name: str = "",
 ) -> Snapshot:
     """Returns what a read of the state tells; `state` goes without its prefix TOOLSDEPLOYPKG_."""
+    word = state if "_" in state or not state else f"TOOLSDEPLOYPKG_{state}"
+    vocabulary = cloud_director if word in cloud_director.STATES else vsphere
     return Snapshot(
         vm,
         at(second),
         powered_on=on,
         specification_pending=pending,
-        state=state if "_" in state or not state else f"TOOLSDEPLOYPKG_{state}",
+        progress=vocabulary.progress_of(word),
+        state=word,
         message=message,
         tools_running=tools,
         name=name,
     )
 
 
-def gone(second: float, vm: str = VM) -> Snapshot:
-    return Snapshot(vm, at(second), exists=False, message="vc.example.com has no virtual machine vm-87")
+def gone(second: float, vm: str = VM) -> Missing:
+    return Missing(vm, at(second), message="vc.example.com has no virtual machine vm-87")

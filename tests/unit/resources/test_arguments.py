@@ -8,9 +8,11 @@ import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.watch import WaitRules
+from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.resources.arguments import GateArguments, gate_problems
 from pulumi_customization_gate.resources.input_problems import reasons
+from pulumi_customization_gate.vsphere.inventory import parse_reference
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
 VMS = (
@@ -37,7 +39,7 @@ def problems(**given: Any) -> list[str]:
         pytest.param({"timeout": UNKNOWN, "start_timeout": 10**6}, id="an unknown timeout"),
         pytest.param({"platform": UNKNOWN, "expect": UNKNOWN, "on_failure": UNKNOWN}, id="unknown choices"),
         pytest.param({"config_namespace": UNKNOWN, "triggers": UNKNOWN}, id="unknown namespace and triggers"),
-        pytest.param({"expect": "auto", "on_failure": "report", "ready_when": "customized"}, id="other choices"),
+        pytest.param({"expect": "optional", "on_failure": "report", "ready_when": "customized"}, id="other choices"),
         pytest.param({"config_namespace": "east", "triggers": {"image": 3}}, id="namespace and triggers"),
         pytest.param({"vms": [f"urn:vcloud:vm:{UUID}"], "platform": "cloud_director"}, id="Cloud Director"),
     ],
@@ -129,8 +131,13 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
             "platform: expected 'vsphere' or 'cloud_director', got 'vSphere'; did you mean 'vsphere'?",
             id="platform",
         ),
-        pytest.param("expect", "any", "expect: expected 'required' or 'auto', got 'any'", id="expect"),
-        pytest.param("expect", ["auto"], "expect: expected 'required' or 'auto', got ['auto']", id="a list of choices"),
+        pytest.param("expect", "any", "expect: expected 'required' or 'optional', got 'any'", id="expect"),
+        pytest.param(
+            "expect",
+            ["optional"],
+            "expect: expected 'required' or 'optional', got ['optional']",
+            id="a list of choices",
+        ),
         pytest.param(
             "ready_when",
             "customised",
@@ -153,9 +160,9 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
         ),
         pytest.param(
             "checks",
-            {"kind": "cards_connected"},
+            {"kind": "network_adapters_connected"},
             'checks: expected a list of maps, for example [{"kind": "tcp_port", "port": 22}], '
-            "got {'kind': 'cards_connected'}",
+            "got {'kind': 'network_adapters_connected'}",
             id="checks that are no list",
         ),
     ],
@@ -185,7 +192,7 @@ def test_each_problem_is_reported() -> None:
 
 def test_the_guest_can_be_asked_on_vsphere_only() -> None:
     """Cloud Director shows nothing of a guest but its customization."""
-    asked = {"ready_when": "guest_operations", "checks": [{"kind": "cards_connected"}]}
+    asked = {"ready_when": "guest_operations", "checks": [{"kind": "network_adapters_connected"}]}
     assert problems(**asked) == []
     assert problems(vms=[], platform="cloud_director", **asked)[-2:] == [
         (
@@ -200,14 +207,13 @@ def test_defaults() -> None:
     """A gate that names its machines only waits half an hour, and ten minutes for a start."""
     arguments = GateArguments.of({"vms": ["vm-2", "vm-1"]})
     assert arguments == GateArguments(
-        references={"vm-2": "vm-2", "vm-1": "vm-1"},
-        is_map=False,
+        targets=targets_of(["vm-2", "vm-1"], parse_reference),
         platform="vsphere",
         config_namespace="vsphere",
-        rules=WaitRules(timeout=1800.0, start_timeout=600.0, expect="required", stop_on_missing=True),
+        rules=WaitRules(timeout=1800.0, start_timeout=600.0, requires_customization=True, stop_on_missing=True),
         on_failure="fail",
     )
-    assert list(arguments.references) == ["vm-2", "vm-1"]
+    assert not arguments.has_keys
 
 
 def test_what_is_given_counts() -> None:
@@ -217,15 +223,17 @@ def test_what_is_given_counts() -> None:
             "vms": {"web-2": "vm-2", "web-1": "vm-1"},
             "config_namespace": "east",
             "timeout": 60,
-            "expect": "auto",
+            "expect": "optional",
             "on_failure": "report",
             "settle": 5,
             "triggers": {"image": "2026-11"},
         }
     )
-    assert list(arguments.references.items()) == [("web-1", "vm-1"), ("web-2", "vm-2")]
-    assert (arguments.is_map, arguments.config_namespace, arguments.on_failure) == (True, "east", "report")
-    assert arguments.rules == WaitRules(timeout=60.0, start_timeout=60.0, expect="auto", stop_on_missing=False)
+    assert arguments.targets == targets_of({"web-1": "vm-1", "web-2": "vm-2"}, parse_reference)
+    assert (arguments.has_keys, arguments.config_namespace, arguments.on_failure) == (True, "east", "report")
+    assert arguments.rules == WaitRules(
+        timeout=60.0, start_timeout=60.0, requires_customization=False, stop_on_missing=False
+    )
     assert (arguments.settle, arguments.triggers) == (5.0, {"image": "2026-11"})
 
 

@@ -80,13 +80,13 @@ def test_every_example_is_good(kind: str) -> None:
         pytest.param({"kind": "host_name", "value": {"web": None}}, ".value['web']", "got nothing", id="nobody's name"),
         pytest.param({"kind": "ip_in_network", "network": "10/x"}, ".network", "CIDR notation", id="no network"),
         pytest.param({"kind": "ip_in_network", "network": {}}, ".network", "got {}", id="an empty map of networks"),
-        pytest.param({"kind": "cards_connected", "vms": []}, ".vms", "a list of keys", id="about no VM"),
-        pytest.param({"kind": "cards_connected", "vms": [1]}, ".vms[0]", "got 1", id="a number for a key"),
+        pytest.param({"kind": "network_adapters_connected", "vms": []}, ".vms", "a list of keys", id="about no VM"),
+        pytest.param({"kind": "network_adapters_connected", "vms": [1]}, ".vms[0]", "got 1", id="a number for a key"),
     ],
 )
 def test_what_is_wrong_is_named(check: object, place: str, said: str) -> None:
     """One short sentence, with the check's place, what is expected and an example."""
-    found = _problems({"kind": "cards_connected"}, check)
+    found = _problems({"kind": "network_adapters_connected"}, check)
     assert len(found) == 1
     assert found[0].startswith(f"checks[1]{place}: expected ")
     assert said in found[0]
@@ -97,7 +97,10 @@ def test_what_preview_does_not_know_is_not_wrong() -> None:
     """An unknown check, kind or option passes."""
     assert _problems(UNKNOWN, {"kind": UNKNOWN}, {"kind": "tcp_port", "port": UNKNOWN}) == []
     assert (
-        _problems({"kind": "host_name", "value": {"a": UNKNOWN}}, {"kind": "cards_connected", "vms": [UNKNOWN]}) == []
+        _problems(
+            {"kind": "host_name", "value": {"a": UNKNOWN}}, {"kind": "network_adapters_connected", "vms": [UNKNOWN]}
+        )
+        == []
     )
     assert list(check_problems(UNKNOWN, _is_unknown)) == []
 
@@ -128,19 +131,19 @@ IN_LIST = "expected references of the gate's vms, which are a list (give a map t
             id="network, an empty key",
         ),
         pytest.param(
-            {"kind": "cards_connected", "vms": ["web-3"]},
+            {"kind": "network_adapters_connected", "vms": ["web-3"]},
             {"web-1": "vm-1"},
             f"checks[0].vms: {IN_MAP} 'web-3'; did you mean 'web-1'?",
             id="vms",
         ),
         pytest.param(
-            {"kind": "cards_connected", "vms": ["vm-88"]},
+            {"kind": "network_adapters_connected", "vms": ["vm-88"]},
             ["vm-87"],
             f"checks[0].vms: {IN_LIST} 'vm-88'; did you mean 'vm-87'?",
             id="a list",
         ),
         pytest.param(
-            {"kind": "cards_connected", "vms": ["web-1"]},
+            {"kind": "network_adapters_connected", "vms": ["web-1"]},
             [UNKNOWN],
             f"checks[0].vms: {IN_LIST} 'web-1'",
             id="a list that is not known, and a key that can never be in it",

@@ -12,7 +12,7 @@ from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.model import Observation, Remembered, VmRef
+from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized, Target, VmRef
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.resources import gate_provider, host
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
@@ -39,31 +39,32 @@ class Centre:
     def source(
         self,
         _settings: object,
-        references: Mapping[str, str],
+        targets: Sequence[Target[Any]],
         *,
-        kept: Collection[str],
-        remembered: Collection[str],
+        already_ready: Collection[str],
+        previously_customized: Collection[str],
     ) -> FakeSource:
-        self.waits.append((sorted(references.values()), sorted(kept), sorted(remembered)))
-        return FakeSource(self, references, kept, remembered)
+        references = [target.reference.vm_id for target in targets]
+        self.waits.append((sorted(references), sorted(already_ready), sorted(previously_customized)))
+        return FakeSource(self, targets, already_ready, previously_customized)
 
 
 class FakeSource:
     def __init__(
-        self, centre: Centre, references: Mapping[str, str], kept: Collection[str], remembered: Collection[str]
+        self,
+        centre: Centre,
+        targets: Sequence[Target[Any]],
+        kept: Collection[str],
+        previously_customized: Collection[str],
     ) -> None:
-        self._centre, self._kept, self._remembered = centre, kept, remembered
-        self._references = references
-        self.skipped: dict[str, str] = {}
+        self._centre, self._kept, self._previously_customized = centre, kept, previously_customized
+        self._vms = [(target.key, target.reference.vm_id) for target in targets]
+        self.already_ready: list[tuple[str | None, str]] = []
         self._told = False
 
     def start(self) -> Sequence[VmRef]:
-        self.skipped = {key: vm for key, vm in self._references.items() if vm in self._kept}
-        return [
-            VmRef(self._name(vm) if key == vm else key, vm, self._name(vm))
-            for key, vm in self._references.items()
-            if key not in self.skipped
-        ]
+        self.already_ready = [(key, vm) for key, vm in self._vms if vm in self._kept]
+        return [VmRef(key or self._name(vm), vm, self._name(vm)) for key, vm in self._vms if vm not in self._kept]
 
     def _name(self, vm: str) -> str:
         return self._centre.names.get(vm, f"name-of-{vm}")
@@ -75,7 +76,7 @@ class FakeSource:
                 raise self._centre.breaks
             return []
         self._told = True
-        return [said for vm in self._references.values() if vm not in self._kept for said in self._story(vm)]
+        return [said for _, vm in self._vms if vm not in self._kept for said in self._story(vm)]
 
     def _story(self, vm: str) -> list[Observation]:
         story: dict[str, list[Observation]] = {
@@ -85,10 +86,10 @@ class FakeSource:
             "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm))],
             "gone": [gone(6, vm)],
         }
-        known = [Remembered(vm)] if vm in self._remembered else []
+        known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
         return story[self._centre.stories.get(vm, "good")] + known
 
-    def look(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> Sequence[Observation]:
         del timeout
         return []
 
@@ -181,7 +182,7 @@ def test_is_no_change(provider: CustomizationGateProvider, olds: dict[str, Any],
         pytest.param({"timeout": 60}, id="timeout"),
         pytest.param({"start_timeout": 60}, id="start_timeout"),
         pytest.param({"settle": 60}, id="settle"),
-        pytest.param({"expect": "auto"}, id="expect"),
+        pytest.param({"expect": "optional"}, id="expect"),
         pytest.param({"on_failure": "report"}, id="on_failure"),
         pytest.param({"triggers": {"image": 2}}, id="triggers"),
     ],
@@ -245,7 +246,7 @@ def test_a_new_gate_judges_all(provider: CustomizationGateProvider, centre: Cent
         "started_at": None,
         "completed_at": "2025-03-01T12:00:05.000Z",
         "ready_at": "2025-03-01T12:00:05.000Z",
-        "seconds": 5.0,
+        "customization_seconds": 5.0,
         "failure": None,
         "host_name": "",
         "ip_addresses": [],
@@ -270,13 +271,14 @@ def test_outputs_have_one_key_per_machine(
 def test_a_closed_gate_keeps_its_report(provider: CustomizationGateProvider, centre: Centre) -> None:
     """The error of a failed wait holds all outputs, so that the next run is an update that knows the good ones."""
     centre.stories = {"vm-2": "bad"}
-    with pytest.raises(PartialFailureError, match="customization failed on 1 of 2 virtual machines") as error:
+    with pytest.raises(PartialFailureError, match="customization failed on 1 of 2 VMs") as error:
         provider.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
     outputs = error.value.outputs
     assert outputs["__provider"] == "pickled"
     assert (outputs["ready"], outputs["opened_at"]) == (False, "")
     assert outputs["statuses"] == {"a": SUCCEEDED, "b": FAILED}
     assert outputs["results"]["b"]["failure"] == {
+        "kind": "CustomizationFailed",
         "event": "CustomizationSysprepFailed",
         "reason": "",
         "message": "why",
@@ -324,7 +326,7 @@ def test_only_what_is_not_good_is_judged_again(provider: CustomizationGateProvid
         provider.update("id", stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
     assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     headline = str(error.value).splitlines()[0]
-    assert headline == "customization failed on 1 of 2 virtual machines after 0 s; 1 was found good by an earlier run"
+    assert headline == "customization failed on 1 of 2 VMs after 0 s; 1 was already ready"
     assert (error.value.resource_id, error.value.outputs["results"]["a"]) == ("id", first["results"]["a"])
 
 
@@ -334,7 +336,7 @@ def test_a_removed_machine_is_dropped_without_a_wait(provider: CustomizationGate
     first = created(provider, vms=["vm-1", "vm-2"])
     second = updated(provider, first, vms=["vm-1"])
     assert len(centre.waits) == 1
-    assert (second["ready"], second["waited"], second["opened_at"]) == (True, 0.0, "2025-03-01T12:00:05.000Z")
+    assert (second["ready"], second["wait_seconds"], second["opened_at"]) == (True, 0.0, "2025-03-01T12:00:05.000Z")
     assert second["results"] == {"name-of-vm-1": first["results"]["name-of-vm-1"]}
 
 
@@ -377,8 +379,8 @@ def test_a_machine_without_customization_is_not_remembered_as_customized(
 ) -> None:
     """What passed as NotCustomized is judged as such again: only a success is evidence of one."""
     centre.stories = {"vm-2": "plain"}
-    first = created(provider, vms=["vm-1", "vm-2"], expect="auto")
-    second = updated(provider, first, vms=["vm-1", "vm-2"], expect="auto", triggers={"image": 2})
+    first = created(provider, vms=["vm-1", "vm-2"], expect="optional")
+    second = updated(provider, first, vms=["vm-1", "vm-2"], expect="optional", triggers={"image": 2})
     assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["statuses"] == first["statuses"]
 
@@ -398,9 +400,9 @@ def test_cloud_director_remembers_as_well(
 def test_a_stricter_expectation_judges_the_untraced_again(provider: CustomizationGateProvider, centre: Centre) -> None:
     """What passed as NotCustomized is good as long as the gate expects no more than that."""
     centre.stories = {"vm-2": "plain"}
-    first = created(provider, vms=["vm-1", "vm-2"], expect="auto")
+    first = created(provider, vms=["vm-1", "vm-2"], expect="optional")
     assert (first["ready"], first["statuses"]["name-of-vm-2"]) == (True, "NotCustomized")
-    grown = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"], expect="auto")
+    grown = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"], expect="optional")
     assert centre.waits[1][1] == ["vm-1", "vm-2"]
     strict = updated(provider, grown, vms=["vm-1", "vm-2", "vm-3"], expect="required")
     assert centre.waits[2][1] == ["vm-1", "vm-3"]

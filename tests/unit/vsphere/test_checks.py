@@ -67,9 +67,12 @@ def _answers(address: str, port: int) -> str:
         pytest.param(
             {"kind": "guest_info", "key": "guestinfo.ready", "value": {"web-1": "yes.*"}}, {}, "", id="by the key"
         ),
-        pytest.param({"kind": "cards_connected"}, {"cards": {}}, "", id="no card"),
+        pytest.param({"kind": "network_adapters_connected"}, {"cards": {}}, "", id="no card"),
         pytest.param(
-            {"kind": "cards_connected"}, {}, "cards_connected: Network adapter 2 is not connected", id="loose"
+            {"kind": "network_adapters_connected"},
+            {},
+            "network_adapters_connected: Network adapter 2 is not connected",
+            id="loose",
         ),
         pytest.param({"kind": "host_name", "value": "web-1"}, {}, "", id="the first label"),
         pytest.param({"kind": "host_name", "value": {"web-1": "web-1.example.com"}}, {}, "", id="the whole name"),
@@ -137,13 +140,13 @@ def test_a_time_without_readings_is_no_proof() -> None:
 def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
     """Only what was asked for is judged; each thing that is missing is named, and `vms` says what is about whom."""
     checks = (
-        Check.of({"kind": "cards_connected"}),
+        Check.of({"kind": "network_adapters_connected"}),
         Check.of({"kind": "tcp_port", "port": 80, "vms": ["web-2"]}),
         Check.of({"kind": "host_name", "value": "db"}),
     )
     conditions = Conditions(checks=checks)
     assert _story(conditions, (0, False)) == [
-        "cards_connected: Network adapter 2 is not connected; host_name: it is 'WEB-1.example.com', not 'db'"
+        "network_adapters_connected: Network adapter 2 is not connected; host_name: it is 'WEB-1.example.com', not 'db'"
     ]
     assert "config.hardware.device" in conditions.paths
     assert "config.extraConfig" not in conditions.paths

@@ -18,42 +18,41 @@ if TYPE_CHECKING:
 NEVER_ON = read(60, "PENDING", on=False, pending=True, tools=False)
 
 CAUSES = [
-    pytest.param(None, [], "the state of the machine may not be read; grant the role Read-only on it", id="no right"),
+    pytest.param(None, [], "the user may not read the state of the VM; grant the role Read-only on it", id="no right"),
     pytest.param(
-        NEVER_ON, [], "the machine was never powered on; its specification waits for that", id="never powered on"
+        NEVER_ON, [], "the VM was never powered on, and its specification is pending until it is", id="never powered on"
     ),
-    pytest.param(read(60, on=False, tools=False), [], "the machine is powered off; power it on", id="off"),
+    pytest.param(read(60, on=False, tools=False), [], "the VM is powered off; power it on", id="off"),
     pytest.param(
         read(60, "RUNNING", tools=False),
         [started(5)],
-        "VMware Tools do not run in the guest, and customization is their work; "
-        "install them in the template, and see on the console whether the guest boots",
+        "VMware Tools are not running in the guest, and customization needs them; "
+        "install them in the template, and check on the console whether the guest boots",
         id="no Tools",
     ),
     pytest.param(
         read(60),
         [starting(1), started(5)],
-        "the customization hangs in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
+        "the customization does not end in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
         id="hangs, by event",
     ),
     pytest.param(
         read(60, "RUNNING"),
         [],
-        "the customization hangs in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
+        "the customization does not end in the guest; see /var/log/vmware-imc or C:\\Windows\\Temp\\vmware-imc there",
         id="hangs, by state",
     ),
     pytest.param(
         read(60, "PENDING"),
         [starting(1)],
-        "VMware Tools run but do not take the specification up; the template may forbid it "
+        "VMware Tools are running but do not apply the specification; the template may disable it "
         "(vmware-toolbox-cmd config get deployPkg enable-customization) or lack the package open-vm-tools-deploypkg",
         id="not taken up",
     ),
     pytest.param(
         read(60, "IDLE"),
         [starting(1)],
-        "nobody asked for a customization; give the clone a specification "
-        '(clone.customize), or set expect="auto" where none is wanted',
+        "no customization was requested: the VM was cloned without a customization specification",
         id="nobody asked",
     ),
 ]
@@ -86,7 +85,7 @@ def test_whole_diagnosis() -> None:
     events = [starting(10), migrated(100), failed(70), migrated(190)]
 
     assert explain(snapshot, events)[1:] == [
-        "power: on for 3 min 10 s; VMware Tools: running (12.4.5); specification: none waits",
+        "power: on for 3 min 10 s; VMware Tools: running (12.4.5); specification: none pending",
         "customizationInfo: TOOLSDEPLOYPKG_FAILED: no deployPkg",
         "event: DrsVmMigratedEvent at 12:03:10Z, 10 s earlier",
         "event: DrsVmMigratedEvent at 12:01:40Z, 1 min 40 s earlier",
@@ -110,9 +109,9 @@ def test_version_of_the_tools(told: str, shown: str) -> None:
 def test_diagnosis_of_a_silent_machine() -> None:
     """What is not known is said, too."""
     assert explain(replace(NEVER_ON, state="", powered_on=None), [])[1:] == [
-        "power: unknown; VMware Tools: not running; specification: waits",
-        "customizationInfo: not told by this vCenter",
-        "event: none in reach",
+        "power: unknown; VMware Tools: not running; specification: pending",
+        "customizationInfo: not reported by this vCenter",
+        "event: none available",
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import Snapshot
+from pulumi_customization_gate.core.model import FailureKind, Missing, Progress, Snapshot
 from pulumi_customization_gate.vsphere.inventory import Reference, _seen, _snapshot, parse_reference
 from tests.unit.core.timeline import at
 
@@ -88,6 +88,7 @@ READS = [
             powered_on=True,
             booted_at=at(1),
             specification_pending=True,
+            progress=Progress.FAILED,
             state="TOOLSDEPLOYPKG_FAILED",
             message="no deployPkg",
             tools_running=True,
@@ -130,8 +131,8 @@ def test_a_machine_without_rights_is_told_as_such() -> None:
     session = cast("Session", SimpleNamespace(settings=SimpleNamespace(user="ann")))
     seen = _seen(session, unread(vim.fault.NoPermission()), at(5))
 
-    assert (seen.exists, seen.state) == (False, "NoPermission")
-    assert seen.message == "ann may not read it; grant the role Read-only on it, or on its folder"
+    message = "ann may not read it; grant the role Read-only on it, or on its folder"
+    assert Missing("vm-87", at(5), FailureKind.NO_PERMISSION, message) == seen
 
 
 def test_a_session_that_ended_is_no_machine_without_rights() -> None:

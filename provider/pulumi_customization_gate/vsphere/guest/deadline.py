@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.report import duration
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.vsphere.guest.errors import GuestCancelledError, GuestTimeoutError
 
 if TYPE_CHECKING:

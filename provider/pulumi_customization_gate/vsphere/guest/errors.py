@@ -20,7 +20,7 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, GateError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.faults import describe
 
 _NOT_READY = (
@@ -82,15 +82,15 @@ def translated(fault: Any, guest: str, user: str) -> GateError:
     elif isinstance(fault, vmodl.fault.ManagedObjectNotFound):
         error = GuestGoneError(f"{guest} is not in the inventory")
     elif isinstance(fault, vim.fault.InvalidGuestLogin):
-        error = GuestLoginError(f"the guest of {guest} refuses the user name or password of {plain(user)}")
+        error = GuestLoginError(f"the guest of {guest} refuses the user name or password of {sanitize(user)}")
     elif isinstance(fault, vim.fault.GuestPermissionDenied):
-        error = GuestError(f"the guest of {guest} does not allow {plain(user)} to do this")
+        error = GuestError(f"the guest of {guest} does not allow {sanitize(user)} to do this")
     elif isinstance(fault, vim.fault.NoPermission):
-        wanted = plain(fault.privilegeId or "VirtualMachine.GuestOperations")
+        wanted = sanitize(fault.privilegeId or "VirtualMachine.GuestOperations")
         error = ApiError(f"vCenter does not allow this: grant the privilege {wanted} on {guest}", code="NoPermission")
     elif isinstance(fault, vim.fault.FileNotFound | vim.fault.FileAlreadyExists):
         kind = GuestNotFoundError if isinstance(fault, vim.fault.FileNotFound) else GuestExistsError
-        error = kind(f"{guest} answers {describe(fault)} about {plain(fault.file or 'a file')}")
+        error = kind(f"{guest} answers {describe(fault)} about {sanitize(fault.file or 'a file')}")
     else:
         error = GuestError(f"{guest} answers {describe(fault)}")
     return error

@@ -19,7 +19,7 @@ from pulumi_customization_gate.core.errors import (
     GateError,
     ServerError,
 )
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.faults import TRANSIENT
 from pulumi_customization_gate.vsphere.guest.errors import (
@@ -114,7 +114,7 @@ class Guest:
             username=credentials.user, password=credentials.password, interactiveSession=False
         )
         known = self.ask(lambda: self._read(*_PROPERTIES))
-        self._label = f"{plain(str(known.get('name') or moid))} ({moid})"
+        self._label = f"{sanitize(str(known.get('name') or moid))} ({moid})"
         family = str(known.get("guest.guestFamily") or "")
         self.is_windows = family == "windowsGuest" or (
             not family and str(known.get("config.guestId")).startswith("win")
@@ -201,7 +201,7 @@ class Guest:
         variable, name = ("LOCALAPPDATA", "customization-gate") if self.is_windows else ("HOME", ".customization-gate")
         home = self.environment_variable(variable)
         if not home:
-            raise GuestError(f"the guest of {self} has no {variable} for {plain(self._user)}: scripts need a home")
+            raise GuestError(f"the guest of {self} has no {variable} for {sanitize(self._user)}: scripts need a home")
         path = self.join(home, name)
         wanted = f"^({re.escape(name)}|[.])$"
         found = {entry.name: entry for entry in self.list_files(home, wanted)}

@@ -16,7 +16,7 @@ from pyVmomi import vmodl
 from requests.adapters import HTTPAdapter
 
 from pulumi_customization_gate.core.errors import CertificateError, ServerError
-from pulumi_customization_gate.core.report import plain
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +159,7 @@ class Transfers:
 
     def _untrusted(self, where: str, reason: str) -> str:
         return (
-            f"the certificate of {where}, over which guest files go, is not trusted ({plain(reason, 200)}). Have "
+            f"the certificate of {where}, over which guest files go, is not trusted ({sanitize(reason, 200)}). Have "
             "vCenter refresh what it knows of the host (Renew or Refresh CA Certificates), or name the PEM file of "
             "the authority that signed it as `customization:caFile`."
         )

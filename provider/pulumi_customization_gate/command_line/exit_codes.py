@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import re
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
-from pulumi_customization_gate.core.errors import ConfigurationError, CustomizationTimeoutError, ServerError
-from pulumi_customization_gate.core.report import error_for
+from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,44 +37,9 @@ def exit_code(report: GateReport) -> ExitCode:
     """Returns the exit status for a wait that no signal ended."""
     if report.ready:
         return ExitCode.SUCCEEDED
-    if report.trouble is not None:
+    if report.fatal_error is not None:
         return ExitCode.UNREACHABLE
-    is_unfinished = isinstance(error_for(replace(report, cancelled=False)), CustomizationTimeoutError)
-    return ExitCode.UNFINISHED if is_unfinished else ExitCode.FAILED
-
-
-_OPTIONS = {
-    "vsphereServer": "--server",
-    "url": "--server",
-    "org": "--org",
-    "user": "--user",
-    "password": "--password-file",
-    "apiToken": "VCD_API_TOKEN",
-    "caFile": "--ca-file",
-    "thumbprint": "--thumbprint",
-    "allowUnverifiedSsl": "--allow-unverified-ssl",
-}
-_KEY = re.compile(rf"`?\b(?:vsphere|customization|vcd):({'|'.join(_OPTIONS)})\b`?")
-_PHRASES = (
-    ("Set vsphereServer to", "Set --server to"),
-    ("run `pulumi up` again to resume", "run the same command again to resume"),
-    ("run `pulumi up` again", "run the command again"),
-    ("`pulumi up` again resumes", "the same command again resumes"),
-    (" in `vms`,", ","),
-    ("take it out of `vms`", "leave it out"),
-    ("vms: ", ""),
-    ("`start_timeout`", "--start-timeout"),
-    ("`timeout`", "--timeout"),
-    ('set expect="auto"', "give --expect auto"),
-)
-
-
-def in_options(text: str) -> str:
-    """Returns a sentence that was written for a stack in the words of this program's options."""
-    text = _KEY.sub(lambda key: _OPTIONS[key[1]], text)
-    for phrase, ours in _PHRASES:
-        text = text.replace(phrase, ours)
-    return text
+    return ExitCode.UNFINISHED if report.is_unfinished else ExitCode.FAILED
 
 
 class Interrupt:
@@ -119,7 +81,7 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def errors_told(interrupt: Interrupt | None = None) -> Iterator[None]:
+def errors_reported(interrupt: Interrupt | None = None) -> Iterator[None]:
     """Turns an error that can be expected into its sentence on standard error and an exit status."""
     try:
         yield
@@ -131,5 +93,5 @@ def errors_told(interrupt: Interrupt | None = None) -> Iterator[None]:
             code = interrupt.exit_status
     else:
         return
-    typer.echo(f"customization-gate: {in_options(text)}", err=True)
+    typer.echo(f"customization-gate: {text}", err=True)
     raise typer.Exit(code)

@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.core import watch as watch_module
+from pulumi_customization_gate.core import wait as wait_module
+from pulumi_customization_gate.core.advice import Advice
+from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Evidence,
     Failure,
+    FailureKind,
     GateReport,
     Observation,
-    Remembered,
+    PreviouslyCustomized,
     VmOutcome,
     VmRef,
 )
-from pulumi_customization_gate.core.watch import HEARTBEAT, LAST_LOOK, LONGEST_POLL, Update, WaitRules, watch
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.progress import HEARTBEAT, Update
+from pulumi_customization_gate.core.wait import FINAL_READ_TIMEOUT, wait
 from tests.unit.core.timeline import (
     NOON,
     VM,
@@ -97,7 +102,7 @@ class ScriptedSource:
 
     @staticmethod
     def _second(observation: Observation) -> float:
-        return 0.0 if isinstance(observation, Remembered) else (observation.at - NOON).total_seconds()
+        return 0.0 if isinstance(observation, PreviouslyCustomized) else (observation.at - NOON).total_seconds()
 
     def start(self) -> Sequence[VmRef]:
         return self.vms
@@ -115,7 +120,7 @@ class ScriptedSource:
         self.untold = self.untold[len(due) :]
         return due
 
-    def look(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> Sequence[Observation]:
         self.looks.append(self.clock.elapsed)
         if self.look_raises:
             raise self.look_raises
@@ -136,7 +141,7 @@ class ScriptedSource:
     def close(self) -> None:
         self.closed += 1
 
-    def watch(
+    def wait(
         self,
         rules: WaitRules = WaitRules(),  # noqa: B008 -- frozen
         *,
@@ -144,7 +149,7 @@ class ScriptedSource:
         cancelled_at: float | None = None,
         heartbeat: float = HEARTBEAT,
     ) -> GateReport:
-        return watch(
+        return wait(
             self,
             rules,
             listener=listener,
@@ -155,8 +160,8 @@ class ScriptedSource:
 
 
 def told_of(report: GateReport) -> dict[str, tuple[str, bool, str]]:
-    """Returns status, goodness and failure event of each machine."""
-    return {o.key: (o.status.value, o.good, o.failure.event if o.failure else "") for o in report.outcomes}
+    """Returns status, readiness and failure of each VM."""
+    return {o.key: (o.status.value, o.ready, o.failure.name if o.failure else "") for o in report.outcomes}
 
 
 def only(report: GateReport) -> VmOutcome:
@@ -169,7 +174,7 @@ def row(what_happens: str, source: ScriptedSource, rules: WaitRules, waited: flo
 
 
 REQUIRED = WaitRules(timeout=100, start_timeout=20)
-AUTO = WaitRules(timeout=100, start_timeout=20, expect="auto")
+OPTIONAL = WaitRules(timeout=100, start_timeout=20, requires_customization=False)
 NO_HEARING = ServerError("vc.example.com refused the user name or password.")
 
 ONE_MACHINE = [
@@ -244,14 +249,14 @@ ONE_MACHINE = [
         "the server hangs at the deadline",
         ScriptedSource(ALONE, [starting(1), started(10)], look_takes=None),
         REQUIRED,
-        100 + LAST_LOOK,
+        100 + FINAL_READ_TIMEOUT,
         ("CustomizationStarted", False, "Timeout"),
     ),
     row(
         "the server hangs and both deadlines are one",
         ScriptedSource(ALONE, [read(0, "PENDING")], look_takes=None),
         WaitRules(timeout=20, start_timeout=20),
-        20 + LAST_LOOK,
+        20 + FINAL_READ_TIMEOUT,
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
@@ -264,35 +269,35 @@ ONE_MACHINE = [
     row(
         "nobody asked for one, and none is required",
         ScriptedSource(ALONE, [starting(-5), read(0, "IDLE", tools=False), read(7, "IDLE")]),
-        AUTO,
+        OPTIONAL,
         7,
         ("NotCustomized", True, ""),
     ),
     row(
         "none required, one waits and fails",
         ScriptedSource(ALONE, [read(0, "PENDING", on=False, pending=True), starting(2), failed(9)]),
-        AUTO,
+        OPTIONAL,
         9,
         ("CustomizationFailed", False, "CustomizationSysprepFailed"),
     ),
     row(
         "none required, vCenter older than 7.0.2",
         ScriptedSource(ALONE, [starting(-5), read(0)]),
-        AUTO,
+        OPTIONAL,
         20,
         ("NotCustomized", True, ""),
     ),
     row(
         "none required, vCenter older than 7.0.2, one was asked for",
         ScriptedSource(ALONE, [read(0, on=False, pending=True), starting(5), read(9)]),
-        AUTO,
+        OPTIONAL,
         25,
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
         "none required, vCenter older than 7.0.2, Tools never run",
         ScriptedSource(ALONE, [starting(-5), read(0, tools=False)]),
-        AUTO,
+        OPTIONAL,
         20,
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
@@ -311,14 +316,14 @@ ONE_MACHINE = [
         ("VmNotStarted", False, "StartTimeout"),
     ),
     row(
-        "removed in mid-wait, and then not found by the last look",
+        "removed during the wait, and then not found by the last look",
         ScriptedSource(ALONE, [starting(1), started(5), removed(8)], unheard=[gone(8)]),
         REQUIRED,
         8,
         ("VmRemoved", False, "VmRemoved"),
     ),
     row(
-        "removed in mid-wait, its event was lost",
+        "removed during the wait, its event was lost",
         ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)]),
         REQUIRED,
         8,
@@ -327,7 +332,7 @@ ONE_MACHINE = [
     row("never there", ScriptedSource(ALONE, [gone(0)]), REQUIRED, 0, ("VmRemoved", False, "NotFound")),
     row(
         "an earlier wait's success is remembered",
-        ScriptedSource(ALONE, [read(0, "IDLE"), Remembered(VM)]),
+        ScriptedSource(ALONE, [read(0, "IDLE"), PreviouslyCustomized(VM)]),
         REQUIRED,
         0,
         ("CustomizationSucceeded", True, ""),
@@ -410,9 +415,9 @@ def test_wait_for_one(
     source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[tuple[str, bool, str]]
 ) -> None:
     """A wait ends when its machine is settled or its time is up, and says which."""
-    report = source.watch(rules)
+    report = source.wait(rules)
 
-    assert ({"web-2": told[0]}, waited, 1) == (told_of(report), round(report.waited, 6), source.closed)
+    assert ({"web-2": told[0]}, waited, 1) == (told_of(report), round(report.wait_seconds, 6), source.closed)
 
 
 SLOW = [starting(0, WEB_0.id), started(5, WEB_0.id), succeeded(70, WEB_0.id)]
@@ -484,7 +489,7 @@ MANY = [
         {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmRemoved", False, "NotFound")},
     ),
     row(
-        "one is removed in mid-wait and the other is still waited for",
+        "one is removed during the wait and the other is still waited for",
         ScriptedSource((WEB_0, WEB_1), [*SLOW, starting(1, WEB_1.id), removed(8, WEB_1.id)]),
         REQUIRED,
         70,
@@ -511,7 +516,7 @@ MANY = [
             [*SLOW, read(0, "IDLE", vm=WEB_1.id), powered_off(60, WEB_1.id), starting(65, WEB_1.id)],
             unheard=[read(70, "PENDING", vm=WEB_1.id)],
         ),
-        AUTO,
+        OPTIONAL,
         85,
         {
             "web-0": ("CustomizationSucceeded", True, ""),
@@ -527,9 +532,9 @@ def test_wait_for_many(
     source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[dict[str, tuple[str, bool, str]]]
 ) -> None:
     """A wait ends when each of its machines is settled, and keeps every verdict."""
-    report = source.watch(rules)
+    report = source.wait(rules)
 
-    assert (told[0], waited) == (told_of(report), round(report.waited, 6))
+    assert (told[0], waited) == (told_of(report), round(report.wait_seconds, 6))
     assert list(told[0]) == [outcome.key for outcome in report.outcomes]
 
 
@@ -544,63 +549,83 @@ def test_outcome_of_a_success() -> None:
         id=VM,
         name="renamed",
         status=CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
-        good=True,
+        ready=True,
         evidence=Evidence.EVENT,
         powered_on_at=at(1),
         started_at=at(10),
         completed_at=at(30),
         ready_at=at(30),
-        seconds=29.0,
-    ) == only(source.watch())
+        customization_seconds=29.0,
+    ) == only(source.wait())
 
 
 FAILURES = [
     pytest.param(
         [failed(9, reason="customizationDisabled", message="no", log_location="/var/log/vmware-imc")],
-        Failure("CustomizationSysprepFailed", "customizationDisabled", "no", "/var/log/vmware-imc"),
+        Failure(
+            FailureKind.CUSTOMIZATION_FAILED,
+            "CustomizationSysprepFailed",
+            "customizationDisabled",
+            "no",
+            "/var/log/vmware-imc",
+            advice=Advice.REPLACE,
+        ),
         id="the event's own words",
     ),
     pytest.param(
         [starting(1), failed(9, message="no"), starting(15)],
-        Failure("CustomizationSysprepFailed", message="no"),
+        Failure(FailureKind.CUSTOMIZATION_FAILED, "CustomizationSysprepFailed", message="no", advice=Advice.REPLACE),
         id="those of an earlier event",
     ),
     pytest.param(
         [starting(1)],
         Failure(
-            "StartTimeout",
-            message="the machine is on and nothing tells of a customization yet, "
-            "20 s after the later of its power-on and the wait",
+            FailureKind.START_TIMEOUT,
+            message="customization did not start within 20 s of power-on or the start of the wait; "
+            "the VM is powered on and there is no sign of a customization yet",
             diagnosis=("likely cause: web-2 sleeps",),
+            advice=Advice.FIND_START_FAULT,
         ),
         id="never started",
     ),
     pytest.param(
         [started(1)],
         Failure(
-            "Timeout",
-            message="the customization began and has not ended",
+            FailureKind.TIMEOUT,
+            message="the customization started and has not ended",
             diagnosis=("likely cause: web-2 sleeps",),
+            advice=Advice.WAIT_LONGER,
         ),
         id="never ended",
     ),
     pytest.param(
         [read(0, "IDLE")],
         Failure(
-            "NoCustomization",
-            message="the machine and its VMware Tools run, nothing is pending and the server's state is idle",
+            FailureKind.NO_CUSTOMIZATION,
+            message="the VM and its VMware Tools are running, no specification is pending and the state is idle",
             diagnosis=("likely cause: web-2 sleeps",),
+            advice=Advice.REQUEST_CUSTOMIZATION,
         ),
         id="nobody asked",
     ),
     pytest.param(
-        [starting(1), removed(9)], Failure("VmRemoved", message="it left the inventory at 12:00:09Z"), id="removed"
+        [starting(1), removed(9)],
+        Failure(FailureKind.VM_REMOVED, message="it left the inventory at 12:00:09Z", advice=Advice.RESTORE_OR_DROP),
+        id="removed",
     ),
     pytest.param(
-        [read(0, "RUNNING"), gone(9)], Failure("VmRemoved", message="it left the inventory"), id="removed unheard"
+        [read(0, "RUNNING"), gone(9)],
+        Failure(FailureKind.VM_REMOVED, message="it left the inventory", advice=Advice.RESTORE_OR_DROP),
+        id="removed unheard",
     ),
     pytest.param(
-        [gone(0)], Failure("NotFound", message="vc.example.com has no virtual machine vm-87"), id="never there"
+        [gone(0)],
+        Failure(
+            FailureKind.NOT_FOUND,
+            message="vc.example.com has no virtual machine vm-87",
+            advice=Advice.CORRECT_REFERENCE,
+        ),
+        id="never there",
     ),
 ]
 
@@ -608,50 +633,50 @@ FAILURES = [
 @pytest.mark.parametrize(("told", "failure"), FAILURES)
 def test_failure(told: Sequence[Observation], failure: Failure) -> None:
     """A machine that is not good says what happened, in the words of whoever knows best."""
-    assert failure == only(ScriptedSource(ALONE, told).watch(REQUIRED)).failure
+    assert failure == only(ScriptedSource(ALONE, told).wait(REQUIRED)).failure
 
 
 def test_why_a_machine_is_not_there_is_told_at_once() -> None:
     """A listener hears the reason with the status, for it is what the machine's row says."""
-    unreadable = dataclasses.replace(gone(0, "vm-87"), state="NoPermission")
+    unreadable = dataclasses.replace(gone(0, "vm-87"), kind=FailureKind.NO_PERMISSION)
     updates: list[Update] = []
-    ScriptedSource(ALONE, [unreadable]).watch(REQUIRED, listener=updates.append)
-    assert [o.failure.event for update in updates for o in update.changed if o.failure] == ["NoPermission"]
+    ScriptedSource(ALONE, [unreadable]).wait(REQUIRED, listener=updates.append)
+    assert [o.failure.name for update in updates for o in update.changed if o.failure] == ["NoPermission"]
 
 
 def test_cancellation_is_noticed_within_one_poll() -> None:
     """A cancelled wait ends with what it knows, without another look, as soon as the poll in flight is over."""
     source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
-    report = source.watch(cancelled_at=10.1)
+    report = source.wait(cancelled_at=10.1)
 
     assert told_of(report) == {
         "web-0": ("CustomizationStarted", False, "Unfinished"),
         "web-1": ("CustomizationSucceeded", True, ""),
     }
     assert (report.cancelled, report.timed_out, source.looks, source.closed) == (True, False, [], 1)
-    assert report.waited <= 10.1 + LONGEST_POLL
+    assert report.wait_seconds <= 10.1 + CANCEL_CHECK_INTERVAL
 
 
 def test_a_wait_that_is_over_is_not_cancelled() -> None:
     """A cancellation that comes together with the end changes nothing."""
-    report = ScriptedSource(ALONE, [succeeded(0)]).watch(cancelled_at=0)
+    report = ScriptedSource(ALONE, [succeeded(0)]).wait(cancelled_at=0)
 
     assert (report.ready, report.cancelled) == (True, False)
 
 
-@pytest.mark.parametrize("second", [0, 50], ids=["at once", "in mid-wait"])
+@pytest.mark.parametrize("second", [0, 50], ids=["at once", "during the wait"])
 def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) -> None:
     """A poll that is certain to be in vain keeps what is known of every machine."""
     refused = AuthenticationError("refused")
-    report = ScriptedSource(ALONE, [starting(1), started(10)], raised=(second, refused)).watch(REQUIRED)
+    report = ScriptedSource(ALONE, [starting(1), started(10)], raised=(second, refused)).wait(REQUIRED)
     status = "CustomizationStarted" if second else "VmNotStarted"
 
     assert ({"web-2": (status, False, "Unfinished")}, refused, False) == (
         told_of(report),
-        report.trouble,
+        report.fatal_error,
         report.timed_out,
     )
-    assert report.waited <= second
+    assert report.wait_seconds <= second
 
 
 @pytest.mark.parametrize(
@@ -659,7 +684,7 @@ def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) 
 )
 def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready: bool) -> None:
     """A server that refuses the last look leaves the verdicts as they are, and a note."""
-    report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).watch(REQUIRED)
+    report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).wait(REQUIRED)
 
     assert (ready, not ready, (str(NO_HEARING),)) == (report.ready, report.timed_out, report.notes)
 
@@ -668,7 +693,7 @@ def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
     """Before the deadline a slow answer is waited for: the names that the customization gave come with it."""
     named = dataclasses.replace(read(20, "SUCCEEDED"), host_name="web-2.example.com")
     source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(9)], unheard=[named], look_takes=12.0)
-    report = source.watch(REQUIRED)
+    report = source.wait(REQUIRED)
 
     assert (report.ready, only(report).host_name) == (True, "web-2.example.com")
 
@@ -676,17 +701,17 @@ def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
 def test_a_look_ends_with_the_deadline() -> None:
     """A server that hangs in the look that confirms an end makes the wait no longer than it may be."""
     source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(97)], look_takes=None)
-    report = source.watch(REQUIRED)
+    report = source.wait(REQUIRED)
 
-    assert (report.ready, report.timed_out, report.waited) == (True, False, REQUIRED.timeout)
+    assert (report.ready, report.timed_out, report.wait_seconds) == (True, False, REQUIRED.timeout)
 
 
 def test_start_timeout_is_as_little_late_as_the_other_deadline() -> None:
     """A start that never comes is not waited for longer because the server hangs in the look that confirms it."""
-    report = ScriptedSource(ALONE, [starting(1)], look_takes=None).watch(REQUIRED)
+    report = ScriptedSource(ALONE, [starting(1)], look_takes=None).wait(REQUIRED)
 
     assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
-    assert report.waited == pytest.approx(1 + REQUIRED.start_timeout + watch_module.LAST_LOOK)
+    assert report.wait_seconds == pytest.approx(1 + REQUIRED.start_timeout + FINAL_READ_TIMEOUT)
 
 
 def test_a_cancellation_ends_a_look() -> None:
@@ -694,14 +719,14 @@ def test_a_cancellation_ends_a_look() -> None:
     looked, released = threading.Event(), threading.Event()
 
     class Slow(ScriptedSource):
-        def look(self, timeout: float) -> Sequence[Observation]:
+        def refresh(self, timeout: float) -> Sequence[Observation]:
             del timeout
             looked.set()
             released.wait(60)
             return []
 
     source = Slow(ALONE, [starting(1), started(5), succeeded(9)])
-    report = watch(source, REQUIRED, cancelled=looked.is_set, clock=source.clock)
+    report = wait(source, REQUIRED, cancelled=looked.is_set, clock=source.clock)
     released.set()
 
     assert (report.ready, report.cancelled) == (True, False)
@@ -716,17 +741,20 @@ def test_an_error_at_the_start_is_passed_on() -> None:
 
     source = Unstartable(ALONE)
     with pytest.raises(ConfigurationError, match=r"^web-2 is ambiguous$"):
-        source.watch()
+        source.wait()
 
     assert source.closed == 1
 
 
 @pytest.mark.parametrize(
-    ("look_takes", "patience"),
-    [pytest.param(0.0, "GOODBYE", id="answers the last look"), pytest.param(None, "SHORT_GOODBYE", id="hangs already")],
+    ("look_takes", "applied"),
+    [
+        pytest.param(0.0, "CLOSE_TIMEOUT", id="answers the last look"),
+        pytest.param(None, "CLOSE_TIMEOUT_UNRESPONSIVE", id="hangs already"),
+    ],
 )
 def test_a_source_that_hangs_while_it_closes_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch, look_takes: float | None, patience: str
+    monkeypatch: pytest.MonkeyPatch, look_takes: float | None, applied: str
 ) -> None:
     """Giving things back to a server that does not answer does not hold up the report, least where it hung before."""
     released = threading.Event()
@@ -736,10 +764,10 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
             released.wait(60)
             super().close()
 
-    for name in ("GOODBYE", "SHORT_GOODBYE"):
-        monkeypatch.setattr(watch_module, name, 0.02 if name == patience else 60)
+    for name in ("CLOSE_TIMEOUT", "CLOSE_TIMEOUT_UNRESPONSIVE"):
+        monkeypatch.setattr(wait_module, name, 0.02 if name == applied else 60)
     source = Stuck(ALONE, [succeeded(1)], look_takes=look_takes)
-    report = source.watch()
+    report = source.wait()
     closed_before = source.closed
     released.set()
 
@@ -748,16 +776,16 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
 
 def test_patience_with_a_hung_server_keeps_every_promise() -> None:
     """A cancelled wait is over within two seconds and a deadline late by less than one, whatever the server does."""
-    assert LONGEST_POLL + watch_module.GOODBYE < 2
-    assert LAST_LOOK + watch_module.SHORT_GOODBYE < 1
+    assert CANCEL_CHECK_INTERVAL + wait_module.CLOSE_TIMEOUT < 2
+    assert FINAL_READ_TIMEOUT + wait_module.CLOSE_TIMEOUT_UNRESPONSIVE < 1
 
 
 def test_listener_hears_changes_and_a_heartbeat() -> None:
     """A listener hears each change when it is told, and every half a minute when nothing changes."""
     updates: list[Update] = []
-    ScriptedSource(ALONE, [starting(1), started(10), succeeded(95)]).watch(listener=updates.append)
+    ScriptedSource(ALONE, [starting(1), started(10), succeeded(95)]).wait(listener=updates.append)
 
-    assert [(u.waited, [o.status.value for o in u.changed], u.lasting[VM]) for u in updates] == [
+    assert [(u.wait_seconds, [o.status.value for o in u.changed], u.lasting[VM]) for u in updates] == [
         (0, ["VmNotStarted"], 0),
         (1, ["CustomizationNotStarted"], 0),
         (10, ["CustomizationStarted"], 0),
@@ -770,9 +798,9 @@ def test_listener_hears_changes_and_a_heartbeat() -> None:
 def test_a_status_lasts_since_the_server_dates_it() -> None:
     """A customization that began before the wait is as old as the server says, not as old as the wait."""
     updates: list[Update] = []
-    ScriptedSource(ALONE, [starting(-30), started(-12), read(0), succeeded(40)]).watch(listener=updates.append)
+    ScriptedSource(ALONE, [starting(-30), started(-12), read(0), succeeded(40)]).wait(listener=updates.append)
 
-    assert [(u.waited, u.outcomes[0].status.value, u.lasting[VM]) for u in updates] == [
+    assert [(u.wait_seconds, u.outcomes[0].status.value, u.lasting[VM]) for u in updates] == [
         (0, "CustomizationStarted", 12),
         (30, "CustomizationStarted", 42),
         (40, "CustomizationSucceeded", 0),
@@ -782,27 +810,27 @@ def test_a_status_lasts_since_the_server_dates_it() -> None:
 def test_the_heartbeat_of_a_terminal_is_faster() -> None:
     """Who shows a wait on a terminal may hear of it more often."""
     updates: list[Update] = []
-    ScriptedSource(ALONE, [started(1), succeeded(12)]).watch(listener=updates.append, heartbeat=5)
+    ScriptedSource(ALONE, [started(1), succeeded(12)]).wait(listener=updates.append, heartbeat=5)
 
-    assert [update.waited for update in updates] == [0, 1, 6, 11, 12]
+    assert [update.wait_seconds for update in updates] == [0, 1, 6, 11, 12]
 
 
 def test_heartbeat_is_never_late() -> None:
     """Between two updates lie no more than the heartbeat and one poll."""
     updates: list[Update] = []
-    ScriptedSource(ALONE, [started(1)]).watch(WaitRules(timeout=200), listener=updates.append)
-    gaps = [later.waited - earlier.waited for earlier, later in itertools.pairwise(updates)]
+    ScriptedSource(ALONE, [started(1)]).wait(WaitRules(timeout=200), listener=updates.append)
+    gaps = [later.wait_seconds - earlier.wait_seconds for earlier, later in itertools.pairwise(updates)]
 
-    assert max(gaps) <= HEARTBEAT + LONGEST_POLL
+    assert max(gaps) <= HEARTBEAT + CANCEL_CHECK_INTERVAL
 
 
 def test_notes_are_told_at_once_and_kept() -> None:
     """What the source rode out reaches the listener when it happens, and the report."""
     updates: list[Update] = []
     source = ScriptedSource(ALONE, [succeeded(9)], noted={0: "503", 4: "watching again"})
-    report = source.watch(listener=updates.append)
+    report = source.wait(listener=updates.append)
 
-    assert [(u.waited, u.notes) for u in updates if u.notes] == [(0, ("503",)), (4, ("watching again",))]
+    assert [(u.wait_seconds, u.notes) for u in updates if u.notes] == [(0, ("503",)), (4, ("watching again",))]
     assert report.notes == ("503", "watching again")
 
 
@@ -833,10 +861,10 @@ def test_readiness(second: float, told: tuple[str, bool, str], waited: float) ->
     """A customized machine is good once it is ready for work, too."""
     source = ScriptedSource(ALONE, [succeeded(9)])
     readiness = Unready(source.clock, second)
-    report = watch(source, REQUIRED, readiness=readiness, clock=source.clock)
+    report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
 
     assert ({"web-2": told}, 1, 1) == (told_of(report), readiness.closed, source.closed)
-    assert waited <= report.waited <= waited + LONGEST_POLL
+    assert waited <= report.wait_seconds <= waited + CANCEL_CHECK_INTERVAL
     assert report.outcomes[0].ready_at == (at(second) if told[1] else None)
 
 
@@ -844,23 +872,23 @@ def test_readiness_is_not_asked_of_a_failed_machine() -> None:
     """A failure settles a machine whatever its guest would answer."""
     source = ScriptedSource(ALONE, [failed(9)])
 
-    assert watch(source, REQUIRED, readiness=Unready(source.clock, 400), clock=source.clock).waited == 9
+    assert wait(source, REQUIRED, readiness=Unready(source.clock, 400), clock=source.clock).wait_seconds == 9
 
 
 def test_polls_are_short_and_end_with_the_deadline() -> None:
     """No poll lasts longer than a cancellation may wait, and the last one ends at the deadline."""
     source = ScriptedSource(ALONE, [started(1)])
-    report = source.watch(WaitRules(timeout=10.2))
+    report = source.wait(WaitRules(timeout=10.2))
 
-    assert (round(report.waited, 6), report.timed_out) == (10.2, True)
-    assert max(source.polls) <= LONGEST_POLL
+    assert (round(report.wait_seconds, 6), report.timed_out) == (10.2, True)
+    assert max(source.polls) <= CANCEL_CHECK_INTERVAL
 
 
 def test_the_report_rests_on_the_newest_state() -> None:
     """A report says at which of the server's instants it was true."""
     source = ScriptedSource(ALONE, [read(0, "PENDING"), succeeded(9)], unheard=[read(9, "SUCCEEDED")])
 
-    assert at(9) == source.watch().ended_at
+    assert at(9) == source.wait().ended_at
 
 
 class HungSource(ScriptedSource):
@@ -884,11 +912,10 @@ def test_a_start_that_never_answers_ends_with_the_time_out() -> None:
         return source.clock.now
 
     with pytest.raises(ServerError) as caught:
-        watch(source, WaitRules(timeout=3), clock=clock)
+        wait(source, WaitRules(timeout=3), clock=clock)
     source.released.set()
     assert str(caught.value) == (
-        "the server did not answer within 3 s, so nothing was judged; see whether it can be reached, "
-        "or make `timeout` longer"
+        "the server did not respond within 3 s, so no VM was judged; check that it can be reached, or wait longer"
     )
 
 
@@ -896,15 +923,15 @@ def test_a_start_that_never_answers_can_be_cancelled() -> None:
     """Ctrl-C ends a wait that still tries to start."""
     source = HungSource()
     with pytest.raises(ServerError) as caught:
-        watch(source, WaitRules(), cancelled=lambda: True, clock=source.clock)
+        wait(source, WaitRules(), cancelled=lambda: True, clock=source.clock)
     source.released.set()
-    assert str(caught.value) == "the wait was cancelled before the server answered; nothing was judged"
+    assert str(caught.value) == "the wait was cancelled before the server responded; no VM was judged"
 
 
 def test_start_timeout_holds_between_two_looks_at_the_clock() -> None:
     """A start_timeout that is no multiple of the loop's longest pause is not rounded up to one."""
     source = ScriptedSource(ALONE, [starting(-1), read(-1, "PENDING")])
-    report = source.watch(WaitRules(timeout=100, start_timeout=20 + 0.3 * LONGEST_POLL))
+    report = source.wait(WaitRules(timeout=100, start_timeout=20 + 0.3 * CANCEL_CHECK_INTERVAL))
 
-    assert report.waited == pytest.approx(20 + 0.3 * LONGEST_POLL)
+    assert report.wait_seconds == pytest.approx(20 + 0.3 * CANCEL_CHECK_INTERVAL)
     assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}

@@ -1,0 +1,61 @@
+"""What to do about a failure, and what the settings are called, in the words of this program's options."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.advice import Advice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PHRASES: Mapping[Advice, str] = MappingProxyType(
+    {
+        Advice.RESUME: "Customization continues without the wait: run the same command again to resume waiting.",
+        Advice.CUSTOMIZE_AGAIN: (
+            "Correct the guest customization of {vms}, power on with forced customization, then run the command again."
+        ),
+        Advice.REPLACE: (
+            "The customization specification was consumed by this attempt. Fix it, then replace {vms} "
+            "and run the command again."
+        ),
+        Advice.CORRECT_REFERENCE: "Correct the reference of {vms}, then run the command again.",
+        Advice.GRANT_PERMISSION: "Grant this user the role Read-only on {vms}, then run the command again.",
+        Advice.RESTORE_OR_DROP: "Create {vms} again or leave it out, then run the command again.",
+        Advice.REQUEST_CUSTOMIZATION: (
+            "Add a customization specification to {vms} and replace it, or use --expect optional if none is intended."
+        ),
+        Advice.FIND_START_FAULT: (
+            "Find out why customization does not start on {vms}; run the same command again to resume waiting, "
+            "and increase --start-timeout to wait longer."
+        ),
+        Advice.WAIT_LONGER: (
+            "{vms} may still become ready: run the same command again to resume waiting, "
+            "and increase --timeout to wait longer."
+        ),
+    }
+)
+
+VSPHERE_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "vsphereServer": "--server or VSPHERE_SERVER",
+        "user": "--user or VSPHERE_USER",
+        "password": "--password-file or VSPHERE_PASSWORD",
+        "allowUnverifiedSsl": "--allow-unverified-ssl or VSPHERE_ALLOW_UNVERIFIED_SSL",
+        "caFile": "--ca-file or VSPHERE_CA_FILE",
+        "thumbprint": "--thumbprint or VSPHERE_THUMBPRINT",
+    }
+)
+CLOUD_DIRECTOR_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "url": "--server or VCD_URL",
+        "org": "--org or VCD_ORG",
+        "user": "--user or VCD_USER",
+        "password": "--password-file or VCD_PASSWORD",
+        "apiToken": "VCD_API_TOKEN",
+        "allowUnverifiedSsl": "--allow-unverified-ssl or VCD_ALLOW_UNVERIFIED_SSL",
+        "caFile": "--ca-file or VCD_CA_FILE",
+        "thumbprint": "--thumbprint or VCD_THUMBPRINT",
+    }
+)

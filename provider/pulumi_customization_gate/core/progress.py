@@ -1,0 +1,93 @@
+"""What a listener is told during a wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.model import CustomizationStatus
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.model import VmOutcome, VmRef
+
+HEARTBEAT = 30.0
+"""Seconds between two reports of progress when nothing changes."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a listener is told: on every change of a status, and every `heartbeat` seconds."""
+
+    outcomes: tuple[VmOutcome, ...]
+    changed: tuple[VmOutcome, ...]
+    """Those whose status, or readiness, is another than at the last update."""
+    wait_seconds: float
+    """The length of the wait so far."""
+    lasting: Mapping[str, float]
+    """Seconds for which each VM has had its present status, by its identifier.
+
+    By the server's clock where the server says since when: a customization may have started before the wait. Otherwise
+    since this wait first saw the status.
+    """
+    notes: tuple[str, ...] = ()
+    """What the source recovered from since the last update."""
+
+
+class ProgressReporter:
+    """Keeps what a listener was told, and tells it what is new.
+
+    Args:
+        listener: Takes an update.
+        began: When the wait began, by the clock whose times `report` is given.
+        heartbeat: Seconds between two reports when nothing changes.
+    """
+
+    def __init__(self, listener: Callable[[Update], None], began: float, heartbeat: float = HEARTBEAT) -> None:
+        self._listener, self._began, self._heartbeat = listener, began, heartbeat
+        self._outcomes: dict[str, VmOutcome] = {}
+        self._reported: dict[str, tuple[CustomizationStatus, bool]] = {}
+        self._since: dict[str, float] = {}
+        self._reported_at = began
+
+    def was_ready(self, vm: VmRef) -> bool | None:
+        """Returns whether this VM was last reported as ready, None where nothing was reported of it yet."""
+        return self._outcomes[vm.id].ready if vm.id in self._outcomes else None
+
+    def report(
+        self,
+        vms: Sequence[VmRef],
+        fresh: Iterable[VmOutcome],
+        notes: Sequence[str],
+        now: float,
+        server_now: float | None = None,
+    ) -> None:
+        """Tells the listener if a status changed, if there is a note, or if nothing was told for `heartbeat` seconds.
+
+        Args:
+            vms: All VMs of the wait.
+            fresh: The outcomes of those that may have changed: of a thousand VMs one changes at a time.
+            notes: What the source recovered from.
+            now: The time by the wait's clock.
+            server_now: The server's time, in seconds since the epoch; None where it is not known.
+        """
+        fresh = tuple(fresh)
+        self._outcomes.update({o.id: o for o in fresh})
+        changed = tuple(o for o in fresh if self._reported.get(o.id) != (o.status, o.ready))
+        self._reported.update({o.id: (o.status, o.ready) for o in changed})
+        self._since.update({o.id: now for o in changed})
+        if changed or notes or now - self._reported_at >= self._heartbeat:
+            self._reported_at = now
+            lasting = {o.id: self._lasting(o, now, server_now) for o in self._outcomes.values()}
+            outcomes = tuple(self._outcomes[vm.id] for vm in vms)
+            self._listener(Update(outcomes, changed, now - self._began, lasting, tuple(notes)))
+
+    def _lasting(self, outcome: VmOutcome, now: float, server_now: float | None) -> float:
+        since = {
+            CustomizationStatus.CUSTOMIZATION_NOT_STARTED: outcome.powered_on_at,
+            CustomizationStatus.CUSTOMIZATION_STARTED: outcome.started_at,
+            CustomizationStatus.CUSTOMIZATION_SUCCEEDED: outcome.completed_at,
+        }.get(outcome.status)
+        if since is None or server_now is None:
+            return now - self._since[outcome.id]
+        return max(0.0, server_now - since.timestamp())
