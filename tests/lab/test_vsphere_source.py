@@ -433,8 +433,8 @@ def test_a_server_without_a_collector_to_spare_says_who_holds_them(tmp_path: Pat
 
     assert str(refusal.value) == (
         f"{vcenter.lab.server} has no event collector left for {vcenter.lab.user}: it allows about 32 at once, and "
-        "other clients of this user hold them. Run fewer of those at the same time, or end their sessions, then run "
-        "`pulumi up` again."
+        "other clients of this user hold them. Run fewer of those at the same time, or end their sessions, then try "
+        "again."
     )
     assert before == after
 

@@ -1,1 +1,1 @@
-"""The pure core: what a verdict is and how it is reached. It knows nothing of Pulumi, vSphere or Cloud Director."""
+"""The pure core: what a verdict is and how it is reached. It knows no server and no program that uses it."""

@@ -49,6 +49,14 @@ class ProgressReporter:
         self._reported: dict[str, tuple[CustomizationStatus, bool]] = {}
         self._since: dict[str, float] = {}
         self._reported_at = began
+        self._pending: list[str] = []
+        self.notes: list[str] = []
+        """All notes of the wait."""
+
+    def note(self, text: str) -> None:
+        """Takes down what the wait recovered from, for the next report."""
+        self._pending.append(text)
+        self.notes.append(text)
 
     def was_ready(self, vm: VmRef) -> bool | None:
         """Returns whether this VM was last reported as ready, None where nothing was reported of it yet."""
@@ -58,7 +66,6 @@ class ProgressReporter:
         self,
         vms: Sequence[VmRef],
         fresh: Iterable[VmOutcome],
-        notes: Sequence[str],
         now: float,
         server_now: float | None = None,
     ) -> None:
@@ -67,7 +74,6 @@ class ProgressReporter:
         Args:
             vms: All VMs of the wait.
             fresh: The outcomes of those that may have changed: of a thousand VMs one changes at a time.
-            notes: What the source recovered from.
             now: The time by the wait's clock.
             server_now: The server's time, in seconds since the epoch; None where it is not known.
         """
@@ -76,6 +82,7 @@ class ProgressReporter:
         changed = tuple(o for o in fresh if self._reported.get(o.id) != (o.status, o.ready))
         self._reported.update({o.id: (o.status, o.ready) for o in changed})
         self._since.update({o.id: now for o in changed})
+        notes, self._pending = self._pending, []
         if changed or notes or now - self._reported_at >= self._heartbeat:
             self._reported_at = now
             lasting = {o.id: self._lasting(o, now, server_now) for o in self._outcomes.values()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL, Background, wait_until_done
@@ -87,8 +88,6 @@ class WaitLoop:
         self._vms = TrackedVms((), rules, self._began)
         self._must_stop = self._server_unresponsive = self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
-        self._unreported_notes: list[str] = []
-        self._notes: list[str] = []
 
     def run(self) -> GateReport:
         """Waits, and returns the report."""
@@ -107,7 +106,7 @@ class WaitLoop:
             cancelled=self._was_cancelled,
             ended_at=self._vms.newest_read(),
             fatal_error=self._fatal_error,
-            notes=tuple(self._notes),
+            notes=tuple(self._progress.notes),
         )
 
     def close(self) -> None:
@@ -139,7 +138,10 @@ class WaitLoop:
         if self._fatal_error is not None:
             return True
         if self._is_decided():
-            self._refresh(self._confirm_timeout())
+            # A start time-out that has decided is a deadline, too, and may be late by as little.
+            is_late = self._vms.is_any_overdue(self._clock())
+            left = min(CONFIRM_TIMEOUT, self._deadline - self._clock())
+            self._refresh(FINAL_READ_TIMEOUT if is_late else max(FINAL_READ_TIMEOUT, left))
             if self._is_decided():
                 return True
         if self._cancelled():
@@ -151,23 +153,14 @@ class WaitLoop:
             return False
         return True
 
-    def _confirm_timeout(self) -> float:
-        # A start time-out that has decided is a deadline, too, and may be late by as little.
-        if self._vms.is_any_overdue(self._clock()):
-            return FINAL_READ_TIMEOUT
-        return max(FINAL_READ_TIMEOUT, min(CONFIRM_TIMEOUT, self._deadline - self._clock()))
-
     def _is_decided(self) -> bool:
         return self._must_stop or all(self._situation(vm).is_settled for vm in self._vms.refs)
 
     def _poll(self, timeout: float) -> None:
         try:
-            batch = self._source.poll(timeout)
+            self._vms.observe(self._source.poll(timeout), self._clock())
         except ServerError as error:
-            _log.debug("the wait stops: %s", error)
             self._fatal_error = error
-        else:
-            self._vms.observe(batch, self._clock())
 
     def _refresh(self, timeout: float) -> None:
         """Reads the server once more; a cancellation does not wait for the answer."""
@@ -181,17 +174,17 @@ class WaitLoop:
             try:
                 self._vms.observe(reading.result(), self._clock())
             except ServerError as error:
-                self._unreported_notes.append(str(error))
+                self._progress.note(str(error))
 
     def _notify(self) -> None:
-        notes = (*self._unreported_notes, *self._source.notes())
-        self._unreported_notes.clear()
-        self._notes.extend(notes)
+        for text in self._source.notes():
+            self._progress.note(text)
         dirty = self._vms.take_dirty()
         # Of a thousand VMs one changes at a time: only the outcome of what may have changed is made again.
-        fresh = [self._outcome(vm) for vm in self._vms.refs if vm.id in dirty or self._may_change_by_time(vm)]
+        changed = [vm for vm in self._vms.refs if vm.id in dirty or self._may_change_by_time(vm)]
+        fresh = [outcome_of(seen, absence_of(seen.judgement)) for seen in map(self._situation, changed)]
         now = self._clock()
-        self._progress.report(self._vms.refs, fresh, notes, now, self._vms.server_now(now))
+        self._progress.report(self._vms.refs, fresh, now, self._vms.server_now(now))
 
     def _may_change_by_time(self, vm: VmRef) -> bool:
         """Whether an outcome can change although nothing was observed: by readiness, or by the start time-out."""
@@ -202,13 +195,6 @@ class WaitLoop:
     def _situation(self, vm: VmRef) -> Situation:
         return self._vms.situation(vm, self._clock(), self._readiness)
 
-    def _outcome(self, vm: VmRef) -> VmOutcome:
-        situation = self._situation(vm)
-        return outcome_of(situation, absence_of(situation.judgement))
-
     def _final_outcome(self, vm: VmRef) -> VmOutcome:
-        def diagnose() -> Sequence[str]:
-            return self._source.diagnose(vm, FINAL_READ_TIMEOUT)
-
-        situation = self._situation(vm)
-        return outcome_of(situation, failure_of(situation, self._rules, timed_out=self._timed_out, diagnose=diagnose))
+        seen, diagnose = self._situation(vm), partial(self._source.diagnose, vm, FINAL_READ_TIMEOUT)
+        return outcome_of(seen, failure_of(seen, self._rules, timed_out=self._timed_out, diagnose=diagnose))
