@@ -54,7 +54,7 @@ def test_a_failed_machine_keeps_the_gate_shut(engine: Engine, lab: CloudDirector
     made = stack(engine, lab)
     first = made.up()
     assert not first.succeeded
-    assert "customization failed on 1 of 3 virtual machines" in first.errors
+    assert "customization failed on 1 of 3 VMs" in first.errors
     assert "GC_FAILED" in first.errors
     assert "Traceback" not in first.errors
     assert [resource for resource in made.resources if "OrderProbe" in resource["type"]] == []

@@ -60,7 +60,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
         "The gate stayed closed because of web-1, so no work behind it ran in this update. "
         "To replace web-1: make up REPLACE=web-1"
     )
-    assert "customization failed on 1 of 3 virtual machines" in end
+    assert "customization failed on 1 of 3 VMs" in end
     assert not {"power-on", "Outputs:", "Resources:"} & set(end.split()), "the error is what the screen ends with"
     assert "Outputs:" in first
     assert "Outputs:" not in failed, "they would be those of the earlier run"

@@ -58,7 +58,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     status, failed = run(home, "up", "--fail", "web-1", *ON_CLOUD_DIRECTOR)
     assert status == 1, failed
     assert re.search(r"web-1 \(vm-[\da-f-]{36}\)  CustomizationFailed \(GC_FAILED\)", failed)
-    assert "customization failed on 1 of 3 virtual machines" in failed
+    assert "customization failed on 1 of 3 VMs" in failed
     assert failed.splitlines()[-1] == (
         "The gate stayed closed because of web-1, so no work behind it ran in this update. "
         "To replace web-1: make up PLATFORM=cloud_director REPLACE=web-1"

@@ -206,12 +206,12 @@ def test_a_failure_is_told_kept_and_mended(engine: Engine) -> None:
     assert not failed.succeeded
     assert failed.steps == {"gate": ["create"]}
     told = f"""\
-customization failed on 1 of 3 virtual machines after 1 s
+customization failed on 1 of 3 VMs after 1 s
   web-b ({names[1]}, {b})  CustomizationSysprepFailed at 12:00:00Z: Sysprep gave up on the domain EXAMPLE; \
 guest log: C:\\Windows\\Temp\\vmware-imc
   web-a ({names[0]}, {a})  CustomizationSucceeded in 1 s
   web-c ({names[2]}, {c})  CustomizationSucceeded in 1 s
-The customization specification was consumed by this attempt. Fix it, then replace web-b, then run `pulumi up` again."""
+The customization specification was consumed by this attempt. Fix it, then replace web-b: `pulumi up --replace URN`; `pulumi stack --show-urns` lists the URN of each VM."""
     assert told in without_numbers(failed.errors), failed.errors
     assert "Traceback" not in failed.errors
     closed = outputs(stack)
@@ -223,7 +223,7 @@ The customization specification was consumed by this attempt. Fix it, then repla
     assert not rerun.succeeded
     assert rerun.steps == {"gate": ["update"]}
     assert re.search(
-        r"customization failed on 1 of 3 virtual machines after .* s; 2 were found good by an earlier run", rerun.errors
+        r"customization failed on 1 of 3 VMs after .* s; 2 were found good by an earlier run", rerun.errors
     )
     still = outputs(stack)
     assert {key: still["results"][key] for key in ("web-a", "web-c")} == {
@@ -250,10 +250,10 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
 
     late = stack.up()
     assert not late.succeeded
-    assert "customization did not finish on 1 of 2 virtual machines after 1" in late.errors
+    assert "customization did not finish on 1 of 2 VMs after 1" in late.errors
     assert f"slow ({slow}, {machines['slow']})  Timeout in CustomizationStarted" in late.errors
     assert "likely cause: the customization does not end in the guest" in late.errors
-    assert "slow may still get there: `pulumi up` again resumes the wait, `timeout` makes it longer." in late.errors
+    assert "slow may still become ready: run `pulumi up` again to resume waiting, and increase `timeout` to wait longer." in late.errors
     assert outputs(stack)["statuses"] == {"slow": "CustomizationStarted", "good": SUCCEEDED}
 
     reported = stack.up(gate(machines, work={"work": machines["good"]}, timeout=1.5, on_failure="report"))
@@ -295,7 +295,7 @@ def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
     late = stack.up()
     assert not late.succeeded
     assert f"{name} ({idle})  StartTimeout in CustomizationNotStarted" in late.errors
-    assert "likely cause: VMware Tools run but do not take the specification up" in late.errors
+    assert "likely cause: VMware Tools are running but do not apply the specification" in late.errors
     assert outputs(stack)["wait_seconds"] < 30
     assert outputs(stack)["statuses"] == {name: "CustomizationNotStarted", good: SUCCEEDED}
 
@@ -308,7 +308,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
 
     failed = stack.up()
     assert not failed.succeeded
-    assert "2 of 4 virtual machines not found" in failed.errors
+    assert "2 of 4 VMs not found" in failed.errors
     server = engine.lab.server
     assert f"lost (vm-999999)  NotFound: {server} has no virtual machine vm-999999 that " in failed.errors
     assert f"typo (/DC0/vm/nobody)  NotFound: {server} knows no '/DC0/vm/nobody' that " in failed.errors
@@ -383,7 +383,7 @@ def test_bad_input_is_refused_at_preview(engine: Engine) -> None:
     hidden = "(not shown, it may be a secret)"
     assert problems(refused.errors) == [
         "platform: expected 'vsphere' or 'cloud_director', got 'vspere'; did you mean 'vsphere'?",
-        "expect: expected 'required' or 'auto', got 'maybe'",
+        "expect: expected 'required' or 'optional', got 'maybe'",
         "ready_when: expected 'customized' or 'guest_operations', got 'later'",
         "on_failure: expected 'fail' or 'report', got 'ignore'",
         "vms[1]: expected each VM once, got 'vm-1'; vms[0] is the same VM",

@@ -63,7 +63,7 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
         if took < PROMISED:
             break
     assert took < PROMISED
-    assert "the wait was cancelled with 1 of 1 virtual machines not ready" in result.errors
+    assert "the wait was cancelled with 1 of 1 VM not ready" in result.errors
     assert "Traceback" not in _of_gates(result)
     assert _pending(stack) == []
     until(lambda: engine.lab.stats()["collectors"] == others)

@@ -46,7 +46,7 @@ def test_a_gate_opens_fails_cleanly_and_goes_on(engine: Engine, oldest: Mapping[
     stack = engine.stack(both, environment=oldest)
     failed = stack.up()
     assert not failed.succeeded
-    assert "customization failed on 1 of 2 virtual machines" in failed.errors
+    assert "customization failed on 1 of 2 VMs" in failed.errors
     assert "Traceback" not in failed.errors
     statuses = sorted(stack.resource("gate")["outputs"]["statuses"].values())
     assert statuses == ["CustomizationFailed", "CustomizationSucceeded"]

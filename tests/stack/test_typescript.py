@@ -76,7 +76,7 @@ def test_a_failure_reads_the_same_in_typescript(engine: Engine, program: Path, t
     moid = engine.machine(engine.unique("web"), outcome="CustomizationFailed", message="no luck")
     done = _up(engine, program, tmp_path, vms={"web": moid})
     assert done.returncode == 1
-    assert "customization failed on 1 of 1 virtual machines" in done.stderr
+    assert "customization failed on 1 of 1 VM" in done.stderr
     assert "no luck" in done.stderr
 
 
