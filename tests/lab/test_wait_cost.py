@@ -177,3 +177,12 @@ def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
         vcenter.lab.post_event(moid_of(vms[0]), "CustomizationSucceeded")
         found = history.read(session, snapshots, known)
     assert {vm: len(told) for vm, told in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 2}
+
+
+def test_no_end_of_a_burst_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Customizations that end at once by the hundred are all heard of when they happen, not at a look minutes later."""
+    monkeypatch.setattr(gates_at_once, "TIMEOUT", 60.0)
+    with running(tmp_path, "-vms", "601", "-customize", "-duration", "3s") as vcenter:
+        names = machines_by_name(vcenter.service.content)
+        vcenter.lab.power("*", "on")
+        gates_at_once.wait(settings_of(vcenter), [moid_of(vm) for vm in names.values()], 1)
