@@ -159,7 +159,13 @@ def test_a_server_that_cannot_be_used(engine: Engine, esxi: vcenter_client.Lab) 
 def test_bad_input_at_preview(engine: Engine) -> None:
     """All that is wrong with a gate is said at once, and so is all that is missing."""
     wrong = one_gate(
-        "wrong", vms={"web-1": "web-1"}, timeout=300, start_timeout=600, settle=-1, expect="optinal", on_failure="ignore"
+        "wrong",
+        vms={"web-1": "web-1"},
+        timeout=300,
+        start_timeout=600,
+        settle=-1,
+        expect="optinal",
+        on_failure="ignore",
     )
     assert_is_printed(engine.stack(wrong).preview().output, "wrong", at={})
     empty: dict[str, str | None] = {"vsphere:vsphereServer": None, "vsphere:password": None}

@@ -253,7 +253,10 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
     assert "customization did not finish on 1 of 2 VMs after 1" in late.errors
     assert f"slow ({slow}, {machines['slow']})  Timeout in CustomizationStarted" in late.errors
     assert "likely cause: the customization does not end in the guest" in late.errors
-    assert "slow may still become ready: run `pulumi up` again to resume waiting, and increase `timeout` to wait longer." in late.errors
+    assert (
+        "slow may still become ready: run `pulumi up` again to resume waiting, and increase `timeout` to wait longer."
+        in late.errors
+    )
     assert outputs(stack)["statuses"] == {"slow": "CustomizationStarted", "good": SUCCEEDED}
 
     reported = stack.up(gate(machines, work={"work": machines["good"]}, timeout=1.5, on_failure="report"))

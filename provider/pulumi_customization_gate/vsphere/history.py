@@ -29,6 +29,8 @@ MOST_PAGES = 40
 """Pages that one query may need before it is left to queries for the single machines."""
 MOST_FOREIGN_PAGES = 2
 """Full pages, mostly of other machines' events, after which that query is left to queries for the single machines."""
+QUERIES_PER_PAGE = 20
+"""Queries for single machines that cost about as much as one full page: many machines allow for more foreign pages."""
 AT_ONCE = 8
 """Queries for single machines that run side by side."""
 FEW = AT_ONCE
@@ -117,7 +119,7 @@ def _query(
         wanted: Managed object IDs of the machines whose events the query is made for, where it returns others, too.
 
     Raises:
-        _TooManyPagesError: More pages than MOST_PAGES, or MOST_FOREIGN_PAGES mostly of others' events.
+        _TooManyPagesError: More pages than MOST_PAGES, or too many mostly of others' events.
     """
     told: set[int] = set()
     foreign_pages = 0
@@ -130,7 +132,7 @@ def _query(
         if len(page) < PAGE or not new:
             return
         foreign_pages += bool(wanted) and 2 * sum(event.vm in wanted for event in found) < len(page)
-        if foreign_pages == MOST_FOREIGN_PAGES:
+        if foreign_pages == max(MOST_FOREIGN_PAGES, len(wanted) // QUERIES_PER_PAGE):
             break
         told.update(event.key for event in new)
         # Pages overlap by one instant, because two events may share it.
