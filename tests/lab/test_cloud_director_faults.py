@@ -480,7 +480,7 @@ def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
     (told,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": machine.urn}), rules).outcomes
     assert told.failure is not None
     assert told.failure.name == "StartTimeout"
-    assert "has not told the machine's state for" in told.failure.diagnosis[0]
+    assert "has not reported the VM's state for" in told.failure.diagnosis[0]
     assert "503" in told.failure.diagnosis[0]
     assert [line for line in told.failure.diagnosis if "forceCustomization" in line] == []
 

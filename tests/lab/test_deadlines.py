@@ -118,4 +118,4 @@ def test_no_trace_of_a_customization_is_said_early(harness: FaultHarness) -> Non
 
     assert failures(report) == {"web": "NoCustomization"}
     assert report.wait_seconds < PATIENCE
-    assert failure_of(report).diagnosis[0].startswith("likely cause: nobody asked for a customization; ")
+    assert failure_of(report).diagnosis[0].startswith("likely cause: no customization was requested: ")

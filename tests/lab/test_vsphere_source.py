@@ -90,7 +90,7 @@ def test_references_of_every_form(vcenter: VCenter) -> None:
 
 
 def test_a_machine_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
-    """Where the key is the reference itself, people read the machine's name."""
+    """Without a key of the user's, people read the VM's name."""
     vm = vcenter.clone(on=False)
     source = vsphere_source(settings(vcenter.lab), [moid(vm)])
     try:
@@ -99,6 +99,18 @@ def test_a_machine_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
         source.close()
 
     assert [(ref.key, ref.id) for ref in found] == [(vm.name, moid(vm))]
+
+
+def test_a_key_is_the_user_s_even_where_it_is_the_reference(vcenter: VCenter) -> None:
+    """A map's key is never replaced by the VM's name, whatever it looks like."""
+    vm = vcenter.clone(on=False)
+    source = vsphere_source(settings(vcenter.lab), {moid(vm): moid(vm)})
+    try:
+        found = source.start()
+    finally:
+        source.close()
+
+    assert [(ref.key, ref.id, ref.name) for ref in found] == [(moid(vm), moid(vm), vm.name)]
 
 
 def test_two_references_to_one_machine_are_refused(vcenter: VCenter) -> None:

@@ -211,7 +211,8 @@ customization failed on 1 of 3 VMs after 1 s
 guest log: C:\\Windows\\Temp\\vmware-imc
   web-a ({names[0]}, {a})  CustomizationSucceeded in 1 s
   web-c ({names[2]}, {c})  CustomizationSucceeded in 1 s
-The customization specification was consumed by this attempt. Fix it, then replace web-b: `pulumi up --replace URN`; `pulumi stack --show-urns` lists the URN of each VM."""
+The customization specification was consumed by this attempt. Fix it, then replace web-b: `pulumi up --replace URN`; \
+`pulumi stack --show-urns` lists the URN of each VM."""
     assert told in without_numbers(failed.errors), failed.errors
     assert "Traceback" not in failed.errors
     closed = outputs(stack)

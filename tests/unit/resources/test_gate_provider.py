@@ -318,6 +318,19 @@ def test_only_what_is_new_is_judged(provider: CustomizationGateProvider, centre:
     assert second["ready"] is True
 
 
+def test_a_key_stays_the_user_s_from_one_wait_to_the_next(provider: CustomizationGateProvider, centre: Centre) -> None:
+    """A key that is the reference itself is the key of the outputs in every wait, never the VM's name."""
+    centre.stories = {"vm-88": "bad"}
+    vms = {"vm-87": "vm-87", "vm-88": "vm-88"}
+    with pytest.raises(PartialFailureError) as first:
+        provider.create({"vms": vms})
+    with pytest.raises(PartialFailureError) as second:
+        provider.update("id", first.value.outputs, {"vms": vms})
+
+    for outputs in (first.value.outputs, second.value.outputs):
+        assert sorted(outputs["statuses"]) == ["vm-87", "vm-88"]
+
+
 def test_only_what_is_not_good_is_judged_again(provider: CustomizationGateProvider, centre: Centre) -> None:
     """After a failure the next run asks for the bad machine alone, and says that the others stand."""
     centre.stories = {"vm-2": "bad"}
