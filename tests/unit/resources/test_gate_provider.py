@@ -325,7 +325,7 @@ def test_a_key_stays_the_user_s_from_one_wait_to_the_next(provider: Customizatio
     with pytest.raises(PartialFailureError) as first:
         provider.create({"vms": vms})
     with pytest.raises(PartialFailureError) as second:
-        provider.update("id", first.value.outputs, {"vms": vms})
+        provider.update("id", dict(first.value.outputs), {"vms": vms})
 
     for outputs in (first.value.outputs, second.value.outputs):
         assert sorted(outputs["statuses"]) == ["vm-87", "vm-88"]
