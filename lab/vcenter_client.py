@@ -100,7 +100,7 @@ class Lab(servers.Server):
 
         Args:
             kind: httpNNN, delay, reset, hang, truncate, or a fault class of the API such as no_permission.
-            rule: Which calls, and how often: method, seconds, count, probability, vm, without_entity, after.
+            rule: Which calls, and how often: method, seconds, skip, count, probability, vm, without_entity, after.
         """
         return int(self._control("POST", "/faults", {"kind": kind, **rule}).json()["id"])
 

@@ -28,6 +28,7 @@ type Rule struct {
 	Method        string  `json:"method"`         // which calls: a name, a pattern such as Read*, several with |; default all
 	Kind          string  `json:"kind"`           // httpNNN, delay, reset, hang, truncate, or a fault class of the API
 	Seconds       float64 `json:"seconds"`        // the length of a delay or hang, or what is waited before the rest
+	Skip          int     `json:"skip"`           // how many of the calls that match go well first
 	Count         int     `json:"count"`          // how many calls; 0: all, until the rule is removed
 	Probability   float64 `json:"probability"`    // how many of the calls that match; default 1
 	VM            string  `json:"vm"`             // calls about this machine only: its name or managed object ID
@@ -38,6 +39,7 @@ type Rule struct {
 	machine types.ManagedObjectReference
 	class   reflect.Type  // of an API fault
 	status  int           // of an HTTP error
+	passed  int           // how many calls have gone well because of skip
 	removed chan struct{} // closed when the rule is
 }
 
@@ -46,6 +48,27 @@ type Faults struct {
 	mu    sync.Mutex
 	rules []*Rule
 	next  int
+	down  chan struct{} // closed when the server goes down; nil while no call is held
+}
+
+// drop lets go of the calls that are held, without an answer: the server that holds them goes down.
+func (f *Faults) drop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil {
+		close(f.down)
+		f.down = nil
+	}
+}
+
+// goesDown gives a channel that is closed when the server goes down.
+func (f *Faults) goesDown() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down == nil {
+		f.down = make(chan struct{})
+	}
+	return f.down
 }
 
 // check makes a rule ready, or says what is wrong with it.
@@ -56,8 +79,8 @@ func (r *Rule) check(lab *Lab) error {
 	if r.Probability == 0 {
 		r.Probability = 1
 	}
-	if r.Seconds < 0 || r.Count < 0 || r.Probability < 0 || r.Probability > 1 {
-		return errors.New("seconds and count are not negative, probability is between 0 and 1")
+	if r.Seconds < 0 || r.Skip < 0 || r.Count < 0 || r.Probability < 0 || r.Probability > 1 {
+		return errors.New("seconds, skip and count are not negative, probability is between 0 and 1")
 	}
 	for pattern := range strings.SplitSeq(r.Method, "|") {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -153,6 +176,10 @@ func (f *Faults) strike(c call) *Rule {
 		if rule.Count != 0 && rule.Hits >= rule.Count || !rule.matches(c) {
 			continue
 		}
+		if rule.passed < rule.Skip {
+			rule.passed++
+			continue
+		}
 		rule.Hits++
 		return rule
 	}
@@ -188,7 +215,7 @@ func (s *Server) faulty(next http.Handler) http.Handler {
 		} else if rule.Kind != "delay" {
 			s.lab.stats.call(c.method) // the simulator will not see it
 		}
-		if !rule.pause(r) {
+		if !rule.pause(r, faults.goesDown()) {
 			panic(http.ErrAbortHandler) // the client is gone, or has hung long enough
 		}
 		switch {
@@ -218,7 +245,7 @@ func (s *Server) faulty(next http.Handler) http.Handler {
 }
 
 // pause waits as long as the rule says. It is false where the call shall get no answer.
-func (r *Rule) pause(request *http.Request) bool {
+func (r *Rule) pause(request *http.Request, down <-chan struct{}) bool {
 	length := time.Duration(r.Seconds * float64(time.Second))
 	if r.Kind == "hang" && r.Seconds == 0 {
 		length = 24 * time.Hour // until the client gives up or the rule is removed
@@ -227,6 +254,8 @@ func (r *Rule) pause(request *http.Request) bool {
 	defer timer.Stop()
 	select {
 	case <-request.Context().Done():
+		return false
+	case <-down: // which ends no request whose body has yet to be read
 		return false
 	case <-r.removed:
 	case <-timer.C:

@@ -119,6 +119,7 @@ func (s *Server) ResetConnections() int {
 // Restart goes down for a time. All sessions end; a restarted server knows none.
 func (s *Server) Restart(down time.Duration, keepEvents bool) {
 	s.Stop()
+	s.lab.faults.drop()
 	s.lab.terminateSessions(true)
 	if !keepEvents {
 		s.lab.journal.Purge()

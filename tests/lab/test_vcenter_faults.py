@@ -50,6 +50,15 @@ def test_an_http_error_comes_as_often_as_told(vcenter: VCenter) -> None:
     assert vcenter.control("GET", "/faults").json()[0]["hits"] == 2
 
 
+def test_a_call_is_hit_by_its_number(vcenter: VCenter) -> None:
+    """A rule lets the first calls of its method pass, and strikes the next one."""
+    fault(vcenter, "http503", method="CurrentTime", skip=2, count=1)
+    assert [vcenter.service.CurrentTime() is not None for _ in range(2)] == [True, True]
+    with pytest.raises(http.client.HTTPException, match="503"):
+        vcenter.service.CurrentTime()
+    assert vcenter.service.CurrentTime()
+
+
 def test_a_delayed_call_is_answered_late(vcenter: VCenter) -> None:
     """A delay holds the call back, and its answer is the right one."""
     fault(vcenter, "delay", method="CurrentTime", seconds=0.3, count=1)

@@ -37,7 +37,7 @@ Inputs = dict[str, Any]
 OUTPUTS = ("size", GUEST_ID)
 _STORED = ("username", "password", "timeout", "config_namespace", "vm", "path")
 """The inputs of which a change is stored where it names the same file, and writes nothing."""
-_CLEANUP_TIMEOUT = 15.0
+CLEANUP_TIMEOUT = 15.0
 """Seconds that removing an upload which is not used may take."""
 _BLOCK = 1024 * 1024
 _DRAFT = ".customization-gate-"
@@ -113,7 +113,7 @@ def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
             guest.upload(draft, content, arguments.permissions)
         except GateError:
             with contextlib.suppress(GateError):
-                guest.with_deadline(Deadline(_CLEANUP_TIMEOUT)).remove_file(draft)
+                guest.with_deadline(Deadline(CLEANUP_TIMEOUT)).remove_file(draft)
             raise
         try:
             guest.move_file(draft, arguments.path, size)
@@ -125,12 +125,17 @@ def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
 
 
 def _new_draft(guest: Guest, path: str) -> str:
-    """Returns a path beside a path, which nobody can guess; removes what an update that was killed left there."""
+    """Returns a path beside a path, which nobody can guess; makes the folder where it is missing.
+
+    What an update that was killed left there is removed.
+    """
     folder, name = re.fullmatch(r"(.*[\\/])(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]  # it is absolute
     prefix = f".{name}{_DRAFT}"
-    with contextlib.suppress(GuestNotFoundError):
+    try:
         for left in guest.list_files(folder, f"^{re.escape(prefix)}[0-9a-f]{{8}}$"):
             guest.remove_file(folder + left.name)
+    except GuestNotFoundError:
+        guest.make_directory(folder, parents=True, exist_ok=True)
     return f"{folder}{prefix}{secrets.token_hex(4)}"
 
 

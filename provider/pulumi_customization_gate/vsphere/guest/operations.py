@@ -109,6 +109,7 @@ class Guest:
     ) -> None:
         self.session, self.deadline, self._tell = session, deadline, tell
         self._user, self._label = credentials.user, moid
+        self._managers: dict[str, Any] = {}
         self._vm = vim.VirtualMachine(moid, session.stub)
         self._login = vim.vm.guest.NamePasswordAuthentication(
             username=credentials.user, password=credentials.password, interactiveSession=False
@@ -187,8 +188,7 @@ class Guest:
 
     def check_login(self) -> None:
         """Waits until the guest is ready, and has it check user and password."""
-        service = self._service("authManager", vim.vm.guest.AuthManager)
-        self.ask(lambda: service.ValidateCredentials(self._vm, self._login))
+        self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login))
 
     # Files
 
@@ -386,6 +386,13 @@ class Guest:
     def _processes(self) -> Any:
         return self._service("processManager", vim.vm.guest.ProcessManager)
 
+    @property
+    def _logins(self) -> Any:
+        return self._service("authManager", vim.vm.guest.AuthManager)
+
     def _service(self, name: str, kind: Any) -> Any:
-        known = self.session.content.guestOperationsManager
-        return kind(moid_of(getattr(known, name)), self.session.stub)
+        """Returns one of the managers of guest operations; vCenter is asked once which they are."""
+        if name not in self._managers:
+            known = self.session.content.guestOperationsManager
+            self._managers[name] = kind(moid_of(getattr(known, name)), self.session.stub)
+        return self._managers[name]

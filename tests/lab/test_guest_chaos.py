@@ -1,0 +1,198 @@
+"""Guest work to which everything happens at every call: it is done once, and the state has what the guest has.
+
+Each test takes one call of the life of a script, or of a file, by its number. The provider is killed there, the network
+is cut from there on, or vCenter restarts: once before the call takes effect, once after it. Then `up` runs again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_customization_gate.lifecycle import guest_file
+from pulumi_customization_gate.vsphere import session as sessions
+from pulumi_customization_gate.vsphere.guest import run
+from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
+from tests.lab.guest_life import Kind, Life
+from tests.lab.vcenter_fixture import VCenter, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CALLS: dict[Kind, int] = {"script": 34, "file": 14}
+"""The calls of a life in a process of its own, the log-in included."""
+LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
+SECONDS = 30.0
+CUT = 0.7
+"""Seconds that the network is cut: the time-out of the operation."""
+
+every_call = pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        pytest.param(kind, number, id=f"{kind} call {number}")
+        for kind, calls in CALLS.items()
+        for number in range(1, calls + 1)
+    ],
+)
+before_and_after = pytest.mark.parametrize("after", [pytest.param(False, id="before"), pytest.param(True, id="after")])
+
+
+@dataclass
+class Lab:
+    """A vCenter with one VM, and a folder of this computer that scripts write to."""
+
+    vcenter: VCenter
+    moid: str
+    folder: Path
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The stack's config."""
+        lab = self.vcenter.lab
+        return {
+            "vsphere:vsphereServer": lab.server,
+            "vsphere:user": lab.user,
+            "vsphere:password": lab.password,
+            "customization:caFile": lab.ca_file,
+            **{f"customization:{key}": value for key, value in LOGIN.items()},
+        }
+
+    def life(self, kind: Kind, name: str) -> Life:
+        """Returns a resource that does not exist yet, in a guest in which no script has run."""
+        shutil.rmtree(self.home / ".customization-gate", ignore_errors=True)
+        given: dict[str, Any] = {"vm": self.moid, "timeout": SECONDS}
+        if kind == "script":
+            given["script"] = f"echo run >>{self.folder}/{name}; wc -l <{self.folder}/{name}"
+        else:
+            given |= {"path": f"/home/deploy/{name}", "content": f"content of {name}"}
+        urn = f"urn:pulumi:lab::tests::{kind}::{name}"
+        return Life(kind, urn, self.config, given)
+
+    @property
+    def home(self) -> Path:
+        """The home of the guest's user, on this computer."""
+        return self.folder.parent / "guests" / self.moid / "home" / "deploy"
+
+    def fault(self, kind: str, **rule: Any) -> None:
+        """Adds a fault."""
+        self.vcenter.lab.add_fault(kind, method="*", **rule)
+
+    def hits(self) -> int:
+        """Returns how often all faults have struck."""
+        return sum(self.vcenter.lab.hits())
+
+    def assert_done_once(self, life: Life, name: str) -> None:
+        """Asserts that the guest has what the state has, and that another `up` would do nothing."""
+        if life.kind == "script":
+            assert (self.folder / name).read_text(encoding="utf-8") == "run\n"
+            assert life.outputs["stdout"].strip() == "1"
+            assert (life.outputs["status"], life.outputs["exit_code"]) == ("exited", 0)
+        else:
+            found = self.home / name
+            assert found.read_text(encoding="utf-8") == life.outputs["content"] == life.inputs["content"]
+            assert life.outputs["size"] == found.stat().st_size
+            assert [left.name for left in found.parent.glob(f".{name}*")] == []
+        before = life.state
+        assert (life.up(), life.state) == ("", before)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("vcenter")
+    with running(folder, "-guests-dir", str(folder / "guests")) as vcenter:
+        vm = vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
+        made = Lab(vcenter, str(vm._moId), folder / "counters")
+        made.folder.mkdir()
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def hurry(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Shortens what is waited for when nothing answers, and leaves no fault behind."""
+    monkeypatch.setattr(run, "STOP_TIMEOUT", 0.2)
+    monkeypatch.setattr(guest_file, "CLEANUP_TIMEOUT", 0.2)
+    monkeypatch.setattr(sessions, "CALL_TIMEOUT", 1.0)
+    yield
+    lab.vcenter.lab.clear_faults()
+
+
+@contextlib.contextmanager
+def logged_in(lab: Lab) -> Iterator[None]:
+    """Holds the session that the operations of this process use, so that they begin with their own calls."""
+    server = lab.vcenter.lab
+    with acquire(VsphereSettings(server.server, server.user, server.password, ca_file=server.ca_file)):
+        yield
+
+
+@before_and_after
+@every_call
+def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
+    """The process dies by SIGKILL while a call is under way; the next `up` continues from there."""
+    name = f"killed-{kind}-{number}-{after}"
+    life = lab.life(kind, name)
+    lab.fault("hang", skip=number - 1, count=1, after=after)
+    life.up_until_killed(lambda: lab.hits() == 1)
+    lab.vcenter.lab.clear_faults()
+
+    assert life.up() == ""
+    lab.assert_done_once(life, name)
+
+
+@before_and_after
+@every_call
+def test_a_network_that_is_cut(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
+    """From one call on every connection breaks, until the operation fails; the next `up` finds what came of it."""
+    name = f"cut-{kind}-{number}-{after}"
+    life = lab.life(kind, name)
+    with logged_in(lab):
+        life.inputs["timeout"] = CUT
+        lab.fault("reset", skip=number - 1, count=1, after=after)
+        lab.fault("reset", skip=number - 1)
+        life.up()
+        lab.vcenter.lab.clear_faults()
+
+        life.inputs["timeout"] = SECONDS
+        assert life.up() == ""
+    lab.assert_done_once(life, name)
+
+
+@before_and_after
+@every_call
+def test_a_vcenter_that_restarts(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
+    """VCenter goes down during one call and comes back without sessions: the operation survives that by itself."""
+    name = f"restarted-{kind}-{number}-{after}"
+    life = lab.life(kind, name)
+    with logged_in(lab):
+        lab.fault("delay", seconds=60, skip=number - 1, count=1, after=after)
+        ended = threading.Event()
+
+        def restart() -> None:
+            while not ended.wait(0.01):
+                if lab.hits() == 1:
+                    lab.vcenter.lab.restart(0.05)
+                    return
+
+        thread = threading.Thread(target=restart)
+        thread.start()
+        try:
+            assert life.up() == ""
+        finally:
+            ended.set()
+            thread.join()
+        lab.vcenter.lab.clear_faults()
+        lab.assert_done_once(life, name)
+
+
+def test_the_numbers_reach_to_the_end(lab: Lab) -> None:
+    """A life has no more calls than there are tests for, but for the questions whether the script still runs."""
+    for kind, most in CALLS.items():
+        lab.vcenter.lab.reset_stats()
+        lab.life(kind, f"counted-{kind}").up_until_killed(lambda: False)
+        calls = lab.vcenter.lab.stats()["calls"]
+        assert most - 3 < sum(calls.values()) - calls.pop("ListProcessesInGuest", 1) + 1 <= most, calls

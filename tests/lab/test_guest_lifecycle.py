@@ -1,0 +1,373 @@
+"""What becomes of guest scripts and files over their life: Ctrl-C, silence, other spellings, moves, deletion."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.lifecycle import guest as guests
+from pulumi_customization_gate.lifecycle import guest_file, guest_script
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN
+from pulumi_customization_gate.vsphere.guest import run
+from pulumi_customization_gate.vsphere.guest.errors import GuestError
+from pulumi_customization_gate.vsphere.guest.transfer import Transfers
+from tests.lab.guest_life import FakeEngine, Kind, Life
+from tests.lab.vcenter_fixture import VCenter, finish, running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
+
+
+class Lab:
+    """A vCenter with two hosts, and one VM of the test's own."""
+
+    def __init__(self, vcenter: VCenter, folder: Path, files: Path) -> None:
+        self.vcenter, self.files = vcenter, files
+        self.vm = vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
+        self.home = folder / self.vm._moId / "home" / "deploy"
+        self.log = files / "log"
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The stack's config, with a second namespace for the same vCenter."""
+        lab = self.vcenter.lab
+        connection = {"vsphereServer": lab.server, "user": lab.user, "password": lab.password}
+        return {
+            **{f"vsphere:{key}": value for key, value in connection.items()},
+            **{f"customization:{key}": value for key, value in {"caFile": lab.ca_file, **LOGIN}.items()},
+            **{f"east:{key}": value for key, value in {**connection, "caFile": lab.ca_file, **LOGIN}.items()},
+        }
+
+    @property
+    def path(self) -> str:
+        """The VM's inventory path."""
+        return f"/DC0/vm/{self.vm.name}"
+
+    def life(self, kind: Kind, **inputs: Any) -> Life:
+        """Returns a resource that does not exist yet."""
+        given: dict[str, Any] = {"vm": self.vm._moId, "timeout": 20.0}
+        given |= {"script": f"echo run >>{self.log}"} if kind == "script" else {"path": "/srv/note", "content": "one"}
+        return Life(kind, f"urn:pulumi:lab::tests::{kind}::{self.vm._moId}", self.config, {**given, **inputs})
+
+    def silent_after_the_start(self) -> None:
+        """Lets the first program start without an answer, and answers no later request for one."""
+        self.vcenter.lab.add_fault("hang", method="StartProgramInGuest", count=1, after=True)
+        self.vcenter.lab.add_fault("hang", method="StartProgramInGuest")
+
+    def runs(self) -> list[str]:
+        """Returns what scripts have written to the log."""
+        return self.log.read_text(encoding="utf-8").split() if self.log.exists() else []
+
+    def calls(self, method: str) -> int:
+        """Returns how often a method was called."""
+        return int(self.vcenter.lab.stats()["calls"].get(method, 0))
+
+
+@pytest.fixture(scope="module")
+def vcenter_and_guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VCenter, Path]]:
+    folder = tmp_path_factory.mktemp("vcenter")
+    with running(folder, "-guests-dir", str(folder / "guests"), "-hosts", "2") as vcenter:
+        yield vcenter, folder / "guests"
+
+
+@pytest.fixture
+def lab(vcenter_and_guests: tuple[VCenter, Path], tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(*vcenter_and_guests, tmp_path)
+    yield made
+    made.vcenter.lab.clear_faults()
+
+
+# ---- once, whatever keeps the answer away
+
+
+def test_ctrl_c_while_the_start_is_not_answered_keeps_the_outputs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may have been carried out: what is known is stored, and the next `up` takes the outcome."""
+    monkeypatch.setattr(run, "STOP_TIMEOUT", 0.3)
+    life = lab.life("script")
+    lab.silent_after_the_start()
+
+    def cancelled() -> bool:
+        if not lab.runs():
+            return False
+        lab.vcenter.lab.add_fault("hang", method="*")
+        return True
+
+    error = life.up(cancelled)
+
+    assert "could not be stopped: the update was cancelled" in error
+    assert (life.outputs["status"], life.outputs["attempt"], life.outputs["exit_code"]) == ("unknown", 1, None)
+    lab.vcenter.lab.clear_faults()
+    assert life.up() == ""
+    assert (life.outputs["status"], life.outputs["attempt"], lab.runs()) == ("exited", 1, ["run"])
+
+
+def test_a_run_that_goes_on_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is up while vCenter is silent and the script goes on: the next `up` waits for its end."""
+    monkeypatch.setattr(run, "STOP_TIMEOUT", 0.3)
+    life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done; exit 3")
+    lab.silent_after_the_start()
+    life.inputs["timeout"] = 2.0
+    assert "could not be stopped: timed out after 2 s" in life.up()
+    lab.vcenter.lab.clear_faults()
+    life.inputs["timeout"] = 20.0
+    threading.Timer(0.5, (lab.files / "go").touch).start()
+
+    error = life.up()
+
+    assert "ended with exit code 3" in error
+    assert "following the run that was started earlier" in life.lines
+    assert (life.outputs["attempt"], lab.runs()) == (1, ["run"])
+
+
+def test_a_changed_script_waits_for_the_earlier_run(lab: Lab) -> None:
+    """Two runs of one resource are never in the guest at the same time, also where the first one lost its `up`."""
+    waiting = f"until [ -e {lab.files}/go ]; do sleep 0.05; done"
+    life = lab.life("script", script=f"echo one >>{lab.log}; {waiting}; echo end >>{lab.log}")
+    life.up_until_killed(lambda: bool(lab.runs()))
+    life.inputs["script"] = f"echo two >>{lab.log}"
+    threading.Timer(0.5, (lab.files / "go").touch).start()
+
+    assert life.up() == ""
+    assert lab.runs() == ["one", "end", "two"]
+    assert "waiting for the end of an earlier run of this script" in life.lines
+
+
+def test_a_failed_script_runs_again_as_another_attempt(lab: Lab) -> None:
+    """The outcome of the failed attempt stays until the next one, which has a directory of its own."""
+    life = lab.life("script", script=f"echo run >>{lab.log}; test -e {lab.files}/fixed")
+    assert "ended with exit code 1" in life.up()
+    assert life.outputs["attempt"] == 1
+    (lab.files / "fixed").touch()
+
+    assert life.up() == ""
+    assert (life.outputs["attempt"], lab.runs()) == (2, ["run", "run"])
+    assert life.state is not None
+    attempts = sorted(path.name for path in (lab.home / ".customization-gate").iterdir())
+    assert attempts == [f"{life.state[0]}-2"]
+
+
+# ---- the private directory
+
+
+def test_nobody_else_can_read_what_is_put_into_the_guest(lab: Lab) -> None:
+    """The directories have the mode 0700, so that nothing in them can be reached."""
+    life = lab.life("script", script="find .customization-gate -printf '%y %m\\n'")
+    assert life.up() == ""
+    found = {tuple(line.split()) for line in life.outputs["stdout"].splitlines()}
+    assert {mode for kind, mode in found if kind == "d"} == {"700"}
+
+
+def test_a_link_in_the_place_of_the_private_directory_is_refused(lab: Lab) -> None:
+    """Nothing is written where the directory leads elsewhere."""
+    lab.life("script", script="true").up()
+    shutil.rmtree(lab.home / ".customization-gate")
+    elsewhere = lab.files / "elsewhere"
+    elsewhere.mkdir()
+    (lab.home / ".customization-gate").symlink_to(elsewhere)
+    life = lab.life("script")
+    assert "to be a directory, got another kind of file" in life.up()
+    assert list(elsewhere.iterdir()) == []
+    assert lab.runs() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_private_directory_of_another_user_is_refused(lab: Lab) -> None:
+    """A directory that somebody else has made could be read and changed by them."""
+    lab.life("script", script="true").up()
+    os.chown(lab.home / ".customization-gate", 12345, 12345)
+    assert "belongs to another user" in lab.life("script").up()
+    assert lab.runs() == []
+
+
+# ---- the same guest and the same file, however they are spelled
+
+
+def _difference(life: Life, **changes: Any) -> tuple[bool, list[str], bool]:
+    assert life.state is not None
+    module = guest_script if life.kind == "script" else guest_file
+    difference = module.diff(FakeEngine(life.urn), life.config.get, life.outputs, {**life.inputs, **changes})
+    return difference.changes, list(difference.replaces), difference.delete_before_replace
+
+
+@pytest.mark.parametrize("kind", ["script", "file"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        pytest.param(lambda lab: {"vm": lab.path}, id="its inventory path"),
+        pytest.param(lambda lab: {"vm": lab.vm.config.instanceUuid}, id="its instance UUID"),
+        pytest.param(lambda _: {"config_namespace": "east"}, id="another namespace for the same vCenter"),
+    ],
+)
+def test_another_spelling_of_the_guest_is_an_update(lab: Lab, kind: Kind, spelling: Any) -> None:
+    """Nothing is replaced, nothing runs, and the file stays."""
+    life = lab.life(kind)
+    assert life.up() == ""
+    changes = spelling(lab)
+    assert _difference(life, **changes) == (True, [], True)
+    life.inputs |= changes
+    assert life.up() == ""
+    assert _difference(life) == (False, [], True)
+    if kind == "script":
+        assert lab.runs() == ["run"]
+    else:
+        assert (lab.home.parents[1] / "srv" / "note").read_text(encoding="utf-8") == "one"
+
+
+@pytest.mark.parametrize("kind", ["script", "file"])
+def test_another_guest_is_a_replacement_that_deletes_first(lab: Lab, kind: Kind) -> None:
+    """Another VM replaces; so does one that cannot be found out about."""
+    life = lab.life(kind)
+    assert life.up() == ""
+    other = lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
+    assert _difference(life, vm=other._moId) == (True, ["vm"], True)
+    assert _difference(life, vm="/no/such/vm") == (True, ["vm"], True)
+    assert _difference(life, vm=UNKNOWN) == (True, ["vm"], True)
+
+
+# ---- a VM that moves
+
+
+def test_transfers_follow_a_vm_to_another_host(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is known by its own certificate, which is read for each transfer: the VM moves while the script runs."""
+    real = Transfers._reported_certificate
+
+    def reported(self: Transfers, host: Any) -> bytes:
+        # Both hosts of the lab show one certificate: the one that the VM is not on reports another one here.
+        return real(self, host) if host._moId == lab.vm.runtime.host._moId else b"another certificate"
+
+    monkeypatch.setattr(Transfers, "_reported_certificate", reported)
+    life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done")
+
+    def move() -> None:
+        until(lab.runs)
+        _move(lab)
+        (lab.files / "go").touch()
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    error = life.up()
+    thread.join()
+    assert error == ""
+    assert (life.outputs["status"], lab.runs()) == ("exited", ["run"])
+
+
+def _move(lab: Lab) -> None:
+    view = lab.vcenter.content.viewManager.CreateContainerView(
+        lab.vcenter.content.rootFolder, [vim.HostSystem], recursive=True
+    )
+    here = lab.vm.runtime.host._moId
+    other = next(host for host in view.view if host._moId != here)
+    view.Destroy()
+    finish(lab.vm.MigrateVM_Task(host=other, priority="defaultPriority"))
+    assert lab.vm.runtime.host._moId != here
+
+
+# ---- deletion
+
+
+def _delete(life: Life) -> list[str]:
+    """Deletes the resource, and returns the lines that it logged."""
+    engine = FakeEngine(life.urn)
+    assert life.state is not None
+    key, outputs = life.state
+    if life.kind == "script":
+        guest_script.delete(engine, life.config.get, key, outputs)
+    else:
+        guest_file.delete(engine, life.config.get, outputs)
+    return engine.lines
+
+
+def test_deletion_leaves_nothing_behind(lab: Lab) -> None:
+    """`on_delete` runs once, and the attempts' directories are removed."""
+    life = lab.life("script", on_delete=f"echo deleted >>{lab.log}")
+    assert life.up() == ""
+    assert _delete(life) == []
+    assert lab.runs() == ["run", "deleted"]
+    assert list((lab.home / ".customization-gate").iterdir()) == []
+
+
+def test_deletion_ends_a_run(lab: Lab) -> None:
+    """A run whose `up` was killed is stopped before its resource goes away."""
+    life = lab.life("script", script=f"echo run >>{lab.log}; sleep 120; echo end >>{lab.log}")
+    life.up_until_killed(lambda: bool(lab.runs()))
+    life.state = (guests.key_of(FakeEngine(life.urn)), {**life.inputs})
+    began = time.monotonic()
+    assert _delete(life) == []
+    assert time.monotonic() - began < 20
+    assert lab.runs() == ["run"]
+
+
+def test_on_delete_that_failed_runs_again_at_the_next_deletion(lab: Lab) -> None:
+    """The error says what happened; nothing of the failed attempt is in the way."""
+    life = lab.life("script", on_delete=f"echo deleted >>{lab.log}; test -e {lab.files}/fixed")
+    assert life.up() == ""
+    with pytest.raises(GuestError, match=r"on_delete in .* ended with exit code 1"):
+        _delete(life)
+    (lab.files / "fixed").touch()
+    _delete(life)
+    assert lab.runs() == ["run", "deleted", "deleted"]
+
+
+@pytest.mark.parametrize("kind", ["script", "file"])
+def test_a_password_that_was_changed_is_a_warning_at_deletion(lab: Lab, kind: Kind) -> None:
+    """A stack whose guests no longer let its user in can be destroyed."""
+    life = lab.life(kind, **({"on_delete": "true"} if kind == "script" else {}))
+    assert life.up() == ""
+    life.config["customization:guestPassword"] = "another"
+    (line,) = _delete(life)
+    assert "refuses the user name or password of deploy" in line
+
+
+# ---- files
+
+
+def test_missing_parents_are_made(lab: Lab) -> None:
+    """The folder of a file need not be there."""
+    life = lab.life("file", path="/srv/a/b/note")
+    assert life.up() == ""
+    assert (lab.home.parents[1] / "srv" / "a" / "b" / "note").read_text(encoding="utf-8") == "one"
+
+
+def test_a_lost_answer_to_the_move_is_looked_up(lab: Lab) -> None:
+    """The file is in its place: the update succeeds, and is not repeated."""
+    life = lab.life("file")
+    lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest", count=1, after=True)
+    assert life.up() == ""
+    assert life.outputs["size"] == 3
+
+
+def test_ctrl_c_ends_an_upload(lab: Lab) -> None:
+    """An upload that the host does not take is left within a second."""
+    life = lab.life("file")
+    lab.vcenter.lab.add_fault("hang", method="Upload")
+    cancelled = threading.Event()
+    timer = threading.Timer(1.0, cancelled.set)
+    timer.start()
+    began = time.monotonic()
+    assert "the update was cancelled" in life.up(cancelled.is_set)
+    assert time.monotonic() - began < 2.5
+    assert life.state is None
+
+
+def test_an_answer_that_stays_lost_is_written_again(lab: Lab) -> None:
+    """Nobody knows whether the file was moved: the outputs say so, and the next `up` writes it whatever it holds."""
+    life = lab.life("file")
+    assert life.up() == ""
+    life.inputs |= {"content": "two", "timeout": 1.0}
+    lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest", after=True, count=1)
+    lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest")
+    assert "may have been written" in life.up()
+    assert life.outputs["size"] is None
+    lab.vcenter.lab.clear_faults()
+    life.inputs |= {"content": "one", "timeout": 20.0}
+    assert life.up() == ""
+    assert (lab.home.parents[1] / "srv" / "note").read_text(encoding="utf-8") == "one"
