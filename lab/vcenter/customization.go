@@ -234,6 +234,7 @@ func specifiedName(vm *simulator.VirtualMachine, identity types.BaseCustomizatio
 // slice is made anew, because property collectors may still hold the old one.
 func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.CustomizationSpec) []types.PropertyChange {
 	cards := append([]types.GuestNicInfo(nil), vm.Guest.Net...)
+	var routes []types.NetIpRouteConfigInfoIpRoute
 	for i := range cards {
 		var adapter types.CustomizationIPSettings
 		if spec != nil && i < len(spec.NicSettingMap) {
@@ -255,6 +256,7 @@ func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.Customiz
 		cards[i].IpConfig = &types.NetIpConfigInfo{IpAddress: []types.NetIpConfigInfoIpAddress{
 			{IpAddress: address, PrefixLength: int32(prefix), State: string(types.NetIpConfigInfoIpAddressStatusPreferred)},
 		}}
+		routes = append(routes, defaultRoute(i, address, prefix, adapter.Gateway))
 		if len(adapter.DnsServerList) != 0 || adapter.DnsDomain != "" {
 			cards[i].DnsConfig = &types.NetDnsConfigInfo{DomainName: adapter.DnsDomain, IpAddress: adapter.DnsServerList}
 		}
@@ -263,10 +265,30 @@ func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.Customiz
 		return nil
 	}
 	first := cards[0].IpAddress[0]
+	// The vSphere provider waits for an address from which a gateway can be reached, and reads the gateways first.
+	stack := types.GuestStackInfo{IpRouteConfig: &types.NetIpRouteConfigInfo{IpRoute: routes}}
 	return []types.PropertyChange{
+		change("guest.ipStack", []types.GuestStackInfo{stack}),
 		change("guest.net", cards),
 		change("guest.ipAddress", first),
 		change("summary.guest.ipAddress", first),
+	}
+}
+
+// defaultRoute is the way out of a network adapter's network: by the gateway of the specification, or else by the first
+// address.
+func defaultRoute(adapter int, address string, prefix int, gateways []string) types.NetIpRouteConfigInfoIpRoute {
+	first := net.ParseIP(address).Mask(net.CIDRMask(prefix, 32))
+	gateway := ""
+	if first != nil { // an IPv6 address has another kind of mask
+		first[len(first)-1] |= 1
+		gateway = first.String()
+	}
+	if len(gateways) != 0 {
+		gateway = gateways[0]
+	}
+	return types.NetIpRouteConfigInfoIpRoute{
+		Network: "0.0.0.0", Gateway: types.NetIpRouteConfigInfoGateway{IpAddress: gateway, Device: strconv.Itoa(adapter)},
 	}
 }
 

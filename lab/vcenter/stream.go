@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -91,6 +93,11 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 		for known, mine := range s.copies {
 			if set.FilterSet[i].Filter == mine {
 				set.FilterSet[i].Filter = known
+			}
+		}
+		for _, update := range set.FilterSet[i].ObjectSet {
+			if update.Kind == types.ObjectUpdateKindEnter { // in the order of their names, not of the filter
+				slices.SortStableFunc(update.ChangeSet, func(a, b types.PropertyChange) int { return strings.Compare(a.Name, b.Name) })
 			}
 		}
 	}

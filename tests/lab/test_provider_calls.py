@@ -14,7 +14,7 @@ import pytest
 import requests
 from pyVmomi import vim, vmodl
 
-from tests.lab.vcenter_fixture import VCenter, finish, linux, running, session
+from tests.lab.vcenter_fixture import VCenter, finish, linux, running, session, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,3 +306,28 @@ def test_a_version_that_is_not_the_collector_s_is_refused(vcenter: VCenter) -> N
     shared = vcenter.content.propertyCollector
     with pytest.raises(vmodl.query.InvalidCollectorVersion):
         shared.CreatePropertyCollector().WaitForUpdatesEx(shared.WaitForUpdatesEx("").version)
+
+
+@pytest.mark.parametrize("late", [pytest.param(False, id="during the boot"), pytest.param(True, id="afterwards")])
+def test_a_gateway_is_told_before_the_address_that_reaches_it(vcenter: VCenter, late: bool) -> None:
+    """The provider's default wait for the guest's network reads the gateways first, then the addresses."""
+    vm = vcenter.clone(on=False, custom=linux("192.168.10.10"))
+    if late:
+        finish(vm.PowerOnVM_Task())
+        until(lambda: vm.guest.ipAddress == "192.168.10.10")
+    collector = vcenter.content.propertyCollector.CreatePropertyCollector()
+    properties = Collector.PropertySpec(type=vim.VirtualMachine, pathSet=["guest.net", "guest.ipStack"])
+    spec = Collector.FilterSpec(propSet=[properties], objectSet=[Collector.ObjectSpec(obj=vm)])
+    collector.CreateFilter(spec, partialUpdates=False)
+    if not late:
+        vm.PowerOnVM_Task()
+    version, gateways, reached = "", [], []
+    while "192.168.10.10" not in reached:
+        updates = collector.WaitForUpdatesEx(version)
+        version = updates.version
+        for change in updates.filterSet[0].objectSet[0].changeSet:
+            if change.name == "guest.ipStack":
+                gateways = [route.gateway.ipAddress for one in change.val for route in one.ipRouteConfig.ipRoute]
+            elif gateways:
+                reached = [address for card in change.val for address in card.ipAddress]
+    assert gateways == ["192.168.10.1"]
