@@ -16,12 +16,14 @@ function Get-Identity($process) { '{0} {1}' -f $process.Id, $process.StartTime.T
 
 function Find-Process([string]$name) {
     if (-not (Test-Path -LiteralPath (Join-Here $name))) { return $null }
-    $id, $start = [IO.File]::ReadAllText((Join-Here $name)).Trim() -split ' '
-    $process = Get-Process -Id $id -ErrorAction SilentlyContinue
-    if (-not $process -or $process.HasExited) { return $null }
-    # Some systems report a start time with an error of milliseconds.
-    if ([Math]::Abs($process.StartTime.ToFileTimeUtc() - [long]$start) -gt 10000000) { return $null }
-    return $process
+    try {
+        $id, $start = [IO.File]::ReadAllText((Join-Here $name)).Trim() -split ' '
+        $process = Get-Process -Id $id
+        # Some systems report a start time with an error of milliseconds.
+        $difference = [Math]::Abs($process.StartTime.ToFileTimeUtc() - [long]$start)
+        if (-not $process.HasExited -and $difference -lt 10000000) { return $process }
+    } catch { }  # It does not run, or belongs to another user.
+    return $null
 }
 
 function Write-Identity([string]$name, $process) {
