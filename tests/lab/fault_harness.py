@@ -51,7 +51,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_feed, "LONGEST_POLL", POLL)
     monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.5)
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)
-    monkeypatch.setattr(reconciliation, "IMPATIENT", 0.5)
+    monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 0.5)
     # The last look leaves more of the second that a deadline may be late by to a machine that is busy with other tests.
     monkeypatch.setattr(core_wait, "FINAL_READ_TIMEOUT", 0.4)
 

@@ -23,7 +23,7 @@ from pulumi_customization_gate.core.errors import (
 from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
-from pulumi_customization_gate.vsphere import bells, session
+from pulumi_customization_gate.vsphere import event_listener, session
 from pulumi_customization_gate.vsphere.session import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
@@ -148,8 +148,8 @@ def test_what_does_not_exist_is_told_by_name_at_once(vcenter: VCenter) -> None:
     told = {outcome.key: outcome.failure.message for outcome in report.outcomes if outcome.failure is not None}
     assert {key: told[key] for key in lost} == {
         "id": f"{lab.server} has no virtual machine vm-999999 that {lab.user} may see",
-        "uuid": f"{lab.server} knows no '4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e' that {lab.user} may see",
-        "path": f"{lab.server} knows no 'DC0/vm/nobody' that {lab.user} may see",
+        "uuid": f"{lab.server} has no virtual machine '4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e' that {lab.user} may see",
+        "path": f"{lab.server} has no virtual machine 'DC0/vm/nobody' that {lab.user} may see",
     }
     assert [outcome.key for outcome in report.outcomes if outcome.ready] == ["good"]
     assert report.wait_seconds < PATIENCE
@@ -188,7 +188,7 @@ def test_a_server_is_trusted_in_four_ways(
 
 
 WAYS_OUT = (
-    "Three ways out: `customization:caFile` or VSPHERE_CA_FILE names the PEM file of the authority that signed it; "
+    "Three fixes: `customization:caFile` or VSPHERE_CA_FILE names the PEM file of the authority that signed it; "
     "`customization:thumbprint` or VSPHERE_THUMBPRINT pins its SHA-256 fingerprint; "
     "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL set to true trusts any certificate, "
     "which lets others read the password."
@@ -234,7 +234,7 @@ def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: VCenter, tmp_
         wait(vcenter, {"web": "vm-1"}, ca_file=str(wrong))
 
     assert str(refusal.value).startswith(
-        f"`customization:caFile` or VSPHERE_CA_FILE is {str(wrong)!r}, which is no PEM file of certificates: "
+        f"`customization:caFile` or VSPHERE_CA_FILE is {str(wrong)!r}, which is not a PEM file of certificates: "
     )
 
 
@@ -319,7 +319,7 @@ def test_a_host_that_never_answers_is_given_up_in_time(trust: dict[str, Any]) ->
 
     assert took < 30 / 20 + 1
     assert {text.split(":")[0] for text in told} == {"127.0.0.1"}
-    assert all("does not answer: " in text and "timed out" in text for text in told), told
+    assert all("did not respond within " in text and "timed out" in text for text in told), told
 
 
 @pytest.mark.usefixtures("impatient")
@@ -327,7 +327,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
     """A refused connection is tried again for a while, and told in words."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(ServerError, match=r"does not answer: .*Connection refused"):
+    with pytest.raises(ServerError, match=r"did not respond within .*: connection refused"):
         wait_for_all(vsphere_source(VsphereSettings(address, "ann", "s3cret", ca_file=""), {"web": "vm-1"}), RULES)
 
 
@@ -496,7 +496,7 @@ def test_a_user_of_one_folder_watches_that_folder(vcenter: VCenter, faulty: Call
         vcenter.lab.post_event(moid(vm), "CustomizationSucceeded")
         assert until(lambda: [o for o in source.poll(1) if isinstance(o, Event) and o.name == "CustomizationSucceeded"])
 
-    assert list(notes) == [f"{vcenter.lab.user} may not read the events of the whole inventory: watching vm only"]
+    assert list(notes) == [f"{vcenter.lab.user} may not read events of the whole inventory; reading those of vm"]
     assert collectors == 1
 
 
@@ -504,7 +504,7 @@ def test_a_user_of_single_machines_asks_for_each(
     vcenter: VCenter, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every collector is refused, each machine's events are asked for in rounds, and the log says so."""
-    monkeypatch.setattr(bells, "SCOPED_INTERVAL", 0.2)
+    monkeypatch.setattr(event_listener, "SCOPED_INTERVAL", 0.2)
     faulty("NoPermission", method="CreateCollectorForEvents")
     faulty("NoPermission", method="QueryEvents", without_entity=True)
     vms = {f"web-{number}": moid(vcenter.clone(custom=linux(), plan={"duration": "1s"})) for number in range(3)}
@@ -513,8 +513,8 @@ def test_a_user_of_single_machines_asks_for_each(
     assert {outcome.status for outcome in report.outcomes} == {SUCCEEDED}
     assert {outcome.evidence for outcome in report.outcomes} == {Evidence.EVENT}
     assert (
-        f"{vcenter.lab.user} may read the events of single machines only: asking for each every 0.2 s; "
-        "the privilege System.View on their folder makes this cheap"
+        f"{vcenter.lab.user} may read events of single VMs only; querying each every 0.2 s. "
+        "The privilege System.View on their folder makes this one call for all."
     ) in report.notes
 
 

@@ -313,7 +313,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
     assert "2 of 4 VMs not found" in failed.errors
     server = engine.lab.server
     assert f"lost (vm-999999)  NotFound: {server} has no virtual machine vm-999999 that " in failed.errors
-    assert f"typo (/DC0/vm/nobody)  NotFound: {server} knows no '/DC0/vm/nobody' that " in failed.errors
+    assert f"typo (/DC0/vm/nobody)  NotFound: {server} has no virtual machine '/DC0/vm/nobody' that " in failed.errors
     assert "Correct the reference of lost and typo in `vms`, then run `pulumi up` again." in failed.errors
     kept = outputs(stack)
     assert kept["statuses"]["lost"] == "VmRemoved"

@@ -42,7 +42,7 @@ def read(session: Session) -> list[Machine]:
     Raises:
         ServerError: If the server does not answer.
     """
-    return session.patiently(lambda: list(_machines(_properties(session))))
+    return session.with_retries(lambda: list(_machines(_properties(session))))
 
 
 def _properties(session: Session) -> dict[str, dict[str, Any]]:

@@ -25,11 +25,11 @@ def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict
     """
     found = {reference: inventory.find(session, reference) for reference in catalogue.expand(session, words)}
     present = [moid for moid in found.values() if moid is not None]
-    looks = session.patiently(lambda: inventory.read(session, present))
+    looks = session.with_retries(lambda: inventory.read(session, present))
     snapshots = [look for look in looks if isinstance(look, Snapshot)]
     gone = [reference.given for reference, moid in found.items() if moid is None]
     gone += [look.vm for look in looks if isinstance(look, Missing)]
     if gone:
         raise ConfigurationError(f"{session.settings.server} has no virtual machine {', '.join(gone)}")
-    events = session.patiently(lambda: history.read_all(session, present))
+    events = session.with_retries(lambda: history.read_all(session, present))
     return events, {snapshot.vm: snapshot.name for snapshot in snapshots}

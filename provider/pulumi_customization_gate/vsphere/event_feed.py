@@ -1,7 +1,8 @@
 """One event collector and one long poll per vCenter session, for all gates of the process.
 
-The collector's `latestPage`, one event long, is only the doorbell: each ring drains `ReadNextEvents`. While nothing
-happens, a wait for any number of machines costs one call per LONGEST_POLL seconds and a look at the state now and then.
+The collector's `latestPage`, one event long, only signals that something happened; the events are read by
+`ReadNextEvents`. While nothing happens, a wait for any number of VMs costs one call per LONGEST_POLL seconds, and a
+read of the state every RECONCILE_EVERY seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
-from pulumi_customization_gate.vsphere import bells, history, inventory
-from pulumi_customization_gate.vsphere.bells import Bell, Rounds
+from pulumi_customization_gate.vsphere import event_listener, history, inventory
+from pulumi_customization_gate.vsphere.event_listener import CollectorListener, PerVmPoller
 from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe, raise_if_logged_out
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
@@ -35,27 +36,27 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
     Sink = Callable[[Observation | str | Exception], None]
-    """Takes what the feed has to tell: an observation, a sentence for the log, or the end of the feed."""
+    """Receives what the feed publishes: an observation, a sentence for the log, or the error that ended the feed."""
 
 LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
 FIRST_REACH = history.LATENESS
-"""How far the very first collector reaches back, for an event is dated before it can be read.
+"""How far the first collector reaches back: an event becomes readable after its date.
 
-What is older comes with the history, which each subscriber reads after it has subscribed.
+Older events come with the history, which each subscriber reads after it has subscribed.
 """
 OVERLAP = timedelta(seconds=60)
-"""How far a new collector reaches back behind the last sign of life of the old one."""
+"""How far a new collector reaches back before the last event of the old one."""
 LONGEST_PAUSE = 10.0
-"""Seconds between two attempts to hear again from a server that is away for long."""
-FAREWELL = 5.0
-"""Seconds after which a feed that closes leaves its long poll to itself."""
-REMEMBERED = 100_000
-"""Keys of events that are kept so that none is told twice."""
+"""The most seconds between two attempts to reconnect."""
+JOIN_TIMEOUT = 5.0
+"""Seconds that `close` waits for the thread to end."""
+MAX_SEEN_KEYS = 100_000
+"""Keys of events that are kept so that none is published twice."""
 
 
 class EventFeed:
-    """Tells its subscribers what happens to their machines; get one from `subscribe`.
+    """Publishes events and state of VMs to its subscribers; get one from `subscribe`.
 
     Args:
         session: The session on which collector and long poll live.
@@ -64,20 +65,20 @@ class EventFeed:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
-        """For the long poll alone: whatever else hangs is given up much sooner."""
+        """For the long poll alone: every other call has a shorter time-out."""
         self._lock = threading.Lock()
         self._subscribers: dict[Sink, frozenset[str]] = {}
         self._warned: dict[Sink, str] = {}
-        self._told: set[int] = set()
+        self._seen: set[int] = set()
         self._closing = threading.Event()
-        self._silent_since: float | None = None
+        self._failing_since: float | None = None
         self._restriction = ""
         self._is_stale = False
         self._end: Exception | None = None
-        self._horizon: datetime = session.patiently(session.current_time)
+        self._horizon: datetime = session.with_retries(session.current_time)
         self._generation = session.generation
-        self._dead_bells: list[Bell | Rounds] = []
-        self._bell: Bell | Rounds | None = self._first_bell()
+        self._stale_listeners: list[CollectorListener | PerVmPoller] = []
+        self._listener: CollectorListener | PerVmPoller | None = self._first_listener()
         self._state = Reconciliation(session, self._watched, self._dispatch)
         self.read = SharedRead(session, self._state.read).read
         """Reads state and history for a subscriber; the reconciliation remembers the state."""
@@ -85,17 +86,17 @@ class EventFeed:
         self._thread.start()
 
     def add(self, moids: Collection[str], sink: Sink) -> None:
-        """Subscribes: from now on the sink is told every event of these machines."""
+        """Subscribes: from now on the sink receives every event of these VMs."""
         with self._lock:
             self._subscribers[sink] = frozenset(moids)
-            bell = self._bell
+            listener = self._listener
         if self._end is not None:
             sink(self._end)
         if self._restriction:
-            # What this user may watch depends on the machines: the thread finds out anew, and tells.
+            # Where this user may create a collector depends on the VMs: the thread finds out again.
             self._is_stale = True
-            if bell is not None:
-                bell.wake()
+            if listener is not None:
+                listener.interrupt()
 
     def remove(self, sink: Sink) -> None:
         """Ends a subscription."""
@@ -110,19 +111,19 @@ class EventFeed:
         return self._end is not None
 
     def close(self) -> None:
-        """Ends the long poll and gives the collector back."""
+        """Ends the long poll and destroys the collector."""
         self._closing.set()
         self._state.close()
         self._session.stub.DropConnections()
-        deadline = time.monotonic() + FAREWELL
+        deadline = time.monotonic() + JOIN_TIMEOUT
         while self._thread.is_alive() and time.monotonic() < deadline:
-            # Again and again: the thread may have been about to begin the poll that this ends.
-            if self._bell is not None:
-                self._bell.wake()
+            # Repeatedly: the thread may have been about to start the poll that this ends.
+            if self._listener is not None:
+                self._listener.interrupt()
             self._thread.join(timeout=0.1)
-        for bell in (*self._dead_bells, self._bell):
-            if bell is not None:
-                bell.close()
+        for listener in (*self._stale_listeners, self._listener):
+            if listener is not None:
+                listener.close()
         self._stub.retire()
 
     def _watched(self) -> frozenset[str]:
@@ -135,7 +136,7 @@ class EventFeed:
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
             stop=tenacity.stop_when_event_set(self._closing),
             sleep=tenacity.sleep_using_event(self._closing),
-            before_sleep=self._mend,
+            before_sleep=self._recover,
             reraise=True,
         )
         try:
@@ -143,60 +144,60 @@ class EventFeed:
                 retrying(self._turn)
         except FAULTS:
             pass  # The feed is closing: the fault is the end of its own long poll.
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the waits must not go deaf in silence
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the subscribers must learn of it
             self._end = error
-            self._broadcast(error)
+            self._publish(error)
 
     def _turn(self) -> None:
-        if self._bell is None or self._is_stale:
+        if self._listener is None or self._is_stale:
             self._rebuild()
-        assert self._bell is not None
+        assert self._listener is not None
         horizon = self._horizon
-        newest = self._bell.ring(self._stub, LONGEST_POLL)
-        self._tell_recovery()
-        unheard = {event.key for event in newest} - self._told
-        if unheard:
-            self._tell(newest)
-            if unheard - self._drain(unheard):
+        newest = self._listener.wait_for_events(self._stub, LONGEST_POLL)
+        self._publish_recovery()
+        unseen = {event.key for event in newest} - self._seen
+        if unseen:
+            self._deliver_all(newest)
+            if unseen - self._drain(unseen):
                 self._catch_up(horizon)
 
     def _catch_up(self, horizon: datetime) -> None:
-        """Reads what the collector has lost: the newest event was not among the unread ones."""
-        assert self._bell is not None
-        self._broadcast(f"{self._session.settings.server}: more events at once than a collector holds; read once more")
-        self._bell.rewind()
+        """Reads the events that the collector lost: the newest one was not among the unread ones."""
+        assert self._listener is not None
+        self._publish(f"{self._session.settings.server}: more events than the collector holds; reading the history")
+        self._listener.rewind()
         self._drain()
-        for event in history.since(self._session, horizon - OVERLAP, self._bell.entity):
-            self._pass_on(event)
+        for event in history.since(self._session, horizon - OVERLAP, self._listener.entity):
+            self._deliver(event)
         self._state.soon()
 
     def _drain(self, newest: Collection[int] = ()) -> set[int]:
-        """Tells what the collector holds unread; returns the keys of it.
+        """Publishes the collector's unread events; returns their keys.
 
-        A page that is not full and holds the newest events is the last one: what comes later rings again, so the call
-        that would return nothing is saved.
+        A page that is not full and holds the newest events is the last one: later events are reported anew, so the
+        call that would return nothing is saved.
         """
-        assert self._bell is not None
+        assert self._listener is not None
         keys: set[int] = set()
-        for page in self._bell.drain():
-            self._tell(page)
+        for page in self._listener.drain():
+            self._deliver_all(page)
             keys |= {event.key for event in page}
             if newest and len(page) < PAGE and keys.issuperset(newest):
                 break
         return keys
 
-    def _tell(self, events: Iterable[Any]) -> None:
+    def _deliver_all(self, events: Iterable[Any]) -> None:
         for event in observations(events):
-            self._pass_on(event)
+            self._deliver(event)
 
-    def _pass_on(self, event: Event) -> None:
-        if event.key in self._told:
+    def _deliver(self, event: Event) -> None:
+        if event.key in self._seen:
             return
-        self._told.add(event.key)
+        self._seen.add(event.key)
         self._horizon = max(self._horizon, event.at)
         self._dispatch(event)
-        if len(self._told) > REMEMBERED:
-            self._told = set(sorted(self._told)[REMEMBERED // 2 :])
+        if len(self._seen) > MAX_SEEN_KEYS:
+            self._seen = set(sorted(self._seen)[MAX_SEEN_KEYS // 2 :])
 
     def _dispatch(self, observation: Event | Snapshot | Missing) -> None:
         with self._lock:
@@ -204,25 +205,25 @@ class EventFeed:
         for sink in sinks:
             sink(observation)
 
-    def _broadcast(self, item: str | Exception) -> None:
+    def _publish(self, item: str | Exception) -> None:
         with self._lock:
             sinks = list(self._subscribers)
         for sink in sinks:
             sink(item)
 
     def _warn(self) -> None:
-        """Tells each subscriber once what this user may not watch."""
+        """Tells each subscriber once what this user may not read."""
         with self._lock:
             sinks = [sink for sink in self._subscribers if self._warned.get(sink, "") != self._restriction]
             self._warned.update(dict.fromkeys(sinks, self._restriction))
         for sink in sinks:
             sink(self._restriction)
 
-    def _mend(self, state: tenacity.RetryCallState) -> None:
-        """Gets ready to try again after a fault: tells it once, logs in again if asked to, forgets the bell.
+    def _recover(self, state: tenacity.RetryCallState) -> None:
+        """Prepares a retry after an error: publishes it once, drops the listener, logs in again if the session ended.
 
         Raises:
-            CertificateError: If the server shows a certificate that is not trusted, now: that is not to be sat out.
+            CertificateError: If the server now presents a certificate that is not trusted: a retry does not help.
         """
         error = state.outcome.exception() if state.outcome else None
         if self._closing.is_set() or error is None:
@@ -231,43 +232,43 @@ class EventFeed:
             raise CertificateError(untrusted(self._session.settings, error)) from None
         if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
             return  # A new subscriber has ended the long poll.
-        if self._silent_since is None:
-            self._silent_since = time.monotonic()
-            self._broadcast(f"{self._session.settings.server}: {describe(error)}; trying again")
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            self._publish(f"{self._session.settings.server}: {describe(error)}; retrying")
         self._stub.DropConnections()
-        if self._bell is not None:
-            self._dead_bells.append(self._bell)
-            self._bell = None
-        # With no collector left (InvalidState) a new session helps, too: those whose making was answered into the void
-        # go with the old one.
+        if self._listener is not None:
+            self._stale_listeners.append(self._listener)
+            self._listener = None
+        # A new session also helps where no collector is left (InvalidState): it ends those of the old session, also
+        # the ones whose creation got no response.
         if isinstance(error, vim.fault.NotAuthenticated | vim.fault.InvalidState):
             with contextlib.suppress(*FAULTS):
                 self._session.log_in_again(self._generation)
 
     def _rebuild(self) -> None:
-        """Makes the collector anew, replays what it missed and has the state of all machines read."""
+        """Creates a new listener, reads the events since the old one, and has the state of all VMs read."""
         self._is_stale = False
-        if self._bell is not None:
-            self._dead_bells.append(self._bell)
-            self._bell = None
+        if self._listener is not None:
+            self._stale_listeners.append(self._listener)
+            self._listener = None
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
-        self._bell = self._new_bell(OVERLAP)
-        self._dead_bells = [bell for bell in self._dead_bells if not bell.close()]
+        self._listener = self._new_listener(OVERLAP)
+        self._stale_listeners = [listener for listener in self._stale_listeners if not listener.close()]
         self._warn()
         self._drain()
         self._state.soon()
 
-    def _tell_recovery(self) -> None:
-        if self._silent_since is not None:
-            gap = duration(time.monotonic() - self._silent_since)
-            self._silent_since = None
-            self._broadcast(f"{self._session.settings.server}: watching again after {gap}")
+    def _publish_recovery(self) -> None:
+        if self._failing_since is not None:
+            gap = duration(time.monotonic() - self._failing_since)
+            self._failing_since = None
+            self._publish(f"{self._session.settings.server}: watching again after {gap}")
 
-    def _first_bell(self) -> Bell | Rounds:
+    def _first_listener(self) -> CollectorListener | PerVmPoller:
         session = self._session
         try:
-            return session.patiently(lambda: self._new_bell(FIRST_REACH))
+            return session.with_retries(lambda: self._new_listener(FIRST_REACH))
         except ApiError as error:
             if error.code != vim.fault.InvalidState.__name__:
                 raise
@@ -278,28 +279,28 @@ class EventFeed:
                 code=error.code,
             ) from None
 
-    def _new_bell(self, reach: timedelta) -> Bell | Rounds:
-        """Returns the cheapest way to hear of events that this user may use."""
+    def _new_listener(self, reach: timedelta) -> CollectorListener | PerVmPoller:
+        """Returns the cheapest listener that this user has the privileges for."""
         since = self._horizon - reach
         moids = sorted(self._watched())
         self._restriction = ""
         try:
-            return Bell(self._session, since)
+            return CollectorListener(self._session, since)
         except vim.fault.NoPermission as error:
             raise_if_logged_out(error)
         user = self._session.settings.user
         folder = inventory.common_folder(self._session, moids) if moids else None
         if folder is not None:
-            self._restriction = f"{user} may not read the events of the whole inventory: watching {folder.name} only"
+            self._restriction = f"{user} may not read events of the whole inventory; reading those of {folder.name}"
             try:
-                return Bell(self._session, since, folder.entity)
+                return CollectorListener(self._session, since, folder.entity)
             except vim.fault.NoPermission as error:
                 raise_if_logged_out(error)
         self._restriction = (
-            f"{user} may read the events of single machines only: asking for each every {bells.SCOPED_INTERVAL:g} s; "
-            "the privilege System.View on their folder makes this cheap"
+            f"{user} may read events of single VMs only; querying each every {event_listener.SCOPED_INTERVAL:g} s. "
+            "The privilege System.View on their folder makes this one call for all."
         )
-        return Rounds(self._session, since, self._watched)
+        return PerVmPoller(self._session, since, self._watched)
 
 
 _feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close, lambda feed: not feed.has_ended)
@@ -307,10 +308,10 @@ _feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close, 
 
 @contextlib.contextmanager
 def subscribe(session: Session, moids: Collection[str], sink: Sink) -> Iterator[EventFeed]:
-    """Tells the sink every event of these machines from now on; the feed is shared by all subscribers of a session.
+    """Passes every event of these VMs to the sink from now on; all subscribers of a session share one feed.
 
     Raises:
-        ServerError: If the collector cannot be made.
+        ServerError: If the collector cannot be created.
     """
     with _feeds.acquire(session) as feed:
         feed.add(moids, sink)

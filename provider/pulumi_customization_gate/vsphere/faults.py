@@ -1,4 +1,4 @@
-"""What a call to a vCenter can end with instead of its answer, and how that is said."""
+"""The errors that a call to a vCenter can end with, and how a message names them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,41 @@ from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 from pulumi_customization_gate.core.text import sanitize
 
 
-class UnreadableAnswerError(http.client.HTTPException):
-    """The server's answer is none of the API's: cut short, or a page that something in between has written."""
+class MalformedResponseError(http.client.HTTPException):
+    """The response is not one of the API: cut short, or a page that a proxy wrote."""
+
+
+class CallTimeoutError(TimeoutError):
+    """The server sent nothing for as long as a connection waits."""
 
 
 TRANSIENT = (OSError, http.client.HTTPException, EOFError)
-"""What a network, or a server that restarts, does to a call in flight."""
+"""Errors of the network, or of a server that restarts."""
 FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
-"""All that a call to a vCenter can end with but its answer."""
-PASSING = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
-"""What may be over when the call is made again, because nothing about the call itself is wrong."""
+"""Everything that a call to a vCenter can raise."""
+RETRYABLE = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
+"""Errors that a retry may overcome, because nothing is wrong with the call itself."""
 
 _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((vim.fault.NotAuthenticated,), "the session has ended"),
-    ((vmodl.fault.RequestCanceled,), "the server has ended the call"),
-    ((UnreadableAnswerError,), "an answer that cannot be read"),
-    ((ssl.SSLCertVerificationError,), "a certificate that is not trusted"),
-    ((ConnectionRefusedError,), "nobody listens there"),
-    ((socket.gaierror,), "its name leads nowhere"),
-    ((TimeoutError,), "no answer in time"),
+    ((vim.fault.NotAuthenticated,), "session not authenticated"),
+    ((vmodl.fault.RequestCanceled,), "call canceled by the server"),
+    ((MalformedResponseError,), "malformed response"),
+    ((ssl.SSLCertVerificationError,), "certificate not trusted"),
+    ((ConnectionRefusedError,), "connection refused"),
+    ((socket.gaierror,), "host name could not be resolved"),
+    ((TimeoutError,), "timed out"),
     (
         (ConnectionError, ssl.SSLError, EOFError, http.client.IncompleteRead, http.client.BadStatusLine),
-        "the connection broke off",
+        "connection lost",
     ),
 )
-"""Errors whose own words help nobody at night; the first that fits. RemoteDisconnected is a ConnectionError."""
+"""Errors in the words of the operating system; the first that fits. RemoteDisconnected is a ConnectionError."""
 
 
 def describe(error: BaseException) -> str:
-    """Returns a fault or a network error in a few words, fit for a log: never a stack, never a whole fault object."""
+    """Returns a fault or a network error in one line: what it means, then its class and its own message."""
+    if isinstance(error, CallTimeoutError):
+        return str(error)
     name = type(error).__name__.rsplit(".", 1)[-1]
     said = sanitize(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
     own = f"{name}: {said}" if said else name
@@ -51,34 +57,35 @@ def describe(error: BaseException) -> str:
 
 
 def raise_if_logged_out(error: Exception) -> None:
-    """Tells a session that ended from a permission that is missing: the one fault is a subclass of the other."""
+    """Raises the error if the session ended, not if a permission is missing: NotAuthenticated is a NoPermission."""
     if isinstance(error, vim.fault.NotAuthenticated):
         raise error
 
 
 class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is untyped
-    """pyVmomi's connection, of which every call ends with its answer or with one of FAULTS.
+    """pyVmomi's connection, with every error of a call turned into one of FAULTS.
 
-    pyVmomi takes whatever comes with the status 200 or 500 for SOAP, so that a proxy's error page, or an answer that is
-    cut short, ends in an error of its parser, or in no answer where there has to be one.
+    pyVmomi parses whatever comes with the status 200 or 500 as SOAP, so that a proxy's error page, or a response that
+    is cut short, ends in an error of its parser, or in no result where one is required.
     """
 
     is_retired = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._timeout = float(kwargs.get("httpConnectionTimeout") or 0)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def retire(self) -> None:
-        """Closes all connections; a call that waits on one ends at once, however dead its peer is."""
+        """Closes all connections; a call that waits on one ends at once."""
         self.is_retired = True
         self.DropConnections()
         with self.lock:
-            # Asked for once: a call that ends meanwhile takes its socket away.
+            # Read once: a call that ends meanwhile removes its socket.
             open_ones = [sock for connection in self._connections if (sock := connection.sock) is not None]
         for connected in open_ones:
             with contextlib.suppress(OSError):
-                # The socket's own, not TLS's: that would take the goodbye apart under the hands of the reading thread.
+                # The socket's own method, not TLS's: that one changes state that the reading thread is using.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def GetConnection(self) -> Any:  # noqa: N802 -- pyVmomi's name
@@ -97,12 +104,15 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's names
         """Calls a method of the server."""
         try:
-            answer = super().InvokeMethod(mo, info, args, outerStub)
+            result = super().InvokeMethod(mo, info, args, outerStub)
+        except TimeoutError as error:
+            within = f" after {self._timeout:g} s" if self._timeout else ""
+            raise CallTimeoutError(f"timed out{within}") from error
         except FAULTS:
             raise
         except Exception as error:
-            raise UnreadableAnswerError(f"{type(error).__name__}: {error}") from error
-        is_empty = answer is None and info.result is not type(None)
+            raise MalformedResponseError(f"{type(error).__name__}: {error}") from error
+        is_empty = result is None and info.result is not type(None)
         if is_empty and not info.resultFlags & VmomiSupport.F_OPTIONAL:
-            raise UnreadableAnswerError("it is empty")
-        return answer
+            raise MalformedResponseError("empty result")
+        return result

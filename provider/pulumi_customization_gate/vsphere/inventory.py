@@ -85,14 +85,14 @@ def find(session: Session, reference: Reference) -> str | None:
         return reference.text
     index = session.content.searchIndex
     if reference.kind == "path":
-        found = session.patiently(lambda: index.FindByInventoryPath(reference.text))
+        found = session.with_retries(lambda: index.FindByInventoryPath(reference.text))
         return moid_of(found) if isinstance(found, vim.VirtualMachine) else None
 
     def by_uuid() -> list[Any]:
         wanted = {"uuid": reference.text, "vmSearch": True}
         return [vm for instance in (True, False) for vm in index.FindAllByUuid(**wanted, instanceUuid=instance) or []]
 
-    matches = {moid_of(vm): vm for vm in session.patiently(by_uuid)}
+    matches = {moid_of(vm): vm for vm in session.with_retries(by_uuid)}
     if len(matches) > 1:
         paths = " and ".join(sorted(f"{inventory_path(session, vm)} ({moid})" for moid, vm in matches.items()))
         raise ConfigurationError(f"UUID {reference.text} belongs to {paths}; name the one you mean by path or vm-ID")
@@ -145,7 +145,7 @@ def _places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
     level = list(entities)
     while level:
         read_level = functools.partial(_retrieve, session, level, ("name", "parent"))
-        found = [_place(content) for content in session.patiently(read_level)]
+        found = [_place(content) for content in session.with_retries(read_level)]
         places.update({moid_of(place.entity): place for place in found})
         above = {moid_of(place.parent): place.parent for place in found if place.parent is not None}
         level = [entity for moid, entity in above.items() if moid not in places]
@@ -249,5 +249,5 @@ def _gone(session: Session, moid: str, at: datetime) -> Missing:
 def not_found(session: Session, reference: str, at: datetime) -> Missing:
     """Returns the observation of a reference that the inventory does not have; the reference serves as the ID."""
     settings = session.settings
-    message = f"{settings.server} knows no {reference!r} that {settings.user} may see"
+    message = f"{settings.server} has no virtual machine {reference!r} that {settings.user} may see"
     return Missing(reference, at, message=message)

@@ -150,7 +150,7 @@ class GuestReadiness:
         try:
             with acquire(self._settings) as session:
                 while not self._closing.is_set():
-                    self._learn(session.patiently(lambda: self._read(session)))
+                    self._learn(session.with_retries(lambda: self._read(session)))
                     self._closing.wait(INTERVAL)
         except ServerError as error:
             self._say(str(error))

@@ -1,4 +1,4 @@
-"""The slow second look at the machines: finds what no event told, in a thread that holds no event up."""
+"""Reads the state of VMs at intervals, in a thread of its own, and finds what no event reported."""
 
 from __future__ import annotations
 
@@ -16,59 +16,59 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 RECONCILE_EVERY = 120.0
-"""Seconds between two bulk reads of the state of all machines."""
-IMPATIENT = 5.0
-"""Seconds until the first read of a machine whose VMware Tools have yet to say that nothing was requested."""
+"""Seconds between two bulk reads of the state of all VMs."""
+UNDECIDED_INTERVAL = 5.0
+"""Seconds until an undecided VM is read again; the interval doubles each time."""
 
 
 class Reconciliation:
-    """Reads the state of all machines now and then, and more often of those whose state alone can decide.
+    """Reads the state of all VMs every RECONCILE_EVERY seconds, and more often of those whose state alone can decide.
 
     Args:
         session: The session on which it reads.
-        watched: Returns the managed object IDs of all machines that somebody waits for.
-        tell: Takes what was read.
+        watched: Returns the managed object IDs of all VMs that have a subscriber.
+        publish: Receives what was read.
     """
 
     def __init__(
-        self, session: Session, watched: Callable[[], frozenset[str]], tell: Callable[[Snapshot | Missing], None]
+        self, session: Session, watched: Callable[[], frozenset[str]], publish: Callable[[Snapshot | Missing], None]
     ) -> None:
-        self._session, self._watched, self._tell = session, watched, tell
+        self._session, self._watched, self._publish = session, watched, publish
         self._changed = threading.Condition()
-        self._latest: dict[str, Snapshot | Missing] = {}
+        self._last_read: dict[str, Snapshot | Missing] = {}
         self._suspects: set[str] = set()
-        self._patience = IMPATIENT
+        self._undecided_interval = UNDECIDED_INTERVAL
         self._next = self._next_of_all = time.monotonic() + RECONCILE_EVERY
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
         self._thread.start()
 
     def read(self, moids: Iterable[str], details: bool) -> list[Snapshot | Missing]:
-        """Reads the state of machines now, in the caller's thread, and remembers which are undecided.
+        """Reads the state of VMs now, in the caller's thread, and remembers which are undecided.
 
         Raises:
             OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
         """
         snapshots = inventory.read(self._session, moids, details=details)
         with self._changed:
-            self._latest.update({snapshot.vm: snapshot for snapshot in snapshots})
+            self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if any(map(_is_undecided, snapshots)):
-                self._patience = IMPATIENT
-                self._next = min(self._next, time.monotonic() + IMPATIENT)
+                self._undecided_interval = UNDECIDED_INTERVAL
+                self._next = min(self._next, time.monotonic() + UNDECIDED_INTERVAL)
                 self._changed.notify()
         return snapshots
 
     def soon(self) -> None:
-        """Has all machines read at once, because events may have been lost."""
+        """Has all VMs read at once, because events may have been lost."""
         with self._changed:
             self._next = self._next_of_all = time.monotonic()
             self._changed.notify()
 
     def forget(self) -> None:
-        """Drops what is known of machines that nobody waits for any more."""
+        """Drops the state of VMs that have no subscriber any more."""
         with self._changed:
-            for moid in self._latest.keys() - self._watched():
-                del self._latest[moid]
+            for moid in self._last_read.keys() - self._watched():
+                del self._last_read[moid]
 
     def close(self) -> None:
         """Ends the thread, without waiting for a call in flight."""
@@ -84,45 +84,46 @@ class Reconciliation:
                 if self._closing:
                     return
             try:
-                self._look()
+                self._read_due()
             except FAULTS:
-                # The feed's own thread meets the same fault, tells it and mends the session.
+                # The feed's thread gets the same error, publishes it and recovers the session.
                 with self._changed:
-                    self._next = time.monotonic() + IMPATIENT
+                    self._next = time.monotonic() + UNDECIDED_INTERVAL
 
-    def _look(self) -> None:
+    def _read_due(self) -> None:
         now = time.monotonic()
         with self._changed:
-            hasty = self._hasty()
+            undecided = self._undecided()
             is_of_all = now >= self._next_of_all
-        for snapshot in inventory.read(self._session, sorted(self._watched() if is_of_all else hasty)):
-            self._believe(snapshot)
+        for snapshot in inventory.read(self._session, sorted(self._watched() if is_of_all else undecided)):
+            self._take(snapshot)
         with self._changed:
             if is_of_all:
                 self._next_of_all = now + RECONCILE_EVERY
-            self._patience = min(2 * self._patience, RECONCILE_EVERY) if hasty else IMPATIENT
-            soon = now + self._patience if self._hasty() else self._next_of_all
+            longer = min(2 * self._undecided_interval, RECONCILE_EVERY)
+            self._undecided_interval = longer if undecided else UNDECIDED_INTERVAL
+            soon = now + self._undecided_interval if self._undecided() else self._next_of_all
             self._next = min(soon, self._next_of_all)
 
-    def _hasty(self) -> set[str]:
+    def _undecided(self) -> set[str]:
         watched = self._watched()
-        return {moid for moid in watched if _is_undecided(self._latest.get(moid))} | (self._suspects & watched)
+        return {moid for moid in watched if _is_undecided(self._last_read.get(moid))} | (self._suspects & watched)
 
-    def _believe(self, snapshot: Snapshot | Missing) -> None:
-        """Passes a snapshot on. A vCenter that restarts may forget a machine for a moment: gone takes two looks."""
+    def _take(self, snapshot: Snapshot | Missing) -> None:
+        """Publishes a snapshot; a Missing only after two reads, as a restarting vCenter may not list each VM yet."""
         with self._changed:
             is_certain = isinstance(snapshot, Snapshot) or snapshot.vm in self._suspects
             if is_certain:
                 self._suspects.discard(snapshot.vm)
-                self._latest[snapshot.vm] = snapshot
+                self._last_read[snapshot.vm] = snapshot
             else:
                 self._suspects.add(snapshot.vm)
         if is_certain:
-            self._tell(snapshot)
+            self._publish(snapshot)
 
 
 def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:
-    """Whether the machine will be found untraced as soon as its VMware Tools run."""
+    """Whether VMware Tools have yet to start before the state can say that no customization was requested."""
     return (
         isinstance(snapshot, Snapshot)
         and bool(snapshot.powered_on)

@@ -26,7 +26,7 @@ from pulumi_customization_gate.core.errors import (
 )
 from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.refcounted import RefCounted
-from pulumi_customization_gate.vsphere.faults import FAULTS, PASSING, TRANSIENT, Stub, describe
+from pulumi_customization_gate.vsphere.faults import FAULTS, RETRYABLE, TRANSIENT, Stub, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,11 +37,11 @@ T = TypeVar("T")
 CALL_TIMEOUT = 10.0
 """Seconds without a byte after which a call counts as failed."""
 START_TIMEOUT = 25.0
-"""Seconds for which the first calls are tried again before the server counts as out of reach."""
+"""Seconds in which a call is retried before the server counts as unreachable."""
 LOGIN_ATTEMPTS = 2
-"""How often a log-in is sent whose answer is lost: the server may have counted a refusal that nobody heard of."""
-FAREWELL = 5.0
-"""Seconds in which a log-out is sent again that the network loses: a session left behind lives for half an hour."""
+"""How often a log-in is sent whose response is lost: the server may have counted a refused one."""
+LOGOUT_TIMEOUT = 5.0
+"""Seconds in which a lost log-out is retried: a session that is left behind takes half an hour to expire."""
 OLDEST_VERSION = "vim.version.version12"
 """The API version (6.7) in which a server is asked for its own."""
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
@@ -103,17 +103,17 @@ def tls_context(settings: VsphereSettings) -> ssl.SSLContext:
     if settings.thumbprint:
         return _pinned_context(settings)
     if settings.trusts_anyone:
-        return _lax_context()
+        return _unverified_context()
     try:
         return ssl.create_default_context(cafile=settings.ca_file or None)
     except OSError as error:
         raise ConfigurationError(
-            f"{settings.called['caFile']} is {settings.ca_file!r}, which is no PEM file of certificates: "
+            f"{settings.called['caFile']} is {settings.ca_file!r}, which is not a PEM file of certificates: "
             f"{describe(error)}"
         ) from None
 
 
-def _lax_context() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -124,16 +124,15 @@ def _pinned_context(settings: VsphereSettings) -> ssl.SSLContext:
     host, port = settings.host_and_port()
     with (
         socket.create_connection((host, port), timeout=CALL_TIMEOUT) as raw,
-        _lax_context().wrap_socket(raw, server_hostname=host) as connection,
+        _unverified_context().wrap_socket(raw, server_hostname=host) as connection,
     ):
         certificate = connection.getpeercert(binary_form=True) or b""
     found = hashlib.sha256(certificate).hexdigest()
     if found != settings.thumbprint.replace(":", "").lower():
         shown = ":".join(found[i : i + 2] for i in range(0, len(found), 2)).upper()
         raise CertificateError(
-            f"{settings.server} shows the certificate {shown}, not the one that {settings.called['thumbprint']} "
-            "pins. "
-            "Find out which of the two is right before anything is sent there."
+            f"{settings.server} presents the certificate {shown}, not the one that {settings.called['thumbprint']} "
+            "pins. Find out which of the two is right before you connect again."
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -150,35 +149,35 @@ class Session:
     """
 
     def __init__(self, settings: VsphereSettings) -> None:
-        _refuse_known(settings)
+        _reject_refused(settings)
         self.settings = settings
-        self._ridden_out: list[tuple[float, str]] = []
-        self._tls = self._patiently(lambda: tls_context(settings))
-        self.about = self._ask_about()
+        self._retries: list[tuple[float, str]] = []
+        self._tls = self._retry(lambda: tls_context(settings))
+        self.about = self._read_about()
         self.version = _best_version(self.about.apiVersion)
         self.stub = self._new_stub(CALL_TIMEOUT)
         self._login_lock = threading.Lock()
         self._generation = 0
         self._is_closed = False
         try:
-            self.content: Any = self._patiently(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
-            self._patiently(self._login, attempts=LOGIN_ATTEMPTS)
+            self.content: Any = self._retry(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
+            self._retry(self._login, attempts=LOGIN_ATTEMPTS)
         except BaseException:
             self.stub.retire()
             raise
 
     @property
     def reports_customization_info(self) -> bool:
-        """Whether this vCenter is new enough to tell `guest.customizationInfo`."""
+        """Whether this vCenter is new enough to report `guest.customizationInfo`."""
         return _numbers(self.about.apiVersion) >= CUSTOMIZATION_INFO_SINCE
 
     @property
     def generation(self) -> int:
-        """Counts the log-ins: what was made on the server under an earlier one is gone."""
+        """The number of log-ins; objects that were created on the server in an earlier session are gone."""
         return self._generation
 
     def stub_for_long_polls(self, longest: float) -> Any:
-        """Returns a second connection of the same session, for calls that the server answers late on purpose."""
+        """Returns a second connection of the same session, for calls that the server holds open."""
         stub = self._new_stub(longest + CALL_TIMEOUT)
         stub.cookie = self.stub.cookie
         return stub
@@ -188,11 +187,11 @@ class Session:
         now: datetime = vim.ServiceInstance("ServiceInstance", self.stub).CurrentTime()
         return now.astimezone(timezone.utc)
 
-    def patiently(self, call: Callable[[], T]) -> T:
-        """Makes calls that only read, again while the network fails, and after logging in again where that is asked.
+    def with_retries(self, call: Callable[[], T]) -> T:
+        """Makes calls that only read; retries after network errors, and logs in again where the session ended.
 
         Raises:
-            ServerError: If the server does not answer within START_TIMEOUT seconds.
+            ServerError: If the server does not respond within START_TIMEOUT seconds.
         """
 
         def attempt() -> T:
@@ -203,15 +202,15 @@ class Session:
                 self.log_in_again(generation)
                 return call()
 
-        return self._patiently(attempt)
+        return self._retry(attempt)
 
-    def ridden_out(self, since: float) -> list[str]:
-        """Returns what calls had to be made again for, a sentence each.
+    def retries_since(self, since: float) -> list[str]:
+        """Returns why calls were retried, a sentence each.
 
         Args:
-            since: The moment of the monotonic clock after which it happened.
+            since: Retries before this time, by the monotonic clock, are left out.
         """
-        return [said for at, said in self._ridden_out if at >= since]
+        return [said for at, said in self._retries if at >= since]
 
     def log_in_again(self, generation: int) -> None:
         """Logs in anew unless another thread has done so since the given generation.
@@ -221,21 +220,21 @@ class Session:
         """
         with self._login_lock:
             if generation == self._generation and not self._is_closed:
-                self._give_up_session(0)
+                self._end_session(0)
                 self._login()
 
     def log_out(self) -> None:
-        """Ends the session on the server, as far as it can still be reached; nobody logs in again after this."""
+        """Ends the session on the server if it can still be reached; the session cannot log in again."""
         with self._login_lock:
             self._is_closed = True
-            self._give_up_session(FAREWELL)
+            self._end_session(LOGOUT_TIMEOUT)
             self.stub.retire()
 
-    def _give_up_session(self, longest: float) -> None:
-        """Logs out, on a new connection: one that was idle for long may be gone without a word.
+    def _end_session(self, longest: float) -> None:
+        """Logs out, on a new connection: one that was idle for long may have been dropped silently.
 
         Args:
-            longest: Seconds in which it is tried again; the end of the process may come first.
+            longest: Seconds in which it is retried.
         """
 
         def log_out() -> None:
@@ -243,7 +242,7 @@ class Session:
             self.content.sessionManager.Logout()
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
+            retry=tenacity.retry_if_exception_type(RETRYABLE),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
             stop=tenacity.stop_after_delay(longest),
             reraise=True,
@@ -261,15 +260,15 @@ class Session:
             httpConnectionTimeout=timeout,
         )
 
-    def _ask_about(self) -> Any:
-        """Reads what the server says of itself, which needs no log-in."""
+    def _read_about(self) -> Any:
+        """Reads the server's AboutInfo, which needs no log-in."""
         stub = self._new_stub(CALL_TIMEOUT, OLDEST_VERSION)
 
         def ask() -> Any:
             return vim.ServiceInstance("ServiceInstance", stub).RetrieveContent().about
 
         try:
-            about = self._patiently(ask)
+            about = self._retry(ask)
         finally:
             stub.DropConnections()
         if about.apiType != "VirtualCenter":
@@ -279,20 +278,20 @@ class Session:
             )
         return about
 
-    def _patiently(self, call: Callable[[], T], attempts: int = sys.maxsize) -> T:
-        """Repeats a call while the network fails, for START_TIMEOUT seconds and so many attempts at most."""
+    def _retry(self, call: Callable[[], T], attempts: int = sys.maxsize) -> T:
+        """Retries a call after network errors, for at most START_TIMEOUT seconds and so many attempts."""
         server, began = self.settings.server, time.monotonic()
 
-        def tell(state: tenacity.RetryCallState) -> None:
+        def record(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             if state.attempt_number == 1 and error is not None:
-                self._ridden_out.append((time.monotonic(), f"{server}: {describe(error)}; trying again"))
+                self._retries.append((time.monotonic(), f"{server}: {describe(error)}; retrying"))
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(_is_retryable),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=3),
             stop=tenacity.stop_after_delay(START_TIMEOUT - CALL_TIMEOUT) | tenacity.stop_after_attempt(attempts),
-            before_sleep=tell,
+            before_sleep=record,
             reraise=True,
         )
         try:
@@ -300,22 +299,23 @@ class Session:
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(untrusted(self.settings, error)) from None
         except TRANSIENT as error:
-            raise ServerError(f"{server} does not answer: {describe(error)}.") from None
+            elapsed = duration(time.monotonic() - began)
+            raise ServerError(f"{server} did not respond within {elapsed}: {describe(error)}.") from None
         except vmodl.MethodFault as error:
-            raise ApiError(f"{server} answered {describe(error)}.", code=type(error).__name__) from None
+            raise ApiError(f"{server} returned {describe(error)}.", code=type(error).__name__) from None
         if retrying.statistics.get("attempt_number", 1) > 1:
-            self._ridden_out.append((time.monotonic(), f"{server}: answers after {duration(time.monotonic() - began)}"))
+            self._retries.append((time.monotonic(), f"{server}: responded after {duration(time.monotonic() - began)}"))
         return answer
 
     def _login(self) -> None:
-        _refuse_known(self.settings)
-        # In a session that is logged in, its end lost on the way, a log-in fails like one with a wrong password.
+        _reject_refused(self.settings)
+        # A log-in within a session that is still valid fails as one with a wrong password does.
         self.stub.cookie = ""
         try:
             self.content.sessionManager.Login(self.settings.user, self.settings.password)
         except vim.fault.InvalidLogin:
             _refused.add(self.settings)
-            _refuse_known(self.settings)
+            _reject_refused(self.settings)
         except vim.fault.NoPermission:
             raise AuthenticationError(
                 f"{self.settings.server} knows {self.settings.user} but grants no permission at all. "
@@ -329,18 +329,18 @@ _sessions: RefCounted[VsphereSettings, Session] = RefCounted(Session, Session.lo
 
 
 def acquire(settings: VsphereSettings) -> contextlib.AbstractContextManager[Session]:
-    """Lends the session of these settings; the first user logs in, the last one out logs out.
+    """Shares the session of these settings; the first user logs in, the last one logs out.
 
     Raises:
         AuthenticationError: If the credentials are refused, now or earlier in this process.
         CertificateError: If the server's certificate is not trusted.
-        ServerError: If the server does not answer, or is not a vCenter.
+        ServerError: If the server does not respond, or is not a vCenter.
     """
     return _sessions.acquire(settings)
 
 
-def _refuse_known(settings: VsphereSettings) -> None:
-    """Keeps refused credentials from being sent again: a few attempts lock an account."""
+def _reject_refused(settings: VsphereSettings) -> None:
+    """Raises an error for refused credentials instead of sending them again: a few attempts lock an account."""
     if settings in _refused:
         raise AuthenticationError(
             f"{settings.server} refused the user name or password of {settings.user}. They were sent once and are not "
@@ -355,7 +355,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _best_version(api_version: str) -> str:
-    """Returns the newest API version that both the server and pyVmomi speak."""
+    """Returns the newest API version that both the server and pyVmomi support."""
     known = {
         name: _numbers(VmomiSupport.versionIdMap[name])
         for name in VmomiSupport.nsMap
@@ -365,15 +365,15 @@ def _best_version(api_version: str) -> str:
     return max(fitting, key=known.__getitem__, default=OLDEST_VERSION)
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, PASSING) and not isinstance(error, ssl.SSLCertVerificationError)
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, RETRYABLE) and not isinstance(error, ssl.SSLCertVerificationError)
 
 
 def untrusted(settings: VsphereSettings, error: Exception) -> str:
-    """Returns the message for a certificate that is not trusted, with the three ways out."""
+    """Returns the message for a certificate that is not trusted, with the three fixes."""
     reason = sanitize(getattr(error, "verify_message", "") or str(error), 200)
     return (
-        f"the certificate of {settings.server} is not trusted ({reason}). Three ways out: {settings.called['caFile']} "
+        f"the certificate of {settings.server} is not trusted ({reason}). Three fixes: {settings.called['caFile']} "
         f"names the PEM file of the authority that signed it; {settings.called['thumbprint']} pins its SHA-256 "
         f"fingerprint; {settings.called['allowUnverifiedSsl']} set to true trusts any certificate, which lets others "
         "read the password."

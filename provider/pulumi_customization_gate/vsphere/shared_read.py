@@ -69,8 +69,8 @@ class SharedRead:
                 before = known.get(vm, until)
                 known[vm] = None if before is None or until is None else min(before, until)
         details = any(request.details for request in requests)
-        snapshots = self._session.patiently(lambda: self._read_state(known, details))
-        events = self._session.patiently(lambda: history.read(self._session, snapshots, known))
+        snapshots = self._session.with_retries(lambda: self._read_state(known, details))
+        events = self._session.with_retries(lambda: history.read(self._session, snapshots, known))
         return _Answer({snapshot.vm: snapshot for snapshot in snapshots}, events)
 
 

@@ -89,10 +89,10 @@ class VsphereSource:
                 self._queue.put(PreviouslyCustomized(known))
         for target, moid in found:
             if moid is None:
-                at = session.patiently(session.current_time)
+                at = session.with_retries(session.current_time)
                 self._queue.put(inventory.not_found(session, target.reference.given, at))
         names = {snapshot.vm: snapshot.name for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)}
-        self._notes += session.ridden_out(began)
+        self._notes += session.retries_since(began)
         return [_vm_ref(target, moid, names.get(moid or "")) for target, moid in found]
 
     def _take(self, reading: Reading, snapshots: Iterable[Snapshot | Missing]) -> None:

@@ -11,7 +11,14 @@ import time
 import pytest
 from pyVmomi import SoapAdapter, vim, vmodl
 
-from pulumi_customization_gate.vsphere.faults import FAULTS, Stub, UnreadableAnswerError, describe
+from pulumi_customization_gate.vsphere.faults import (
+    FAULTS,
+    TRANSIENT,
+    CallTimeoutError,
+    MalformedResponseError,
+    Stub,
+    describe,
+)
 
 ENVELOPE = (
     '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
@@ -27,19 +34,23 @@ TIME = ENVELOPE.format(
     [
         (
             ConnectionResetError(104, "Connection\x1b[2J reset\nby peer"),
-            "the connection broke off (ConnectionResetError: [Errno 104] Connection reset by peer)",
+            "connection lost (ConnectionResetError: [Errno 104] Connection reset by peer)",
         ),
-        (TimeoutError(), "no answer in time (TimeoutError)"),
-        (ConnectionRefusedError(111, "refused"), "nobody listens there (ConnectionRefusedError: [Errno 111] refused)"),
+        (TimeoutError(), "timed out (TimeoutError)"),
+        (CallTimeoutError("timed out after 10 s"), "timed out after 10 s"),
+        (ConnectionRefusedError(111, "refused"), "connection refused (ConnectionRefusedError: [Errno 111] refused)"),
         (
             http.client.RemoteDisconnected("no response"),
-            "the connection broke off (RemoteDisconnected: no response)",
+            "connection lost (RemoteDisconnected: no response)",
         ),
-        (ssl.SSLEOFError(8, "EOF occurred"), "the connection broke off (SSLEOFError: EOF occurred)"),
-        (socket.gaierror(-2, "Name unknown"), "its name leads nowhere (gaierror: [Errno -2] Name unknown)"),
+        (ssl.SSLEOFError(8, "EOF occurred"), "connection lost (SSLEOFError: EOF occurred)"),
+        (socket.gaierror(-2, "Name unknown"), "host name could not be resolved (gaierror: [Errno -2] Name unknown)"),
         (http.client.HTTPException("503 Service Unavailable"), "HTTPException: 503 Service Unavailable"),
-        (UnreadableAnswerError("syntax error"), "an answer that cannot be read (UnreadableAnswerError: syntax error)"),
-        (vim.fault.NotAuthenticated(msg="not logged in"), "the session has ended (NotAuthenticated: not logged in)"),
+        (MalformedResponseError("syntax error"), "malformed response (MalformedResponseError: syntax error)"),
+        (
+            vim.fault.NotAuthenticated(msg="not logged in"),
+            "session not authenticated (NotAuthenticated: not logged in)",
+        ),
         (vmodl.fault.HostCommunication(), "HostCommunication"),
         (vim.fault.NoPermission(msg="denied"), "NoPermission: denied"),
     ],
@@ -97,9 +108,24 @@ def asked_for_the_time(status: int, page: str) -> object:
 )
 def test_what_is_no_answer_is_a_fault(status: int, page: str) -> None:
     """Whatever comes instead of the API's answer is an error that the wait knows, never one of the parser's own."""
-    with pytest.raises(UnreadableAnswerError) as raised:
+    with pytest.raises(MalformedResponseError) as raised:
         asked_for_the_time(status, page)
     assert isinstance(raised.value, FAULTS)
+
+
+def test_a_time_out_names_its_length() -> None:
+    """A call to a silent server ends with the seconds that its connection waited."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stub = Stub(
+            host="127.0.0.1",
+            port=-silent.getsockname()[1],
+            version="vim.version.v8_0_3_0",
+            httpConnectionTimeout=0.05,
+        )
+        with pytest.raises(CallTimeoutError, match=r"^timed out after 0\.05 s$") as raised:
+            vim.ServiceInstance("ServiceInstance", stub).CurrentTime()
+
+    assert isinstance(raised.value, TRANSIENT)
 
 
 def test_an_answer_is_an_answer() -> None:

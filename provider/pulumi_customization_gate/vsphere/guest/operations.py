@@ -158,7 +158,7 @@ class Guest:
         for pause in backoff(0.5, 5.0):
             self.deadline.check(reason)
             try:
-                return self._within_deadline(lambda: self.session.patiently(lambda: self._translated(call)))
+                return self._within_deadline(lambda: self.session.with_retries(lambda: self._translated(call)))
             except (AuthenticationError, CertificateError, ApiError):
                 raise
             except (GuestNotReadyError, ServerError) as error:

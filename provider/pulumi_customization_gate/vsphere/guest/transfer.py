@@ -139,7 +139,7 @@ class Transfers:
         if host is None:
             return ""
         try:
-            reported = self._session.patiently(lambda: self._reported_certificate(host))
+            reported = self._session.with_retries(lambda: self._reported_certificate(host))
         except (ServerError, vmodl.MethodFault):
             return ""
         if not reported:

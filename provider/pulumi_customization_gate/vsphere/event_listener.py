@@ -1,4 +1,4 @@
-"""What rings when something happened: a vCenter's event collector, or a stand-in where there may be none."""
+"""Waits for events: with an event collector, or with a query per VM where the user may not create a collector."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 REACH = timedelta(seconds=60)
-"""How far a round reaches back behind the one before, for an event is dated before it can be read."""
+"""How far a round of queries overlaps the one before: an event becomes readable after its date."""
 
 
-class Bell:
-    """A collector and the long poll that watches it."""
+class CollectorListener:
+    """An event collector, and a property filter that reports its latest page to a long poll."""
 
     def __init__(self, session: Session, since: datetime, entity: Any = None) -> None:
         self.session, self.entity, self.generation = session, entity, session.generation
@@ -47,12 +47,14 @@ class Bell:
             self.close()
             raise
 
-    def ring(self, stub: Any, longest: float) -> list[Any]:
-        """Waits for the bell at most so many seconds; returns the newest event if it rang.
+    def wait_for_events(self, stub: Any, timeout: float) -> list[Any]:
+        """Waits for new events; returns the collector's latest page, empty if nothing happened in `timeout` seconds.
 
-        The long poll alone goes over a connection that is patient enough for it.
+        Args:
+            stub: The connection for the long poll; its time-out is longer than `timeout`.
+            timeout: Seconds to wait.
         """
-        options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=max(0, round(longest)))
+        options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=max(0, round(timeout)))
         poller = vmodl.query.PropertyCollector(moid_of(self.poller), stub)
         update = poller.WaitForUpdatesEx(self.version, options)
         if update is None:
@@ -67,24 +69,24 @@ class Bell:
         return [event for change in changes for event in change.val or ()]
 
     def drain(self) -> Iterator[list[Any]]:
-        """Yields what was not read yet, page by page."""
+        """Yields the events that were not read yet, page by page."""
         while page := self.collector.ReadNextEvents(PAGE):
             yield page
 
     def rewind(self) -> None:
-        """Goes back to the oldest event that the collector still holds."""
+        """Rewinds to the oldest event that the collector still holds."""
         self.collector.RewindCollector()
 
-    def wake(self) -> None:
-        """Ends a long poll in flight, from another thread."""
+    def interrupt(self) -> None:
+        """Ends a long poll in flight; called from another thread."""
         with contextlib.suppress(*FAULTS):
             self.poller.CancelWaitForUpdates()
 
     def close(self) -> bool:
-        """Gives the collector back: a vCenter has few of them, and they outlive a wait that does not.
+        """Destroys the collector: a vCenter allows few per session, and keeps them until the session ends.
 
         Returns:
-            Whether the server has none of it left.
+            Whether nothing of it is left on the server.
         """
         if self.generation != self.session.generation:
             return True
@@ -104,19 +106,19 @@ def _is_done(destroy: Callable[[], None]) -> bool:
     return True
 
 
-class Rounds:
-    """Stands in for the bell where the user may read the machines' own events only: a query per machine."""
+class PerVmPoller:
+    """Queries the events of each VM, for a user who may read events of single VMs only."""
 
     entity = None
 
     def __init__(self, session: Session, since: datetime, moids: Callable[[], Collection[str]]) -> None:
         self.session, self.since, self.moids = session, since, moids
-        self.woken = threading.Event()
+        self.interrupted = threading.Event()
         self.unread: list[Any] = []
 
-    def ring(self, stub: Any, longest: float) -> list[Any]:  # noqa: ARG002 -- these calls are short ones
-        """Asks for each machine's events, after SCOPED_INTERVAL seconds."""
-        self.woken.wait(min(longest, SCOPED_INTERVAL))
+    def wait_for_events(self, stub: Any, timeout: float) -> list[Any]:  # noqa: ARG002 -- these calls are short
+        """Queries each VM's events, SCOPED_INTERVAL seconds after the last round or when interrupted."""
+        self.interrupted.wait(min(timeout, SCOPED_INTERVAL))
         now = self.session.current_time()
         found: list[Any] = []
         for moid in self.moids():
@@ -124,7 +126,7 @@ class Rounds:
             try:
                 found += self.session.content.eventManager.QueryEvents(event_filter(self.since, entity=vm)) or []
             except vmodl.fault.ManagedObjectNotFound:
-                pass  # It is not there any more: a look at the state tells. The others are still to be asked for.
+                pass  # Removed: the next read of the state reports it. The other VMs are still to be queried.
             except vim.fault.NoPermission as error:
                 raise_if_logged_out(error)
         self.since = now - REACH
@@ -132,17 +134,17 @@ class Rounds:
         return found
 
     def drain(self) -> Iterator[list[Any]]:
-        """Yields what the round has found."""
+        """Yields the events of the last round."""
         page, self.unread = self.unread, []
         return iter([page] if page else [])
 
     def rewind(self) -> None:
-        """Has nothing to go back in: each round overlaps the one before."""
+        """Does nothing: each round overlaps the one before."""
 
-    def wake(self) -> None:
-        """Begins the round at once."""
-        self.woken.set()
+    def interrupt(self) -> None:
+        """Starts the next round at once."""
+        self.interrupted.set()
 
     def close(self) -> bool:
-        """Holds nothing on the server."""
+        """Returns True: there is nothing to destroy on the server."""
         return True
