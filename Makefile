@@ -49,7 +49,7 @@ test: lint tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go vet lab/vcenter
 	$(python) -m lab.go vet lab/vcd_client
 	$(python) -m lab.go test lab/vcenter
-	$(python) -m pytest -n $(WORKERS)
+	$(python) -m pytest -n $(WORKERS) --hypothesis-profile thorough
 
 test-pythons: environment ## run the unit tests on every Python from 3.10 that is here
 	$(python) -m tests.pythons

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from defusedxml import ElementTree
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
@@ -171,7 +171,6 @@ def drawn_or_refused(document: object) -> Chart | str:
         return str(error)
 
 
-@settings(max_examples=200, deadline=None)
 @given(values() | broken_exports())
 def test_any_json_is_drawn_or_refused_in_one_line(document: Any) -> None:
     """Whatever the shape, the reader knows what it is or says what is wrong with it; nothing else is ever raised."""
@@ -186,7 +185,6 @@ def test_any_json_is_drawn_or_refused_in_one_line(document: Any) -> None:
     assert all(0 <= moment <= drawn.length for moment in drawn.opened)
 
 
-@settings(max_examples=20, deadline=None)
 @given(broken_exports())
 def test_any_export_becomes_a_picture_or_a_sentence_of_the_command(document: Any) -> None:
     """The picture can be read where the exit status is 0; where it is 2 there is one sentence and no picture."""

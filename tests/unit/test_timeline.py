@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from defusedxml import ElementTree
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -488,7 +488,6 @@ def test_a_terminal_without_unicode_gets_plain_letters() -> None:
     assert {".", "#", "=", "o", "x"} <= set(text)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(30, 200))
 def test_rows_keep_within_the_width(count: int, width: int) -> None:
     """However many machines and however narrow the terminal, a row does not wrap."""

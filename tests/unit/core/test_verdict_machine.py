@@ -249,4 +249,4 @@ class Verdicts(RuleBasedStateMachine):
 
 
 TestVerdicts = Verdicts.TestCase
-TestVerdicts.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestVerdicts.settings = settings(stateful_step_count=40)

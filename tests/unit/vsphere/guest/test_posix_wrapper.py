@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.vsphere.guest.program import (
@@ -76,7 +76,6 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-@settings(deadline=None)  # Each example starts a shell, which a busy computer may take its time over.
 @given(argument=TEXTS, value=TEXTS)
 def test_arguments_and_variables_arrive_as_they_are(
     tmp_path_factory: pytest.TempPathFactory, argument: str, value: str
