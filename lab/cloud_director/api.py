@@ -113,7 +113,10 @@ class Api:
         value = self._cloud.exchange(request.form.get("refresh_token", "")) if good else ""
         if not value:
             return jsonify(error="invalid_grant", error_description="The refresh token is not valid"), 400
-        return jsonify({"access_token": value, "token_type": "Bearer", "expires_in": int(self._cloud.token_life)})
+        answer = {"access_token": value, "token_type": "Bearer", "expires_in": int(self._cloud.token_life)}
+        if self._cloud.rotates_api_token:
+            answer["refresh_token"] = self._cloud.api_token
+        return jsonify(answer)
 
     def _orgs(self) -> ResponseReturnValue:
         return _answer(documents.org_list(_address(), self._cloud.org))

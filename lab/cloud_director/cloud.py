@@ -134,6 +134,8 @@ class Cloud:
         self.org, self.user, self.password = org, user, password
         self.empty_vapps: set[str] = set()
         self.api_token = secrets.token_urlsafe(24)
+        self.rotates_api_token = False
+        """Whether the API token is a service account's: it is good for one login, which returns the next one."""
         self.token_life = token_life
         self._lock = threading.Lock()
         self._machines: dict[str, Machine] = {}
@@ -187,7 +189,10 @@ class Cloud:
 
     def exchange(self, api_token: str) -> str:
         """Returns a new token for an API token, or nothing where that is not good."""
-        return self._admit(secrets.compare_digest(self.api_token.encode(), api_token.encode()))
+        value = self._admit(secrets.compare_digest(self.api_token.encode(), api_token.encode()))
+        if value and self.rotates_api_token:
+            self.api_token = secrets.token_urlsafe(24)
+        return value
 
     def _admit(self, good: bool) -> str:
         with self._lock:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
+from lab.cloud_director import documents
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,6 +20,8 @@ KINDS = (
     "expire",
     "status",
     "forbidden-page",
+    "no-entity",
+    "no-right",
     "slow",
     "hang",
     "drip",
@@ -36,6 +40,13 @@ _BOMB = (
     + ']><GuestCustomizationStatusSection xmlns="http://www.vmware.com/vcloud/v1.5">'
     "<GuestCustStatus>&j;</GuestCustStatus></GuestCustomizationStatusSection>"
 )
+_REFUSALS = {
+    "no-entity": "[ 0 ] Either you need some or all of the following rights [Base] to perform operations "
+    "[VAPP_VM_VIEW] for 0 or the target entity is invalid.",
+    "no-right": "[ 0 ] Either you need some or all of the following rights [vApp: View VM metrics] to perform "
+    "operations [VAPP_VM_METRICS] for 0 or the target entity is invalid.",
+}
+"""How a Cloud Director refuses a VM that is not there, or hidden, and an operation that the user has no right to."""
 _HUGE = 10 * 1024 * 1024
 
 
@@ -111,8 +122,8 @@ class Faults:
         if fault.kind == "status":
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             return Response("the service is busy", fault.status, headers, mimetype="text/plain")
-        if fault.kind == "forbidden-page":
-            return Response("<html>This request was blocked.</html>", 403, mimetype="text/html")
+        if fault.kind in ("forbidden-page", *_REFUSALS):
+            return _forbidden(fault.kind)
         if fault.kind == "redirect":
             return Response("", 302, {"Location": fault.location})
         if fault.kind == "huge":
@@ -130,3 +141,10 @@ class Faults:
         until = time.monotonic() + LONGEST
         while time.monotonic() < until and not self._released.wait(0.2):
             yield b" "
+
+
+def _forbidden(kind: str) -> Response:
+    if kind == "forbidden-page":
+        return Response("<html>This request was blocked.</html>", 403, mimetype="text/html")
+    error = documents.error(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", _REFUSALS[kind])
+    return Response(documents.as_xml(error), 403, mimetype="application/vnd.vmware.vcloud.error+xml")

@@ -13,13 +13,12 @@ from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import UNKNOWN, Cloud, Machine, Plan, vapp_uuid
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
-from pulumi_customization_gate.cloud_director import source as module
-from pulumi_customization_gate.cloud_director import watched
+from pulumi_customization_gate.cloud_director import poller, tracked_vm
 from pulumi_customization_gate.cloud_director.session import CONCURRENCY
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import GateReport, Missing, Snapshot
+from pulumi_customization_gate.core.model import GateReport, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from tests.lab.sources import cloud_director_source
@@ -42,9 +41,14 @@ def server() -> Iterator[Running]:
 @pytest.fixture
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     server.cloud.clear()
-    for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
-        monkeypatch.setattr(watched, name, seconds)
-    monkeypatch.setattr(module, "POWER_INTERVAL", 0.2)
+    for name, seconds in {
+        "SHORTEST_INTERVAL": 0.05,
+        "LONGEST_INTERVAL": 0.1,
+        "RECONCILE_INTERVAL": 0.1,
+        "REMOVAL_RECHECK": 0.3,
+    }.items():
+        monkeypatch.setattr(tracked_vm, name, seconds)
+    monkeypatch.setattr(poller, "POWER_INTERVAL", 0.2)
     return server
 
 
@@ -295,30 +299,8 @@ def test_a_machine_that_was_judged_before_is_not_watched(lab: Running) -> None:
     assert ([o.key for o in report.outcomes], source.already_ready) == (["b"], [("a", f"vm-{kept.uuid}")])
 
 
-def test_terminal_machines_are_asked_about_no_more(lab: Running) -> None:
-    """Once a machine's customization has ended, its state costs no request."""
-    ended, open_ = lab.cloud.add("ended"), lab.cloud.add("open", plan=Plan("never-ends"))
-    ended.set_state = "GC_COMPLETE"
-    source = cloud_director_source(settings(lab), {"ended": ended.urn, "open": open_.urn})
-    try:
-        source.start()
-        lab.cloud.remove(ended)
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            told = source.poll(0.1)
-            assert [
-                observation for observation in told if observation.vm == f"vm-{ended.uuid}" and gone(observation)
-            ] == []
-    finally:
-        source.close()
-
-
 def is_in(word: str, snapshot: Snapshot) -> bool:
     return snapshot.state == word
-
-
-def gone(observation: object) -> bool:
-    return isinstance(observation, Missing)
 
 
 def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
@@ -339,7 +321,7 @@ def test_the_status_decides_whatever_the_query_service_says(
     lab: Running, monkeypatch: pytest.MonkeyPatch, record_state: str | None
 ) -> None:
     """The query service only rings: a record that tells the truth, nothing, or something wrong changes no verdict."""
-    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 1.0)
+    monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 1.0)
     machine = lab.cloud.add("web-0", plan=Plan("failed", 0.0, 0.7))
     machine.record_state = record_state
     (told,) = wait(lab, {"web-0": machine.urn}).outcomes
@@ -349,8 +331,8 @@ def test_the_status_decides_whatever_the_query_service_says(
 
 def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record whose state never agrees with the status costs a few requests, not one a round."""
-    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
-    monkeypatch.setattr(watched, "LONGEST_INTERVAL", 0.5)
+    monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
+    monkeypatch.setattr(tracked_vm, "LONGEST_INTERVAL", 0.5)
     machine = lab.cloud.add("web-0", plan=Plan("never-ends", 0.0, 0.0))
     machine.record_state = "GC_COMPLETE"
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
@@ -365,7 +347,7 @@ def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkey
 
 def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing changes, 100 machines cost two requests a round, not one each; a change is still seen at once."""
-    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
+    monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     machines = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
     for machine in machines:
         machine.set_state = "POST_GC_PENDING"

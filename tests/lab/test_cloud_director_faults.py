@@ -20,7 +20,7 @@ from lab.cloud_director.cloud import Cloud, Machine, Plan
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
-from pulumi_customization_gate.cloud_director import answers, connection, refused_logins, watched
+from pulumi_customization_gate.cloud_director import answers, connection, refused_logins, tracked_vm
 from pulumi_customization_gate.cloud_director.answers import BusyError
 from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
@@ -32,7 +32,7 @@ from pulumi_customization_gate.core.errors import (
     ConfigurationError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import GateReport, Missing, Snapshot, VmRef
+from pulumi_customization_gate.core.model import GateReport, Snapshot, VmRef
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from tests.lab.sources import cloud_director_source
@@ -57,8 +57,13 @@ def server() -> Iterator[Running]:
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.cloud.clear()
     server.cloud.org, server.cloud.password, server.cloud.token_life = "acme", "s3cret", 86400.0
-    for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
-        monkeypatch.setattr(watched, name, seconds)
+    for name, seconds in {
+        "SHORTEST_INTERVAL": 0.05,
+        "LONGEST_INTERVAL": 0.1,
+        "RECONCILE_INTERVAL": 0.1,
+        "REMOVAL_RECHECK": 0.3,
+    }.items():
+        monkeypatch.setattr(tracked_vm, name, seconds)
     # A credential that one test saw refused is no business of the next.
     monkeypatch.setattr(refused_logins, "_refused", {})
     yield server
@@ -343,7 +348,7 @@ def test_a_fault_that_passes_is_ridden_out_and_noted(
 
 def test_a_fault_is_asked_about_again_soon(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that failed, at the start or after a ring, is asked again at the short pace, not at the bell's."""
-    monkeypatch.setattr(watched, "RECONCILE_INTERVAL", 60.0)
+    monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     lab.faults.add(Fault("status", STATUS, times=1, status=503))
     lab.faults.add(Fault("status", STATUS, after=1, times=1, status=503))
     began = time.monotonic()
@@ -435,7 +440,7 @@ def test_the_start_rides_out_a_server_that_is_just_up(lab: Running) -> None:
 def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
     """A server that stays broken is an error with its status and the request's number."""
     lab.faults.add(Fault("status", "/api/versions", status=503))
-    source = cloud_director_source(settings(lab), {}, patience=0.5)
+    source = cloud_director_source(settings(lab), {}, retry_timeout=0.5)
     with pytest.raises(ApiError) as broken:
         source.start()
     source.close()
@@ -445,7 +450,7 @@ def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
 def test_nobody_there_is_said_within_the_patience() -> None:
     """A port that nobody listens on is an error that names the address."""
     source = cloud_director_source(
-        CloudDirectorSettings("https://127.0.0.1:9", "acme", "ann", "s3cret"), {}, patience=0.5
+        CloudDirectorSettings("https://127.0.0.1:9", "acme", "ann", "s3cret"), {}, retry_timeout=0.5
     )
     with pytest.raises(ServerError, match=r"https://127\.0\.0\.1:9 did not answer GET /api/versions"):
         source.start()
@@ -483,20 +488,6 @@ def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
     assert "has not reported the VM's state for" in told.failure.diagnosis[0]
     assert "503" in told.failure.diagnosis[0]
     assert [line for line in told.failure.diagnosis if "forceCustomization" in line] == []
-
-
-def test_a_missing_right_on_the_status_is_not_a_missing_machine(lab: Running) -> None:
-    """A 403 on the status alone, while the machine itself can be seen, is no removal."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-
-    def refuse(*_: object) -> None:
-        raise api._RefusalError(403, "ACCESS_TO_RESOURCE_IS_FORBIDDEN", "no right")
-
-    with started(lab, machine) as source, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.cloud_director.documents.status", refuse)
-        told(source, "no such state", 0.5)
-        assert [each for each in source.poll(0) if isinstance(each, Missing)] == []
-        assert any("no right" in note for note in source.notes())
 
 
 def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> None:

@@ -13,7 +13,7 @@ from lab.cloud_director.cloud import Cloud, Machine, Plan, vapp_uuid
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
-from pulumi_customization_gate.cloud_director import connection, refused_logins, watched
+from pulumi_customization_gate.cloud_director import connection, refused_logins, tracked_vm
 from pulumi_customization_gate.cloud_director.answers import UnusableAnswerError
 from pulumi_customization_gate.cloud_director.connection import UnreachableError
 from pulumi_customization_gate.cloud_director.login import LOGINS_IN_A_ROW
@@ -49,8 +49,13 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def lab(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     running.cloud.clear()
-    for name, seconds in {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}.items():
-        monkeypatch.setattr(watched, name, seconds)
+    for name, seconds in {
+        "SHORTEST_INTERVAL": 0.05,
+        "LONGEST_INTERVAL": 0.1,
+        "RECONCILE_INTERVAL": 0.1,
+        "REMOVAL_RECHECK": 0.3,
+    }.items():
+        monkeypatch.setattr(tracked_vm, name, seconds)
     monkeypatch.setattr(refused_logins, "_refused", {})
     yield running
     running.faults.clear()
@@ -139,16 +144,17 @@ def test_a_login_without_a_known_outcome_is_sent_three_times(
     assert server.count(LOGIN) == LOGINS_IN_A_ROW
 
 
-def test_a_server_that_cannot_be_reached_is_not_a_refused_login(lab: Running, server: MisbehavingServer) -> None:
+def test_a_server_that_cannot_be_reached_is_not_a_refused_login(
+    lab: Running, server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Connections that are refused never carried the password: a later login is still sent."""
     with acquire(settings(server)) as session:
-        reach = session._connection._address
-        session._connection._address = "https://127.0.0.1:9"
+        monkeypatch.setattr(session._connection, "_address", "https://127.0.0.1:9")
         session._login.version = "38.1"
         for _ in range(2 * LOGINS_IN_A_ROW):
             with pytest.raises(UnreachableError):
                 session.open()
-        session._connection._address = reach
+        monkeypatch.setattr(session._connection, "_address", server.url)
         session.open()
     assert lab.cloud.logins == {"ok": 1}
 

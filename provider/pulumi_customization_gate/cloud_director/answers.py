@@ -1,7 +1,8 @@
-"""What an answer means: good, to be asked for again, or an error."""
+"""What an answer means: success, a reason to retry, or an error."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -25,51 +26,58 @@ LONGEST_PAUSE = 60.0
 """Seconds for which a server's Retry-After is obeyed at most."""
 TRIES = 2
 """Requests after which an answer that cannot be expected to become right is an error."""
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""The statuses that say nothing about the request itself."""
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""The statuses that do not depend on the request itself."""
 _BUSY = (429, 503)
 _REDIRECTS = range(300, 400)
 
+_log = logging.getLogger(__name__)
+
 
 class BusyError(ApiError):
-    """The server asks for patience: 429 or 503."""
+    """The server asks for a pause: 429 or 503."""
 
     def __init__(self, message: str, status: int, code: str, request_id: str, retry_after: float) -> None:
         super().__init__(message, status, code, request_id)
         self.retry_after = retry_after
-        """Seconds, at most LONGEST_PAUSE; 0 where the server named none."""
+        """Seconds, at most LONGEST_PAUSE; 0 where the server did not name it."""
 
 
 class UnusableAnswerError(ApiError):
-    """The server answers a request again and again with something that cannot become right, such as a web page."""
+    """The server repeatedly answers a request with something that cannot become right, such as a web page."""
 
 
-def is_passing(error: BaseException) -> bool:
-    """Returns whether the same request may well succeed later."""
+def is_transient(error: BaseException) -> bool:
+    """Returns whether the same request may succeed later."""
     return isinstance(error, UnreachableError) or (
-        isinstance(error, ApiError) and (error.status in PASSING or error.code == "MALFORMED")
+        isinstance(error, ApiError) and (error.status in TRANSIENT or error.code == "MALFORMED")
     )
 
 
 class Answers:
-    """Judges the answers of one server. Safe to use from many threads."""
+    """Judges the answers of one server. Safe to use from many threads.
 
-    def __init__(self, settings: CloudDirectorSettings) -> None:
-        self._settings = settings
+    Args:
+        settings: The server.
+        clock: A monotonic clock.
+    """
+
+    def __init__(self, settings: CloudDirectorSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._clock = settings, clock
         self._lock = threading.Lock()
         self._unusable: Counter[str] = Counter()
         """Answers that cannot become right, by request."""
         self._understood: set[str] = set()
-        """The requests that were answered well before: a web page in between may pass."""
+        """The requests that were answered well before: after that a web page is transient."""
         self._paused_until = 0.0
 
     @property
     def pause(self) -> float:
-        """Seconds for which the server asked not to be asked."""
-        return max(0.0, self._paused_until - time.monotonic())
+        """Seconds for which the server asked for a pause."""
+        return max(0.0, self._paused_until - self._clock())
 
     def understand(self, what: str, answer: Answer, read: Callable[[], T]) -> T:
-        """Returns what a good answer says.
+        """Returns what a good answer holds.
 
         Args:
             what: The request, by method and path.
@@ -105,7 +113,7 @@ class Answers:
         """Returns an answer if it is good.
 
         Raises:
-            ApiError: If it is an error or a redirect; BusyError if the server asks to be asked later.
+            ApiError: If it is an error or a redirect; BusyError if the server asks for a pause.
         """
         if answer.status in GOOD:
             return answer
@@ -120,11 +128,13 @@ class Answers:
                 answer.request_id,
             )
         code, message = representations.error(answer.body)
+        message = self._settings.without_secrets(message)
         reason = " ".join(part for part in (str(status), code) if part) + (f": {message}" if message else "")
         text = f"{address} answered {what} with {reason}{answer.number}"
         if status in _BUSY:
             retry_after = _seconds(answer)
-            self._paused_until = max(self._paused_until, time.monotonic() + retry_after)
+            _log.debug("%s asks for a pause of %g s (%d)", address, retry_after, status)
+            self._paused_until = max(self._paused_until, self._clock() + retry_after)
             raise BusyError(text, status, code, answer.request_id, retry_after)
         raise ApiError(text, status, code, answer.request_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import logging
 import secrets
 import ssl
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -40,6 +41,9 @@ ERROR_BODY_TIMEOUT, LARGEST_ERROR_BODY = 3.0, 64 * 1024
 _CHUNK = 64 * 1024
 _CLIENT_REQUEST_ID = "X-VMWARE-VCLOUD-CLIENT-REQUEST-ID"
 """The server's request id begins with what a client sends here, and only then leads through all of its logs."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class UnreachableError(ServerError):
@@ -76,6 +80,25 @@ class Answer:
         return f" (request {self.request_id})" if self.request_id else ""
 
 
+class Transport(Protocol):
+    """Sends requests to one server."""
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        form: Mapping[str, str] | None = None,
+        largest: int = LARGEST_ANSWER,
+        total: float = TOTAL_TIMEOUT,
+    ) -> Answer:
+        """Sends one request and returns the answer, whatever its status; see `Connection.exchange`."""
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+
+
 class Connection:
     """A pool of HTTPS connections to one server. Safe to use from many threads."""
 
@@ -87,6 +110,7 @@ class Connection:
         self._http.proxies = {} if _is_loopback(settings.address) else dict(get_environ_proxies(settings.address))
         # The server repeats the token in a cookie, which would outlive a renewal.
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        _log.debug("%s is reached %s", self._address, "by a proxy" if self._http.proxies else "directly")
         self._http.verify, tls = _trust(settings)
         self._http.mount("https://", BoundedAdapter(size, tls))
 
@@ -127,7 +151,9 @@ class Connection:
             ) as response:
                 is_good = response.status_code in GOOD
                 body = self._body(response, what, largest) if is_good else _error_body(response)
-                return Answer(response.status_code, dict(_canonical(response.headers)), body, _date(response))
+                answer = Answer(response.status_code, dict(_canonical(response.headers)), body, _date(response))
+                _log.debug("%s %s: %d%s", self._address, what, answer.status, answer.number)
+                return answer
         except _FAULTS as error:
             if reason := _distrust(error):
                 raise CertificateError(_untrusted(self._settings, reason)) from None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pulumi_customization_gate.cloud_director import refused_logins, representations, tokens
-from pulumi_customization_gate.cloud_director.answers import PASSING, Answers
-from pulumi_customization_gate.cloud_director.connection import Answer, Connection, UnreachableError
+from pulumi_customization_gate.cloud_director import api_tokens, refused_logins, representations, tokens
+from pulumi_customization_gate.cloud_director.answers import TRANSIENT, Answers
+from pulumi_customization_gate.cloud_director.connection import Answer, Transport, UnreachableError
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ServerError
 from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
     from pulumi_customization_gate.cloud_director.tokens import Token
@@ -27,9 +28,11 @@ product's."""
 LOGINS_IN_A_ROW = 3
 """Logins that may be sent without a good answer to a request in between: tokens may expire one after the other."""
 LOGOUT_TIMEOUT = 2.0
-"""Seconds that a logout may take: the session would die by itself."""
+"""Seconds that a logout may take: the session would expire by itself."""
 _SESSIONS = "/cloudapi/1.0.0/sessions"
 _REFUSED = (400, 401, 403)
+
+_log = logging.getLogger(__name__)
 
 
 class Login:
@@ -39,10 +42,17 @@ class Login:
         settings: The server and the credentials.
         connection: The connections to it.
         answers: Judges its answers.
+        clock: A monotonic clock.
     """
 
-    def __init__(self, settings: CloudDirectorSettings, connection: Connection, answers: Answers) -> None:
-        self._settings, self._connection, self._answers = settings, connection, answers
+    def __init__(
+        self,
+        settings: CloudDirectorSettings,
+        connection: Transport,
+        answers: Answers,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._connection, self._answers, self._clock = settings, connection, answers, clock
         self.version = ""
         """The API's version, once a login was sent."""
         self._lock = threading.Lock()
@@ -63,7 +73,18 @@ class Login:
         """
         if not self.version:
             self.version = self._negotiate()
-        return self._exchange_api_token() if self._settings.api_token else self._log_in_by_password()
+            _log.debug("%s: API version %s", self._settings.address, self.version)
+        token = self._exchange_api_token() if self._settings.api_token else self._log_in_by_password()
+        kind = "an API token" if self._settings.api_token else "a password"
+        _log.debug("%s: logged in by %s to %s", self._settings.address, kind, sanitize(self._settings.org))
+        return token
+
+    @property
+    def notes(self) -> Sequence[tuple[str, str]]:
+        """What the user should know of the login: kind and sentence."""
+        if not api_tokens.is_rotating(self._settings):
+            return ()
+        return [("rotating API token", refused_logins.rotation(self._settings))]
 
     def accepted(self, *, is_renewed: bool) -> None:
         """Takes in that a request got another answer than a 401.
@@ -90,10 +111,11 @@ class Login:
         return refused_logins.record_useless(self._settings, LOGINS_IN_A_ROW, self._problem)
 
     def log_out(self, token: Token) -> None:
-        """Ends a token's session. An error is of no interest then: the session dies by itself."""
+        """Ends a token's session. An error does not matter then: the session expires by itself."""
         headers = {"Accept": f"application/json;version={self.version}", "Authorization": f"Bearer {token.value}"}
         with contextlib.suppress(ServerError):
             self._connection.exchange("DELETE", f"{_SESSIONS}/current", headers, total=LOGOUT_TIMEOUT)
+            _log.debug("%s: logged out", self._settings.address)
 
     def _negotiate(self) -> str:
         path = "/api/versions"
@@ -126,15 +148,20 @@ class Login:
         path = (
             "/oauth/provider/token" if settings.is_provider else f"/oauth/tenant/{quote(settings.org, safe='')}/token"
         )
-        form = {"grant_type": "refresh_token", "refresh_token": settings.api_token}
-        asked = time.monotonic()
+        sent = api_tokens.newest(settings)
+        form = {"grant_type": "refresh_token", "refresh_token": sent}
+        asked = self._clock()
         answer = self._send_login(path, {"Accept": f"application/json;version={self.version}"}, form)
+        # Kept before anything else can fail: the server does not accept the one that was sent again.
+        if (successor := tokens.successor(answer.body, sent)) is not None:
+            _log.debug("%s: the server replaced the API token", settings.address)
+            api_tokens.replace(settings, successor)
         return self._token_of(path, answer, lambda: tokens.of_exchange(answer.body, asked))
 
     def _send_login(self, path: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None) -> Answer:
         """Sends the credentials and returns the server's good answer.
 
-        A login that was sent and got no status may have been refused: it counts like one that did not help.
+        A login that was sent and got no status may have been refused: it counts like one that was of no use.
         """
         refused_logins.check(self._settings)
         if self._sent >= LOGINS_IN_A_ROW:
@@ -148,7 +175,7 @@ class Login:
             raise
         if answer.status in _REFUSED:
             raise refused_logins.record_refusal(self._settings, answer)
-        if answer.status not in PASSING:
+        if answer.status not in TRANSIENT:
             self._sent += 1
             self._problem = f"POST {path} was answered with {answer.status}"
         return self._answers.good(answer, f"POST {path}")

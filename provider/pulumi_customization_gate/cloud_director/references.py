@@ -1,4 +1,4 @@
-"""What a user may write for a machine of Cloud Director, and what it names."""
+"""What a user may write for a VM of Cloud Director, and what it names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HTTPS = 443
 
 @dataclass(frozen=True)
 class Reference:
-    """A machine, or a vApp that stands for all machines in it."""
+    """A VM, or a vApp that stands for all VMs in it."""
 
     kind: str
     """"vm" or "vapp"."""

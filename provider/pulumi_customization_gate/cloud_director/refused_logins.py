@@ -1,4 +1,4 @@
-"""The logins that servers refused in this process: none of them is sent again, because that would lock the account."""
+"""The logins that servers refused in this process: none is sent again, because that would lock the account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(settings: CloudDirectorSettings) -> None:
     Raises:
         AuthenticationError: If the same credentials were refused by the same server before.
     """
-    if message := _refused.get(_digest(settings)):
+    if message := _refused.get(digest(settings)):
         raise AuthenticationError(message)
 
 
@@ -34,7 +34,20 @@ def record_refusal(settings: CloudDirectorSettings, answer: Answer) -> Authentic
     """Records a login that the server refused and returns the error that says so."""
     code, message = representations.error(answer.body)
     reason = f": {settings.without_secrets(message or code)}" if message or code else ""
-    return _record(settings, f"refuses {_login(settings)} ({answer.status}{reason}){answer.number}")
+    text = f"refuses {_login(settings)} ({answer.status}{reason}){answer.number}"
+    if settings.api_token:
+        text += ". A service account's API token is replaced at each use, so an earlier run may have consumed this one"
+    return _record(settings, text)
+
+
+def rotation(settings: CloudDirectorSettings) -> str:
+    """Returns the sentence about an API token that the server replaced at its use."""
+    called = settings.called
+    return (
+        f"{settings.address} replaced the API token of {sanitize(settings.org)} at this login, as it does for a "
+        f"service account: the token in {called['apiToken']} has been consumed, and the next run will be refused. Use "
+        f"an API token that belongs to a user, or {called['user']} with {called['password']}."
+    )
 
 
 def record_useless(settings: CloudDirectorSettings, times: int, problem: str) -> AuthenticationError:
@@ -54,7 +67,7 @@ def _record(settings: CloudDirectorSettings, event: str) -> AuthenticationError:
         f"{settings.address} {event}. Check {', '.join(settings.called[name] for name in names)}: "
         "the same credentials are not sent again by this process."
     )
-    _refused[_digest(settings)] = text
+    _refused[digest(settings)] = text
     return AuthenticationError(text)
 
 
@@ -64,6 +77,7 @@ def _login(settings: CloudDirectorSettings) -> str:
     return f"the login of {sanitize(settings.user)}@{sanitize(settings.org)}"
 
 
-def _digest(settings: CloudDirectorSettings) -> bytes:
+def digest(settings: CloudDirectorSettings) -> bytes:
+    """Returns what tells credentials apart within this process, without holding them."""
     parts = (settings.address, settings.org, settings.user, settings.password, settings.api_token)
     return hashlib.sha256(_salt + json.dumps(parts).encode()).digest()

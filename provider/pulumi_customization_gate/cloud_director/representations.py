@@ -1,4 +1,4 @@
-"""What Cloud Director's documents say, read without entities or DTDs. Only the named values ever leave a document."""
+"""What Cloud Director's documents hold, read without entities or DTDs. Only the named values leave a document."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _POWER = {"POWERED_ON": True, "POWERED_OFF": False, "SUSPENDED": False, "RESOLVED": False}
-"""The words of a VMRecord's `status`; the others say nothing about power."""
+"""The words of a VMRecord's `status`; the others do not describe power."""
 _POWER_BY_NUMBER = {"4": True, "8": False, "3": False, "1": False}
 """The same as numbers, in the `status` of a Vm."""
 _TOOLS_RUN = frozenset({"RUNNING", "GUESTTOOLSRUNNING", "TOOLSOK", "TOOLSOLD"})
-"""A VMRecord's `vmToolsStatus` has no documented list of values: vSphere's two are taken."""
+"""A VMRecord's `vmToolsStatus` has no documented list of values: those of vSphere's two properties are used."""
 _ID = re.compile(r"(?:urn:vcloud:vm:|vm-)([0-9a-f-]{36})", re.IGNORECASE)
 
 
@@ -37,7 +37,7 @@ class MalformedError(ValueError):
     Args:
         message: What is wrong with it.
         is_final: Whether the same request cannot be expected to get a better answer: the document is well-formed
-            enough to tell that it is another one, such as a web page.
+            and another one, such as a web page.
     """
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
@@ -57,18 +57,18 @@ def excerpt(body: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What Cloud Director's inventory says of a machine."""
+class InventoryVm:
+    """What Cloud Director's inventory reports of a VM."""
 
     id: str
     """`vm-{uuid}`."""
     name: str
     powered_on: bool | None = None
     tools_running: bool | None = None
-    """None where the server does not say."""
+    """None where the server does not report it."""
     ip_addresses: tuple[str, ...] = ()
     state: str = ""
-    """The customization state that the query service knows, which may lag behind; empty where it tells none."""
+    """The customization state that the query service knows, which may lag behind; empty where it reports none."""
 
 
 def parse(body: bytes, root: str) -> Element:
@@ -108,22 +108,22 @@ def is_customization_enabled(body: bytes) -> bool:
     """Returns the flag of a GuestCustomizationSection; the rest of it, passwords among it, is not looked at."""
     text = parse(body, "GuestCustomizationSection").findtext("{*}Enabled", "").strip().lower()
     if text not in ("true", "false", "1", "0"):
-        raise MalformedError("it does not say whether guest customization is enabled")
+        raise MalformedError("it does not report whether guest customization is enabled")
     return text in ("true", "1")
 
 
-def machine(body: bytes) -> Machine:
-    """Returns name and power state of a Vm."""
-    return _machine(parse(body, "Vm"))
+def vm(body: bytes) -> InventoryVm:
+    """Returns the name and power state of a Vm."""
+    return _document(parse(body, "Vm"))
 
 
-def machines_of_vapp(body: bytes) -> Sequence[Machine]:
-    """Returns the machines in a VApp."""
-    return [_machine(vm) for vm in parse(body, "VApp").iterfind("{*}Children/{*}Vm")]
+def vms_of_vapp(body: bytes) -> Sequence[InventoryVm]:
+    """Returns the VMs in a VApp."""
+    return [_document(vm) for vm in parse(body, "VApp").iterfind("{*}Children/{*}Vm")]
 
 
-def records(body: bytes) -> Mapping[str, Machine]:
-    """Returns the VMRecords of a query by the machine's identifier."""
+def records(body: bytes) -> Mapping[str, InventoryVm]:
+    """Returns the VMRecords of a query by the VM's identifier."""
     root = parse(body, "QueryResultRecords")
     found = (_record(element) for element in root if _local(element) in ("VMRecord", "AdminVMRecord"))
     return {record.id: record for record in found}
@@ -139,18 +139,18 @@ def error(body: bytes) -> tuple[str, str]:
         return "", ""
     code = attributes.get("minorErrorCode") or attributes.get("error") or ""
     message = attributes.get("message") or attributes.get("error_description") or ""
-    # The server begins with the request's number, which stands beside the message anyway.
+    # The server begins with the request ID, which is shown beside the message anyway.
     return sanitize(str(code), 80), sanitize(re.sub(r"^\[[^\]]{1,200}\]\s*", "", str(message)))
 
 
-def _machine(vm: Element) -> Machine:
-    return Machine(_id(vm), sanitize(vm.get("name", "")), _POWER_BY_NUMBER.get(vm.get("status", "")))
+def _document(vm: Element) -> InventoryVm:
+    return InventoryVm(_id(vm), sanitize(vm.get("name", "")), _POWER_BY_NUMBER.get(vm.get("status", "")))
 
 
-def _record(record: Element) -> Machine:
+def _record(record: Element) -> InventoryVm:
     tools = record.get("vmToolsStatus")
     address = sanitize(record.get("ipAddress", ""))
-    return Machine(
+    return InventoryVm(
         id=_id(record),
         name=sanitize(record.get("name", "")),
         powered_on=_POWER.get(record.get("status", "")),
@@ -163,7 +163,7 @@ def _record(record: Element) -> Machine:
 def _id(element: Element) -> str:
     match = _ID.search(element.get("id", "")) or _ID.search(element.get("href", ""))
     if match is None:
-        raise MalformedError("it holds a machine without an identifier")
+        raise MalformedError("it holds a VM without an identifier")
     return f"vm-{match[1].lower()}"
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pulumi_customization_gate.cloud_director.answers import Answers
-from pulumi_customization_gate.cloud_director.connection import LARGEST_ANSWER, Answer, Connection, UnreachableError
+from pulumi_customization_gate.cloud_director.connection import (
+    LARGEST_ANSWER,
+    Answer,
+    Connection,
+    Transport,
+    UnreachableError,
+)
 from pulumi_customization_gate.cloud_director.login import LOGINS_IN_A_ROW, Login
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.refcounted import RefCounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -26,16 +34,41 @@ CONCURRENCY = 10
 """Requests under way at once on one server, for all gates of the process."""
 _UNAUTHORIZED = 401
 
+_log = logging.getLogger(__name__)
+
+
+class Executor(Protocol):
+    """Runs calls, such as `core.background.Background`."""
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Runs a call as soon as it can."""
+
+    def close(self) -> None:
+        """Cancels the calls that have not begun."""
+
 
 class Session:
-    """One login at one server. Safe to use from many threads; get it by `acquire`."""
+    """One login at one server. Safe to use from many threads; get it by `acquire`.
 
-    def __init__(self, settings: CloudDirectorSettings) -> None:
-        self._settings = settings
-        self._connection = Connection(settings, 2 * CONCURRENCY)  # those who start ask on their own threads
-        self._answers = Answers(settings)
-        self._login = Login(settings, self._connection, self._answers)
-        self._background = Background("customization-gate-cloud-director", CONCURRENCY)
+    Args:
+        settings: The server and the credentials.
+        connection: Sends the requests.
+        background: Runs the calls that are submitted.
+        clock: A monotonic clock.
+    """
+
+    def __init__(
+        self,
+        settings: CloudDirectorSettings,
+        connection: Transport,
+        background: Executor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._connection, self._background, self._clock = settings, connection, background, clock
+        self._answers = Answers(settings, clock)
+        self._login = Login(settings, connection, self._answers, clock)
+        self.server_time = datetime.now(timezone.utc)
+        """The server's time by its newest answer; ours before the first one."""
         self._lock = threading.Lock()
         self._login_lock = threading.Lock()
         self._token: Token | None = None
@@ -48,8 +81,13 @@ class Session:
 
     @property
     def pause(self) -> float:
-        """Seconds for which the server asked not to be asked."""
+        """Seconds for which the server asked for a pause."""
         return self._answers.pause
+
+    @property
+    def notes(self) -> Sequence[tuple[str, str]]:
+        """What the user should know of the login: kind and sentence."""
+        return self._login.notes
 
     def open(self) -> None:
         """Logs in unless that is done.
@@ -65,7 +103,7 @@ class Session:
 
         Raises:
             AuthenticationError: If the server refuses the credentials, or every token that it gave.
-            ApiError: If it answers with an error or a redirect; BusyError if it asks for patience.
+            ApiError: If it answers with an error or a redirect; BusyError if it asks for a pause.
             ServerError: If it does not answer.
         """
         what = f"GET {path.partition('?')[0]}"
@@ -74,6 +112,7 @@ class Session:
             accept = f"application/*+xml;version={self._login.version}"
             headers = {"Accept": accept, "Authorization": f"Bearer {token.value}"}
             answer = self._connection.exchange("GET", path, headers, largest=largest)
+            self.server_time = answer.at
             if answer.status != _UNAUTHORIZED:
                 self._login.accepted(is_renewed=attempt > 0)
                 return self._answers.good(answer, what)
@@ -81,10 +120,10 @@ class Session:
         raise self._login.useless()
 
     def read(self, path: str, understand: Callable[[bytes], T], largest: int = LARGEST_ANSWER) -> tuple[Answer, T]:
-        """Returns the server's good answer to one GET, and what it says.
+        """Returns the server's good answer to one GET, and what it holds.
 
         Args:
-            path: What is asked for.
+            path: The path, with the query.
             understand: Reads the answer's body; raises MalformedError where it cannot.
             largest: The most bytes of the body.
 
@@ -102,7 +141,7 @@ class Session:
         return self._background.submit(call)
 
     def close(self) -> None:
-        """Logs out. An error is of no interest then: the session dies by itself."""
+        """Logs out. An error does not matter then: the session expires by itself."""
         self._background.close()
         with self._lock:
             self._is_closed = True
@@ -113,13 +152,15 @@ class Session:
 
     def _valid_token(self) -> Token:
         token = self._token
-        if token is not None and time.monotonic() < token.renew_at:
+        if token is not None and self._clock() < token.renew_at:
             return token
         with self._login_lock:
             token = self._token
-            if token is None or time.monotonic() >= token.renew_at:
+            if token is None or self._clock() >= token.renew_at:
                 if self._is_closed:
                     raise UnreachableError(f"the session at {self._settings.address} is closed")
+                if token is not None:
+                    _log.debug("%s: renewing the access token, which expires soon", self._settings.address)
                 token = self._keep(self._login.new_token())
             return token
 
@@ -128,7 +169,7 @@ class Session:
             if not self._is_closed:
                 self._token = token
                 return token
-        # This login hung until after the logout, so nobody else would end its session.
+        # This login took until after the logout, so nothing else would end its session.
         self._login.log_out(token)
         raise UnreachableError(f"the session at {self._settings.address} is closed")
 
@@ -139,12 +180,18 @@ class Session:
             if is_newest:
                 self._token = None
         if is_newest:
+            _log.debug("%s: %s was answered with 401, logging in again", self._settings.address, what)
             self._login.rejected(what)
 
 
-_sessions: RefCounted[CloudDirectorSettings, Session] = RefCounted(Session, Session.close)
+def _session(settings: CloudDirectorSettings) -> Session:
+    connection = Connection(settings, 2 * CONCURRENCY)  # a source that starts sends requests on its own thread
+    return Session(settings, connection, Background("customization-gate-cloud-director", CONCURRENCY))
+
+
+_sessions: RefCounted[CloudDirectorSettings, Session] = RefCounted(_session, Session.close)
 
 
 def acquire(settings: CloudDirectorSettings) -> AbstractContextManager[Session]:
-    """Lends the session that everybody with these settings shares; the last one out logs out."""
+    """Returns the session that all users of these settings share; the last one to release it logs out."""
     return _sessions.acquire(settings)

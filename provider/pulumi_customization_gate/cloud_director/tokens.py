@@ -62,6 +62,19 @@ def of_exchange(body: bytes, asked: float) -> Token:
     return Token(value, asked + lifetime - min(RENEW_AHEAD, lifetime / 10) if lifetime < math.inf else math.inf)
 
 
+def successor(body: bytes, sent: str) -> str | None:
+    """Returns the API token that replaces the one that was sent, None where that stays valid.
+
+    A service account's is replaced at each use (RFC 6749, section 6: a new `refresh_token` may be issued).
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    value = answer.get("refresh_token") if isinstance(answer, dict) else None
+    return value if isinstance(value, str) and value not in ("", sent) else None
+
+
 def _lifetime(value: object) -> float:
     """Returns the seconds that a token is said to live; infinite where that is not a number of usable size."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):

@@ -43,7 +43,7 @@ class Facts:
     removed: Event | None = None
     latest: Snapshot | None = None
     missing: Missing | None = None
-    """The newest look that did not find the VM."""
+    """The newest look at the VM, where it did not find it."""
     previously_customized: bool = False
     """Whether an earlier wait found the VM customized."""
     was_there: bool = False
@@ -160,7 +160,7 @@ def gather(observations: Iterable[Observation]) -> Facts:
         removed=newest(Signal.VM_REMOVED),
         previously_customized=any(isinstance(o, PreviouslyCustomized) for o in seen),
         latest=latest,
-        missing=misses[-1] if misses else None,
+        missing=misses[-1] if misses and (latest is None or misses[-1].at >= latest.at) else None,
         was_there=bool(events or snapshots),
         seen_open=any(s.specification_pending or (s.progress is not None and s.progress.is_open) for s in current),
         seen_to_change=any(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pulumi_customization_gate.cloud_director.diagnosis import explain
-from pulumi_customization_gate.cloud_director.representations import Machine
+from pulumi_customization_gate.cloud_director.representations import InventoryVm
 
 
-def machine(on: bool | None, tools: bool | None) -> Machine:
-    return Machine("vm-x", "x", powered_on=on, tools_running=tools)
+def machine(on: bool | None, tools: bool | None) -> InventoryVm:
+    return InventoryVm("vm-x", "x", powered_on=on, tools_running=tools)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def machine(on: bool | None, tools: bool | None) -> Machine:
         pytest.param("GC_FAILED", None, "/var/log/vmware-imc", id="failed"),
     ],
 )
-def test_the_likeliest_cause_comes_first(state: str, found: Machine | None, cause: str) -> None:
+def test_the_likeliest_cause_comes_first(state: str, found: InventoryVm | None, cause: str) -> None:
     """The first line is the cause that the facts point to."""
     assert cause in explain(state, found, 90.0)[0]
 
@@ -61,6 +61,6 @@ def test_a_silent_server_comes_before_any_cause() -> None:
         ),
     ],
 )
-def test_without_a_likely_cause_the_facts_stand_alone(state: str, found: Machine | None, lines: list[str]) -> None:
+def test_without_a_likely_cause_the_facts_stand_alone(state: str, found: InventoryVm | None, lines: list[str]) -> None:
     """Where nothing points to a cause, none is made up."""
     assert lines == list(explain(state, found, 90.0))

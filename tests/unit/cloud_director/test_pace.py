@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_customization_gate.cloud_director.watched import JITTER, LONGEST_INTERVAL, SHORTEST_INTERVAL, Pace
+from pulumi_customization_gate.cloud_director.tracked_vm import JITTER, LONGEST_INTERVAL, SHORTEST_INTERVAL, Pace
 
 
 def middle(low: float, high: float) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.cloud_director import representations
-from pulumi_customization_gate.cloud_director.representations import Machine, MalformedError
+from pulumi_customization_gate.cloud_director.representations import InventoryVm, MalformedError
 
 UUID = "22e51563-52a6-4a13-961a-d9dffa6aabf5"
 NS = 'xmlns="http://www.vmware.com/vcloud/v1.5"'
@@ -84,25 +84,27 @@ def test_a_section_without_the_flag_is_refused_without_quoting_it() -> None:
     [
         pytest.param(
             f'id="urn:vcloud:vm:{UUID}" name="web-0" status="POWERED_ON" vmToolsStatus="RUNNING" ipAddress="192.0.2.7"',
-            Machine(f"vm-{UUID}", "web-0", powered_on=True, tools_running=True, ip_addresses=("192.0.2.7",)),
+            InventoryVm(f"vm-{UUID}", "web-0", powered_on=True, tools_running=True, ip_addresses=("192.0.2.7",)),
             id="on-with-tools",
         ),
         pytest.param(
             f'href="https://x/vm-{UUID.upper()}" name="web-0" status="POWERED_OFF" vmToolsStatus="NOT_RUNNING"',
-            Machine(f"vm-{UUID}", "web-0", powered_on=False, tools_running=False),
+            InventoryVm(f"vm-{UUID}", "web-0", powered_on=False, tools_running=False),
             id="off",
         ),
         pytest.param(
-            f'id="urn:vcloud:vm:{UUID}" name="web-0" status="UNKNOWN"', Machine(f"vm-{UUID}", "web-0"), id="not-told"
+            f'id="urn:vcloud:vm:{UUID}" name="web-0" status="UNKNOWN"',
+            InventoryVm(f"vm-{UUID}", "web-0"),
+            id="not-told",
         ),
         pytest.param(
             f'id="urn:vcloud:vm:{UUID}" name="web-0" vmToolsStatus="guestToolsRunning"',
-            Machine(f"vm-{UUID}", "web-0", tools_running=True),
+            InventoryVm(f"vm-{UUID}", "web-0", tools_running=True),
             id="tools-in-vsphere's-word",
         ),
     ],
 )
-def test_a_record_tells_power_and_tools(attributes: str, machine: Machine) -> None:
+def test_a_record_tells_power_and_tools(attributes: str, machine: InventoryVm) -> None:
     """A VMRecord tells name, power, VMware Tools and address, each only where it is there."""
     assert {machine.id: machine} == representations.records(records(attributes))
 
@@ -118,7 +120,7 @@ def test_a_vapp_lists_its_machines() -> None:
     children = (
         f'<Children><Vm id="urn:vcloud:vm:{UUID}" name="b" status="4"/><Vm href="vm-{UUID}" name="a"/></Children>'
     )
-    machines = representations.machines_of_vapp(f"<VApp {NS}>{children}</VApp>".encode())
+    machines = representations.vms_of_vapp(f"<VApp {NS}>{children}</VApp>".encode())
     assert [(machine.name, machine.powered_on) for machine in machines] == [("b", True), ("a", None)]
 
 
