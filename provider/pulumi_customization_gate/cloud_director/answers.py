@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """The statuses that do not depend on the request itself."""
 _BUSY = (429, 503)
 _REDIRECTS = range(300, 400)
+
+_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ class Answers:
         if not why.is_final or what in self._understood:
             return ApiError(text + answer.number, answer.status, "MALFORMED", answer.request_id)
         kind = sanitize(answer.headers.get("Content-Type", ""), 80) or "no content type"
-        excerpt = self._settings.without_secrets(representations.excerpt(answer.body))
+        excerpt = self._redacted(representations.excerpt(answer.body))
         text += f": received {len(answer.body)} bytes, {kind}" + (f", {excerpt!r}" if excerpt else "") + answer.number
         with self._lock:
             self._unusable[what] += 1
@@ -108,6 +111,10 @@ class Answers:
         if tries < TRIES:
             return ApiError(text, answer.status, "MALFORMED", answer.request_id)
         return UnusableAnswerError(f"{text}, {tries} times", answer.status, "UNUSABLE", answer.request_id)
+
+    def _redacted(self, text: str) -> str:
+        """Returns a text of the server's without credentials: an error page may repeat the request's headers."""
+        return _AUTHORIZATION.sub(r"\1 [secret]", self._settings.without_secrets(text))
 
     def good(self, answer: Answer, what: str) -> Answer:
         """Returns an answer if it is good.
@@ -128,7 +135,7 @@ class Answers:
                 answer.request_id,
             )
         code, message = representations.error(answer.body)
-        message = self._settings.without_secrets(message)
+        message = self._redacted(message)
         reason = " ".join(part for part in (str(status), code) if part) + (f": {message}" if message else "")
         text = f"{address} answered {what} with {reason}{answer.number}"
         if status in _BUSY:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import queue
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pulumi_customization_gate.cloud_director import tracked_vm
@@ -63,7 +63,7 @@ class PerVmPoller:
         self._vms = {vm.ref.id: vm for vm in vms}
         self._notes, self._previously_customized = notes, previously_customized
         self._clock, self._sleep = clock, sleep
-        self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._under_way: set[Future[Any]] = set()
         self._round_due = 0.0
         self._round_under_way = 0
@@ -196,7 +196,7 @@ class PerVmPoller:
             while True:
                 take_in()
                 take_in = self._answers.get_nowait()
-        except queue.Empty:
+        except Empty:
             return
 
     def _receive_all(self, deadline: float) -> None:
@@ -223,7 +223,8 @@ class PerVmPoller:
                 self._notes.add(
                     vm.state, f"{vm.ref.key}: Cloud Director reports a state that is not documented, {vm.state}"
                 )
-            if changed and not vm.has_hints:
+            if changed and before and not vm.has_hints:
+                # What else changed with the state is not known without hints.
                 self._round_due = 0.0
         reported = isinstance(answer, CustomizationState)
         vm.schedule(reported=reported, changed=changed, at_least=self._session.pause)

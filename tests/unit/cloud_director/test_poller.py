@@ -1,0 +1,238 @@
+"""How often VMs are read, and what an answer changes, against the lab's API in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.cloud_director.cloud import UNKNOWN
+from lab.cloud_director.faults import Fault
+from pulumi_customization_gate.cloud_director.tracked_vm import (
+    LONGEST_INTERVAL,
+    RECONCILE_INTERVAL,
+    REMOVAL_RECHECK,
+    SETTLED_INTERVAL,
+)
+from pulumi_customization_gate.core.errors import AuthenticationError
+from pulumi_customization_gate.core.model import Missing, Progress, Snapshot
+
+if TYPE_CHECKING:
+    from lab.cloud_director.cloud import Machine
+    from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
+    from pulumi_customization_gate.core.model import Observation
+    from tests.unit.cloud_director.in_memory import InMemory
+
+STATUS = "guestcustomizationstatus"
+
+
+def started(lab: InMemory, *machines: Machine) -> CloudDirectorSource:
+    source = lab.source({machine.name: machine.urn for machine in machines})
+    source.start()
+    source.poll(0)
+    lab.server.log.clear()
+    return source
+
+
+def poll_for(lab: InMemory, source: CloudDirectorSource, seconds: float) -> list[Observation]:
+    """Polls for so many seconds of the clock."""
+    end = lab.clock.now + seconds
+    observations: list[Observation] = []
+    while lab.clock.now < end:
+        observations += source.poll(end - lab.clock.now)
+    return observations
+
+
+def states(observations: list[Observation]) -> list[str]:
+    return [observation.state for observation in observations if isinstance(observation, Snapshot)]
+
+
+def test_each_state_is_reported_once_in_order(lab: InMemory) -> None:
+    """Whatever path the states take, each change is reported, at times that grow."""
+    machine = lab.machine("web-0")
+    source = started(lab, machine)
+    path = ["REBOOT_PENDING", "POST_GC_PENDING", "GC_PENDING", UNKNOWN, "GC_FAILED", "GC_COMPLETE"]
+    observations = []
+    for state in path:
+        machine.set_state = state
+        observations += poll_for(lab, source, 1.2 * SETTLED_INTERVAL)
+    changes = [
+        state for at, state in enumerate(states(observations)) if at == 0 or states(observations)[at - 1] != state
+    ]
+    assert changes == path
+    times = [observation.at for observation in observations if isinstance(observation, Snapshot)]
+    assert times == sorted(set(times))
+
+
+def test_a_vm_without_hints_is_read_less_often_while_nothing_changes(lab: InMemory) -> None:
+    """The interval grows to LONGEST_INTERVAL: a minute costs a few requests and not sixty."""
+    source = started(lab, lab.machine("web-0"))
+    poll_for(lab, source, 60)
+    assert 6 <= lab.server.count(STATUS) <= 15
+
+
+def test_a_vm_with_hints_is_read_every_half_minute(lab: InMemory) -> None:
+    """While its record agrees with its state, the inventory is what is read."""
+    source = started(lab, lab.machine("web-0", record=None))
+    poll_for(lab, source, 10 * RECONCILE_INTERVAL)
+    assert 8 <= lab.server.count(STATUS) <= 11
+    assert lab.server.count("/api/query") > 20
+
+
+def test_a_hint_is_followed_at_once(lab: InMemory) -> None:
+    """A record whose state differs makes the status be read, long before its interval is over."""
+    machine = lab.machine("web-0", record=None)
+    source = started(lab, machine)
+    machine.set_state = "GC_COMPLETE"
+    assert set(states(poll_for(lab, source, 3))) == {"GC_COMPLETE"}
+
+
+def test_a_record_that_is_wrong_is_not_followed_for_long(lab: InMemory) -> None:
+    """After three hints without a change the VM is read at its own pace."""
+    source = started(lab, lab.machine("web-0", record="GC_COMPLETE"))
+    assert states(poll_for(lab, source, 120)) == []
+    assert lab.server.count(STATUS) < 30
+
+
+def test_a_record_that_disappears_is_a_hint(lab: InMemory) -> None:
+    """A VM that the inventory had and has no more is read at once, and missing REMOVAL_RECHECK seconds later."""
+    machine = lab.machine("web-0", "GC_COMPLETE", record=None)
+    source = started(lab, machine)
+    lab.cloud.remove(machine)
+    (missing,) = poll_for(lab, source, LONGEST_INTERVAL)
+    assert isinstance(missing, Missing)
+
+
+def test_many_vms_cost_few_requests_while_nothing_changes(lab: InMemory) -> None:
+    """A round reads 60 records with two requests, and the status of none."""
+    source = started(lab, *(lab.machine(f"vm-{number}", record=None) for number in range(60)))
+    poll_for(lab, source, 4)
+    assert set(lab.server.log) == {"GET /api/query"}
+    assert len(lab.server.log) <= 8
+
+
+@pytest.mark.parametrize("state", ["GC_COMPLETE", "GC_FAILED"])
+def test_a_vm_that_has_ended_is_read_at_a_slower_pace(lab: InMemory, state: str) -> None:
+    """Its status is read once per SETTLED_INTERVAL, and a change is found by that."""
+    machine = lab.machine("web-0", state)
+    source = started(lab, machine)
+    assert poll_for(lab, source, 5 * SETTLED_INTERVAL) == []
+    assert 4 <= lab.server.count(STATUS) <= 7
+    machine.set_state = "GC_PENDING"
+    assert states(poll_for(lab, source, 1.3 * SETTLED_INTERVAL))[:1] == ["GC_PENDING"]
+
+
+def test_one_refusal_is_not_a_removal(lab: InMemory) -> None:
+    """A VM that is readable at the second look was never missing."""
+    machine = lab.machine("web-0")
+    source = started(lab, machine)
+    lab.faults.add(Fault("no-entity", machine.uuid, times=2))
+    assert [o for o in poll_for(lab, source, 60) if isinstance(o, Missing)] == []
+
+
+def test_two_refusals_some_seconds_apart_are_a_removal(lab: InMemory) -> None:
+    """A VM is missing REMOVAL_RECHECK seconds after the first refusal, and no sooner."""
+    machine = lab.machine("web-0")
+    source = started(lab, machine)
+    lab.cloud.remove(machine)
+    poll_for(lab, source, 1.5)
+    refused = lab.clock.now
+    assert lab.server.count(STATUS) == 1
+    while not (observations := source.poll(0.1)):
+        assert lab.clock.now < refused + 2 * REMOVAL_RECHECK
+    assert [type(observation) for observation in observations] == [Missing]
+    assert lab.server.count(STATUS) == 2
+
+
+def test_a_missing_vm_is_looked_for_again(lab: InMemory) -> None:
+    """A VM that can be read again is reported with a newer time than its absence."""
+    machine = lab.machine("web-0", "GC_COMPLETE")
+    source = started(lab, machine)
+    lab.faults.add(Fault("no-right", machine.uuid))
+    (missing,) = source.refresh(20)
+    lab.faults.clear()
+    *_, snapshot = poll_for(lab, source, 1.3 * SETTLED_INTERVAL)
+    assert isinstance(missing, Missing)
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.progress, snapshot.at > missing.at) == (Progress.SUCCEEDED, True)
+
+
+def test_a_refusal_without_time_for_a_second_look(lab: InMemory) -> None:
+    """At a deadline one refusal keeps a gate from opening on a VM that was complete, and judges no other VM."""
+    complete, pending = lab.machine("web-0", "GC_COMPLETE"), lab.machine("web-1")
+    source = started(lab, complete, pending)
+    lab.faults.add(Fault("no-entity", "vm-"))
+    assert [(type(o), o.vm) for o in source.refresh(0.8)] == [(Missing, f"vm-{complete.uuid}")]
+
+
+def test_an_answer_that_is_overtaken_does_not_count(lab: InMemory) -> None:
+    """Of two answers that arrive in the wrong order the older request's is dropped."""
+    machine = lab.machine("web-0")
+    source = started(lab, machine)
+    lab.executor.is_held = True
+    lab.clock.now += LONGEST_INTERVAL
+    source.poll(0)
+    source.refresh(0.1)
+    lab.executor.run_newest()
+    machine.set_state = "GC_COMPLETE"
+    lab.executor.run_newest()
+    machine.set_state = "GC_FAILED"
+    lab.executor.release()
+    assert {*states(list(source.poll(0)))[-1:], *states(list(source.poll(0)))} == {"GC_COMPLETE"}
+
+
+def test_faults_are_retried_and_noted_once_per_kind(lab: InMemory) -> None:
+    """A server that fails now and then slows the wait down and does not break it."""
+    machine = lab.machine("web-0")
+    source = started(lab, machine)
+    lab.faults.add(Fault("status", STATUS, times=3, status=500))
+    lab.faults.add(Fault("broken-xml", STATUS, times=3))
+    poll_for(lab, source, 60)
+    machine.set_state = "GC_COMPLETE"
+    assert set(states(poll_for(lab, source, 20))) == {"GC_COMPLETE"}
+    assert [note.partition(":")[0] for note in source.notes()] == ["retried", "retried"]
+
+
+def test_without_the_inventory_every_vm_is_read_at_its_own_pace(lab: InMemory) -> None:
+    """A query service that fails gives no hints: no VM waits for them."""
+    machine = lab.machine("web-0", record=None)
+    source = started(lab, machine)
+    lab.faults.add(Fault("status", "/api/query", status=503))
+    machine.set_state = "GC_COMPLETE"
+    assert set(states(poll_for(lab, source, 1.5 * LONGEST_INTERVAL))) == {"GC_COMPLETE"}
+
+
+def test_a_pause_that_the_server_asks_for_is_kept(lab: InMemory) -> None:
+    """After a 429 with Retry-After nothing is sent until that time has passed."""
+    source = started(lab, *(lab.machine(f"web-{number}") for number in range(3)))
+    lab.faults.add(Fault("status", STATUS, times=1, status=429, retry_after="30"))
+    poll_for(lab, source, 2)
+    sent = len(lab.server.log)
+    poll_for(lab, source, 25)
+    assert len(lab.server.log) == sent
+    poll_for(lab, source, 10)
+    assert len(lab.server.log) > sent
+
+
+def test_an_undocumented_state_is_noted_once(lab: InMemory) -> None:
+    """It ends nothing, and is named with the user's key."""
+    machine = lab.machine("web-0", UNKNOWN)
+    source = started(lab, machine)
+    poll_for(lab, source, 60)
+    assert source.notes() == [f"web-0: Cloud Director reports a state that is not documented, {UNKNOWN}"]
+
+
+def test_a_login_that_is_refused_during_the_wait_ends_it(lab: InMemory) -> None:
+    """When the new login is refused, a longer wait cannot help."""
+    source = started(lab, lab.machine("web-0"))
+    lab.cloud.password = "another"
+    lab.cloud.end_sessions()
+    with pytest.raises(AuthenticationError, match="refuses the login"):
+        poll_for(lab, source, 60)
+
+
+def test_no_vm_is_no_work(lab: InMemory) -> None:
+    """A wait for nothing waits without a request."""
+    source = started(lab)
+    assert poll_for(lab, source, 60) == []
+    assert lab.server.log == []

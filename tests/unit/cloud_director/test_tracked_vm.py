@@ -1,0 +1,88 @@
+"""One VM of a wait: when it is read again, and when it counts as missing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulumi_customization_gate.cloud_director.api import CustomizationState, Refusal
+from pulumi_customization_gate.cloud_director.representations import InventoryVm
+from pulumi_customization_gate.cloud_director.tracked_vm import (
+    JITTER,
+    LONGEST_INTERVAL,
+    REMOVAL_RECHECK,
+    SETTLED_INTERVAL,
+    SHORTEST_INTERVAL,
+    Pace,
+    TrackedVm,
+)
+from pulumi_customization_gate.core.model import FailureKind, Missing, VmRef
+
+EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def middle(low: float, high: float) -> float:
+    return (low + high) / 2
+
+
+def test_the_interval_grows_while_nothing_changes() -> None:
+    """The interval grows from the shortest to the longest and stays there."""
+    pace = Pace(middle)
+    waits = [pace.next(changed=False) for _ in range(9)]
+    assert (waits[0], waits[-1]) == (SHORTEST_INTERVAL, LONGEST_INTERVAL)
+    assert waits == sorted(waits)
+
+
+def test_a_change_makes_the_interval_short_again() -> None:
+    """After a change the next question comes soon, and the interval grows anew."""
+    pace = Pace(middle)
+    for _ in range(9):
+        pace.next(changed=False)
+    assert [pace.next(changed=True), pace.next(changed=False)] == [SHORTEST_INTERVAL, SHORTEST_INTERVAL * 1.5]
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_every_interval_stays_within_its_bounds(changes: list[bool]) -> None:
+    """Whatever changes, an interval is never longer or shorter than the jitter allows."""
+    pace = Pace()
+    waits = [pace.next(changed=changed) for changed in changes]
+    assert all(SHORTEST_INTERVAL * (1 - JITTER) <= wait <= LONGEST_INTERVAL * (1 + JITTER) for wait in waits)
+
+
+# ---- whatever the server answers
+
+STEP = st.tuples(
+    st.sampled_from(["GC_PENDING", "REBOOT_PENDING", "GC_COMPLETE", "GC_FAILED", "refused", "record", "fault"]),
+    st.floats(0.0, 5.0),
+    st.integers(-3600, 3600),
+)
+"""What a read brings, the seconds until the next one, and by how much the answering cell's clock is wrong."""
+
+
+@given(st.lists(STEP, max_size=30))
+def test_a_vm_is_missing_exactly_while_two_reads_agree(steps: list[tuple[str, float, int]]) -> None:
+    """Two refusals REMOVAL_RECHECK seconds apart with no state between them, and nothing else, make a VM missing."""
+    now, refused_since = 0.0, None
+    vm = TrackedVm(VmRef("web-0", "vm-0", "web-0"), lambda: now)
+    is_missing, times = False, []
+    for what, seconds, error in steps:
+        at = EPOCH + timedelta(seconds=int(now) + error)
+        if what == "refused":
+            refused_since = now if refused_since is None else refused_since
+            is_missing |= now - refused_since >= REMOVAL_RECHECK
+            vm.observe_refusal(Refusal(FailureKind.NOT_FOUND, "no such VM", at))
+        elif what == "record":
+            vm.observe_inventory(at, InventoryVm("vm-0", "web-0", powered_on=True, state="GC_PENDING"))
+        elif what != "fault":
+            refused_since, is_missing = None, False
+            vm.observe_state(CustomizationState(what, at))
+        vm.schedule(reported=what.startswith(("GC", "RE")), changed=False, at_least=0.0)
+        assert (vm.is_missing, vm.is_in_doubt) == (is_missing, refused_since is not None and not is_missing)
+        assert 0 <= vm.due - now <= SETTLED_INTERVAL * (1 + JITTER) or what == "record"
+        if (observation := vm.take_observation()) is not None:
+            assert isinstance(observation, Missing) == is_missing
+            times.append(observation.at)
+        now += seconds
+    assert times == sorted(set(times))
