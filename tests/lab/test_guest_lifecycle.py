@@ -155,6 +155,55 @@ def test_a_failed_script_runs_again_as_another_attempt(lab: Lab) -> None:
     assert attempts == [f"{life.state[0]}-2"]
 
 
+@pytest.mark.parametrize("triggers", [pytest.param({"a": 1}, id="a map"), pytest.param(["a", 1], id="a list")])
+def test_changed_triggers_run_the_script_again(lab: Lab, triggers: Any) -> None:
+    """Triggers are a list or a map of anything; the same ones run nothing."""
+    life = lab.life("script", triggers=triggers)
+    assert life.up() == ""
+    assert life.up() == ""
+    assert lab.runs() == ["run"]
+    life.inputs["triggers"] = [*triggers, 2]
+    assert life.up() == ""
+    assert lab.runs() == ["run", "run"]
+
+
+def test_on_update_runs_instead_once_the_script_has_succeeded(lab: Lab) -> None:
+    """A script that has never succeeded is not updated; a change afterwards runs `on_update`, again if that fails."""
+    life = lab.life(
+        "script",
+        script=f"echo script >>{lab.log}; test -e {lab.files}/fixed",
+        on_update=f"echo update >>{lab.log}; test -e {lab.files}/updated",
+    )
+    assert "the script in" in life.up()
+    (lab.files / "fixed").touch()
+    assert life.up() == ""
+    assert lab.runs() == ["script", "script"]
+    life.inputs["triggers"] = [1]
+    assert "on_update in" in life.up()
+    (lab.files / "updated").touch()
+    assert life.up() == ""
+    assert lab.runs() == ["script", "script", "update", "update"]
+    assert (life.outputs["ran"], life.outputs["attempt"], life.up()) == ("on_update", 4, "")
+
+
+def test_a_script_gets_its_input_and_the_outputs_of_its_last_run(lab: Lab) -> None:
+    """The standard input is the script's; STDOUT and STDERR are those of the last run, and empty before the first."""
+    text = f'cat >>{lab.log}; echo " $STDOUT$STDERR" >>{lab.log}; echo out; echo err >&2'
+    life = lab.life("script", script=text, stdin="s3cret-input", add_previous_output=True)
+    assert life.up() == ""
+    assert lab.log.read_text(encoding="utf-8") == "s3cret-input \n"
+    life.inputs["triggers"] = [1]
+    assert life.up() == ""
+    assert lab.log.read_text(encoding="utf-8") == "s3cret-input \ns3cret-input out\nerr\n\n"
+
+
+def test_no_output_is_longer_than_its_limit_in_the_state(lab: Lab) -> None:
+    """Bytes that are not UTF-8 take three times their room as text, so the text is cut."""
+    life = lab.life("script", script="printf '\\377%.0s' $(seq 100)", output_limit=30)
+    assert life.up() == ""
+    assert (len(life.outputs["stdout"].encode()), life.outputs["stdout_truncated"]) == (30, True)
+
+
 # ---- the private directory
 
 

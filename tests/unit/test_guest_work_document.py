@@ -1,4 +1,4 @@
-"""The recipes of docs/guest-work.md say what the code says."""
+"""The recipes and tables of docs/guest-work.md say what the code says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,53 @@ def test_every_check_is_told_with_a_good_example() -> None:
     rows = [json.loads(row.replace("\\|", "|")) for row in re.findall(r"^\| `(\{\"kind.*?\})` \|", TEXT, re.MULTILINE)]
     assert [row["kind"] for row in rows] == list(EXAMPLES)
     assert list(check_problems(rows, lambda _: False)) == []
+
+
+REFERENCES = [GuestScript, GuestFile, GatedVirtualMachine, GatedFleet]
+
+
+def table(kind: type) -> str:
+    """Returns the table of a resource's arguments and outputs: what its docstrings say of them."""
+    arguments = _arguments(kind)
+    outputs = _outputs(kind)
+    rows = ["| argument | meaning |", "|---|---|"]
+    rows += [f"| `{name}` | {text} |" for name, text in arguments.items()]
+    rows += ["", "| output | meaning |", "|---|---|"]
+    rows += [f"| `{name}` | {text} |" for name, text in outputs.items()]
+    return "\n".join(rows)
+
+
+def _arguments(kind: type) -> dict[str, str]:
+    """Returns what the docstring says of each argument, by its name."""
+    block = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    parts = re.split(r"^    (\w+): ", block, flags=re.MULTILINE)
+    return {name: _cell(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _outputs(kind: type) -> dict[str, str]:
+    """Returns the docstring of each attribute, by its name."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    pairs = zip(body.body, body.body[1:], strict=False)
+    return {
+        ast.unparse(declared.target): _cell(str(text.value.value))
+        for declared, text in pairs
+        if isinstance(declared, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_the_tables_have_every_argument_and_output(kind: type) -> None:
+    """A row for each argument and output, in the words of its docstring."""
+    assert table(kind) in TEXT
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_the_docstrings_have_every_argument_and_output(kind: type) -> None:
+    """What the tables are made of is complete."""
+    assert list(_arguments(kind)) == [name for name in inspect.signature(kind).parameters if name != "self"]
+    assert list(_outputs(kind)) == [name for name in kind.__annotations__ if not name.startswith("_")]

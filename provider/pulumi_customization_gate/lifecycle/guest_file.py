@@ -20,7 +20,7 @@ from pulumi_customization_gate.lifecycle.guest import (
     open_guest_for_deletion,
     settings_problems,
 )
-from pulumi_customization_gate.resources.guest_arguments import GuestFileArguments, file_problems
+from pulumi_customization_gate.resources.guest_arguments import GuestFileArguments, file_problems, timeout_of
 from pulumi_customization_gate.resources.input_problems import reasons
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
@@ -93,7 +93,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
 
 def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
     """Removes the file; a guest that lets nobody in is a warning."""
-    timeout = GuestFileArguments.timeout_of(inputs)
+    timeout = timeout_of(inputs)
     with open_guest_for_deletion(engine, config, inputs, timeout, "the file stays in the guest") as guest:
         if guest is not None:
             guest.remove_file(inputs["path"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import GateError
@@ -39,12 +40,22 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.lifecycle.engine import Engine
     from pulumi_customization_gate.resources.settings import Config
     from pulumi_customization_gate.vsphere.guest.operations import Guest
+    from pulumi_customization_gate.vsphere.guest.program import Script
 
 Inputs = dict[str, Any]
 
-WHAT_RUNS = ("script", "interpreter", "arguments", "environment", "working_directory", "triggers")
+WHAT_RUNS = ("script", "interpreter", "arguments", "environment", "stdin", "working_directory", "triggers")
 """The inputs of which a change runs the script again."""
-_STORED = ("username", "password", "timeout", "on_delete", "expected_exit_codes", "output_limit")
+_STORED = (
+    "username",
+    "password",
+    "timeout",
+    "on_update",
+    "on_delete",
+    "add_previous_output",
+    "expected_exit_codes",
+    "output_limit",
+)
 """The inputs of which a change is stored, and runs nothing."""
 OUTPUTS = (
     "exit_code",
@@ -56,8 +67,11 @@ OUTPUTS = (
     "seconds",
     "status",
     "attempt",
+    "ran",
     GUEST_ID,
 )
+PREVIOUS_OUTPUT_LIMIT = 32_000
+"""Characters of an output that fit into a variable: Windows takes 32767, Linux 128 KiB in UTF-8."""
 _LAST_LINES = 15
 _DELETION = "d"
 """What makes the key of `on_delete` another one than that of the script."""
@@ -90,7 +104,8 @@ def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
         GateError: If it was not started.
     """
     key = key_of(engine)
-    return Created(key, _run(engine, config, key, 1, inputs))
+    attempt = Attempt(key, 1, _fingerprint(inputs, "script"))
+    return Created(key, _run(engine, config, attempt, inputs, what="script", previous={}))
 
 
 def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
@@ -102,12 +117,16 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
         PartialFailureError: If it may have been started and did not end well.
         GateError: If it was not started.
     """
-    changed = any(_differs(olds, news, name) for name in WHAT_RUNS)
-    if not changed and not _has_failed(olds, news):
+    changed, failed = any(_differs(olds, news, name) for name in WHAT_RUNS), _has_failed(olds, news)
+    if not changed and not failed:
         return {**news, **{name: olds.get(name) for name in OUTPUTS}}
+    # What has never succeeded cannot be updated.
+    is_created = not failed or olds.get("ran") == "on_update"
+    what = "on_update" if news.get("on_update") and is_created else "script"
     last = int(olds.get("attempt") or 0)
     follows = not changed and olds.get("status") == Status.UNKNOWN.value
-    return _run(engine, config, key, last if follows else last + 1, news)
+    attempt = Attempt(key, last if follows else last + 1, _fingerprint(news, what))
+    return _run(engine, config, attempt, news, what=what, previous=olds)
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
@@ -121,8 +140,9 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
         if arguments.on_delete is None:
             return
         attempt = Attempt(key + _DELETION, 1, _fingerprint(inputs, "on_delete"))
+        script = _with_previous_output(arguments.on_delete, inputs, inputs)
         try:
-            result = run_script(guest, arguments.on_delete, attempt, lambda line: engine.log(sanitize(line)))
+            result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)))
             _judge(guest, result, arguments, inputs, "on_delete")
         except ScriptStoppedError as error:
             if error.result.status is not Status.UNKNOWN:
@@ -135,28 +155,56 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
         remove_runs(guest, attempt.key)
 
 
-def _run(engine: Engine, config: Config, key: str, number: int, inputs: Inputs) -> Inputs:
+def _run(
+    engine: Engine,
+    config: Config,
+    attempt: Attempt,
+    inputs: Inputs,
+    *,
+    what: str,
+    previous: Mapping[str, Any],
+) -> Inputs:
     """Runs the script and returns all outputs.
+
+    Args:
+        engine: Who asks.
+        config: The stack's config.
+        attempt: Which run this is.
+        inputs: All inputs.
+        what: "script" or "on_update".
+        previous: The outputs of the last run.
 
     Raises:
         PartialFailureError: If it may have been started and did not end well; it holds all outputs.
         GateError: If it was not started.
     """
     arguments = GuestScriptArguments.of(inputs)
-    attempt = Attempt(key, number, _fingerprint(inputs, "script"))
+    script = arguments.on_update if what == "on_update" and arguments.on_update else arguments.script
+    script = _with_previous_output(script, inputs, previous)
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
-        known = {**inputs, "attempt": number, GUEST_ID: guest.id}
+        known = {**inputs, "attempt": attempt.number, "ran": what, GUEST_ID: guest.id}
         try:
-            result = run_script(guest, arguments.script, attempt, lambda line: engine.log(sanitize(line)))
+            result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)))
         except ScriptStoppedError as error:
             said = _with_last_lines(str(error), error.result, inputs)
-            raise PartialFailureError(said, key, {**known, **_outputs(error.result)}) from None
+            raise PartialFailureError(said, attempt.key, {**known, **_outputs(error.result)}) from None
         outputs = {**known, **_outputs(result)}
         try:
-            _judge(guest, result, arguments, inputs, "the script")
+            _judge(guest, result, arguments, inputs, "the script" if what == "script" else what)
         except GateError as error:
-            raise PartialFailureError(str(error), key, outputs) from None
+            raise PartialFailureError(str(error), attempt.key, outputs) from None
         return outputs
+
+
+def _with_previous_output(script: Script, inputs: Inputs, previous: Mapping[str, Any]) -> Script:
+    """Returns a script whose environment has the outputs of the last run, where the program asks for them."""
+    if not inputs.get("add_previous_output"):
+        return script
+    outputs = {
+        name: str(previous.get(name.lower()) or "").replace("\0", "")[-PREVIOUS_OUTPUT_LIMIT:]
+        for name in ("STDOUT", "STDERR")
+    }
+    return replace(script, environment={**outputs, **script.environment})
 
 
 def _fingerprint(inputs: Mapping[str, Any], what: str) -> str:
@@ -212,4 +260,4 @@ def _has_failed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
         return False
     # A state of before `status` was an output has none.
     has_exited = olds.get("status") in {None, Status.EXITED.value}
-    return not has_exited or code is None or int(code) not in expected_exit_codes(news)
+    return not has_exited or code is None or int(code) % 2**32 not in expected_exit_codes(news)

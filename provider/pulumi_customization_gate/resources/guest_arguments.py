@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pulumi_customization_gate.core.durations import seconds_of
 from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
 from pulumi_customization_gate.resources.arguments import SHORTEST_TIMEOUT
 from pulumi_customization_gate.resources.input_problems import (
@@ -17,7 +18,6 @@ from pulumi_customization_gate.resources.input_problems import (
     is_list,
     is_whole,
     reject,
-    seconds_problems,
     shown,
 )
 from pulumi_customization_gate.resources.settings import OWN_NAMESPACE, VSPHERE_NAMESPACE, Config
@@ -43,6 +43,7 @@ class GuestScriptArguments:
     vm: str
     config_namespace: str
     script: Script
+    on_update: Script | None
     on_delete: Script | None
     timeout: float
     expected_exit_codes: frozenset[int]
@@ -56,22 +57,24 @@ class GuestScriptArguments:
         """
         reject(script_problems(inputs, lambda _: False), inputs)
 
-        def script(text: str) -> Script:
+        def script(name: str) -> Script:
             return Script(
-                text=text,
+                text=inputs[name],
                 interpreter=inputs.get("interpreter") or "",
                 arguments=tuple(inputs.get("arguments") or ()),
                 environment=dict(inputs.get("environment") or {}),
                 working_directory=inputs.get("working_directory") or "",
                 output_limit=int(OUTPUT_LIMIT if inputs.get("output_limit") is None else inputs["output_limit"]),
+                stdin="" if name == "on_delete" else inputs.get("stdin") or "",
             )
 
         return cls(
             vm=inputs["vm"],
             config_namespace=namespace_of(inputs),
-            script=script(inputs["script"]),
-            on_delete=script(inputs["on_delete"]) if inputs.get("on_delete") else None,
-            timeout=float(inputs.get("timeout") or TIMEOUT),
+            script=script("script"),
+            on_update=script("on_update") if inputs.get("on_update") else None,
+            on_delete=script("on_delete") if inputs.get("on_delete") else None,
+            timeout=timeout_of(inputs),
             expected_exit_codes=expected_exit_codes(inputs),
         )
 
@@ -99,7 +102,7 @@ class GuestFileArguments:
             path=inputs["path"],
             content=Path(inputs["source"]) if content is None else content.encode(),
             permissions=int(cls.permissions_of(inputs), 8),
-            timeout=cls.timeout_of(inputs),
+            timeout=timeout_of(inputs),
         )
 
     @staticmethod
@@ -107,15 +110,15 @@ class GuestFileArguments:
         """Returns the mode, in octal digits."""
         return str(inputs.get("permissions") or PERMISSIONS)
 
-    @staticmethod
-    def timeout_of(inputs: Mapping[str, Any]) -> float:
-        """Returns the seconds for all of it."""
-        return float(inputs.get("timeout") or TIMEOUT)
+
+def timeout_of(inputs: Mapping[str, Any]) -> float:
+    """Returns the seconds for all of it."""
+    return seconds_of(inputs.get("timeout") or TIMEOUT)
 
 
 def expected_exit_codes(inputs: Mapping[str, Any]) -> frozenset[int]:
-    """Returns the exit codes that are fine."""
-    return frozenset(map(int, inputs.get("expected_exit_codes") or (0,)))
+    """Returns the exit codes that are fine, without a sign: Windows means -1 and 4294967295 as one."""
+    return frozenset(int(code) % 2**32 for code in inputs.get("expected_exit_codes") or (0,))
 
 
 def namespace_of(inputs: Mapping[str, Any]) -> str:
@@ -154,6 +157,7 @@ def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterato
     for name, example in (
         ("interpreter", '"bash", "powershell", "cmd" or "/usr/bin/python3"'),
         ("working_directory", '"/srv"'),
+        ("on_update", '"systemctl reload nginx"'),
         ("on_delete", '"systemctl stop nginx"'),
     ):
         if inputs.get(name) is not None:
@@ -165,6 +169,12 @@ def script_problems(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterato
         for number, expected in argument_problems(inputs["interpreter"], inputs["arguments"]):
             yield BadInput("arguments", expected, place=f"[{number}]")
     yield from _environment(inputs.get("environment"), is_unknown)
+    stdin = inputs.get("stdin")
+    if not is_left_out(stdin, is_unknown) and not isinstance(stdin, str):
+        yield BadInput("stdin", "the text that the script reads", stdin)
+    adds = inputs.get("add_previous_output")
+    if not is_left_out(adds, is_unknown) and not isinstance(adds, bool):
+        yield BadInput("add_previous_output", "true or false", adds)
     codes, wanted = inputs.get("expected_exit_codes"), "a list of whole numbers, for example [0, 3010]"
     yield from _items("expected_exit_codes", codes, is_unknown, _is_code, wanted)
     if is_list(codes) and not codes:
@@ -222,14 +232,25 @@ def _common(inputs: Mapping[str, Any], is_unknown: IsUnknown) -> Iterator[BadInp
         value = inputs.get(name)
         if not is_left_out(value, is_unknown) and not (_is_clean(value) and value):
             yield BadInput(name, f"{example}, or nothing, and then it is read from config", value)
-    yield from seconds_problems("timeout", inputs.get("timeout"), is_unknown, example=TIMEOUT, least=SHORTEST_TIMEOUT)
+    yield from _timeout(inputs.get("timeout"), is_unknown)
     namespace = inputs.get("config_namespace")
     is_name = isinstance(namespace, str) and _is_clean(namespace) and namespace and ":" not in namespace
     if not is_left_out(namespace, is_unknown) and not is_name:
         yield BadInput("config_namespace", 'a namespace of stack config without a colon, for example "east"', namespace)
     triggers = inputs.get("triggers")
-    if not is_left_out(triggers, is_unknown) and not isinstance(triggers, Mapping):
-        yield BadInput("triggers", 'a map of anything, for example {"image": "2026-11"}', triggers)
+    if not is_left_out(triggers, is_unknown) and not isinstance(triggers, Mapping) and not is_list(triggers):
+        yield BadInput("triggers", 'a list or a map of anything, for example {"image": "2026-11"}', triggers)
+
+
+def _timeout(value: object, is_unknown: IsUnknown) -> Iterator[BadInput]:
+    if is_left_out(value, is_unknown):
+        return
+    expected = f'{SHORTEST_TIMEOUT:g} or more seconds, or a duration, for example {TIMEOUT:g} or "15m"'
+    try:
+        if seconds_of(value) < SHORTEST_TIMEOUT:
+            yield BadInput("timeout", expected, value)
+    except ValueError:
+        yield BadInput("timeout", expected, value)
 
 
 def _text(name: str, value: object, is_unknown: IsUnknown, *, example: str) -> Iterator[BadInput]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
 from pulumi_customization_gate.resources.guest_script import machine, secret
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
@@ -20,20 +21,21 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
     """Puts a file into the guest of a virtual machine, by VMware Tools, whole or not at all.
 
     It needs no network to the guest; the file goes over the ESXi host (port 443). What it holds decides whether it is
-    written again. Deleting the resource removes the file; on a machine that is gone or off that is a warning.
+    written again. Deleting the resource removes the file; in a guest that is gone, off, or lets its user in no more
+    the file stays, with a warning.
 
     Args:
         resource_name: The resource's name in the stack.
-        vm: The machine: `gate.after(vm.moid)` holds the file back until the gate is open. Or any reference that a
+        vm: The VM: `gate.after(vm.moid)` holds the file back until the gate is open. Or any reference that a
             gate takes on vSphere, or a resource with `moid`.
-        path: Where in the guest, from its root; the folder is there already. A file in that place is replaced.
+        path: Where in the guest, from its root; missing folders are made. A file in that place is replaced.
         content: What the file holds, as text.
         source: A local file, or an asset: a pulumi.FileAsset or pulumi.StringAsset. Instead of `content`.
         permissions: The mode on Linux, in octal digits; default "0600".
         username: Who writes it; default config `customization:guestUser`, then environment GUEST_USER.
         password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
             GUEST_PASSWORD, and then it is not stored.
-        timeout: Seconds for all of it, until the guest is ready included; default 600.
+        timeout: Seconds, or a duration such as "15m", for all of it, until the guest is ready included; default 600.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         opts: The resource's options.
 
@@ -44,6 +46,8 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
 
     path: Output[str]
     """Where in the guest."""
+    guest_id: Output[str]
+    """What tells the VM from every other VM: vCenter, managed object ID and instance UUID."""
     size: Output[int]
     """How many bytes it has."""
 
@@ -58,7 +62,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         permissions: Input[str] | None = None,
         username: Input[str] | None = None,
         password: Input[str] | None = None,
-        timeout: Input[float] | None = None,
+        timeout: Input[float | str] | None = None,
         config_namespace: Input[str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -74,7 +78,8 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             "timeout": timeout,
             "config_namespace": config_namespace,
         }
-        super().__init__(GuestFileProvider(), resource_name, {**with_secret_inputs(inputs), "size": None}, opts)
+        given = {**with_secret_inputs(inputs), **dict.fromkeys(OUTPUTS)}
+        super().__init__(GuestFileProvider(), resource_name, given, opts)
 
 
 def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_customization_gate.lifecycle.guest_script import OUTPUTS
 from pulumi_customization_gate.resources.guest_script_provider import GuestScriptProvider
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
@@ -20,40 +21,48 @@ if TYPE_CHECKING:
 class GuestScript(Resource, module="customization", name="GuestScript"):
     """Runs a script in the guest of a virtual machine, by VMware Tools, and fails with its last words if it fails.
 
-    It needs no network to the guest; script and output go over the ESXi host (port 443). The script is run once: when
-    the resource is made, and again when script, interpreter, arguments, environment, working directory or triggers
-    have changed or the last run failed.
+    It needs no network to the guest; script and output go over the ESXi host (port 443). The script runs once: when the
+    resource is created, and again when script, interpreter, arguments, environment, working directory, standard input
+    or triggers have changed or the last run failed. Whatever interrupts `pulumi up`, the next one follows a run that
+    goes on, or takes its outcome, instead of running the script twice.
 
     Args:
         resource_name: The resource's name in the stack.
-        vm: The machine: `gate.after(vm.moid)` holds the script back until the gate is open. Or any reference that a
-            gate takes on vSphere, or a resource with `moid`.
+        vm: The VM: `gate.after(vm.moid)` holds the script back until the gate is open. Or any reference that a gate
+            takes on vSphere, or a resource with `moid`. Another spelling of the same VM is no other VM.
         script: The script's text. What is saved with the line ends of Windows runs on Linux all the same.
         script_path: A local file with the script's text, instead of `script`.
         interpreter: "bash", "powershell", "cmd", or a path in the guest; default bash on Linux, powershell on Windows.
-        arguments: What the script is called with. They stand in the guest's list of processes: no place for secrets.
+        arguments: What the script is called with. Other users of the guest can see them: no place for secrets.
         environment: Variables of the script, beside those that VMware Tools give. They are secrets, and stay out of
             command lines and logs.
+        stdin: What the script reads from its standard input. It is a secret.
         working_directory: Where the script runs; default the user's home on Linux.
         username: Who runs it; default config `customization:guestUser`, then environment GUEST_USER.
         password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
             GUEST_PASSWORD, and then it is not stored.
-        timeout: Seconds for all of it: until the guest is ready, and until the script has ended; default 600.
-        triggers: Any map; a change runs the script again.
+        timeout: Seconds, or a duration such as "15m", for all of it: until the guest is ready, and until the script has
+            ended; default 600.
+        triggers: A list or a map of anything; a change runs the script again.
+        on_update: A script that runs instead of `script` where a change runs the script again.
         on_delete: A script that runs when the resource is deleted, with the same interpreter, arguments and
-            environment. On a machine that is gone or off it is left out, with a warning.
+            environment. In a guest that is gone, off, or lets its user in no more it does not run, with a warning.
+        add_previous_output: Whether the environment has STDOUT and STDERR, the outputs of the last run, of each the
+            last 32000 characters; default false.
         expected_exit_codes: Exit codes that are fine; default [0].
-        output_limit: Bytes of each output that are kept, the last ones; default 65536.
+        output_limit: Bytes of each output that are kept, the last ones; default 65536, at most 1048576.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         opts: The resource's options.
 
     Raises:
-        TypeError: If both or neither of `script` and `script_path` are given, or a machine without `moid`.
+        TypeError: If both or neither of `script` and `script_path` are given, or a VM without `moid`.
         OSError: If the file of `script_path` cannot be read.
     """
 
+    status: Output[str]
+    """How the last run ended: "exited", "stopped", "lost" (killed, or the guest rebooted), or "unknown"."""
     exit_code: Output[int]
-    """How the script ended."""
+    """The script's exit code; on Windows without a sign."""
     stdout: Output[str]
     """The end of its output."""
     stderr: Output[str]
@@ -66,6 +75,12 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
     """When it started, by the server's clock (ISO 8601, UTC)."""
     seconds: Output[float]
     """How long it ran, as seen from here."""
+    attempt: Output[int]
+    """The number of the last run."""
+    ran: Output[str]
+    """What ran last: "script" or "on_update"."""
+    guest_id: Output[str]
+    """What tells the VM from every other VM: vCenter, managed object ID and instance UUID."""
 
     def __init__(
         self,
@@ -77,12 +92,15 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         interpreter: Input[str] | None = None,
         arguments: Input[Sequence[Input[str]]] | None = None,
         environment: Input[Mapping[str, Input[str]]] | None = None,
+        stdin: Input[str] | None = None,
         working_directory: Input[str] | None = None,
         username: Input[str] | None = None,
         password: Input[str] | None = None,
-        timeout: Input[float] | None = None,
-        triggers: Input[Mapping[str, Any]] | None = None,
+        timeout: Input[float | str] | None = None,
+        triggers: Input[Sequence[Any] | Mapping[str, Any]] | None = None,
+        on_update: Input[str] | None = None,
         on_delete: Input[str] | None = None,
+        add_previous_output: Input[bool] | None = None,
         expected_exit_codes: Input[Sequence[Input[int]]] | None = None,
         output_limit: Input[int] | None = None,
         config_namespace: Input[str] | None = None,
@@ -96,19 +114,20 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
             "interpreter": interpreter,
             "arguments": arguments,
             "environment": secret(environment),
+            "stdin": secret(stdin),
             "working_directory": working_directory,
             "username": username,
             "password": secret(password),
             "timeout": timeout,
             "triggers": triggers,
+            "on_update": on_update,
             "on_delete": on_delete,
+            "add_previous_output": add_previous_output,
             "expected_exit_codes": expected_exit_codes,
             "output_limit": output_limit,
             "config_namespace": config_namespace,
         }
-        outputs = dict.fromkeys(
-            ("exit_code", "stdout", "stderr", "stdout_truncated", "stderr_truncated", "started_at", "seconds")
-        )
+        outputs = dict.fromkeys(OUTPUTS)
         super().__init__(GuestScriptProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
 
 

@@ -22,7 +22,9 @@ SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 
 The engine unwraps secrets before it hands inputs to a dynamic provider, so the provider cannot tell by itself.
 """
-ALWAYS_HIDDEN = frozenset({"arguments", "content", "environment", "on_delete", "password", "script", "triggers"})
+ALWAYS_HIDDEN = frozenset(
+    {"arguments", "content", "environment", "on_delete", "on_update", "password", "script", "stdin", "triggers"}
+)
 """Inputs that may hold a secret by what they are for, whether the program marked it or not."""
 MOST_PROBLEMS = 10
 """Problems that are listed of one argument."""
@@ -88,7 +90,7 @@ def is_hidden(argument: str, inputs: Mapping[str, Any]) -> bool:
 
 def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:
     """Removes the values of secret inputs from a message that others worded: a guest, a server, or a check's reason."""
-    names = {"password", "environment", *(inputs.get(SECRET_INPUTS) or ())}
+    names = {"password", "environment", "stdin", *(inputs.get(SECRET_INPUTS) or ())}
     values = [_without_kinds(inputs.get(name)) if name == "checks" else inputs.get(name) for name in names]
     secrets = {text for text in _texts(values) if len(text) >= SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):

@@ -62,9 +62,12 @@ def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
         pytest.param("working_directory", "", "a string that is not empty", id="an empty directory"),
         pytest.param("username", "", "read from config, got ''", id="an empty user"),
         pytest.param("password", 5, "read from config, got a number (not shown", id="a number for a password"),
-        pytest.param("timeout", 0.5, "a number of seconds, 1 or more", id="no time"),
-        pytest.param("timeout", float("nan"), "a number of seconds, 1 or more", id="a time that is no number"),
-        pytest.param("triggers", [1], "expected a map", id="a list of triggers"),
+        pytest.param("timeout", 0.5, '1 or more seconds, or a duration, for example 600 or "15m"', id="no time"),
+        pytest.param("timeout", float("nan"), "1 or more seconds, or a duration", id="a time that is no number"),
+        pytest.param("triggers", 1, "expected a list or a map", id="a number for triggers"),
+        pytest.param("timeout", "soon", "or a duration", id="a time without a unit"),
+        pytest.param("stdin", 5, "expected the text that the script reads", id="a number for the input"),
+        pytest.param("add_previous_output", "yes", "expected true or false", id="a text for a switch"),
         pytest.param("on_delete", "a\0b", "has no NUL", id="a NUL in a script"),
         pytest.param("expected_exit_codes", [], "a list of whole numbers", id="no exit code"),
         pytest.param("expected_exit_codes", [0.5], "a list of whole numbers", id="half an exit code"),
@@ -98,6 +101,12 @@ def test_no_message_shows_a_secret() -> None:
     assert "s3cret" not in str(problems)
 
 
+def test_windows_exit_codes_have_two_forms() -> None:
+    """0xC0000005 is given as Windows shows it, or with a sign."""
+    given = {**GOOD, "expected_exit_codes": [-1073741819, 3221225477.0, 0]}
+    assert GuestScriptArguments.of(given).expected_exit_codes == {0, 0xC0000005}
+
+
 def test_inputs_become_arguments() -> None:
     """Numbers arrive as floats; what is left out has its default; on_delete shares all but the text."""
     arguments = GuestScriptArguments.of(
@@ -107,9 +116,7 @@ def test_inputs_become_arguments() -> None:
     assert arguments.on_delete == Script("rm x", arguments=("a",), output_limit=0)
     assert arguments.expected_exit_codes == {0, 3010}
     assert (arguments.timeout, arguments.config_namespace) == (600.0, "vsphere")
-    with pytest.raises(
-        ConfigurationError, match="timeout: expected a number of seconds, 1 or more, for example 600, got -1"
-    ):
+    with pytest.raises(ConfigurationError, match=r"timeout: expected 1 or more seconds, or a duration, .*, got -1"):
         GuestScriptArguments.of({**GOOD, "timeout": -1})
 
 
