@@ -1,7 +1,7 @@
-"""The wait for 200 machines of Cloud Director, beside a fixed poll of each every 3 seconds, in the same run.
+"""The wait for 200 VMs of Cloud Director, beside a fixed poll of each every 3 seconds, in the same run.
 
 The fixed poll is go-vcloud-director's `BlockWhileGuestCustomizationStatus` as its documentation describes it, one loop
-per machine, written anew here so that both run on the same sockets; unlike the original it waits for an end, because
+per VM, written anew here so that both run on the same sockets; unlike the original it waits for an end, because
 the original takes the first change of the status for one. Both waits begin together, each at a server of its own.
 """
 
@@ -20,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from lab.cloud_director.client import certificate
-from lab.cloud_director.cloud import Cloud, Machine, Plan
+from lab.cloud_director.cloud import Cloud, Plan, SimulatedVm
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director.references import parse_reference
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.progress import Update
 
 _FIXED = 3.0
-"""Seconds between two questions of go-vcloud-director about one machine."""
+"""Seconds between two questions of go-vcloud-director about one VM."""
 _PASSWORD = "s3cret"  # noqa: S105 -- of a server that lives for this measurement
 
 
 @dataclass
 class _Race:
-    """One wait for all machines of one server."""
+    """One wait for all VMs of one server."""
 
     lab: Running
-    machines: dict[str, Machine]
+    machines: dict[str, SimulatedVm]
     seen: dict[str, float] = field(default_factory=dict)
-    """When each machine was seen at its end, by the monotonic clock."""
+    """When each VM was seen at its end, by the monotonic clock."""
 
     def row(self, client: str, seconds: float) -> dict[str, Any]:
         """Returns what the wait cost, and how late it saw each end."""
@@ -70,7 +70,7 @@ def measure(machines: int = 200, seconds: float = 60.0) -> list[dict[str, Any]]:
     """Returns a row per client: requests in all and per minute, and the latency from each end to its being seen.
 
     Args:
-        machines: How many machines are customized at once.
+        machines: How many VMs are customized at once.
         seconds: The longest customization; the shortest takes a quarter of it.
     """
     draw = random.Random(1)  # noqa: S311 -- the same durations in every run
@@ -120,7 +120,7 @@ def _fixed_poll(race: _Race) -> None:
     token = login.headers["X-VMWARE-VCLOUD-ACCESS-TOKEN"]
     headers = {"Accept": "application/*+xml;version=37.0", "Authorization": f"Bearer {token}"}
 
-    def wait(name: str, machine: Machine) -> None:
+    def wait(name: str, machine: SimulatedVm) -> None:
         address = f"{race.lab.url}/api/vApp/vm-{machine.uuid}/guestcustomizationstatus"
         while name not in race.seen:
             time.sleep(_FIXED)
@@ -136,7 +136,7 @@ def _fixed_poll(race: _Race) -> None:
     http.close()
 
 
-def _end(machine: Machine) -> float:
+def _end(machine: SimulatedVm) -> float:
     assert machine.powered_on_at is not None
     return machine.powered_on_at + machine.plan.start_delay + machine.plan.duration
 

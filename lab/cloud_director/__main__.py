@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
         prog="python -m lab.cloud_director",
-        description="Simulates a Cloud Director in which guest customization takes time. It is no product of VMware's.",
+        description="Simulates a Cloud Director in which guest customization takes time. It is not a VMware product.",
         epilog=f"The user's password comes in the environment variable {PASSWORD}; without it a random one is made.",
     )
     parser.add_argument("--listen", type=_place, default=("127.0.0.1", 0), help="address of the API (HTTPS)")
@@ -37,9 +37,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--ready", type=Path, help="file that is written when it serves: addresses and credentials")
     parser.add_argument("--org", default="acme", help="organization, or System for a provider's login")
     parser.add_argument("--user", default="deployer")
-    parser.add_argument("--vms", type=int, default=3, help="machines at the start: web-0, web-1, ...")
+    parser.add_argument("--vms", type=int, default=3, help="VMs at the start: web-0, web-1, ...")
     parser.add_argument("--vapp", default="web", help="the vApp that holds them")
-    parser.add_argument("--powered-off", action="store_true", help="leave them off until the control endpoint says")
+    parser.add_argument(
+        "--powered-off", action="store_true", help="leave them powered off until the control endpoint powers them on"
+    )
     parser.add_argument("--outcome", choices=OUTCOMES, default="succeeded")
     parser.add_argument("--start-delay", type=float, default=0.5, help="seconds from power-on to VMware Tools")
     parser.add_argument("--duration", type=float, default=3.0, help="seconds that a customization takes")
@@ -78,7 +80,7 @@ def _facts(running: Running, tls: Path) -> dict[str, object]:
         "control": running.control,
         "token": running.token,
         "pid": os.getpid(),
-        "vms": {machine.name: machine.urn for machine in cloud.machines()},
+        "vms": {vm.name: vm.urn for vm in cloud.vms()},
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, g, jsonify, request
 
 from lab.cloud_director import documents
-from lab.cloud_director.cloud import Cloud, Machine, vapp_uuid
+from lab.cloud_director.cloud import Cloud, SimulatedVm, vapp_uuid
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -22,7 +22,7 @@ VERSIONS = ("36.3", "37.0", "37.1", "37.2", "37.3", "38.0", "38.1")
 """Those of Cloud Director 10.5."""
 _DOOR = "/cloudapi/1.0.0/sessions"
 _VERSION = re.compile(r"version=([\d.]+)")
-_MACHINE = "/api/vApp/vm-<uuid_text>"
+_VM = "/api/vApp/vm-<uuid_text>"
 
 
 class _RefusalError(Exception):
@@ -56,9 +56,9 @@ class Api:
             ("/api/org/", self._orgs, ["GET"]),
             ("/api/query", self._query, ["GET"]),
             ("/api/vApp/vapp-<uuid_text>", self._vapp, ["GET"]),
-            (_MACHINE, self._vm, ["GET"]),
-            (f"{_MACHINE}/guestcustomizationstatus", self._status, ["GET"]),
-            (f"{_MACHINE}/guestCustomizationSection", self._section, ["GET"]),
+            (_VM, self._vm, ["GET"]),
+            (f"{_VM}/guestcustomizationstatus", self._status, ["GET"]),
+            (f"{_VM}/guestCustomizationSection", self._section, ["GET"]),
         ):
             app.add_url_rule(rule, f"{methods[0]} {rule}", view, methods=methods, strict_slashes=False)
 
@@ -124,32 +124,32 @@ class Api:
     def _query(self) -> ResponseReturnValue:
         is_provider = self._cloud.org.lower() == "system"
         if request.args.get("type") != ("adminVM" if is_provider else "vm"):
-            raise _RefusalError(400, "BAD_REQUEST", "This user may query its machines, and nothing else")
+            raise _RefusalError(400, "BAD_REQUEST", "This user may query its VMs, and nothing else")
         wanted = set(re.findall(r"id==(?:urn:vcloud:vm:)?([0-9a-f-]{36})", request.args.get("filter", "")))
         page, size = int(request.args.get("page", 1)), min(int(request.args.get("pageSize", 25)), 128)
-        machines = [machine for machine in self._cloud.machines() if not wanted or machine.uuid in wanted]
-        return _answer(documents.records(_address(), machines, page, size, is_provider=is_provider))
+        vms = [vm for vm in self._cloud.vms() if not wanted or vm.uuid in wanted]
+        return _answer(documents.records(_address(), vms, page, size, is_provider=is_provider))
 
     def _vapp(self, uuid_text: str) -> ResponseReturnValue:
         name = self._cloud.vapp(uuid_text)
         if name is None:
             raise _forbidden("vapp", uuid_text)
-        return _answer(documents.vapp(_address(), name, self._cloud.machines(name)))
+        return _answer(documents.vapp(_address(), name, self._cloud.vms(name)))
 
     def _vm(self, uuid_text: str) -> ResponseReturnValue:
-        return _answer(documents.vm(_address(), self._machine(uuid_text)))
+        return _answer(documents.vm_document(_address(), self._found(uuid_text)))
 
     def _status(self, uuid_text: str) -> ResponseReturnValue:
-        return _answer(documents.status(self._machine(uuid_text)))
+        return _answer(documents.status(self._found(uuid_text)))
 
     def _section(self, uuid_text: str) -> ResponseReturnValue:
-        return _answer(documents.section(_address(), self._machine(uuid_text)))
+        return _answer(documents.section(_address(), self._found(uuid_text)))
 
-    def _machine(self, uuid_text: str) -> Machine:
-        machine = self._cloud.machine(uuid_text)
-        if machine is None or machine.uuid != uuid_text:
+    def _found(self, uuid_text: str) -> SimulatedVm:
+        vm = self._cloud.vm(uuid_text)
+        if vm is None or vm.uuid != uuid_text:
             raise _forbidden("vm", uuid_text)
-        return machine
+        return vm
 
 
 def _refuse(error: _RefusalError) -> Response:

@@ -25,8 +25,8 @@ _FRESH = 180 * 86400.0
 
 
 @dataclass(frozen=True)
-class LabMachine:
-    """A machine as the lab itself knows it. A time that has not come is None."""
+class LabVm:
+    """A VM as the lab itself knows it. A time that has not come is None."""
 
     urn: str
     powered_on: datetime | None
@@ -42,30 +42,29 @@ class CloudDirectorLab(servers.Server):
     org: str
     api_token: str = field(repr=False)
     vms: Mapping[str, str]
-    """The URNs of the machines that were there at the start, by name."""
+    """The URNs of the VMs that were there at the start, by name."""
 
     @property
     def front(self) -> str:
         """The address of the API's versions."""
         return f"{self.url}/api/versions"
 
-    def machines(self) -> dict[str, LabMachine]:
+    def current_vms(self) -> dict[str, LabVm]:
         """Returns the VMs that exist now, by name, with times that the API does not report."""
         found = self._control("GET", "/vms").json()
         return {
-            name: LabMachine(machine["urn"], _time(machine["powered_on_at"]), _time(machine["completed_at"]))
-            for name, machine in found.items()
+            name: LabVm(vm["urn"], _time(vm["powered_on_at"]), _time(vm["completed_at"])) for name, vm in found.items()
         }
 
     def plan(self, name: str, **plan: Any) -> str:
-        """Makes a machine, or lets one begin anew, and returns its URN.
+        """Creates a VM, or restarts the customization of one, and returns its URN.
 
         The words are those of the control endpoint: outcome, start_delay, duration, vapp, on.
         """
         return str(self._control("PUT", f"/vms/{name}", plan).json()["urn"])
 
     def remove(self, name: str) -> None:
-        """Deletes a machine; one that is made later under its name is another one."""
+        """Deletes a VM; one that is made later under its name is another one."""
         self._control("DELETE", f"/vms/{name}")
 
     def fault(self, kind: str, **fault: Any) -> None:

@@ -1,4 +1,4 @@
-"""The lab's cloud: machines that move through the states of guest customization, and who may look at them."""
+"""The lab's cloud: VMs that move through the states of guest customization, accounts and tokens."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PENDING, REBOOT, POST, COMPLETE, FAILED = (
 )
 OUTCOMES = ("succeeded", "failed", "never-starts", "never-ends", "disabled", "unknown-state")
 UNKNOWN = "GC_TO_BE_INVENTED"
-"""The state that no documentation knows, for clients that must bear one."""
+"""The state that no documentation knows, for clients that must tolerate one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to a machine after its power-on."""
+    """What happens to a VM after its power-on."""
 
     outcome: str = "succeeded"
     start_delay: float = 0.5
-    """Seconds from power-on until VMware Tools runs and customization begins."""
+    """Seconds from power-on until VMware Tools run and customization begins."""
     duration: float = 3.0
     """Seconds that customization takes."""
 
@@ -49,7 +49,7 @@ class Plan:
         return POST if done < 1 or self.outcome == "never-ends" else COMPLETE
 
     def tools_run(self, age: float) -> bool:
-        """Returns whether VMware Tools runs then: not before the guest is up, and not while it reboots."""
+        """Returns whether VMware Tools run then: not before the guest is up, and not while it reboots."""
         return age >= self.start_delay and self.state(age) != REBOOT
 
 
@@ -58,8 +58,8 @@ _CUSTOMIZED, _REBOOTED = 0.6, 0.8
 
 
 @dataclass
-class Machine:
-    """One virtual machine. Its state follows from its plan and the time since its power-on, or is set by hand."""
+class SimulatedVm:
+    """One VM. Its state follows from its plan and the time since its power-on, or is set by hand."""
 
     name: str
     vapp: str
@@ -67,17 +67,17 @@ class Machine:
     powered_on_at: float | None = None
     set_state: str = ""
     record_state: str | None = None
-    """What the query service says of the state: None for the truth, empty for nothing, else a word that lags behind."""
-    tells_tools: bool = True
-    """Whether the server tells if VMware Tools runs: older ones do not."""
+    """The state that the query service reports: None for the real one, empty for none, else an outdated word."""
+    reports_tools: bool = True
+    """Whether the server reports whether VMware Tools run: older servers do not."""
     ip_address: str = ""
     predecessors: int = 0
-    """How many machines of its name were deleted before it: it is another one than they were."""
+    """How many VMs of its name were deleted before it, which were other VMs."""
     uuid: str = field(init=False)
     admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
 
     def __post_init__(self) -> None:
-        # The same name is the same machine after a restart, so that a stack's references stay good.
+        # The same name is the same VM after a restart, so that a stack's references stay good.
         successor = f"/{self.predecessors}" if self.predecessors else ""
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vm/{self.vapp}/{self.name}{successor}"))
 
@@ -98,7 +98,7 @@ class Machine:
 
     @property
     def tools_run(self) -> bool:
-        """Whether VMware Tools runs now."""
+        """Whether VMware Tools run now."""
         return self.powered_on_at is not None and self.plan.tools_run(self.age)
 
     @property
@@ -121,7 +121,7 @@ class _Token:
 
 
 class Cloud:
-    """Machines, accounts and tokens. Safe to use from many threads.
+    """VMs, accounts and tokens. Safe to use from many threads.
 
     Args:
         org: The organization whose user logs in; "System" for a provider's administrator.
@@ -138,7 +138,7 @@ class Cloud:
         """Whether the API token is a service account's: it is good for one login, which returns the next one."""
         self.token_life = token_life
         self._lock = threading.Lock()
-        self._machines: dict[str, Machine] = {}
+        self._vms: dict[str, SimulatedVm] = {}
         self._deleted: Counter[tuple[str, str]] = Counter()
         self._addresses = 0
         self._tokens: dict[str, _Token] = {}
@@ -149,46 +149,46 @@ class Cloud:
         self.logins: Counter[str] = Counter()
         self.logouts = 0
 
-    def add(self, name: str, vapp: str = "web", plan: Plan | None = None, *, on: bool = True) -> Machine:
-        """Adds a machine, switched on unless that is not wanted."""
+    def add(self, name: str, vapp: str = "web", plan: Plan | None = None, *, on: bool = True) -> SimulatedVm:
+        """Adds a VM, powered on by default."""
         with self._lock:
             predecessors = self._deleted[vapp, name]
-            machine = Machine(name, vapp, plan or Plan(), time.monotonic() if on else None, predecessors=predecessors)
-            old = self._machines.get(machine.uuid)
+            vm = SimulatedVm(name, vapp, plan or Plan(), time.monotonic() if on else None, predecessors=predecessors)
+            old = self._vms.get(vm.uuid)
             self._addresses += old is None
-            machine.ip_address = old.ip_address if old else f"192.168.20.{9 + self._addresses % 240}"
-            self._machines[machine.uuid] = machine
-        return machine
+            vm.ip_address = old.ip_address if old else f"192.168.20.{9 + self._addresses % 240}"
+            self._vms[vm.uuid] = vm
+        return vm
 
-    def remove(self, machine: Machine) -> None:
-        """Deletes a machine."""
+    def remove(self, vm: SimulatedVm) -> None:
+        """Deletes a VM."""
         with self._lock:
-            if self._machines.pop(machine.uuid, None):
-                self._deleted[machine.vapp, machine.name] += 1
+            if self._vms.pop(vm.uuid, None):
+                self._deleted[vm.vapp, vm.name] += 1
 
-    def machine(self, uuid_or_name: str) -> Machine | None:
-        """Returns a machine by its UUID or name."""
-        return next((m for m in self.machines() if uuid_or_name in (m.uuid, m.name)), None)
+    def vm(self, uuid_or_name: str) -> SimulatedVm | None:
+        """Returns a VM by its UUID or name."""
+        return next((m for m in self.vms() if uuid_or_name in (m.uuid, m.name)), None)
 
-    def machines(self, vapp: str = "") -> list[Machine]:
-        """Returns the machines, all or those of one vApp."""
+    def vms(self, vapp: str = "") -> list[SimulatedVm]:
+        """Returns the VMs, all or those of one vApp."""
         with self._lock:
-            return [m for m in self._machines.values() if not vapp or vapp == m.vapp]
+            return [m for m in self._vms.values() if not vapp or vapp == m.vapp]
 
     def vapp(self, uuid_text: str) -> str | None:
         """Returns the name of the vApp of this UUID."""
         with self._lock:
-            names = {m.vapp for m in self._machines.values()} | self.empty_vapps
+            names = {m.vapp for m in self._vms.values()} | self.empty_vapps
             return next((name for name in names if vapp_uuid(name) == uuid_text), None)
 
     def log_in(self, user_at_org: str, password: str, *, as_provider: bool) -> str:
-        """Returns a new token, or nothing where the credentials are not good at this door."""
+        """Returns a new token, or an empty string where the credentials are not valid at this address."""
         good = secrets.compare_digest(f"{self.user}@{self.org}".encode(), user_at_org.encode())
         good &= secrets.compare_digest(self.password.encode(), password.encode())
         return self._admit(good and as_provider == (self.org.lower() == "system"))
 
     def exchange(self, api_token: str) -> str:
-        """Returns a new token for an API token, or nothing where that is not good."""
+        """Returns a new token for an API token, or an empty string where that is not valid."""
         value = self._admit(secrets.compare_digest(self.api_token.encode(), api_token.encode()))
         if value and self.rotates_api_token:
             self.api_token = secrets.token_urlsafe(24)
@@ -250,16 +250,16 @@ class Cloud:
             }
 
     def clear(self) -> None:
-        """Forgets all machines, sessions and counts."""
+        """Forgets all VMs, sessions and counts."""
         self.end_sessions()
         self.reset_stats()
         with self._lock:
-            self._machines.clear()
+            self._vms.clear()
             self._deleted.clear()
             self.empty_vapps.clear()
 
     def reset_stats(self) -> None:
-        """Begins to count anew."""
+        """Resets the counts."""
         with self._lock:
             self.calls.clear()
             self.answers.clear()

@@ -25,7 +25,7 @@ class Control:
         app.register_error_handler(ValueError, _complain)
         app.register_error_handler(TypeError, _complain)
         for rule, view, method in (
-            ("/vms", self._machines, "GET"),
+            ("/vms", self._vms, "GET"),
             ("/vms/<name>", self._plan, "PUT"),
             ("/vms/<name>", self._remove, "DELETE"),
             ("/faults", self._add_fault, "POST"),
@@ -40,26 +40,26 @@ class Control:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return None if secrets.compare_digest(given.encode(), self._token.encode()) else ("", 401)
 
-    def _machines(self) -> ResponseReturnValue:
+    def _vms(self) -> ResponseReturnValue:
         """Returns what the API does not report of a VM: when it was powered on, and when it was customized."""
         now = datetime.now(timezone.utc)
         told = {}
-        for machine in self._cloud.machines():
-            powered_on = None if machine.powered_on_at is None else now - timedelta(seconds=machine.age)
-            took = machine.completed_after
+        for vm in self._cloud.vms():
+            powered_on = None if vm.powered_on_at is None else now - timedelta(seconds=vm.age)
+            took = vm.completed_after
             completed = None if powered_on is None or took is None else powered_on + timedelta(seconds=took)
-            told[machine.name] = {
-                "urn": machine.urn,
+            told[vm.name] = {
+                "urn": vm.urn,
                 "powered_on_at": powered_on and powered_on.isoformat(),
                 "completed_at": completed and completed.isoformat(),
             }
         return jsonify(told)
 
     def _plan(self, name: str) -> ResponseReturnValue:
-        """Makes a machine, or lets one begin anew, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""
+        """Creates a VM or restarts its customization, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""
         said = request.get_json()
         on = bool(said.pop("on", True))
-        old = self._cloud.machine(name)
+        old = self._cloud.vm(name)
         vapp = str(said.pop("vapp", old.vapp if old else "web"))
         plan = Plan(**said)
         if old is not None and old.vapp != vapp:
@@ -67,10 +67,10 @@ class Control:
         return jsonify(urn=self._cloud.add(name, vapp, plan, on=on).urn)
 
     def _remove(self, name: str) -> ResponseReturnValue:
-        machine = self._cloud.machine(name)
-        if machine is None:
+        vm = self._cloud.vm(name)
+        if vm is None:
             return "", 404
-        self._cloud.remove(machine)
+        self._cloud.remove(vm)
         return "", 204
 
     def _add_fault(self) -> ResponseReturnValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from lab.cloud_director.cloud import Machine, vapp_uuid
+from lab.cloud_director.cloud import SimulatedVm, vapp_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,63 +30,63 @@ def versions(address: str, offered: Sequence[str]) -> Element:
     return root
 
 
-def status(machine: Machine) -> Element:
+def status(vm: SimulatedVm) -> Element:
     """Returns GuestCustomizationStatusSection."""
     root = _vcloud("GuestCustomizationStatusSection")
-    _text(root, "GuestCustStatus", machine.state)
+    _text(root, "GuestCustStatus", vm.state)
     return root
 
 
-def section(address: str, machine: Machine) -> Element:
+def section(address: str, vm: SimulatedVm) -> Element:
     """Returns GuestCustomizationSection, with a password in it as a real one has."""
-    href = f"{address}/api/vApp/vm-{machine.uuid}/guestCustomizationSection/"
+    href = f"{address}/api/vApp/vm-{vm.uuid}/guestCustomizationSection/"
     root = _vcloud("GuestCustomizationSection", href=href, type=f"{_MEDIA}.guestCustomizationSection+xml")
     _text(root, "ovf:Info", "Specifies Guest OS Customization Settings")
     for name, value in (
-        ("Enabled", str(machine.is_enabled).lower()),
+        ("Enabled", str(vm.is_enabled).lower()),
         ("ChangeSid", "false"),
-        ("VirtualMachineId", machine.uuid),
+        ("VirtualMachineId", vm.uuid),
         ("JoinDomainEnabled", "false"),
         ("UseOrgSettings", "false"),
         ("AdminPasswordEnabled", "true"),
         ("AdminPasswordAuto", "false"),
-        ("AdminPassword", machine.admin_password),
+        ("AdminPassword", vm.admin_password),
         ("AdminAutoLogonEnabled", "false"),
         ("AdminAutoLogonCount", "0"),
         ("ResetPasswordRequired", "false"),
-        ("ComputerName", machine.name),
+        ("ComputerName", vm.name),
     ):
         _text(root, name, value)
     return root
 
 
-def vm(address: str, machine: Machine) -> Element:
+def vm_document(address: str, vm: SimulatedVm) -> Element:
     """Returns Vm, as far as a reader of power state and customization goes."""
-    on = machine.powered_on_at is not None
+    on = vm.powered_on_at is not None
     root = _vcloud(
         "Vm",
-        href=f"{address}/api/vApp/vm-{machine.uuid}",
+        href=f"{address}/api/vApp/vm-{vm.uuid}",
         type=f"{_MEDIA}.vm+xml",
-        id=machine.urn,
-        name=machine.name,
+        id=vm.urn,
+        name=vm.name,
         status="4" if on else "8",
         deployed=str(on).lower(),
-        needsCustomization=str(machine.is_enabled and machine.state == "GC_PENDING").lower(),
+        needsCustomization=str(vm.is_enabled and vm.state == "GC_PENDING").lower(),
         nestedHypervisorEnabled="false",
     )
-    up = f"{address}/api/vApp/vapp-{vapp_uuid(machine.vapp)}"
+    up = f"{address}/api/vApp/vapp-{vapp_uuid(vm.vapp)}"
     SubElement(root, "Link", rel="up", href=up, type=f"{_MEDIA}.vApp+xml")
     _text(root, "Description", "")
-    root.append(section(address, machine))
+    root.append(section(address, vm))
     runtime = SubElement(root, "RuntimeInfoSection")
     _text(runtime, "ovf:Info", "Specifies Runtime info")
     SubElement(runtime, "VMWareTools", version="12352")
-    _text(root, "VAppScopedLocalId", machine.uuid)
+    _text(root, "VAppScopedLocalId", vm.uuid)
     return root
 
 
-def vapp(address: str, name: str, machines: Sequence[Machine]) -> Element:
-    """Returns VApp with its machines."""
+def vapp(address: str, name: str, vms: Sequence[SimulatedVm]) -> Element:
+    """Returns VApp with its VMs."""
     uuid = vapp_uuid(name)
     root = _vcloud(
         "VApp",
@@ -94,19 +94,19 @@ def vapp(address: str, name: str, machines: Sequence[Machine]) -> Element:
         type=f"{_MEDIA}.vApp+xml",
         id=f"urn:vcloud:vapp:{uuid}",
         name=name,
-        status="4" if all(machine.powered_on_at is not None for machine in machines) else "10",
+        status="4" if all(vm.powered_on_at is not None for vm in vms) else "10",
         deployed="true",
     )
     _text(root, "Description", "")
     children = SubElement(root, "Children")
-    children.extend(vm(address, machine) for machine in machines)
+    children.extend(vm_document(address, vm) for vm in vms)
     return root
 
 
-def records(address: str, machines: Sequence[Machine], page: int, page_size: int, *, is_provider: bool) -> Element:
+def records(address: str, vms: Sequence[SimulatedVm], page: int, page_size: int, *, is_provider: bool) -> Element:
     """Returns one page of QueryResultRecords of type `vm`, or `adminVM`, which says nothing of VMware Tools."""
     kind = "adminVM" if is_provider else "vm"
-    shown = machines[(page - 1) * page_size : page * page_size]
+    shown = vms[(page - 1) * page_size : page * page_size]
     root = _vcloud(
         "QueryResultRecords",
         href=f"{address}/api/query?type={kind}&page={page}&pageSize={page_size}&format=records",
@@ -114,28 +114,28 @@ def records(address: str, machines: Sequence[Machine], page: int, page_size: int
         name=kind,
         page=str(page),
         pageSize=str(page_size),
-        total=str(len(machines)),
+        total=str(len(vms)),
     )
-    for machine in shown:
-        on = machine.powered_on_at is not None
+    for vm in shown:
+        on = vm.powered_on_at is not None
         record = SubElement(
             root,
             "AdminVMRecord" if is_provider else "VMRecord",
-            href=f"{address}/api/vApp/vm-{machine.uuid}",
-            id=machine.urn,
-            name=machine.name,
-            container=f"{address}/api/vApp/vapp-{vapp_uuid(machine.vapp)}",
-            containerName=machine.vapp,
+            href=f"{address}/api/vApp/vm-{vm.uuid}",
+            id=vm.urn,
+            name=vm.name,
+            container=f"{address}/api/vApp/vapp-{vapp_uuid(vm.vapp)}",
+            containerName=vm.vapp,
             isVAppTemplate="false",
             isDeployed=str(on).lower(),
             status="POWERED_ON" if on else "POWERED_OFF",
-            ipAddress=machine.ip_address,
+            ipAddress=vm.ip_address,
         )
-        known = machine.state if machine.record_state is None else machine.record_state
+        known = vm.state if vm.record_state is None else vm.record_state
         if known:
             record.set("gcStatus", known)
-        if machine.tells_tools and not is_provider:
-            record.set("vmToolsStatus", "RUNNING" if machine.tools_run else "NOT_RUNNING")
+        if vm.reports_tools and not is_provider:
+            record.set("vmToolsStatus", "RUNNING" if vm.tools_run else "NOT_RUNNING")
     return root
 
 

@@ -1,4 +1,4 @@
-"""The example for Cloud Director: machines that are there already, one gate, and work on each that waits for it."""
+"""The example for Cloud Director: existing VMs, one gate, and work on each that waits for it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def program() -> None:
-    """Declares the stack. Its setting `vms` maps names to the URNs of machines on the server."""
+    """Declares the stack. Its setting `vms` maps names to the URNs of VMs on the server."""
     vms: Mapping[str, str] = pulumi.Config().require_object("vms")
     gate = CustomizationGate("web", platform="cloud_director", vms=vms)
 
-    # In a real stack the machines are resources, say a vcd.Vm in place of each URN, and the work is another one.
+    # In a real stack the VMs are resources, say a vcd.Vm in place of each URN, and the work is another one.
     probes = {name: OrderProbe(name, vm=gate.after(_identifier(urn))) for name, urn in vms.items()}
 
     pulumi.export("ready", gate.ready)
-    pulumi.export("machines", gate.results)
+    pulumi.export("vms", gate.results)
     pulumi.export("probes", {name: probe.ran_at for name, probe in probes.items()})
 
 
@@ -34,7 +34,7 @@ def connection(lab: CloudDirectorLab) -> dict[str, str]:
 
 
 def power_on(lab: CloudDirectorLab, fail: str = "", **plan: Any) -> None:
-    """Switches all machines on anew, so that their customization begins now.
+    """Powers all VMs on again, so that their customization starts now.
 
     Args:
         lab: The running Cloud Director.
@@ -46,5 +46,5 @@ def power_on(lab: CloudDirectorLab, fail: str = "", **plan: Any) -> None:
 
 
 def _identifier(urn: str) -> str:
-    """Returns the identifier under which the gate's results hold a machine."""
+    """Returns the key of a VM in the results of the gate."""
     return f"vm-{urn.rpartition(':')[2]}"

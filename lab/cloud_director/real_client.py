@@ -30,12 +30,12 @@ def build(home: Home) -> Path:
 
 
 def ask(program: Path, variables: Mapping[str, str], href: str, *, blocking_on: str, timeout: int) -> dict[str, Any]:
-    """Asks for one machine and returns what the real client understood.
+    """Asks for one VM and returns what the real client understood.
 
     Args:
         program: What `build` returned.
         variables: VCD_URL, VCD_ORG, the credentials, and SSL_CERT_FILE for the lab's certificate authority.
-        href: The machine's address.
+        href: The VM's address.
         blocking_on: The status that BlockWhileGuestCustomizationStatus waits to be left; empty asks only once.
         timeout: The seconds that it waits at most.
 

@@ -28,7 +28,7 @@ _LOOPBACK = ("127.0.0.1", 0)
 
 
 class _Server(wsgi.Server):
-    """A server that logs its complaints about clients that hang up: here they belong to the game."""
+    """A server that logs what clients do to it at INFO: dropped connections are part of the tests."""
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         logging.getLogger(__name__).log(level, msg, exc_info=traceback)

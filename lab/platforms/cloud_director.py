@@ -90,7 +90,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def settings(self, lab: CloudDirectorLab) -> dict[str, str]:
         """Returns the connection, and the VMs that are on the server now."""
-        vms = {name: machine.urn for name, machine in sorted(lab.machines().items())}
+        vms = {name: machine.urn for name, machine in sorted(lab.current_vms().items())}
         return {**example.connection(lab), "vms": json.dumps(vms)}
 
     @contextmanager
@@ -102,7 +102,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
         A customized VM is left alone. One that is to fail or to be replaced is deleted and created again: the new VM
         has a new URN, so the gate judges it and no other.
         """
-        there = lab.machines()
+        there = lab.current_vms()
         refuse_unknown(there, fail, replace)
         used = [name for name in (fail, replace) if name and there[name].powered_on is not None]
         for name in dict.fromkeys(used):
@@ -116,7 +116,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def rows(self, lab: CloudDirectorLab, resources: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Returns the rows with the lab's own times, so that the gate is not checked against itself."""
-        there = {f"vm-{machine.urn.rpartition(':')[2]}": machine for machine in lab.machines().values()}
+        there = {f"vm-{machine.urn.rpartition(':')[2]}": machine for machine in lab.current_vms().values()}
         rows = []
         for row in timeline_check.rows(resources):
             machine = there.get(row.moid)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.cloud_director.client import certificate
-from lab.cloud_director.cloud import UNKNOWN, Cloud, Machine, Plan, vapp_uuid
+from lab.cloud_director.cloud import UNKNOWN, Cloud, Plan, SimulatedVm, vapp_uuid
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director import poller, tracked_vm
@@ -132,14 +132,14 @@ def test_every_state_is_told_in_its_order(lab: Running, path: list[str]) -> None
 def test_every_outcome_gets_its_verdict(
     lab: Running, outcome: str, rules: dict[str, Any], status: str, event: str
 ) -> None:
-    """A wait ends with the status, and the failure if any, that belongs to what the machine did."""
+    """A wait ends with the status, and the failure if any, that belongs to what the VM did."""
     machine = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
     (told,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
     assert (status, event) == (told.status.value, told.failure.name if told.failure else "")
 
 
 def test_customization_that_sticks_is_told_how_to_be_forced(lab: Running) -> None:
-    """GC_PENDING with the machine on and Tools running fails after start_timeout with the hint about forcing it."""
+    """GC_PENDING with the VM on and Tools running fails after start_timeout with the hint about forcing it."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     (told,) = wait(lab, {"web-0": machine.urn}, start_timeout=0.5).outcomes
     assert told.failure is not None
@@ -147,11 +147,11 @@ def test_customization_that_sticks_is_told_how_to_be_forced(lab: Running) -> Non
     assert list(told.failure.diagnosis[2:]) == ["power: on", "VMware Tools: running"]
 
 
-@pytest.mark.parametrize("tells_tools", [True, False], ids=["tools-not-running", "tools-not-told"])
-def test_pending_without_tools_is_not_late(lab: Running, tells_tools: bool) -> None:
+@pytest.mark.parametrize("reports_tools", [True, False], ids=["tools-not-running", "tools-not-told"])
+def test_pending_without_tools_is_not_late(lab: Running, reports_tools: bool) -> None:
     """GC_PENDING may mean that customization runs: without Tools known to run, a late start is no verdict."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if tells_tools else 0.0))
-    machine.tells_tools = tells_tools
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if reports_tools else 0.0))
+    machine.reports_tools = reports_tools
     (told,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
     assert told.failure is not None
     assert told.failure.name == "Timeout"
@@ -160,13 +160,13 @@ def test_pending_without_tools_is_not_late(lab: Running, tells_tools: bool) -> N
 def test_disabled_customization_passes_where_tools_is_not_told(lab: Running) -> None:
     """An older server that says nothing of Tools does not keep `requires_customization=False` from passing."""
     machine = lab.cloud.add("web-0", plan=Plan("disabled"))
-    machine.tells_tools = False
+    machine.reports_tools = False
     (told,) = wait(lab, {"web-0": machine.urn}, requires_customization=False).outcomes
     assert (told.status.value, told.ready) == ("NotCustomized", True)
 
 
 def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
-    """A machine whose customization is enabled while the wait goes on is waited for."""
+    """A VM whose customization is enabled while the wait goes on is waited for."""
     machine = lab.cloud.add("web-0", plan=Plan("disabled"), on=False)
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
@@ -240,7 +240,7 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
 
 
 def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
-    """A machine that the server does not know is said at once, with the server's word and the request's number."""
+    """A VM that the server does not know is said at once, with the server's word and the request's number."""
     began = time.monotonic()
     (told,) = wait(lab, {"web-9": f"urn:vcloud:vm:{vapp_uuid('nobody')}"}).outcomes
     assert told.failure is not None
@@ -250,7 +250,7 @@ def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
 
 
 def test_a_machine_that_is_deleted_in_mid_wait_is_noticed(lab: Running) -> None:
-    """A machine that vanishes is VmRemoved, and does not hold the wait up."""
+    """A VM that vanishes is VmRemoved, and does not hold the wait up."""
     machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
     timer = threading.Timer(0.5, lab.cloud.remove, [machine])
     timer.start()
@@ -261,7 +261,7 @@ def test_a_machine_that_is_deleted_in_mid_wait_is_noticed(lab: Running) -> None:
 
 @pytest.mark.parametrize("form", ["urn:vcloud:vapp:{0}", "vapp-{0}", "{1}/api/vApp/vapp-{0}"])
 def test_a_vapp_stands_for_all_machines_in_it(lab: Running, form: str) -> None:
-    """A vApp's URN, identifier or href waits for each of its machines, under the user's key and the machine's name."""
+    """A vApp's URN, identifier or href waits for each of its VMs, under the user's key and the VM's name."""
     for name in ("db", "app"):
         lab.cloud.add(name, "shop", FAST)
     lab.cloud.add("other", "elsewhere", Plan("failed"))
@@ -278,21 +278,21 @@ def test_an_unknown_vapp_is_told_like_an_unknown_machine(lab: Running) -> None:
 
 
 def test_an_empty_vapp_is_a_mistake(lab: Running) -> None:
-    """A vApp without machines would open the gate for nothing: it is refused."""
+    """A vApp without VMs would open the gate for nothing: it is refused."""
     lab.cloud.empty_vapps.add("bare")
     with pytest.raises(ConfigurationError, match="expected a vApp with at least one VM"):
         wait(lab, {"bare": f"urn:vcloud:vapp:{vapp_uuid('bare')}"})
 
 
 def test_a_machine_named_twice_is_a_mistake(lab: Running) -> None:
-    """A machine and the vApp that holds it are one machine too many."""
+    """A VM and the vApp that holds it are one VM too many."""
     machine = lab.cloud.add("db", "shop", FAST)
     with pytest.raises(ConfigurationError, match="'shop/db' and 'mine', which are the same VM"):
         wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}", "mine": machine.urn})
 
 
 def test_a_machine_that_was_judged_before_is_not_watched(lab: Running) -> None:
-    """A kept machine is named, and not asked about."""
+    """A kept VM is named, and not asked about."""
     kept, new = lab.cloud.add("kept", plan=Plan("never-ends")), lab.cloud.add("new", plan=FAST)
     source = cloud_director_source(settings(lab), {"a": kept.urn, "b": new.urn}, already_ready={f"vm-{kept.uuid}"})
     report = wait_for_all(source, WaitRules(timeout=20))
@@ -304,7 +304,7 @@ def is_in(word: str, snapshot: Snapshot) -> bool:
 
 
 def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
-    """Power state and VMware Tools of many machines come in one query per 50."""
+    """Power state and VMware Tools of many VMs come in one query per 50."""
     machines = [lab.cloud.add(f"vm-{number}") for number in range(60)]
     for machine in machines:
         machine.set_state = "GC_COMPLETE"
@@ -346,7 +346,7 @@ def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkey
 
 
 def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing changes, 100 machines cost two requests a round, not one each; a change is still seen at once."""
+    """While nothing changes, 100 VMs cost two requests a round, not one each; a change is still seen at once."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     machines = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
     for machine in machines:
@@ -374,11 +374,11 @@ def told_for(source: CloudDirectorSource, seconds: float) -> list[Snapshot]:
 
 def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:
     """64 waits at once log in once, use a bounded number of threads, and the last one logs out."""
-    machines: list[Machine] = [lab.cloud.add(f"vm-{number}", plan=FAST) for number in range(64)]
+    machines: list[SimulatedVm] = [lab.cloud.add(f"vm-{number}", plan=FAST) for number in range(64)]
     good: list[bool] = []
     most = 0
 
-    def gate(machine: Machine) -> None:
+    def gate(machine: SimulatedVm) -> None:
         good.append(wait(lab, {machine.name: machine.urn}).ready)
 
     threads = [threading.Thread(target=gate, args=[machine]) for machine in machines]

@@ -16,7 +16,7 @@ import pytest
 
 from lab.cloud_director import api
 from lab.cloud_director.client import certificate
-from lab.cloud_director.cloud import Cloud, Machine, Plan
+from lab.cloud_director.cloud import Cloud, Plan, SimulatedVm
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
@@ -81,13 +81,13 @@ def settings(lab: Running, **changes: str | bool) -> CloudDirectorSettings:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-def wait(lab: Running, machine: Machine, timeout: float = 20.0) -> GateReport:
+def wait(lab: Running, machine: SimulatedVm, timeout: float = 20.0) -> GateReport:
     return wait_for_all(cloud_director_source(settings(lab), {machine.name: machine.urn}), WaitRules(timeout=timeout))
 
 
 @contextmanager
 def started(
-    lab: Running, *machines: Machine, using: CloudDirectorSettings | None = None
+    lab: Running, *machines: SimulatedVm, using: CloudDirectorSettings | None = None
 ) -> Iterator[CloudDirectorSource]:
     source = cloud_director_source(using or settings(lab), {machine.name: machine.urn for machine in machines})
     try:
@@ -163,7 +163,7 @@ def test_every_kind_of_login_uses_its_own_door(lab: Running, org: str, kind: str
 
 
 def test_an_expired_token_is_renewed_once_for_all(lab: Running) -> None:
-    """When all sessions end in mid-wait, one new login serves every machine, and the verdicts are right."""
+    """When all sessions end in mid-wait, one new login serves every VM, and the verdicts are right."""
     machines = [lab.cloud.add(f"web-{number}", plan=Plan(start_delay=0, duration=1.5)) for number in range(20)]
     timer = threading.Timer(0.5, lab.cloud.end_sessions)
     timer.start()
@@ -264,7 +264,7 @@ def thumbprint() -> str:
 def test_the_environments_proxy_and_netrc_are_not_used_on_loopback(
     lab: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither a proxy nor a .netrc of the environment comes between the gate and a server on this machine."""
+    """Neither a proxy nor a .netrc of the environment comes between the gate and a server on this VM."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password wr0ng\n")
     netrc.chmod(0o600)
@@ -478,7 +478,7 @@ def test_a_server_that_restarts_is_waited_for() -> None:
 
 
 def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
-    """A machine whose start is overdue, by a state that nobody could read again, is not called stuck."""
+    """A VM whose start is overdue, by a state that nobody could read again, is not called stuck."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     lab.faults.add(Fault("status", "guestcustomizationstatus", after=1, times=1000, status=503))
     rules = WaitRules(timeout=10.0, start_timeout=1.0)
@@ -491,7 +491,7 @@ def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
 
 
 def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> None:
-    """Where the query service is closed to the user, each machine's own document tells name and power."""
+    """Where the query service is closed to the user, each VM's own document tells name and power."""
     lab.faults.add(Fault("forbidden-page", "/api/query"))
     machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
     source = cloud_director_source(settings(lab), {"key": machine.urn})

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from lab.cloud_director import client, real_client
-from lab.cloud_director.client import LabMachine
+from lab.cloud_director.client import LabVm
 from lab.cloud_director.cloud import OUTCOMES, Cloud, Plan, vapp_uuid
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home, LabError
@@ -48,7 +48,7 @@ def ask(real_program: Path, lab: Running, uuid: str, **changes: Any) -> dict[str
 
 @pytest.mark.parametrize("state", ["GC_PENDING", "REBOOT_PENDING", "POST_GC_PENDING", "GC_COMPLETE", "GC_FAILED"])
 def test_the_real_client_reads_every_state(real_program: Path, lab: Running, state: str) -> None:
-    """go-vcloud-director logs in, reads machine, section, status and record, and logs out."""
+    """go-vcloud-director logs in, reads VM, section, status and record, and logs out."""
     machine = lab.cloud.add("web-0")
     machine.set_state = state
     lab.cloud.reset_stats()
@@ -63,7 +63,7 @@ def test_the_real_client_reads_every_state(real_program: Path, lab: Running, sta
 def test_the_real_client_blocks_while_customization_is_pending(
     real_program: Path, lab: Running, outcome: str, end: str
 ) -> None:
-    """go-vcloud-director's own wait sees the machine leave GC_PENDING, by success and by failure alike."""
+    """go-vcloud-director's own wait sees the VM leave GC_PENDING, by success and by failure alike."""
     machine = lab.cloud.add("web-0", plan=Plan(outcome, 0.0, 1.5))
     found = ask(real_program, lab, machine.uuid, blocking_on="GC_PENDING")
     assert (found["before"], found["after"]) == ("GC_PENDING", end)
@@ -123,7 +123,7 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         settings = CloudDirectorSettings(lab.url, lab.org, lab.user, lab.password, thumbprint=lab.thumbprint)
         report = wait(cloud_director_source(settings, lab.vms), WaitRules(timeout=20))
         assert [(o.key, o.ready) for o in report.outcomes] == [("web-0", True), ("web-1", False)]
-        known = lab.machines()
+        known = lab.current_vms()
         assert {name: machine.urn for name, machine in known.items()} == dict(lab.vms)
         assert known["web-0"].powered_on is not None
         assert known["web-0"].completed is not None
@@ -133,7 +133,7 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         lab.remove("web-1")
         successor = lab.plan("web-1", on=False)
         assert successor not in lab.vms.values()
-        assert lab.machines()["web-1"] == LabMachine(successor, powered_on=None, completed=None)
+        assert lab.current_vms()["web-1"] == LabVm(successor, powered_on=None, completed=None)
         with pytest.raises(requests.HTTPError):
             lab.plan("web-2", outcome="no such outcome")
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cloud_director.client import certificate
-from lab.cloud_director.cloud import Cloud, Machine, Plan, vapp_uuid
+from lab.cloud_director.cloud import Cloud, Plan, SimulatedVm, vapp_uuid
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
@@ -74,7 +74,7 @@ def settings(
     return CloudDirectorSettings(server.url, "acme", "ann", password, api_token, ca_file=ca_file)
 
 
-def source(server: MisbehavingServer | Running, machine: Machine, **changes: str) -> CloudDirectorSource:
+def source(server: MisbehavingServer | Running, machine: SimulatedVm, **changes: str) -> CloudDirectorSource:
     return cloud_director_source(settings(server, **changes), {machine.name: machine.urn})
 
 
@@ -115,7 +115,7 @@ def test_a_refused_login_is_sent_once_whatever_the_refusal_looks_like(
     for _ in range(2):
         with pytest.raises(AuthenticationError, match="not sent again") as refused:
             wait(gate, WaitRules(timeout=20))
-        gate = source(server, lab.cloud.machines()[0], **{kind: "wr0ng"})
+        gate = source(server, lab.cloud.vms()[0], **{kind: "wr0ng"})
     assert server.count(request) == 1
     assert "wr0ng" not in str(refused.value)
 

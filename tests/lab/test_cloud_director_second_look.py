@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.cloud_director.client import certificate
-from lab.cloud_director.cloud import Cloud, Machine, vapp_uuid
+from lab.cloud_director.cloud import Cloud, SimulatedVm, vapp_uuid
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
@@ -53,11 +53,11 @@ def settings_of(lab: Running) -> CloudDirectorSettings:
     return CloudDirectorSettings(lab.url, lab.cloud.org, lab.cloud.user, lab.cloud.password, ca_file=ca_file)
 
 
-def source_of(lab: Running, *machines: Machine) -> CloudDirectorSource:
+def source_of(lab: Running, *machines: SimulatedVm) -> CloudDirectorSource:
     return cloud_director_source(settings_of(lab), {machine.name: machine.urn for machine in machines})
 
 
-def machine_in(lab: Running, name: str, state: str) -> Machine:
+def machine_in(lab: Running, name: str, state: str) -> SimulatedVm:
     """Returns a VM in a state, whose record does not report it: nothing hints at a change."""
     machine = lab.cloud.add(name)
     machine.set_state, machine.record_state = state, ""
@@ -242,7 +242,7 @@ def test_a_vapp_that_is_refused_once_is_read_again(lab: Running) -> None:
 
 
 @contextmanager
-def started(lab: Running, *machines: Machine) -> Iterator[CloudDirectorSource]:
+def started(lab: Running, *machines: SimulatedVm) -> Iterator[CloudDirectorSource]:
     source = source_of(lab, *machines)
     try:
         source.start()

@@ -1,4 +1,4 @@
-"""What the lab knows of Cloud Director's machines by itself, and lays beside what the gate says."""
+"""What the lab knows of Cloud Director's VMs by itself, and lays beside what the gate says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from lab.cloud_director.client import CloudDirectorLab, LabMachine
+from lab.cloud_director.client import CloudDirectorLab, LabVm
 from lab.paths import Home
 from lab.platforms import CloudDirector
 from lab.timeline_check import GATE, WORK, broken
@@ -26,13 +26,13 @@ def at(seconds: float | None) -> datetime | None:
 
 @dataclass
 class Known:
-    """A lab that knows one machine."""
+    """A lab that knows one VM."""
 
     urn: str
     completed: float | None
 
-    def machines(self) -> dict[str, LabMachine]:
-        return {"web-0": LabMachine(self.urn, at(0), at(self.completed))}
+    def current_vms(self) -> dict[str, LabVm]:
+        return {"web-0": LabVm(self.urn, at(0), at(self.completed))}
 
 
 def resources(work: float) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def resources(work: float) -> list[dict[str, Any]]:
     ],
 )
 def test_the_gate_is_not_its_own_judge(tmp_path: Path, known: Known, breaches: list[str]) -> None:
-    """Work is held against the time at which the lab itself customized the machine, whatever the gate says."""
+    """Work is held against the time at which the lab itself customized the VM, whatever the gate says."""
     platform = CloudDirector(Home(tmp_path))
     table = platform.rows(cast("CloudDirectorLab", known), resources(work=4))
     found = broken(table, NOON + timedelta(seconds=3.5), timedelta(seconds=10))

@@ -30,15 +30,15 @@ def stack(engine: Engine, lab: CloudDirectorLab, password: str = "") -> Stack:
 
 
 def test_the_example_waits_on_cloud_director(engine: Engine, lab: CloudDirectorLab) -> None:
-    """Machines that are there are waited for, the work behind the gate runs, and a second `up` changes nothing."""
+    """VMs that are there are waited for, the work behind the gate runs, and a second `up` changes nothing."""
     example.power_on(lab, start_delay=0.2, duration=1.0)
     made = stack(engine, lab)
     first = made.up()
     assert first.succeeded, first.output
     outputs = made.outputs
     assert (outputs["ready"], sorted(outputs["probes"])) == (True, ["web-0", "web-1", "web-2"])
-    assert {result["status"] for result in outputs["machines"].values()} == {"CustomizationSucceeded"}
-    assert {result["moid"] for result in outputs["machines"].values()} == {
+    assert {result["status"] for result in outputs["vms"].values()} == {"CustomizationSucceeded"}
+    assert {result["moid"] for result in outputs["vms"].values()} == {
         f"vm-{urn.rpartition(':')[2]}" for urn in lab.vms.values()
     }
     lab_calls = sum(lab.stats()["calls"].values())
@@ -49,7 +49,7 @@ def test_the_example_waits_on_cloud_director(engine: Engine, lab: CloudDirectorL
 
 
 def test_a_failed_machine_keeps_the_gate_shut(engine: Engine, lab: CloudDirectorLab) -> None:
-    """One failure holds back all work; the error names the machine, and the next `up` judges that one alone."""
+    """One failure holds back all work; the error names the VM, and the next `up` judges that one alone."""
     example.power_on(lab, fail="web-1", start_delay=0.0, duration=0.5)
     made = stack(engine, lab)
     first = made.up()

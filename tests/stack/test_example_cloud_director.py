@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
-    """The whole story: up, up again, one machine fails, it is replaced, and the lab goes down without a trace."""
+    """The whole story: up, up again, one VM fails, it is replaced, and the lab goes down without a trace."""
     status, first = run(home, "up", *ON_CLOUD_DIRECTOR)
     assert status == 0, first
     assert "The gate worked" in first
@@ -42,12 +42,12 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     platform = CloudDirector(home)
     lab = platform.find()
     assert lab is not None
-    there, calls = lab.machines(), lab.stats()["calls"]
+    there, calls = lab.current_vms(), lab.stats()["calls"]
     status, second = run(home, "up", *ON_CLOUD_DIRECTOR)
     assert status == 0, second
     assert "5 unchanged" in second
-    assert lab.machines().keys() == there.keys()
-    assert [machine.urn for machine in lab.machines().values()] == [machine.urn for machine in there.values()]
+    assert lab.current_vms().keys() == there.keys()
+    assert [machine.urn for machine in lab.current_vms().values()] == [machine.urn for machine in there.values()]
     assert row(second, "web-1")[1] == row(first, "web-1")[1], "no machine was restarted"
     assert lab.stats()["calls"] == {**calls, "GET /api/versions": lab.stats()["calls"]["GET /api/versions"]}
 
@@ -71,7 +71,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert row(replaced, "web-1")[3] > row(first, "web-1")[3]
     for untouched in ("web-0", "web-2"):
         assert row(replaced, untouched)[3] == row(first, untouched)[3], "its work did not run again"
-    changed = {name for name, machine in lab.machines().items() if machine.urn != there[name].urn}
+    changed = {name for name, machine in lab.current_vms().items() if machine.urn != there[name].urn}
     assert changed == {"web-1"}
 
     secrets = (lab.password, lab.token, lab.api_token, platform.home.passphrase.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.cloud_director.api import Api
-from lab.cloud_director.cloud import Cloud, Machine
+from lab.cloud_director.cloud import Cloud, SimulatedVm
 from lab.cloud_director.faults import Faults
 from pulumi_customization_gate.cloud_director.connection import Answer, UnreachableError
 from pulumi_customization_gate.cloud_director.references import parse_reference
@@ -136,7 +136,7 @@ class InMemory:
     def session(self, settings: CloudDirectorSettings | None = None) -> Session:
         return Session(settings or self.settings, self.server, self.executor, self.clock)
 
-    def machine(self, name: str, state: str = "GC_PENDING", *, record: str | None = "") -> Machine:
+    def machine(self, name: str, state: str = "GC_PENDING", *, record: str | None = "") -> SimulatedVm:
         """Returns a VM in a state; its record reports none unless told otherwise."""
         machine = self.cloud.add(name)
         machine.set_state, machine.record_state = state, record

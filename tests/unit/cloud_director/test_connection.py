@@ -162,6 +162,7 @@ class Wire:
 
 @pytest.fixture
 def _exchange() -> Any:
+    current_exchange.deadline = float("inf")
     yield
     current_exchange.deadline = float("inf")
 

@@ -1,4 +1,4 @@
-"""Why a machine of Cloud Director did not get there, in words."""
+"""Why a VM of Cloud Director did not get there, in words."""
 
 from __future__ import annotations
 

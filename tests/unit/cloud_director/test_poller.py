@@ -18,7 +18,7 @@ from pulumi_customization_gate.core.errors import AuthenticationError
 from pulumi_customization_gate.core.model import Missing, Progress, Snapshot
 
 if TYPE_CHECKING:
-    from lab.cloud_director.cloud import Machine
+    from lab.cloud_director.cloud import SimulatedVm
     from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
     from pulumi_customization_gate.core.model import Observation
     from tests.unit.cloud_director.in_memory import InMemory
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STATUS = "guestcustomizationstatus"
 
 
-def started(lab: InMemory, *machines: Machine) -> CloudDirectorSource:
+def started(lab: InMemory, *machines: SimulatedVm) -> CloudDirectorSource:
     source = lab.source({machine.name: machine.urn for machine in machines})
     source.start()
     source.poll(0)

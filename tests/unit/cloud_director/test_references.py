@@ -1,4 +1,4 @@
-"""What a user may write for a machine of Cloud Director."""
+"""What a user may write for a VM of Cloud Director."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UUID = "22e51563-52a6-4a13-961a-d9dffa6aabf5"
     ],
 )
 def test_every_documented_form_names_its_thing(text: str, kind: str) -> None:
-    """A URN, an identifier or an href names a machine or a vApp, in any case."""
+    """A URN, an identifier or an href names a VM or a vApp, in any case."""
     assert Reference(kind, UUID) == parse_reference(text, URL)
 
 
@@ -65,7 +65,7 @@ def test_another_server_is_refused(text: str) -> None:
     ],
 )
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
-    """Whatever names no machine is refused with the forms that do, and without control characters."""
+    """Whatever names no VM is refused with the forms that do, and without control characters."""
     with pytest.raises(ConfigurationError, match="urn:vcloud:vm:<uuid>") as refusal:
         parse_reference(text, URL)
     assert "\x1b" not in str(refusal.value)

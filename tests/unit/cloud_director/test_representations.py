@@ -110,13 +110,13 @@ def test_a_record_tells_power_and_tools(attributes: str, machine: InventoryVm) -
 
 
 def test_a_record_without_identifier_is_refused() -> None:
-    """A machine that cannot be told from others is no answer."""
+    """A VM that cannot be told from others is no answer."""
     with pytest.raises(MalformedError):
         representations.records(records('name="web-0"'))
 
 
 def test_a_vapp_lists_its_machines() -> None:
-    """The machines of a vApp come in its order, with their power state."""
+    """The VMs of a vApp come in its order, with their power state."""
     children = (
         f'<Children><Vm id="urn:vcloud:vm:{UUID}" name="b" status="4"/><Vm href="vm-{UUID}" name="a"/></Children>'
     )

@@ -127,7 +127,7 @@ def test_a_start_whose_requests_hang_returns_at_its_time_out(lab: InMemory) -> N
     """What has no answer by then is read by the wait."""
     lab.executor.is_held = True
     source = lab.source({"web-0": lab.machine("web-0").urn}, retry_timeout=10.0)
-    assert [vm.name for vm in source.start()] == [f"vm-{lab.cloud.machines()[0].uuid}"]
+    assert [vm.name for vm in source.start()] == [f"vm-{lab.cloud.vms()[0].uuid}"]
     assert source.poll(0) == []
     lab.executor.release()
     assert [type(observation) for observation in source.poll(1)] == [Snapshot]
