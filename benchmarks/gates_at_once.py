@@ -23,8 +23,9 @@ from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.inventory import parse_reference
-from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.references import parse_reference
+from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 SPLITS = ((1, 1280), (64, 20))

@@ -136,8 +136,10 @@ def _by_key(
 ) -> dict[str, vsphere.VirtualMachineArgs]:
     if isinstance(vms, Mapping):
         if vm_args is not None:
-            raise TypeError("vm_args: wanted is a number of machines with it; a map has the arguments of each already")
+            raise TypeError(
+                "vm_args: expected nothing beside a map of VMs, which holds the arguments of each, got a function"
+            )
         return dict(vms)
     if vm_args is None:
-        raise TypeError("vm_args: a number of machines needs what makes the arguments of one out of its name")
+        raise TypeError("vm_args: expected a function that returns the arguments of the VM with a name, got nothing")
     return {str(number): vm_args(f"{fleet}-{number}") for number in range(vms)}

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence  # noqa: TC003 -- who reads the hints of a TypedDict reads them at run time
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pulumi import Input  # noqa: TC002 -- the same
 
+from pulumi_customization_gate import Check  # noqa: TC001 -- the same
+
 
 class GateArgs(TypedDict, total=False):
-    """The arguments of a component's CustomizationGate, all but the machines."""
+    """The arguments of a component's CustomizationGate, all but the VMs and the platform."""
 
     config_namespace: Input[str]
     """The namespace of stack config that holds server and credentials; default "vsphere"."""
-    timeout: Input[float]
-    """Seconds for the whole wait; default 1800."""
-    start_timeout: Input[float]
-    """Seconds in which customization must have started; default the smaller of 600 and `timeout`."""
-    expect: Input[str]
-    """"required" (default), or "optional": a machine of which nobody asked a customization passes."""
-    ready_when: Input[str]
-    """"customized" (default), or "guest_operations": guest operations must stay ready for `settle` seconds."""
-    settle: Input[float]
-    """Seconds; default 30."""
-    checks: Input[Sequence[Mapping[str, Any]]]
-    """Conditions after success, each a map with a `kind`."""
-    on_failure: Input[str]
-    """"fail" (default), or "report": the gate opens and its statuses tell."""
-    triggers: Input[Mapping[str, Any]]
-    """Any map; a change judges all machines again."""
+    timeout: Input[float | str]
+    """The time for the whole wait, in seconds or as a duration such as "30m"; default `custom_timeouts`, else 1800."""
+    start_timeout: Input[float | str]
+    """The time in which customization must have started; default the smaller of 600 and `timeout`."""
+    expect: Input[Literal["required", "optional"]]
+    """"required" (default), or "optional": a VM with no trace of a customization passes."""
+    ready_when: Input[Literal["customized", "guest_operations"]]
+    """"customized" (default), or "guest_operations": guest operations must stay ready for `settle`."""
+    settle: Input[float | str]
+    """The time for which guest operations must stay ready; default 30."""
+    checks: Input[Sequence[Input[Check | Mapping[str, Any]]]]
+    """Conditions that must hold after success."""
+    on_failure: Input[Literal["fail", "report"]]
+    """"fail" (default), or "report": the gate opens, and its statuses say what failed."""
+    triggers: Input[Mapping[str, Any] | Sequence[Any]]
+    """A map or a list of anything; a change judges all VMs again."""

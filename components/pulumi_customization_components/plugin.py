@@ -62,18 +62,19 @@ class CustomizationGate(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CustomizationGateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"{PLUGIN}:index:CustomizationGate", name, None, opts)
+        given: Any = args
         gate = DynamicGate(
             name,
             args["vms"],
-            platform=args.get("platform"),
-            config_namespace=args.get("config_namespace"),
-            timeout=args.get("timeout"),
-            start_timeout=args.get("start_timeout"),
-            expect=args.get("expect"),
-            ready_when=args.get("ready_when"),
-            settle=args.get("settle"),
-            on_failure=args.get("on_failure"),
-            triggers=args.get("triggers"),
+            platform=given.get("platform"),
+            config_namespace=given.get("config_namespace"),
+            timeout=given.get("timeout"),
+            start_timeout=given.get("start_timeout"),
+            expect=given.get("expect"),
+            ready_when=given.get("ready_when"),
+            settle=given.get("settle"),
+            on_failure=given.get("on_failure"),
+            triggers=given.get("triggers"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready, self.statuses, self.results = gate.ready, gate.statuses, gate.results

@@ -20,7 +20,7 @@ from lab.soak.monitor import Monitor, growth, is_flat
 from lab.soak.scenarios import LAST, SCENARIOS, VmRun
 from lab.soak.waits import MARGIN, Tally, Wait, dead_poll_seconds
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

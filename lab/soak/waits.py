@@ -13,7 +13,7 @@ from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, session
-from pulumi_customization_gate.vsphere.inventory import parse_reference
+from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lab.soak.scenarios import VmRun
     from pulumi_customization_gate.core.model import GateReport, VmOutcome
     from pulumi_customization_gate.core.progress import Update
-    from pulumi_customization_gate.vsphere.session import VsphereSettings
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 START_GRACE = 30.0
 """Seconds for which a fault excuses a wait that cannot start."""

@@ -16,7 +16,7 @@ from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, until
 from tests.lab.vcenter_fixture import session as session_of

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from pulumi_customization_gate.cloud_director import references as cloud_director
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.model import targets_of
-from pulumi_customization_gate.vsphere import inventory
+from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-    from pulumi_customization_gate.vsphere.session import VsphereSettings
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 
 def vsphere_source(settings: VsphereSettings, vms: Mapping[str, str] | Sequence[str], **options: Any) -> VsphereSource:
-    return VsphereSource(settings, targets_of(vms, inventory.parse_reference), **options)
+    return VsphereSource(settings, targets_of(vms, parse_reference), **options)
 
 
 def cloud_director_source(

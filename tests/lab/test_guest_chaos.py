@@ -17,7 +17,8 @@ import pytest
 from pulumi_customization_gate.lifecycle import guest_file
 from pulumi_customization_gate.vsphere import session as sessions
 from pulumi_customization_gate.vsphere.guest import run
-from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.guest_life import Kind, Life
 from tests.lab.vcenter_fixture import VCenter, running
 

@@ -12,7 +12,7 @@ from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.checks import Check
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import VCenter, finish, linux, running
 

@@ -24,7 +24,7 @@ from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evi
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere import event_listener, session
-from pulumi_customization_gate.vsphere.session import VsphereSettings
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
 
@@ -188,8 +188,8 @@ def test_a_server_is_trusted_in_four_ways(
 
 
 WAYS_OUT = (
-    "Three fixes: `customization:caFile` or VSPHERE_CA_FILE names the PEM file of the authority that signed it; "
-    "`customization:thumbprint` or VSPHERE_THUMBPRINT pins its SHA-256 fingerprint; "
+    "Set `customization:caFile` or VSPHERE_CA_FILE to the PEM file of the authority that signed it, "
+    "or `customization:thumbprint` or VSPHERE_THUMBPRINT to its SHA-256 fingerprint. "
     "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL set to true trusts any certificate, "
     "which lets others read the password."
 )
@@ -201,14 +201,14 @@ WAYS_OUT = (
         pytest.param({"ca_file": ""}, WAYS_OUT, id="untrusted"),
         pytest.param(
             {"thumbprint": "AB" * 32},
-            "not the one that `customization:thumbprint` or VSPHERE_THUMBPRINT pins. "
-            "Find out which of the two is right before anything is sent there.",
+            "`customization:thumbprint` or VSPHERE_THUMBPRINT expects another. "
+            "Find out which of the two is right before a password is sent there.",
             id="another certificate",
         ),
         pytest.param(
             {"thumbprint": "AB" * 32, "allow_unverified_ssl": True},
-            "not the one that `customization:thumbprint` or VSPHERE_THUMBPRINT pins. "
-            "Find out which of the two is right before anything is sent there.",
+            "`customization:thumbprint` or VSPHERE_THUMBPRINT expects another. "
+            "Find out which of the two is right before a password is sent there.",
             id="another certificate, unverified",
         ),
     ],
@@ -234,7 +234,7 @@ def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: VCenter, tmp_
         wait(vcenter, {"web": "vm-1"}, ca_file=str(wrong))
 
     assert str(refusal.value).startswith(
-        f"`customization:caFile` or VSPHERE_CA_FILE is {str(wrong)!r}, which is not a PEM file of certificates: "
+        f"`customization:caFile` or VSPHERE_CA_FILE: expected a PEM file of certificates, got {str(wrong)!r} ("
     )
 
 

@@ -12,7 +12,8 @@ from pulumi_customization_gate.core.model import Event, Snapshot
 from pulumi_customization_gate.vsphere import event_feed, history, inventory
 from pulumi_customization_gate.vsphere import events as events_module
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.session import VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import VCenter, linux, running, until
 

@@ -143,8 +143,8 @@ def test_providers_and_options_go_on_to_what_a_component_is_made_of(engine: Engi
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param((2,), "a number of machines needs", id="a number alone"),
-        pytest.param(({}, _machine), "wanted is a number", id="a map and a maker"),
+        pytest.param((2,), "vm_args: expected a function", id="a number alone"),
+        pytest.param(({}, _machine), "vm_args: expected nothing beside a map", id="a map and a maker"),
     ],
 )
 def test_a_fleet_is_a_map_or_a_number(arguments: tuple[Any, ...], said: str) -> None:

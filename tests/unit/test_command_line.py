@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 
 from pulumi_customization_gate.command_line import json_output, views
 from pulumi_customization_gate.command_line.application import application
-from pulumi_customization_gate.command_line.catalogue import Machine, _machines, meant
 from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import ExitCode, Interrupt, exit_code
 from pulumi_customization_gate.command_line.phrases import PHRASES
@@ -46,7 +45,9 @@ from pulumi_customization_gate.core.model import (
 from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.core.report import failure_text
 from pulumi_customization_gate.core.results import result_of
-from pulumi_customization_gate.vsphere import session
+from pulumi_customization_gate.platforms import CLOUD_DIRECTOR
+from pulumi_customization_gate.tls import untrusted
+from pulumi_customization_gate.vsphere.search import Machine, _machines, meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -253,8 +254,10 @@ def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
         pytest.param(Access(), {}, "missing --server, or VSPHERE_SERVER in the environment", id="server"),
         pytest.param(Access(server="vc"), {}, "missing --user, or VSPHERE_USER in the environment", id="user"),
         pytest.param(Access(server=" "), {}, "missing --server", id="blank-server"),
-        pytest.param(Access(server="https://vc/sdk"), ENVIRONMENT, "wanted is a host name", id="an-address"),
-        pytest.param(Access(thumbprint="abc"), ENVIRONMENT, "--thumbprint or VSPHERE_THUMBPRINT is 'abc'", id="pin"),
+        pytest.param(Access(server="https://vc/sdk"), ENVIRONMENT, "expected a host name", id="an-address"),
+        pytest.param(
+            Access(thumbprint="abc"), ENVIRONMENT, "--thumbprint or VSPHERE_THUMBPRINT: expected a SHA-256", id="pin"
+        ),
         pytest.param(Access(ca_file="/nowhere"), ENVIRONMENT, "--ca-file or VSPHERE_CA_FILE", id="ca-file"),
     ],
 )
@@ -272,7 +275,7 @@ def test_cloud_director_takes_a_token_from_the_environment() -> None:
     """A token needs no password, and none is asked for."""
     environment = {"VCD_URL": "vcd.example.com", "VCD_ORG": "acme", "VCD_API_TOKEN": "t0ken"}
 
-    settings = Access("cloud_director").cloud_director_settings(environment)
+    settings = Access(CLOUD_DIRECTOR).cloud_director_settings(environment)
 
     assert (settings.url, settings.org, settings.api_token) == ("https://vcd.example.com", "acme", "t0ken")
 
@@ -281,7 +284,7 @@ def test_cloud_director_prefers_the_user_that_is_named() -> None:
     """An option wins over a token that happens to be in the environment."""
     environment = {"VCD_URL": "https://vcd", "VCD_ORG": "acme", "VCD_API_TOKEN": "t0ken", "VCD_PASSWORD": "s3cret"}
 
-    settings = Access("cloud_director", user="ann").cloud_director_settings(environment)
+    settings = Access(CLOUD_DIRECTOR, user="ann").cloud_director_settings(environment)
 
     assert (settings.user, settings.password, settings.api_token) == ("ann", "s3cret", "")
 
@@ -342,8 +345,9 @@ def test_a_refused_login_names_the_options() -> None:
     access = Access(server="vc.example.com", user="ann")
     settings = access.vsphere_settings({"VSPHERE_PASSWORD": "s3cret"})
 
-    assert "--ca-file or VSPHERE_CA_FILE" in session.untrusted(settings, ValueError("self-signed"))
-    assert "vsphere:" not in session.untrusted(settings, ValueError("self-signed"))
+    said = str(untrusted(settings.server, settings.called, ValueError("self-signed")))
+    assert "--ca-file or VSPHERE_CA_FILE" in said
+    assert "vsphere:" not in said
 
 
 def test_the_first_signal_ends_the_wait_and_the_second_the_program() -> None:

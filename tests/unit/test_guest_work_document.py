@@ -13,7 +13,7 @@ import pytest
 
 from pulumi_customization_components import GateArgs, GatedFleet, GatedVirtualMachine
 from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
-from pulumi_customization_gate.resources.check_arguments import EXAMPLES, check_problems
+from pulumi_customization_gate.lifecycle.checks import CHECKS, EXAMPLES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guest-work.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -49,7 +49,7 @@ def test_every_check_is_told_with_a_good_example() -> None:
     """The table has a row for each kind of check, and its example is accepted."""
     rows = [json.loads(row.replace("\\|", "|")) for row in re.findall(r"^\| `(\{\"kind.*?\})` \|", TEXT, re.MULTILINE)]
     assert [row["kind"] for row in rows] == list(EXAMPLES)
-    assert list(check_problems(rows, lambda _: False)) == []
+    assert list(CHECKS.judge(rows)) == []
 
 
 REFERENCES = [GuestScript, GuestFile, GatedVirtualMachine, GatedFleet]

@@ -18,8 +18,8 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from pulumi_customization_gate import CustomizationGate, policies
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.lifecycle.arguments import DEFAULT_TIMEOUT
 from pulumi_customization_gate.policies.graph import WaitGraph
-from pulumi_customization_gate.resources.arguments import DEFAULTS
 
 UNKNOWN = UNKNOWN_STRING_VALUE
 VM = "vsphere:index/virtualMachine:VirtualMachine"
@@ -557,7 +557,7 @@ class TestLibrary:
     def test_knows_the_default_timeout_of_the_gate(self) -> None:
         """A gate without a timeout is judged by the one it takes."""
         vm = machine()
-        bounds = {"linux": {"minimum": DEFAULTS["timeout"], "maximum": DEFAULTS["timeout"]}}
+        bounds = {"linux": {"minimum": DEFAULT_TIMEOUT, "maximum": DEFAULT_TIMEOUT}}
         assert violators(policies.GATE_TIMEOUT_IS_SANE, vm, gate(vm), bounds=bounds) == []
 
 

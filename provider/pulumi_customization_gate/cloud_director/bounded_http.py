@@ -7,14 +7,12 @@ import io
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pulumi_customization_gate.https import TlsAdapter
 
 
 class Exchange(threading.local):
@@ -82,26 +80,17 @@ class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Connection
 
 
-class BoundedAdapter(HTTPAdapter):
-    """A pool of such connections.
-
-    Args:
-        size: The most idle connections.
-        tls: What urllib3 needs to trust the server; it counts behind a proxy too.
-    """
-
-    def __init__(self, size: int, tls: Mapping[str, Any]) -> None:
-        self._tls = dict(tls)
-        super().__init__(pool_connections=1, pool_maxsize=size)
+class BoundedAdapter(TlsAdapter):
+    """A pool of such connections."""
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         """Makes the pool towards the server itself."""
-        super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
+        super().init_poolmanager(connections, maxsize, block, **kwargs)
         _use_pool(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Returns the pool towards the server behind a proxy."""
-        manager = super().proxy_manager_for(proxy, **kwargs, **self._tls)
+        manager = super().proxy_manager_for(proxy, **kwargs)
         _use_pool(manager)
         return manager
 

@@ -7,14 +7,13 @@ import http.client
 import ipaddress
 import logging
 import secrets
-import ssl
 import time
 from collections.abc import Iterator, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -22,8 +21,10 @@ import urllib3
 from requests.utils import get_environ_proxies
 
 from pulumi_customization_gate.cloud_director.bounded_http import BoundedAdapter, HeadersError, current_exchange
-from pulumi_customization_gate.core.errors import CertificateError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.https import trusting_session
+from pulumi_customization_gate.tls import distrust, untrusted, wrapped
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
@@ -104,15 +105,12 @@ class Connection:
 
     def __init__(self, settings: CloudDirectorSettings, size: int) -> None:
         self._settings, self._address = settings, settings.address
-        self._http = requests.Session()
-        # The environment may name a .netrc with other credentials and other authorities: only its proxies are used.
-        self._http.trust_env = False
+        self._http = trusting_session(settings.trust, settings.trust.context(settings.called), BoundedAdapter, size)
+        # Of the environment only the proxies count.
         self._http.proxies = {} if _is_loopback(settings.address) else dict(get_environ_proxies(settings.address))
         # The server repeats the token in a cookie, which would outlive a renewal.
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         _log.debug("%s is reached %s", self._address, "by a proxy" if self._http.proxies else "directly")
-        self._http.verify, tls = _trust(settings)
-        self._http.mount("https://", BoundedAdapter(size, tls))
 
     def exchange(
         self,
@@ -155,9 +153,9 @@ class Connection:
                 _log.debug("%s %s: %d%s", self._address, what, answer.status, answer.number)
                 return answer
         except _FAULTS as error:
-            if reason := _distrust(error):
-                raise CertificateError(_untrusted(self._settings, reason)) from None
-            status = next((inner.status for inner in _chain(error) if isinstance(inner, HeadersError)), None)
+            if distrust(error):
+                raise untrusted(self._address, self._settings.called, error) from None
+            status = next((inner.status for inner in wrapped(error) if isinstance(inner, HeadersError)), None)
             if status is not None and status not in GOOD:
                 return Answer(status, {}, b"", datetime.now(timezone.utc))
             message = f"{self._address} did not answer {what}: {_reason(error)}"
@@ -200,24 +198,6 @@ def _error_body(response: requests.Response) -> bytes:
     return bytes(body[:LARGEST_ERROR_BODY])
 
 
-def _trust(settings: CloudDirectorSettings) -> tuple[bool | str, dict[str, Any]]:
-    """Returns what requests and what urllib3 need to trust as the settings say."""
-    if settings.pin:
-        return False, {"assert_fingerprint": settings.pin}
-    if settings.ca_file:
-        try:
-            ssl.create_default_context(cafile=settings.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            what = f"{settings.called['caFile']} is {sanitize(settings.ca_file)!r}, which cannot be used"
-            raise ConfigurationError(f"{what}: {_reason(error)}") from None
-        return settings.ca_file, {}
-    if settings.allow_unverified_ssl:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        return False, {}
-    # requests alone knows only the authorities that it ships: a company's own stands in the system's store.
-    return True, {"ssl_context": ssl.create_default_context()}
-
-
 def _is_loopback(address: str) -> bool:
     host = urlsplit(address).hostname or ""
     try:
@@ -239,43 +219,12 @@ def _date(response: requests.Response) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error and those that it wraps, the innermost last."""
-    seen: list[BaseException] = []
-    queue: list[object] = [error]
-    while queue:
-        item = queue.pop(0)
-        if isinstance(item, BaseException) and item not in seen:
-            seen.append(item)
-            queue += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
-    return iter(seen)
-
-
-def _distrust(error: BaseException) -> str:
-    """Returns why a certificate is not trusted, or nothing if that is not what went wrong."""
-    for inner in _chain(error):
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return inner.verify_message
-        if isinstance(inner, urllib3.exceptions.SSLError) and "ingerprint" in str(inner):
-            return "its SHA-256 thumbprint is another than the configured one"
-    return ""
-
-
-def _untrusted(settings: CloudDirectorSettings, reason: str) -> str:
-    called = settings.called
-    return (
-        f"the certificate of {settings.address} is not trusted: {sanitize(reason)}. Name a file with the authority "
-        f"that signed it in {called['caFile']}, or give the certificate's SHA-256 in {called['thumbprint']}; "
-        f"{called['allowUnverifiedSsl']} is for test systems only."
-    )
-
-
 def _reason(error: BaseException) -> str:
     """Returns what went wrong at the bottom, without the addresses of objects that the wrappers print."""
-    if isinstance(error, requests.Timeout) or any(isinstance(e, TimeoutError) for e in _chain(error)):
+    if isinstance(error, requests.Timeout) or any(isinstance(e, TimeoutError) for e in wrapped(error)):
         return "it timed out"
-    if any(isinstance(e, urllib3.exceptions.DecodeError) for e in _chain(error)):
+    if any(isinstance(e, urllib3.exceptions.DecodeError) for e in wrapped(error)):
         return "the compressed response is malformed"
-    causes = [e for e in _chain(error) if isinstance(e, (OSError, http.client.HTTPException))]
+    causes = [e for e in wrapped(error) if isinstance(e, (OSError, http.client.HTTPException))]
     bottom = next((e for e in reversed(causes) if not isinstance(e, requests.RequestException)), error)
     return sanitize(getattr(bottom, "strerror", None) or type(bottom).__name__)

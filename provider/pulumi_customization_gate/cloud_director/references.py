@@ -40,12 +40,12 @@ class Reference:
         return f"urn:vcloud:{self.kind}:{self.uuid}"
 
 
-def parse_reference(text: str, url: str) -> Reference:
+def parse_reference(text: str, url: str | None) -> Reference:
     """Returns what a reference names; opens no connection.
 
     Args:
         text: `urn:vcloud:vm:{uuid}`, `urn:vcloud:vapp:{uuid}`, `vm-{uuid}`, `vapp-{uuid}`, or an href of either.
-        url: The address of the configured server.
+        url: The address of the configured server; None where it is not known, and then any server may be it.
 
     Raises:
         InvalidReferenceError: If it is none of these, or an href of another server: the token must not go there.
@@ -55,10 +55,11 @@ def parse_reference(text: str, url: str) -> Reference:
         return _reference(match)
     try:
         href = urlsplit(text)
-        other_server = bool(href.scheme) and bool(href.netloc) and origin(href) != origin(urlsplit(url))
+        is_address = bool(href.scheme) and bool(href.netloc)
+        other_server = is_address and origin(href) != origin(urlsplit(url or ""))
     except ValueError:
         other_server, href = False, SplitResult("", "", "", "", "")
-    if other_server:
+    if url is not None and other_server:
         raise InvalidReferenceError(
             f"an address on {sanitize(url)}, because the login's token is sent to the configured server only, or the "
             "VM's URN (urn:vcloud:vm:<uuid>)",

@@ -1,16 +1,22 @@
-"""Where a Cloud Director is, and how to log in there."""
+"""Where a Cloud Director is and who logs in: by user and password, or by API token."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pulumi_customization_gate.config_lookup import Lookup
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.tls import Trust
 
-_SHA256_DIGITS = 64
+if TYPE_CHECKING:
+    from pulumi_customization_gate.config_lookup import Config
 
+NAMESPACE = "vcd"
+"""The default namespace of stack config."""
 
 CALLED: Mapping[str, str] = MappingProxyType(
     {
@@ -24,15 +30,17 @@ CALLED: Mapping[str, str] = MappingProxyType(
         "thumbprint": "`customization:thumbprint` or VCD_THUMBPRINT",
     }
 )
-"""What the settings are called by default."""
+"""What messages call the settings by default."""
+
+_ROOTS = ("", "/api")
 
 
 @dataclass(frozen=True)
 class CloudDirectorSettings:
-    """Where a Cloud Director is and how to log in: an API token, or else user and password.
+    """Where a Cloud Director is, how to log in, and how its certificate is trusted.
 
     Raises:
-        ConfigurationError: If something is missing or cannot be.
+        ConfigurationError: If the address cannot be one.
     """
 
     url: str
@@ -42,43 +50,37 @@ class CloudDirectorSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     api_token: str = field(default="", repr=False)
+    """It counts instead of user and password."""
     allow_unverified_ssl: bool = False
     ca_file: str = ""
-    """A PEM file with the authorities to trust instead of the system's."""
+    """A PEM file of the authorities that are trusted instead of the system's."""
     thumbprint: str = ""
-    """The SHA-256 thumbprint of the server's certificate, with or without colons; it alone decides then."""
+    """The SHA-256 fingerprint of the server's certificate; it alone decides where it is given."""
     called: Mapping[str, str] = field(default_factory=lambda: CALLED, compare=False, repr=False)
-    """What the settings are called where the user wrote them, for messages."""
+    """What messages call the settings, as the user wrote them."""
 
     def __post_init__(self) -> None:
-        missing = [self.called[name] for name, value in (("url", self.url), ("org", self.org)) if not value]
-        if not self.api_token and not (self.user and self.password):
-            called = self.called
-            missing.append(f"{called['apiToken']}, or else {called['user']} with {called['password']}")
-        if missing:
-            raise ConfigurationError(f"Cloud Director needs {'; '.join(missing)}")
         try:
             parts = urlsplit(self.url)
-            usable = parts.scheme.lower() == "https" and bool(parts.hostname) and parts.port != 0
+            is_https = parts.scheme.lower() == "https" and bool(parts.hostname) and parts.port != 0
         except ValueError:
-            usable = False
-        if not usable or "@" in parts.netloc or parts.query or parts.fragment or parts.path.rstrip("/") not in _ROOTS:
-            # The text is not quoted: a password in it would be shown.
-            wanted = "must be https://<host>[:<port>], without user name, path or query"
-            raise ConfigurationError(f"{self.called['url']} {wanted}")
-        if self.thumbprint and (len(self.pin) != _SHA256_DIGITS or set(self.pin) - set("0123456789abcdef")):
-            raise ConfigurationError(f"{self.called['thumbprint']} must be a SHA-256: 64 hexadecimal digits")
+            is_https = False
+        if not is_https or "@" in parts.netloc or parts.query or parts.fragment or parts.path.rstrip("/") not in _ROOTS:
+            # The address is not shown: there may be a password in it.
+            raise ConfigurationError(
+                f"{self.called['url']}: expected an https address without user name, path or query, for example "
+                "https://vcd.example.com"
+            )
 
     @property
     def address(self) -> str:
         """The server's address without `/api` or a slash at its end."""
-        parts = urlsplit(self.url)
-        return f"https://{parts.netloc.lower()}"
+        return f"https://{urlsplit(self.url).netloc.lower()}"
 
     @property
-    def pin(self) -> str:
-        """The thumbprint as bare lower-case digits."""
-        return self.thumbprint.replace(":", "").strip().lower()
+    def trust(self) -> Trust:
+        """How the server's certificate is verified."""
+        return Trust(self.ca_file, self.thumbprint, self.allow_unverified_ssl)
 
     @property
     def is_provider(self) -> bool:
@@ -92,4 +94,36 @@ class CloudDirectorSettings:
         return text
 
 
-_ROOTS = ("", "/api")
+def read_settings(
+    config: Config,
+    environment: Mapping[str, str],
+    namespace: str = NAMESPACE,
+    called: Mapping[str, str] | None = None,
+) -> CloudDirectorSettings:
+    """Returns where Cloud Director is and who logs in.
+
+    Args:
+        config: The stack's config.
+        environment: The process's environment.
+        namespace: The config namespace of the keys.
+        called: What messages call the settings, by name; by default config key and environment variable.
+
+    Raises:
+        ConfigurationError: If something is missing, naming the config key and the environment variable.
+    """
+    lookup = Lookup(config, environment, namespace, NAMESPACE, "VCD", called or {})
+    required = {"url": "https://vcd.example.com", "org": "acme"}
+    if not lookup.get("apiToken"):
+        required |= {"user": "deployer", "password": "--secret"}
+    lookup.require(required)
+    return CloudDirectorSettings(
+        url=lookup.get("url"),
+        org=lookup.get("org"),
+        user=lookup.get("user"),
+        password=lookup.get("password"),
+        api_token=lookup.get("apiToken"),
+        allow_unverified_ssl=lookup.boolean("allowUnverifiedSsl"),
+        ca_file=lookup.ca_file(),
+        thumbprint=lookup.thumbprint(),
+        called={name: lookup.names(name) for name in CALLED},
+    )

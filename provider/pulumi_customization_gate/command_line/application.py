@@ -23,6 +23,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.core.wait import wait as wait_for_all
+from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
 from pulumi_customization_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def wait(
     patience = min(600.0, timeout) if start_timeout is None else start_timeout
     if patience > timeout:
         raise typer.BadParameter(f"it is {patience:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
-    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    access = Access(
+        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
+    )
     rules = WaitRules(timeout=timeout, start_timeout=patience, requires_customization=expect is options.Expect.required)
     interrupt = Interrupt()
     with errors_reported(interrupt), interrupt.caught():
@@ -146,7 +149,9 @@ def status(
     - `customization-gate status 'web-*'`
     - `customization-gate status vm-87 --output json`
     """
-    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    access = Access(
+        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
+    )
     with errors_reported():
         report = _judge_now(access, _words(vms), expect)
     views.show(report, output.value, is_wait=False)
@@ -174,7 +179,7 @@ def events(
     - `customization-gate events web-1`
     - `customization-gate events 'web-*' --output json`
     """
-    access = Access("vsphere", server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    access = Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     with errors_reported(), access.session() as session:
         found, names = histories(session, _words(vms))
     if output is options.Output.json:
@@ -229,7 +234,9 @@ def timeline(
     - `customization-gate wait 'web-*' --output json | customization-gate timeline --svg timeline.svg`
     - `customization-gate timeline --live 'web-*'`
     """
-    access = Access(platform.value, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    access = Access(
+        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
+    )
     with errors_reported():
         if live:
             document: Any = report_document(_judge_now(access, _words(source or []), options.Expect.optional))

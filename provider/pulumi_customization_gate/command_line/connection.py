@@ -7,19 +7,13 @@ import getpass
 import os
 import sys
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.cloud_director.references import parse_reference
-from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
-from pulumi_customization_gate.command_line import catalogue
 from pulumi_customization_gate.command_line.input_files import read_text
 from pulumi_customization_gate.command_line.phrases import CLOUD_DIRECTOR_SETTINGS, VSPHERE_SETTINGS
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import Target, targets_of
-from pulumi_customization_gate.resources.settings import cloud_director_settings, vsphere_settings
-from pulumi_customization_gate.vsphere.session import acquire
-from pulumi_customization_gate.vsphere.source import VsphereSource
+from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,14 +21,16 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
     from pulumi_customization_gate.core.source import Source
-    from pulumi_customization_gate.vsphere.session import Session, VsphereSettings
+    from pulumi_customization_gate.platforms import Platform
+    from pulumi_customization_gate.vsphere.session import Session
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 
 @dataclass(frozen=True)
 class Access:
     """What the options say of server and login; None leaves it to the environment."""
 
-    platform: str = "vsphere"
+    platform: Platform = VSPHERE
     server: str | None = None
     org: str | None = None
     user: str | None = None
@@ -42,11 +38,6 @@ class Access:
     ca_file: str | None = None
     thumbprint: str | None = None
     allow_unverified_ssl: bool | None = None
-
-    @property
-    def is_vsphere(self) -> bool:
-        """Whether the platform is vSphere."""
-        return self.platform == "vsphere"
 
     @contextlib.contextmanager
     def source(self, words: Sequence[str]) -> Iterator[Source]:
@@ -56,13 +47,16 @@ class Access:
             ConfigurationError: If a setting is missing or wrong, or a word means no machine.
             ServerError: If the server cannot be used.
         """
-        if self.is_vsphere:
-            with self.session() as session:
-                references = catalogue.expand(session, words)
-                yield VsphereSource(session.settings, [Target(None, reference) for reference in references])
-        else:
+        if self.platform is CLOUD_DIRECTOR:
             settings = self.cloud_director_settings(os.environ)
-            yield CloudDirectorSource(settings, targets_of(words, partial(parse_reference, url=settings.address)))
+            targets = targets_of(words, lambda word: CLOUD_DIRECTOR.parse_reference(word, settings))
+            yield CLOUD_DIRECTOR.source(settings, targets)
+            return
+        from pulumi_customization_gate.vsphere import search  # noqa: PLC0415 -- `--help` needs no client library
+
+        with self.session() as session:
+            targets = [Target(None, reference) for reference in search.expand(session, words)]
+            yield VSPHERE.source(session.settings, targets)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -72,6 +66,8 @@ class Access:
             ConfigurationError: If a setting is missing or wrong.
             ServerError: If the vCenter cannot be used.
         """
+        from pulumi_customization_gate.vsphere.session import acquire  # noqa: PLC0415 -- as above
+
         with acquire(self.vsphere_settings(os.environ)) as session:
             yield session
 
@@ -91,7 +87,8 @@ class Access:
             "customization:caFile": self.ca_file,
             "customization:thumbprint": self.thumbprint,
         }
-        return vsphere_settings(config.get, environment, called=VSPHERE_SETTINGS)
+        settings: VsphereSettings = VSPHERE.read_settings(config.get, environment, called=VSPHERE_SETTINGS)
+        return settings
 
     def cloud_director_settings(self, environment: Mapping[str, str]) -> CloudDirectorSettings:
         """Returns where Cloud Director is and who logs in; the API token comes from the environment only.
@@ -112,7 +109,10 @@ class Access:
             user = self._required("--user", self.user, "VCD_USER", environment)
             password = self._password("VCD_PASSWORD", environment, f"{user} of {org} at {url}")
             config |= {"vcd:user": user, "vcd:password": password, "vcd:apiToken": ""}
-        return cloud_director_settings(config.get, environment, called=CLOUD_DIRECTOR_SETTINGS)
+        settings: CloudDirectorSettings = CLOUD_DIRECTOR.read_settings(
+            config.get, environment, called=CLOUD_DIRECTOR_SETTINGS
+        )
+        return settings
 
     def _trust(self) -> str | None:
         return None if self.allow_unverified_ssl is None else str(self.allow_unverified_ssl).lower()

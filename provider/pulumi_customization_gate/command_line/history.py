@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.command_line import catalogue
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import Missing, Snapshot
-from pulumi_customization_gate.vsphere import history, inventory
+from pulumi_customization_gate.vsphere import history, inventory, search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict
         ConfigurationError: If a word means no machine.
         ServerError: If the server does not answer.
     """
-    found = {reference: inventory.find(session, reference) for reference in catalogue.expand(session, words)}
+    found = {reference: inventory.find(session, reference) for reference in search.expand(session, words)}
     present = [moid for moid in found.values() if moid is not None]
     looks = session.with_retries(lambda: inventory.read(session, present))
     snapshots = [look for look in looks if isinstance(look, Snapshot)]

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
+from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
+
 _CONNECTION = "Connection (an option wins over the environment variable below it)"
 
 
 class Platform(str, enum.Enum):
     """Where the machines are."""
 
-    vsphere = "vsphere"
-    cloud_director = "cloud_director"
+    vsphere = VSPHERE.name
+    cloud_director = CLOUD_DIRECTOR.name
 
 
 class Output(str, enum.Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -184,6 +184,19 @@ def targets_of(vms: Mapping[str, str] | Iterable[str], parse: Callable[[str], R]
     return [Target(None, parse(reference)) for reference in vms]
 
 
+def duplicates(named: Iterable[tuple[str, Hashable]]) -> Iterator[tuple[str, str]]:
+    """Yields the names that mean one VM: the first name, and each later one.
+
+    Args:
+        named: Names, and what each of them means.
+    """
+    first: dict[Hashable, str] = {}
+    for name, meaning in named:
+        if meaning in first:
+            yield first[meaning], name
+        first.setdefault(meaning, name)
+
+
 @dataclass(frozen=True)
 class VmRef:
     """One VM of a wait."""
@@ -194,6 +207,13 @@ class VmRef:
     """The server's own identifier: a managed object ID, or `vm-{uuid}` on Cloud Director."""
     name: str
     """The inventory name when the wait began."""
+    given: str = ""
+    """What the caller wrote to name it, where the caller has no key for it."""
+
+    @property
+    def called(self) -> str:
+        """The caller's own name for it: the key, or else the reference."""
+        return self.given or self.key
 
 
 @dataclass(frozen=True)

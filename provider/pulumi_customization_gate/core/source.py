@@ -54,6 +54,15 @@ class Source(Protocol):
         """Releases everything that the source holds on the server. Safe to call twice."""
 
 
+class GateSource(Source, Protocol):
+    """A source that leaves out VMs that an earlier wait found ready."""
+
+    @property
+    def already_ready(self) -> Sequence[tuple[str | None, str]]:
+        """After `start`: the caller's key and the identifier of each VM that is not observed."""
+        ...
+
+
 class Readiness(Protocol):
     """Says whether a customized VM is ready for work."""
 

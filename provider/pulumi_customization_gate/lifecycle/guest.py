@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.lifecycle import guest_arguments
 from pulumi_customization_gate.lifecycle.engine import is_unknown
-from pulumi_customization_gate.resources import guest_arguments
-from pulumi_customization_gate.resources.settings import Config, vsphere_settings
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
+from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
 
 GUEST_ID = "guest_id"
@@ -104,10 +106,10 @@ def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadli
             engine.log(sanitize(line), lasting=False)
 
     credentials = guest_arguments.credentials(inputs, config, os.environ)
-    settings = vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
+    settings = read_settings(config, os.environ, guest_arguments.namespace_of(inputs))
     with acquire(settings) as session:
         reference = str(inputs["vm"])
-        moid = inventory.find(session, inventory.parse_reference(reference))
+        moid = inventory.find(session, parse_reference(reference))
         if moid is None:
             raise GuestGoneError(f"{settings.server} has no virtual machine {sanitize(reference)!r}")
         guest = Guest(session, moid, credentials, deadline, tell)
@@ -120,7 +122,7 @@ def settings_problems(inputs: Mapping[str, Any], config: Config) -> list[str]:
     if any(is_unknown(inputs.get(name)) for name in ("username", "password", "config_namespace")):
         return []
     try:
-        vsphere_settings(config, os.environ, guest_arguments.namespace_of(inputs))
+        read_settings(config, os.environ, guest_arguments.namespace_of(inputs))
         guest_arguments.credentials(inputs, config, os.environ)
     except ConfigurationError as error:
         return [str(error)]

@@ -20,23 +20,27 @@ from pulumi_customization_gate.lifecycle.guest import (
     open_guest_for_deletion,
     settings_problems,
 )
-from pulumi_customization_gate.resources.guest_arguments import GuestFileArguments, file_problems, timeout_of
-from pulumi_customization_gate.resources.input_problems import reasons
+from pulumi_customization_gate.lifecycle.guest_arguments import (
+    FILE,
+    GuestFileArguments,
+    file_problems,
+    permissions_of,
+    timeout_of,
+)
+from pulumi_customization_gate.lifecycle.inputs import reasons
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
-    from pulumi_customization_gate.resources.settings import Config
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 Inputs = dict[str, Any]
 
 OUTPUTS = ("size", GUEST_ID)
-_STORED = ("username", "password", "timeout", "config_namespace", "vm", "path")
-"""The inputs of which a change is stored where it names the same file, and writes nothing."""
 CLEANUP_TIMEOUT = 15.0
 """Seconds that removing an upload which is not used may take."""
 _BLOCK = 1024 * 1024
@@ -46,7 +50,7 @@ _DRAFT = ".customization-gate-"
 
 def check(config: Config, news: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Returns what is wrong, and what is stored beside the inputs: the hash of a local file. Opens no connection."""
-    problems = reasons(file_problems(news, is_unknown), news) + settings_problems(news, config)
+    problems = reasons(file_problems(news), news) + settings_problems(news, config)
     source = news.get("source")
     if problems or not source or is_unknown(source):
         return problems, {}
@@ -60,7 +64,8 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     the two may be one file after all, by a link for example.
     """
     replaces = [*changed_target(engine, config, olds, news), *(["path"] if _is_another_path(olds, news) else [])]
-    changed = any(olds.get(name) != news.get(name) for name in _STORED)
+    # Where the source is on this computer is no change, only what it holds.
+    changed = any(argument.is_changed(olds, news) for argument in FILE if argument.name not in {"content", "source"})
     return Difference(
         changes=changed or _is_another(olds, news),
         replaces=replaces,
@@ -93,7 +98,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
 
 def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
     """Removes the file; a guest that lets nobody in is a warning."""
-    timeout = timeout_of(inputs)
+    timeout = timeout_of(inputs, engine.custom_timeout)
     with open_guest_for_deletion(engine, config, inputs, timeout, "the file stays in the guest") as guest:
         if guest is not None:
             guest.remove_file(inputs["path"])
@@ -101,7 +106,7 @@ def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
 
 def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
     """Uploads beside the path and renames, so that nobody in the guest sees half a file."""
-    arguments = GuestFileArguments.of(inputs)
+    arguments = GuestFileArguments.of(inputs, engine.custom_timeout)
     content = arguments.content
     if isinstance(content, Path) and _digest(content) != inputs.get("sha256"):
         raise ConfigurationError(f"source: {content} has changed since the preview; run `pulumi up` again")
@@ -165,7 +170,7 @@ def _fingerprint(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
     """
     content = inputs.get("content")
     digest = hashlib.sha256(content.encode()).hexdigest() if isinstance(content, str) else content
-    return (digest if content is not None else inputs.get("sha256"), GuestFileArguments.permissions_of(inputs))
+    return (digest if content is not None else inputs.get("sha256"), permissions_of(inputs))
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.text import duration, sanitize
+from pulumi_customization_gate.lifecycle.description import Effect
 from pulumi_customization_gate.lifecycle.engine import Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
     GUEST_ID,
@@ -18,12 +19,13 @@ from pulumi_customization_gate.lifecycle.guest import (
     open_guest_for_deletion,
     settings_problems,
 )
-from pulumi_customization_gate.resources.guest_arguments import (
+from pulumi_customization_gate.lifecycle.guest_arguments import (
+    SCRIPT,
     GuestScriptArguments,
     expected_exit_codes,
     script_problems,
 )
-from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (
     Attempt,
@@ -37,26 +39,15 @@ from pulumi_customization_gate.vsphere.guest.run import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
-    from pulumi_customization_gate.resources.settings import Config
     from pulumi_customization_gate.vsphere.guest.operations import Guest
     from pulumi_customization_gate.vsphere.guest.program import Script
 
 Inputs = dict[str, Any]
 
-WHAT_RUNS = ("script", "interpreter", "arguments", "environment", "stdin", "working_directory", "triggers")
+WHAT_RUNS = tuple(argument.name for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
 """The inputs of which a change runs the script again."""
-_STORED = (
-    "username",
-    "password",
-    "timeout",
-    "on_update",
-    "on_delete",
-    "add_previous_output",
-    "expected_exit_codes",
-    "output_limit",
-)
-"""The inputs of which a change is stored, and runs nothing."""
 OUTPUTS = (
     "exit_code",
     "stdout",
@@ -79,7 +70,7 @@ _DELETION = "d"
 
 def check(config: Config, news: Mapping[str, Any]) -> list[str]:
     """Returns what is wrong with the inputs and what is missing of the settings; opens no connection."""
-    return reasons(script_problems(news, is_unknown), news) + settings_problems(news, config)
+    return reasons(script_problems(news), news) + settings_problems(news, config)
 
 
 def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
@@ -88,7 +79,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     The old resource is deleted first, so that its `on_delete` never undoes what the new one has done.
     """
     replaces = changed_target(engine, config, olds, news)
-    changed = any(_differs(olds, news, name) for name in (*WHAT_RUNS, *_STORED, "vm", "config_namespace"))
+    changed = any(argument.is_changed(olds, news) for argument in SCRIPT)
     return Difference(
         changes=changed or _has_failed(olds, news),
         replaces=replaces,
@@ -117,7 +108,8 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
         PartialFailureError: If it may have been started and did not end well.
         GateError: If it was not started.
     """
-    changed, failed = any(_differs(olds, news, name) for name in WHAT_RUNS), _has_failed(olds, news)
+    failed = _has_failed(olds, news)
+    changed = any(argument.is_changed(olds, news) for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
     if not changed and not failed:
         return {**news, **{name: olds.get(name) for name in OUTPUTS}}
     # What has never succeeded cannot be updated.
@@ -131,7 +123,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
     """Runs `on_delete` and removes what the runs have left in the guest; a guest that lets nobody in is a warning."""
-    arguments = GuestScriptArguments.of(inputs)
+    arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     task = "on_delete did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"
     with open_guest_for_deletion(engine, config, inputs, arguments.timeout, task) as guest:
         if guest is None:
@@ -178,7 +170,7 @@ def _run(
         PartialFailureError: If it may have been started and did not end well; it holds all outputs.
         GateError: If it was not started.
     """
-    arguments = GuestScriptArguments.of(inputs)
+    arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     script = arguments.on_update if what == "on_update" and arguments.on_update else arguments.script
     script = _with_previous_output(script, inputs, previous)
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
@@ -246,11 +238,6 @@ def _outputs(result: ScriptResult) -> Inputs:
         "seconds": result.seconds,
         "status": result.status.value,
     }
-
-
-def _differs(olds: Mapping[str, Any], news: Mapping[str, Any], name: str) -> bool:
-    """Whether an input has changed; an empty one is as good as none."""
-    return (olds.get(name) or None) != (news.get(name) or None)
 
 
 def _has_failed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pulumi_policy import EnforcementLevel, StackValidationPolicy
 
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.lifecycle.arguments import DEFAULT_TIMEOUT
+from pulumi_customization_gate.lifecycle.description import seconds_or_none
 from pulumi_customization_gate.policies.graph import direct_dependencies
 from pulumi_customization_gate.policies.options import VSPHERE_VM, Options, schema
 from pulumi_customization_gate.policies.properties import ABSENT, Missing, labels, lookup, number
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 _NAMES_SHOWN = 3
 _LONGEST_NAME = 100
-_DEFAULT_TIMEOUT = 1800
-"""Seconds a gate waits where the program gives no timeout."""
 _OWN_WAITS = (
     ("clone.customize", "clone.customize.timeout", 10, "customize=VirtualMachineCloneCustomizeArgs(timeout=0, ...)"),
     (
@@ -148,8 +148,7 @@ def _gate_timeout_is_sane(args: StackValidationArgs, report_violation: ReportVio
         families = sorted({_family(vm) for vm in vms}) or ["other"]
         shortest = max(options.bounds[family][0] for family in families)
         longest = max(options.bounds[family][1] for family in families)
-        value = lookup(gate, "timeout")
-        seconds = _DEFAULT_TIMEOUT if value is ABSENT else number(value)
+        seconds = _timeout(gate)
         if seconds is not None and shortest <= seconds <= longest:
             continue
         states = "is not known before the update" if seconds is None else f"is {seconds:g} s"
@@ -160,6 +159,15 @@ def _gate_timeout_is_sane(args: StackValidationArgs, report_violation: ReportVio
             f"\nWrite: timeout={nearest:g}",
             gate.urn,
         )
+
+
+def _timeout(gate: PolicyResource) -> float | None:
+    """Returns the seconds for which a gate waits, None where they are not known."""
+    value = lookup(gate, "timeout")
+    if value is not ABSENT:
+        return seconds_or_none(value) if isinstance(value, str) else number(value)
+    custom = gate.opts.custom_timeouts if gate.opts else None
+    return (custom.create_seconds if custom else 0) or DEFAULT_TIMEOUT
 
 
 def _family(vm: PolicyResource) -> str:

@@ -9,7 +9,7 @@ from pulumi.dynamic import ConfigureRequest, ResourceProvider
 from pulumi_customization_gate.resources import host
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.resources.settings import Config
+    from pulumi_customization_gate.config_lookup import Config
 
 
 class ConfiguredProvider(ResourceProvider):

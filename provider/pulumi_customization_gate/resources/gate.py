@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_customization_gate.lifecycle.arguments import OUTPUTS
+from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
+
+    from pulumi_customization_gate.resources.check_types import Check
 
 T = TypeVar("T")
 
@@ -28,33 +32,35 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
 
     Args:
         resource_name: The gate's name in the stack.
-        vms: The machines, a list or a map of your own keys to them. Each is a managed object ID (`vm.moid`), an
-            instance or BIOS UUID, an inventory path, on Cloud Director a URN or href, or a resource with `moid`.
+        vms: The VMs: a list of references, or a map of your own keys to them. A reference is a managed object ID
+            (`vm.moid`), an instance or BIOS UUID, an inventory path, on Cloud Director a URN or href, or a resource
+            with `moid`.
         platform: "vsphere" (default) or "cloud_director".
         config_namespace: The namespace of stack config that holds server and credentials; default "vsphere" or "vcd".
-        timeout: Seconds for the whole wait; default 1800.
-        start_timeout: Seconds in which customization must have started, from the start of the wait or the machine's
-            last power-on; default the smaller of 600 and `timeout`.
-        expect: "required" (default): a machine with no trace of a customization fails early and says so. "optional":
-            it passes as NotCustomized.
+        timeout: The time for the whole wait, in seconds or as a duration such as "30m"; default `custom_timeouts`,
+            else 1800.
+        start_timeout: The time in which customization must have started, from the later of the start of the wait and
+            the VM's last power-on; default the smaller of 600 and `timeout`.
+        expect: "required" (default): a VM with no trace of a customization fails early. "optional": it passes as
+            NotCustomized.
         ready_when: "customized" (default), or "guest_operations": after success, guest operations must stay ready
-            for `settle` seconds.
-        settle: Seconds; default 30.
-        checks: Conditions after success, each a map with a `kind`.
-        on_failure: "fail" (default), or "report": the gate opens and `statuses` tell.
-        triggers: Any map; a change judges all machines again.
-        opts: The resource's options. `custom_timeouts` do not matter here: `timeout` decides.
+            for `settle`.
+        settle: The time for which guest operations must stay ready; default 30.
+        checks: Conditions that must hold after success.
+        on_failure: "fail" (default), or "report": the gate opens, and `statuses` says what failed.
+        triggers: A map or a list of anything; a change judges all VMs again.
+        opts: The resource's options.
 
     Raises:
         TypeError: If a machine is a resource without a managed object ID.
     """
 
     ready: Output[bool]
-    """Whether every machine's outcome is good."""
+    """Whether every VM is ready."""
     statuses: Output[dict[str, str]]
-    """The status of each machine, by your key; for a list by the machine's name, or its ID where two share a name."""
+    """The status of each VM, by your key; for a list by the VM's name, or its ID where two share a name."""
     results: Output[dict[str, Any]]
-    """What is known of each machine: name, moid, status, evidence, powered_on_at, started_at, completed_at, ready_at
+    """What is known of each VM: name, moid, status, evidence, powered_on_at, started_at, completed_at, ready_at
     (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason, message, log_location},
     host_name, ip_addresses."""
     wait_seconds: Output[float]
@@ -67,16 +73,16 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         resource_name: str,
         vms: Input[Sequence[Input[str] | pulumi.Resource] | Mapping[str, Input[str] | pulumi.Resource]],
         *,
-        platform: Input[str] | None = None,
+        platform: Input[Literal["vsphere", "cloud_director"]] | None = None,
         config_namespace: Input[str] | None = None,
-        timeout: Input[float] | None = None,
-        start_timeout: Input[float] | None = None,
-        expect: Input[str] | None = None,
-        ready_when: Input[str] | None = None,
-        settle: Input[float] | None = None,
-        checks: Input[Sequence[Mapping[str, Any]]] | None = None,
-        on_failure: Input[str] | None = None,
-        triggers: Input[Mapping[str, Any]] | None = None,
+        timeout: Input[float | str] | None = None,
+        start_timeout: Input[float | str] | None = None,
+        expect: Input[Literal["required", "optional"]] | None = None,
+        ready_when: Input[Literal["customized", "guest_operations"]] | None = None,
+        settle: Input[float | str] | None = None,
+        checks: Input[Sequence[Input[Check | Mapping[str, Any]]]] | None = None,
+        on_failure: Input[Literal["fail", "report"]] | None = None,
+        triggers: Input[Mapping[str, Any] | Sequence[Any]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -92,10 +98,8 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "on_failure": on_failure,
             "triggers": triggers,
         }
-        outputs = dict.fromkeys(("ready", "statuses", "results", "wait_seconds", "opened_at"))
+        outputs = dict.fromkeys(OUTPUTS)
         super().__init__(CustomizationGateProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
-        if opts is not None and opts.custom_timeouts is not None:
-            pulumi.log.warn("custom_timeouts do not end a gate's wait: set its argument `timeout`", self)
 
     def after(self, value: Input[T]) -> Output[T]:
         """Returns the value once the gate is open; whatever uses it runs behind the gate.
@@ -120,7 +124,8 @@ def _references(vms: Any, platform: object) -> Any:
 def _reference(vm: Any, platform: object) -> Any:
     if not isinstance(vm, pulumi.Resource):
         return vm
-    output = getattr(vm, "id" if platform == "cloud_director" else "moid", None)
+    kind = PLATFORMS.get(platform, VSPHERE) if isinstance(platform, str) else VSPHERE
+    output = getattr(vm, kind.resource_attribute, None)
     if output is None:
         raise TypeError(
             "vms: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a "

@@ -27,8 +27,8 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Difference, PartialFailureError
+from pulumi_customization_gate.lifecycle.inputs import without_secrets
 from pulumi_customization_gate.resources import engine_watch
-from pulumi_customization_gate.resources.input_problems import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -123,6 +123,18 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def waiting_call(inputs: Mapping[str, Any]) -> Call:
+    """Returns the call that this thread serves, for an operation that waits.
+
+    Args:
+        inputs: The resource's inputs.
+    """
+    call = Call(inputs)
+    for feature in missing():
+        call.log(f"this Pulumi SDK does not allow {feature}; the gate works without it", warning=True)
+    return call
 
 
 class Call:

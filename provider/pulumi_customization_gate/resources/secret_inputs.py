@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_customization_gate.resources.input_problems import SECRET_INPUTS
+from pulumi_customization_gate.lifecycle.inputs import SECRET_INPUTS
 
 
 def with_secret_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:

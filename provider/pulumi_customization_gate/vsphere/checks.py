@@ -41,8 +41,8 @@ class Facts:
     heartbeat: str = ""
     host_name: str = ""
     addresses: tuple[str, ...] = ()
-    cards: Mapping[str, bool] = field(default_factory=dict)
-    """Whether each network card is connected, by its label."""
+    network_adapters: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each network adapter is connected, by its label."""
     guest_info: Mapping[str, str] = field(default_factory=dict)
 
     def no_guest_operations(self) -> str:
@@ -120,7 +120,7 @@ def _guest_info(options: Mapping[str, Any], key: str, facts: Facts, _answers: An
 
 
 def _network_adapters_connected(_options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
-    loose = [sanitize(label) for label, connected in facts.cards.items() if not connected]
+    loose = [sanitize(label) for label, connected in facts.network_adapters.items() if not connected]
     return f"{' and '.join(loose)} {'is' if len(loose) == 1 else 'are'} not connected" if loose else ""
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import ApiError, CertificateError
+from pulumi_customization_gate.core.errors import ApiError
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
+from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere import event_listener, history, inventory
 from pulumi_customization_gate.vsphere.event_listener import CollectorListener, PerVmPoller
 from pulumi_customization_gate.vsphere.events import PAGE, observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, describe, raise_if_logged_out
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
-from pulumi_customization_gate.vsphere.session import untrusted
 from pulumi_customization_gate.vsphere.shared_read import SharedRead
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ class EventFeed:
         if self._closing.is_set() or error is None:
             return
         if isinstance(error, ssl.SSLCertVerificationError):
-            raise CertificateError(untrusted(self._session.settings, error)) from None
+            settings = self._session.settings
+            raise untrusted(settings.server, settings.called, error) from None
         if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
             return  # A new subscriber has ended the long poll.
         if self._failing_since is None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
+from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import FailureKind, Missing, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.vocabulary import progress_of
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from pulumi_customization_gate.vsphere.references import Reference
     from pulumi_customization_gate.vsphere.session import Session
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_MOID = re.compile(r"vm-[0-9A-Za-z][0-9A-Za-z._-]*")
 
 _BOOT_TIME = "summary.runtime.bootTime"
 _DECIDING = (
@@ -35,42 +33,6 @@ _DECIDING = (
 _CUSTOMIZATION_INFO = ("guest.customizationInfo.customizationStatus", "guest.customizationInfo.errorMsg")
 _DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
 """What decides nothing, and makes up most of the answer."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a user wrote to name a virtual machine."""
-
-    kind: str
-    """"moid", "uuid" or "path"."""
-    text: str
-    """The normalized text."""
-    given: str = field(default="", compare=False)
-    """What the user wrote."""
-
-    @property
-    def vm_id(self) -> str | None:
-        """The VM's managed object ID, None where only the server knows it."""
-        return self.text if self.kind == "moid" else None
-
-
-def parse_reference(text: str) -> Reference:
-    """Returns what kind of reference a text is.
-
-    Raises:
-        InvalidReferenceError: If it has none of the known forms.
-    """
-    if _UUID.fullmatch(text):
-        return Reference("uuid", text.lower(), text)
-    if _MOID.fullmatch(text):
-        return Reference("moid", text, text)
-    if "/" in text.strip("/"):
-        return Reference("path", text.strip("/"), text)
-    raise InvalidReferenceError(
-        "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
-        "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid",
-        text,
-    )
 
 
 def find(session: Session, reference: Reference) -> str | None:

@@ -22,7 +22,7 @@ from pulumi_customization_gate.core.errors import AuthenticationError, Certifica
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, Facts
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.session import Session, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import VmRef
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 INTERVAL = 1.0
 """Seconds between two readings."""
@@ -124,7 +125,7 @@ class GuestReadiness:
         with self._lock:
             if vm.id not in self._unmet:
                 self._unmet[vm.id] = NOT_READ
-                self._stabilities[vm.id] = Stability(self._conditions, vm.key)
+                self._stabilities[vm.id] = Stability(self._conditions, vm.called)
             if self._reader is None:
                 self._reader = Background("customization-gate-readiness")
                 self._reader.submit(self._run)
@@ -232,9 +233,9 @@ def _pages(session: Session, moids: Iterable[str], conditions: Conditions) -> It
 def facts_of(content: Any, at: datetime) -> Facts:
     """Returns what the server told of one machine; what it left out counts as not so."""
     values = {change.name: change.val for change in content.propSet}
-    cards = [device for device in values.get("config.hardware.device") or () if _is_card(device)]
+    network_adapters = [device for device in values.get("config.hardware.device") or () if _is_network_adapter(device)]
     primary = values.get("guest.ipAddress")
-    addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
+    addresses = [ip for adapter in values.get("guest.net") or () for ip in adapter.ipAddress or ()]
     return Facts(
         at=at.astimezone(timezone.utc),
         powered_on=values.get("runtime.powerState") == "poweredOn",
@@ -244,7 +245,9 @@ def facts_of(content: Any, at: datetime) -> Facts:
         heartbeat=str(values.get("guestHeartbeatStatus") or ""),
         host_name=str(values.get("guest.hostName") or ""),
         addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
-        cards={_label(card): bool(card.connectable and card.connectable.connected) for card in cards},
+        network_adapters={
+            _label(adapter): bool(adapter.connectable and adapter.connectable.connected) for adapter in network_adapters
+        },
         guest_info={
             option.key: str(option.value)
             for option in values.get("config.extraConfig") or ()
@@ -253,11 +256,11 @@ def facts_of(content: Any, at: datetime) -> Facts:
     )
 
 
-def _is_card(device: Any) -> bool:
+def _is_network_adapter(device: Any) -> bool:
     return isinstance(device, vim.vm.device.VirtualEthernetCard)
 
 
-def _label(card: Any) -> str:
+def _label(adapter: Any) -> str:
     with contextlib.suppress(AttributeError):
-        return str(card.deviceInfo.label)
-    return f"network card {card.key}"
+        return str(adapter.deviceInfo.label)
+    return f"network adapter {adapter.key}"

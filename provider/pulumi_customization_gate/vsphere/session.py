@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import socket
 import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from datetime import timezone
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
@@ -20,17 +16,18 @@ from pyVmomi import VmomiSupport, vim, vmodl
 from pulumi_customization_gate.core.errors import (
     ApiError,
     AuthenticationError,
-    CertificateError,
-    ConfigurationError,
     ServerError,
 )
 from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.refcounted import RefCounted
+from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere.faults import FAULTS, RETRYABLE, TRANSIENT, Stub, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
+
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 T = TypeVar("T")
 
@@ -47,99 +44,6 @@ OLDEST_VERSION = "vim.version.version12"
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
 """The API version that brought `guest.customizationInfo` (vSphere Web Services API, GuestInfo)."""
 
-CALLED: Mapping[str, str] = MappingProxyType(
-    {
-        "vsphereServer": "`vsphere:vsphereServer` or VSPHERE_SERVER",
-        "password": "`vsphere:password` or VSPHERE_PASSWORD",
-        "allowUnverifiedSsl": "`vsphere:allowUnverifiedSsl` or VSPHERE_ALLOW_UNVERIFIED_SSL",
-        "caFile": "`customization:caFile` or VSPHERE_CA_FILE",
-        "thumbprint": "`customization:thumbprint` or VSPHERE_THUMBPRINT",
-    }
-)
-"""What the settings are called by default."""
-
-
-@dataclass(frozen=True)
-class VsphereSettings:
-    """Where a vCenter is, who logs in, and how its certificate is trusted."""
-
-    server: str
-    """`host` or `host:port`."""
-    user: str
-    password: str = field(repr=False)
-    allow_unverified_ssl: bool = False
-    ca_file: str = ""
-    """A PEM file of the authorities that are trusted."""
-    thumbprint: str = ""
-    """The SHA-256 fingerprint of the server's certificate; it alone decides where it is given."""
-    called: Mapping[str, str] = field(default_factory=lambda: CALLED, compare=False, repr=False)
-    """What the settings are called where the user wrote them, for messages."""
-
-    def host_and_port(self) -> tuple[str, int]:
-        """Returns the host, and the port or 443."""
-        host, colon, port = self.server.rpartition(":")
-        is_bare_ipv6 = ":" in host and not host.endswith("]")
-        if colon and port.isdigit() and not is_bare_ipv6:
-            return host.strip("[]"), int(port)
-        return self.server.strip("[]"), 443
-
-    @property
-    def trusts_anyone(self) -> bool:
-        """Whether the user asked for no verification at all; a file or a fingerprint asks for one."""
-        return self.allow_unverified_ssl and not self.ca_file and not self.thumbprint
-
-
-def tls_context(settings: VsphereSettings) -> ssl.SSLContext:
-    """Returns the TLS context that the settings ask for.
-
-    A fingerprint is turned into trust in that one certificate, which is fetched and compared first. (pyVmomi's own
-    `thumbprint` looks at the first connection only, and not at all where verification is off.)
-
-    Raises:
-        CertificateError: If the server shows another certificate than the pinned one.
-        ConfigurationError: If the file of authorities cannot be read.
-        OSError: If the server cannot be reached.
-    """
-    if settings.thumbprint:
-        return _pinned_context(settings)
-    if settings.trusts_anyone:
-        return _unverified_context()
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file or None)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{settings.called['caFile']} is {settings.ca_file!r}, which is not a PEM file of certificates: "
-            f"{describe(error)}"
-        ) from None
-
-
-def _unverified_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _pinned_context(settings: VsphereSettings) -> ssl.SSLContext:
-    host, port = settings.host_and_port()
-    with (
-        socket.create_connection((host, port), timeout=CALL_TIMEOUT) as raw,
-        _unverified_context().wrap_socket(raw, server_hostname=host) as connection,
-    ):
-        certificate = connection.getpeercert(binary_form=True) or b""
-    found = hashlib.sha256(certificate).hexdigest()
-    if found != settings.thumbprint.replace(":", "").lower():
-        shown = ":".join(found[i : i + 2] for i in range(0, len(found), 2)).upper()
-        raise CertificateError(
-            f"{settings.server} presents the certificate {shown}, not the one that {settings.called['thumbprint']} "
-            "pins. Find out which of the two is right before you connect again."
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=certificate)
-    return context
-
 
 class Session:
     """A logged-in session; get one from `acquire`.
@@ -152,7 +56,7 @@ class Session:
         _reject_refused(settings)
         self.settings = settings
         self._retries: list[tuple[float, str]] = []
-        self._tls = self._retry(lambda: tls_context(settings))
+        self._tls = settings.trust.context(settings.called)
         self.about = self._read_about()
         self.version = _best_version(self.about.apiVersion)
         self.stub = self._new_stub(CALL_TIMEOUT)
@@ -297,7 +201,7 @@ class Session:
         try:
             answer = retrying(call)
         except ssl.SSLCertVerificationError as error:
-            raise CertificateError(untrusted(self.settings, error)) from None
+            raise untrusted(self.settings.server, self.settings.called, error) from None
         except TRANSIENT as error:
             elapsed = duration(time.monotonic() - began)
             raise ServerError(f"{server} did not respond within {elapsed}: {describe(error)}.") from None
@@ -367,14 +271,3 @@ def _best_version(api_version: str) -> str:
 
 def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, RETRYABLE) and not isinstance(error, ssl.SSLCertVerificationError)
-
-
-def untrusted(settings: VsphereSettings, error: Exception) -> str:
-    """Returns the message for a certificate that is not trusted, with the three fixes."""
-    reason = sanitize(getattr(error, "verify_message", "") or str(error), 200)
-    return (
-        f"the certificate of {settings.server} is not trusted ({reason}). Three fixes: {settings.called['caFile']} "
-        f"names the PEM file of the authority that signed it; {settings.called['thumbprint']} pins its SHA-256 "
-        f"fingerprint; {settings.called['allowUnverifiedSsl']} set to true trusts any certificate, which lets others "
-        "read the password."
-    )

@@ -18,15 +18,18 @@ from pulumi_customization_gate.core.model import (
     Snapshot,
     Target,
     VmRef,
+    duplicates,
 )
 from pulumi_customization_gate.vsphere import diagnosis, event_feed, inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
-from pulumi_customization_gate.vsphere.session import Session, VsphereSettings, acquire
+from pulumi_customization_gate.vsphere.session import Session, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
+    from pulumi_customization_gate.vsphere.references import Reference
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
     from pulumi_customization_gate.vsphere.shared_read import Reading
 
 
@@ -43,7 +46,7 @@ class VsphereSource:
     def __init__(
         self,
         settings: VsphereSettings,
-        targets: Sequence[Target[inventory.Reference]],
+        targets: Sequence[Target[Reference]],
         *,
         already_ready: Collection[str] = (),
         previously_customized: Collection[str] = (),
@@ -166,19 +169,20 @@ class VsphereSource:
                 self._events.setdefault(observation.vm, {})[observation.key] = observation
 
 
-def _vm_ref(target: Target[inventory.Reference], moid: str | None, name: str | None) -> VmRef:
+def _vm_ref(target: Target[Reference], moid: str | None, name: str | None) -> VmRef:
     given = target.reference.given
-    return VmRef(key=target.key or name or given, id=moid or given, name=name or target.key or given)
+    return VmRef(
+        key=target.key or name or given,
+        id=moid or given,
+        name=name or target.key or given,
+        given="" if target.key else given,
+    )
 
 
-def _reject_duplicates(found: Iterable[tuple[Target[inventory.Reference], str | None]]) -> None:
+def _reject_duplicates(found: Iterable[tuple[Target[Reference], str | None]]) -> None:
     """Rejects two references to one VM: it would be judged under two names."""
-    first: dict[str, str] = {}
-    for target, moid in found:
-        name = target.key or target.reference.given
-        if moid is not None and moid in first:
-            raise ConfigurationError(
-                f"expected each VM once, got {first[moid]!r} and {name!r}, which are the same VM, {moid}"
-            )
-        if moid is not None:
-            first[moid] = name
+    named = [(target.key or target.reference.given, moid) for target, moid in found if moid is not None]
+    for first, second in duplicates(named):
+        raise ConfigurationError(
+            f"expected each VM once, got {first!r} and {second!r}, which are the same VM, {dict(named)[second]}"
+        )

@@ -20,7 +20,7 @@ READY: dict[str, Any] = {
     "heartbeat": "green",
     "host_name": "WEB-1.example.com",
     "addresses": ("fe80::1%2", "192.168.10.11"),
-    "cards": {"Network adapter 1": True, "Network adapter 2": False},
+    "network_adapters": {"Network adapter 1": True, "Network adapter 2": False},
     "guest_info": {"guestinfo.ready": "yes\x1b[31m"},
 }
 
@@ -67,7 +67,7 @@ def _answers(address: str, port: int) -> str:
         pytest.param(
             {"kind": "guest_info", "key": "guestinfo.ready", "value": {"web-1": "yes.*"}}, {}, "", id="by the key"
         ),
-        pytest.param({"kind": "network_adapters_connected"}, {"cards": {}}, "", id="no card"),
+        pytest.param({"kind": "network_adapters_connected"}, {"network_adapters": {}}, "", id="no network adapter"),
         pytest.param(
             {"kind": "network_adapters_connected"},
             {},

@@ -11,7 +11,8 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import FailureKind, Missing, Progress, Snapshot
-from pulumi_customization_gate.vsphere.inventory import Reference, _seen, _snapshot, parse_reference
+from pulumi_customization_gate.vsphere.inventory import _seen, _snapshot
+from pulumi_customization_gate.vsphere.references import Reference, parse_reference
 from tests.unit.core.timeline import at
 
 if TYPE_CHECKING:

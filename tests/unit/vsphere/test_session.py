@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
-
 import pytest
 
 from pulumi_customization_gate.vsphere.session import (
     OLDEST_VERSION,
-    VsphereSettings,
     _best_version,
-    tls_context,
-    untrusted,
 )
+from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 SETTINGS = VsphereSettings("vc.example.com", "ann@vsphere.local", "hunter2")
 
@@ -68,38 +64,3 @@ def test_host_and_port(server: str, host: str, port: int) -> None:
 def test_no_repr_has_the_password() -> None:
     """A password does not reach a log with its settings."""
     assert "hunter2" not in repr(SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "trusts_anyone"),
-    [
-        pytest.param({}, False, id="default"),
-        pytest.param({"allow_unverified_ssl": True}, True, id="unverified"),
-        pytest.param({"allow_unverified_ssl": True, "ca_file": "ca.pem"}, False, id="a CA file wins"),
-        pytest.param({"allow_unverified_ssl": True, "thumbprint": "AA"}, False, id="a thumbprint wins"),
-    ],
-)
-def test_who_is_trusted(wanted: dict[str, object], trusts_anyone: bool) -> None:
-    """Verification is off only where the user asked for that and for no other kind of trust."""
-    settings = VsphereSettings("vc", "ann", "hunter2", **wanted)  # type: ignore[arg-type]
-
-    assert trusts_anyone == settings.trusts_anyone
-
-
-def test_tls_is_verified_unless_told_otherwise() -> None:
-    """The default context asks for a trusted certificate of that host; the lax one for none."""
-    strict, lax = tls_context(SETTINGS), tls_context(VsphereSettings("vc", "ann", "x", allow_unverified_ssl=True))
-
-    assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert (lax.verify_mode, lax.check_hostname) == (ssl.CERT_NONE, False)
-
-
-def test_an_untrusted_certificate_has_three_ways_out() -> None:
-    """The message names each setting that helps, and the server."""
-    message = untrusted(SETTINGS, ssl.SSLError("self-signed certificate"))
-
-    assert [
-        word
-        for word in ("vc.example.com", "self-signed", "caFile", "thumbprint", "allowUnverifiedSsl")
-        if word not in message
-    ] == []

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 import urllib3
 from pyVmomi import vmodl
-from requests.adapters import HTTPAdapter
 
 from pulumi_customization_gate.core.errors import CertificateError, ServerError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.https import trusting_session
+from pulumi_customization_gate.tls import Trust, distrust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,12 +85,9 @@ class Transfers:
     @contextlib.contextmanager
     def _request(self, method: str, url: str, host: Any, content: _Body | bytes | None) -> Iterator[requests.Response]:
         address, is_vcenter = self._address(url)
-        verify, tls = self._trust(host, is_vcenter=is_vcenter)
-        with requests.Session() as http_session:
-            # The environment may name a proxy or a .netrc; a guest's host is neither behind the one nor in the other.
-            http_session.trust_env = False
-            http_session.verify = verify
-            http_session.mount("https://", _Adapter(tls))
+        trust = self._trust(host, is_vcenter=is_vcenter)
+        # Of the environment nothing counts, no proxy either: a guest's host is not behind one.
+        with trusting_session(trust, trust.context(self._session.settings.called)) as http_session:
             where = urlsplit(address).netloc
             try:
                 with http_session.request(
@@ -105,7 +103,7 @@ class Transfers:
                         raise TransferError(f"{where} answered {response.status_code} to a {method} of a guest file")
                     yield response
             except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
-                if reason := _distrust(error):
+                if reason := distrust(error):
                     raise CertificateError(self._untrusted(where, reason)) from None
                 # The address holds a token: of the error, only its kind is told.
                 said = f"the transfer of a guest file over {where} failed: {type(error).__name__}"
@@ -120,19 +118,12 @@ class Transfers:
             return urlunsplit(parts._replace(netloc=f"{netloc}:{port}")), True
         return url, (parts.hostname, parts.port or 443) == (server, port)
 
-    def _trust(self, host: Any, *, is_vcenter: bool) -> tuple[bool | str, dict[str, Any]]:
-        """Returns what requests and urllib3 need: a host is pinned to the certificate by which vCenter knows it."""
+    def _trust(self, host: Any, *, is_vcenter: bool) -> Trust:
+        """Returns how the certificate is verified: a host has the one by which vCenter knows it."""
         settings = self._session.settings
-        pin = settings.thumbprint.replace(":", "") if is_vcenter else self._host_fingerprint(host)
-        if pin:
-            return False, {"assert_fingerprint": pin}
-        if settings.trusts_anyone:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            return False, {}
-        if settings.ca_file:
-            return settings.ca_file, {}
-        # requests alone knows only the authorities that it ships: a company's own stands in the system's store.
-        return True, {"ssl_context": ssl.create_default_context()}
+        if is_vcenter:
+            return settings.trust
+        return Trust(settings.ca_file, self._host_fingerprint(host), settings.trust.trusts_anyone)
 
     def _host_fingerprint(self, host: Any) -> str:
         """Returns the SHA-256 fingerprint of the certificate that vCenter reports for the host, if it does."""
@@ -189,31 +180,3 @@ class _Body:
         """Returns the next bytes."""
         self._check()
         return self._file.read(size)
-
-
-class _Adapter(HTTPAdapter):
-    """One connection with the TLS that `_trust` chose."""
-
-    def __init__(self, tls: dict[str, Any]) -> None:
-        self._tls = tls
-        super().__init__(pool_connections=1, pool_maxsize=1)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, **kwargs, **self._tls)
-
-
-def _distrust(error: BaseException) -> str:
-    """Returns why a certificate is not trusted, or nothing if that is not what went wrong."""
-    seen: list[BaseException] = []
-    queue: list[object] = [error]
-    while queue:
-        inner = queue.pop()
-        if not isinstance(inner, BaseException) or inner in seen:
-            continue
-        seen.append(inner)
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return inner.verify_message
-        if isinstance(inner, urllib3.exceptions.SSLError) and "ingerprint" in str(inner):
-            return "it is another than the one that vCenter reports for that host"
-        queue += [getattr(inner, "reason", None), inner.__cause__, inner.__context__, *inner.args]
-    return ""

@@ -14,6 +14,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.references import Reference, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,18 +103,18 @@ def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
         moid = moid_of(parent) if parent is not None else ""
 
 
-def expand(session: Session, words: Sequence[str]) -> list[inventory.Reference]:
+def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     """Returns what names each VM of the words, each VM once, in the order of the words.
 
     Raises:
         ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
     """
     machines = read(session)
-    references: dict[inventory.Reference, None] = {}
+    references: dict[Reference, None] = {}
     problems = []
     for word in words:
         try:
-            references |= dict.fromkeys(map(inventory.parse_reference, _meant(session, word, machines)))
+            references |= dict.fromkeys(map(parse_reference, _meant(session, word, machines)))
         except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are told at once
             problems.append(str(error))
     if problems:
@@ -123,7 +124,7 @@ def expand(session: Session, words: Sequence[str]) -> list[inventory.Reference]:
 
 def _meant(session: Session, word: str, machines: Sequence[Machine]) -> Iterable[str]:
     with contextlib.suppress(ConfigurationError):
-        reference = inventory.parse_reference(word)
+        reference = parse_reference(word)
         if reference.kind == "uuid":
             return [inventory.find(session, reference) or word]
     return meant(word, machines)
@@ -155,7 +156,7 @@ def meant(word: str, machines: Sequence[Machine]) -> list[str]:
             raise ConfigurationError(f"no virtual machine fits {sanitize(word)!r} (a pattern passes over templates)")
         return fitting
     try:
-        inventory.parse_reference(word)
+        parse_reference(word)
     except ConfigurationError:
         near = difflib.get_close_matches(word, [machine.name for machine in machines], n=1)
         hint = f"; did you mean {sanitize(near[0])!r}?" if near else ""

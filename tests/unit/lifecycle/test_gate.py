@@ -1,25 +1,24 @@
-"""What changes a gate, whom an update judges, and what is kept: the provider with a source that is told what to say."""
+"""What changes a gate, which VMs an update judges, and what is stored: the lifecycle with a source in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pulumi.dynamic import ConfigureRequest
-from pulumi.dynamic.config import Config
-from pulumi.dynamic.dynamic import serialize_provider
-from pulumi.runtime.rpc import UNKNOWN
 
+from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized, Target, VmRef
-from pulumi_customization_gate.lifecycle.engine import PartialFailureError
-from pulumi_customization_gate.resources import gate_provider, host
-from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
+from pulumi_customization_gate.lifecycle import arguments, gate
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded
+from tests.unit.lifecycle.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from pulumi_customization_gate.lifecycle.engine import Difference
 
 SUCCEEDED, FAILED = "CustomizationSucceeded", "CustomizationFailed"
 CONFIG = {"vsphere:vsphereServer": "vc.example.com", "vsphere:user": "ann", "vsphere:password": "s3cret"}
@@ -104,26 +103,39 @@ class FakeSource:
         pass
 
 
+@dataclass
+class Gate:
+    """The lifecycle with one config and one engine."""
+
+    config: Mapping[str, str] = field(default_factory=lambda: CONFIG)
+    engine: FakeEngine = field(default_factory=FakeEngine)
+
+    def check(self, news: dict[str, Any]) -> list[str]:
+        return gate.check(self.config.get, news)
+
+    def diff(self, olds: dict[str, Any], news: dict[str, Any]) -> Difference:
+        return gate.diff(self.engine, self.config.get, olds, news)
+
+    def create(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return dict(gate.create(self.engine, self.config.get, inputs).outputs)
+
+    def update(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+        return gate.update(self.engine, self.config.get, "id", olds, news)
+
+
 @pytest.fixture
 def centre(monkeypatch: pytest.MonkeyPatch) -> Centre:
     made = Centre()
-    monkeypatch.setattr(gate_provider, "VsphereSource", made.source)
-    monkeypatch.setattr(gate_provider, "CloudDirectorSource", made.source)
+    changed = {name: replace(platform, source=made.source) for name, platform in platforms.PLATFORMS.items()}
+    monkeypatch.setattr(arguments, "PLATFORMS", changed)
     return made
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> CustomizationGateProvider:
+def the_gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     for name in ("VSPHERE_SERVER", "VSPHERE_USER", "VSPHERE_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(host, "prepare", lambda: None)
-    return configured(CONFIG)
-
-
-def configured(config: dict[str, str]) -> CustomizationGateProvider:
-    made = CustomizationGateProvider()
-    made.configure(ConfigureRequest(config=Config(raw_config=config, project_name="test")))
-    return made
+    return Gate()
 
 
 def stored(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,17 +149,17 @@ def stored(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(stripped(dict(outputs)))
 
 
-def created(provider: CustomizationGateProvider, **inputs: Any) -> dict[str, Any]:
+def created(the_gate: Gate, **inputs: Any) -> dict[str, Any]:
     """Returns the outputs of a new gate, also of one that stays closed."""
     try:
-        return dict(provider.create(inputs).outs or {})
+        return the_gate.create(inputs)
     except PartialFailureError as error:
         return dict(error.outputs)
 
 
-def updated(provider: CustomizationGateProvider, olds: Mapping[str, Any], **inputs: Any) -> dict[str, Any]:
+def updated(the_gate: Gate, olds: Mapping[str, Any], **inputs: Any) -> dict[str, Any]:
     try:
-        return dict(provider.update("id", stored(olds), inputs).outs or {})
+        return the_gate.update(stored(olds), inputs)
     except PartialFailureError as error:
         return dict(error.outputs)
 
@@ -160,17 +172,18 @@ def updated(provider: CustomizationGateProvider, olds: Mapping[str, Any], **inpu
     [
         pytest.param({"vms": ["vm-1", "vm-2"]}, {"vms": ["vm-2", "vm-1"]}, id="order of a list"),
         pytest.param({"vms": {"a": "vm-1", "b": "vm-2"}}, {"vms": {"b": "vm-2", "a": "vm-1"}}, id="order of a map"),
-        pytest.param({}, {"timeout": 1800, "expect": "required", "on_failure": "fail"}, id="defaults written out"),
+        pytest.param({}, {"settle": 30, "expect": "required", "on_failure": "fail"}, id="defaults written out"),
         pytest.param({"timeout": 60}, {"timeout": 60.0}, id="a number's type"),
         pytest.param({}, {"platform": "vsphere", "config_namespace": "vsphere"}, id="the default server written out"),
         pytest.param({"settle": None, "triggers": None}, {}, id="nothing in another way"),
+        pytest.param({"timeout": "1h30m", "start_timeout": 90}, {"timeout": 5400, "start_timeout": "90s"}, id="units"),
     ],
 )
-def test_is_no_change(provider: CustomizationGateProvider, olds: dict[str, Any], news: dict[str, Any]) -> None:
+def test_is_no_change(the_gate: Gate, olds: dict[str, Any], news: dict[str, Any]) -> None:
     """The order of the machines, and a default that is written out, change nothing."""
     base = {"vms": ["vm-1", "vm-2"]}
-    result = provider.diff("id", {**base, **olds, "ready": True}, {**base, **news})
-    assert (result.changes, result.replaces) == (False, [])
+    result = the_gate.diff({**base, **olds, "ready": True}, {**base, **news})
+    assert (result.changes, list(result.replaces)) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -187,11 +200,11 @@ def test_is_no_change(provider: CustomizationGateProvider, olds: dict[str, Any],
         pytest.param({"triggers": {"image": 2}}, id="triggers"),
     ],
 )
-def test_is_an_update(provider: CustomizationGateProvider, news: dict[str, Any]) -> None:
+def test_is_an_update(the_gate: Gate, news: dict[str, Any]) -> None:
     """Every other change of an argument is an update of the same gate."""
     base = {"vms": ["vm-1", "vm-2"]}
-    result = provider.diff("id", {**base, "ready": True}, {**base, **news})
-    assert (result.changes, result.replaces) == (True, [])
+    result = the_gate.diff({**base, "ready": True}, {**base, **news})
+    assert (result.changes, list(result.replaces)) == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -201,10 +214,10 @@ def test_is_an_update(provider: CustomizationGateProvider, news: dict[str, Any])
         pytest.param({"platform": "cloud_director"}, ["platform", "config_namespace"], id="another platform"),
     ],
 )
-def test_is_a_replacement(provider: CustomizationGateProvider, news: dict[str, Any], replaces: list[str]) -> None:
+def test_is_a_replacement(the_gate: Gate, news: dict[str, Any], replaces: list[str]) -> None:
     """Only another platform or another namespace of settings is another gate."""
-    result = provider.diff("id", {"vms": ["vm-1"], "ready": True}, {"vms": ["vm-1"], **news})
-    assert (result.changes, result.replaces) == (True, replaces)
+    result = the_gate.diff({"vms": ["vm-1"], "ready": True}, {"vms": ["vm-1"], **news})
+    assert (result.changes, list(result.replaces)) == (True, replaces)
 
 
 @pytest.mark.parametrize(
@@ -217,21 +230,19 @@ def test_is_a_replacement(provider: CustomizationGateProvider, news: dict[str, A
         pytest.param({"ready": False, "on_failure": "report", "opened_at": ""}, True, id="cut short"),
     ],
 )
-def test_a_closed_gate_is_judged_again(
-    provider: CustomizationGateProvider, outputs: dict[str, Any], changes: bool
-) -> None:
+def test_a_closed_gate_is_judged_again(the_gate: Gate, outputs: dict[str, Any], changes: bool) -> None:
     """A gate that stayed closed is an update of its own accord; one that opened, also to report, is none."""
     inputs = {"vms": ["vm-1"], **({"on_failure": "report"} if "on_failure" in outputs else {})}
-    assert provider.diff("id", {**inputs, **outputs}, inputs).changes == changes
+    assert the_gate.diff({**inputs, **outputs}, inputs).changes == changes
 
 
 # ---- create
 
 
-def test_a_new_gate_judges_all(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
     """A new gate asks for every machine, and its outputs say everything by the machines' names."""
     centre.names = {"vm-1": "web", "vm-2": "db"}
-    outputs = created(provider, vms=["vm-1", "vm-2"], __provider="pickled")
+    outputs = created(the_gate, vms=["vm-1", "vm-2"], __provider="pickled")
     assert centre.waits == [(["vm-1", "vm-2"], [], [])]
     assert outputs["__provider"] == "pickled"
     assert outputs["vms"] == ["vm-1", "vm-2"]
@@ -260,19 +271,17 @@ def test_a_new_gate_judges_all(provider: CustomizationGateProvider, centre: Cent
         pytest.param({"a": "vm-1", "b": "vm-2", "c": "vm-3"}, ["a", "b", "c"], id="a map: the user's keys"),
     ],
 )
-def test_outputs_have_one_key_per_machine(
-    provider: CustomizationGateProvider, centre: Centre, vms: Any, keys: list[str]
-) -> None:
+def test_outputs_have_one_key_per_machine(the_gate: Gate, centre: Centre, vms: Any, keys: list[str]) -> None:
     """Two machines of one name do not hide each other."""
     centre.names = {"vm-1": "web", "vm-2": "web", "vm-3": "db"}
-    assert sorted(created(provider, vms=vms)["statuses"]) == keys
+    assert sorted(created(the_gate, vms=vms)["statuses"]) == keys
 
 
-def test_a_closed_gate_keeps_its_report(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_closed_gate_keeps_its_report(the_gate: Gate, centre: Centre) -> None:
     """The error of a failed wait holds all outputs, so that the next run is an update that knows the good ones."""
     centre.stories = {"vm-2": "bad"}
     with pytest.raises(PartialFailureError, match="customization failed on 1 of 2 VMs") as error:
-        provider.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
+        the_gate.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
     outputs = error.value.outputs
     assert outputs["__provider"] == "pickled"
     assert (outputs["ready"], outputs["opened_at"]) == (False, "")
@@ -286,21 +295,21 @@ def test_a_closed_gate_keeps_its_report(provider: CustomizationGateProvider, cen
     }
 
 
-def test_a_reporting_gate_opens_whatever_happened(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, centre: Centre) -> None:
     """With on_failure="report" a failure is an output, and a machine that is not there does not end the wait."""
     centre.stories = {"vm-1": "bad", "vm-2": "gone"}
-    made = provider.create({"vms": {"a": "vm-1", "b": "vm-2", "c": "vm-3"}, "on_failure": "report"}).outs or {}
+    made = the_gate.create({"vms": {"a": "vm-1", "b": "vm-2", "c": "vm-3"}, "on_failure": "report"})
     assert made["statuses"] == {"a": FAILED, "b": "VmRemoved", "c": SUCCEEDED}
     assert (made["ready"], made["opened_at"]) == (False, "2025-03-01T12:00:06.000Z")
 
 
-def test_a_wait_that_was_cut_short_opens_no_gate(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_wait_that_was_cut_short_opens_no_gate(the_gate: Gate, centre: Centre) -> None:
     """A server that is lost for good closes even a reporting gate, and the next run judges what is not good."""
     centre.stories, centre.breaks = {"vm-2": "slow"}, ServerError("vc.example.com is gone.")
-    cut = created(provider, vms=["vm-1", "vm-2"], on_failure="report")
+    cut = created(the_gate, vms=["vm-1", "vm-2"], on_failure="report")
     assert (cut["ready"], cut["opened_at"]) == (False, "")
     centre.stories, centre.breaks = {}, None
-    again = updated(provider, cut, vms=["vm-1", "vm-2"], on_failure="report")
+    again = updated(the_gate, cut, vms=["vm-1", "vm-2"], on_failure="report")
     assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     assert again["ready"] is True
 
@@ -308,162 +317,161 @@ def test_a_wait_that_was_cut_short_opens_no_gate(provider: CustomizationGateProv
 # ---- update
 
 
-def test_only_what_is_new_is_judged(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_only_what_is_new_is_judged(the_gate: Gate, centre: Centre) -> None:
     """An added machine is judged, the others keep what is stored of them, whatever happened to them since."""
-    first = created(provider, vms=["vm-1", "vm-2"])
+    first = created(the_gate, vms=["vm-1", "vm-2"])
     centre.stories = {"vm-1": "bad", "vm-2": "gone"}
-    second = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"])
+    second = updated(the_gate, first, vms=["vm-1", "vm-2", "vm-3"])
     assert centre.waits[1] == (["vm-1", "vm-2", "vm-3"], ["vm-1", "vm-2"], [])
     assert second["results"] == {**first["results"], "name-of-vm-3": second["results"]["name-of-vm-3"]}
     assert second["ready"] is True
 
 
-def test_a_key_stays_the_user_s_from_one_wait_to_the_next(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_key_stays_the_user_s_from_one_wait_to_the_next(the_gate: Gate, centre: Centre) -> None:
     """A key that is the reference itself is the key of the outputs in every wait, never the VM's name."""
     centre.stories = {"vm-88": "bad"}
     vms = {"vm-87": "vm-87", "vm-88": "vm-88"}
     with pytest.raises(PartialFailureError) as first:
-        provider.create({"vms": vms})
+        the_gate.create({"vms": vms})
     with pytest.raises(PartialFailureError) as second:
-        provider.update("id", dict(first.value.outputs), {"vms": vms})
+        the_gate.update(dict(first.value.outputs), {"vms": vms})
 
     for outputs in (first.value.outputs, second.value.outputs):
         assert sorted(outputs["statuses"]) == ["vm-87", "vm-88"]
 
 
-def test_only_what_is_not_good_is_judged_again(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_only_what_is_not_good_is_judged_again(the_gate: Gate, centre: Centre) -> None:
     """After a failure the next run asks for the bad machine alone, and says that the others stand."""
     centre.stories = {"vm-2": "bad"}
-    first = created(provider, vms={"a": "vm-1", "b": "vm-2"})
+    first = created(the_gate, vms={"a": "vm-1", "b": "vm-2"})
     with pytest.raises(PartialFailureError) as error:
-        provider.update("id", stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
+        the_gate.update(stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
     assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     headline = str(error.value).splitlines()[0]
     assert headline == "customization failed on 1 of 2 VMs after 0 s; 1 was already ready"
     assert (error.value.resource_id, error.value.outputs["results"]["a"]) == ("id", first["results"]["a"])
 
 
-def test_a_removed_machine_is_dropped_without_a_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_removed_machine_is_dropped_without_a_wait(the_gate: Gate, centre: Centre) -> None:
     """When all that is left is good nobody is asked; without its bad machine a gate opens."""
     centre.stories = {"vm-2": "bad"}
-    first = created(provider, vms=["vm-1", "vm-2"])
-    second = updated(provider, first, vms=["vm-1"])
+    first = created(the_gate, vms=["vm-1", "vm-2"])
+    second = updated(the_gate, first, vms=["vm-1"])
     assert len(centre.waits) == 1
     assert (second["ready"], second["wait_seconds"], second["opened_at"]) == (True, 0.0, "2025-03-01T12:00:05.000Z")
     assert second["results"] == {"name-of-vm-1": first["results"]["name-of-vm-1"]}
 
 
-def test_a_key_moves_without_a_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_key_moves_without_a_wait(the_gate: Gate, centre: Centre) -> None:
     """Another key for the same machine is only another key."""
-    first = created(provider, vms={"a": "vm-1"})
-    second = updated(provider, first, vms={"b": "vm-1"})
+    first = created(the_gate, vms={"a": "vm-1"})
+    second = updated(the_gate, first, vms={"b": "vm-1"})
     assert len(centre.waits) == 1
     assert second["results"] == {"b": first["results"]["a"]}
     assert second["opened_at"] == first["opened_at"]
 
 
-def test_changed_times_wait_for_nobody(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_changed_times_wait_for_nobody(the_gate: Gate, centre: Centre) -> None:
     """Times of an open gate change in state alone; a closed gate uses them to judge again."""
-    first = created(provider, vms=["vm-1"])
-    second = updated(provider, first, vms=["vm-1"], timeout=60)
+    first = created(the_gate, vms=["vm-1"])
+    second = updated(the_gate, first, vms=["vm-1"], timeout=60)
     assert len(centre.waits) == 1
     assert second == {**first, "timeout": 60}
 
     centre.stories = {"vm-2": "slow"}
-    closed = created(provider, vms=["vm-2"], timeout=1)
+    closed = created(the_gate, vms=["vm-2"], timeout=1)
     centre.stories = {}
-    opened = updated(provider, closed, vms=["vm-2"], timeout=60)
+    opened = updated(the_gate, closed, vms=["vm-2"], timeout=60)
     assert len(centre.waits) == 3
     assert opened["ready"] is True
 
 
-def test_triggers_judge_all_and_remember_the_good(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_triggers_judge_all_and_remember_the_good(the_gate: Gate, centre: Centre) -> None:
     """Changed triggers judge every machine; the old verdict of the good ones is evidence where history is gone."""
     centre.stories = {"vm-2": "bad"}
-    first = created(provider, vms=["vm-1", "vm-2"])
+    first = created(the_gate, vms=["vm-1", "vm-2"])
     centre.stories = {}
-    second = updated(provider, first, vms=["vm-1", "vm-2"], triggers={"image": 2})
+    second = updated(the_gate, first, vms=["vm-1", "vm-2"], triggers={"image": 2})
     assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["ready"] is True
 
 
-def test_a_machine_without_customization_is_not_remembered_as_customized(
-    provider: CustomizationGateProvider, centre: Centre
-) -> None:
+def test_a_machine_without_customization_is_not_remembered_as_customized(the_gate: Gate, centre: Centre) -> None:
     """What passed as NotCustomized is judged as such again: only a success is evidence of one."""
     centre.stories = {"vm-2": "plain"}
-    first = created(provider, vms=["vm-1", "vm-2"], expect="optional")
-    second = updated(provider, first, vms=["vm-1", "vm-2"], expect="optional", triggers={"image": 2})
+    first = created(the_gate, vms=["vm-1", "vm-2"], expect="optional")
+    second = updated(the_gate, first, vms=["vm-1", "vm-2"], expect="optional", triggers={"image": 2})
     assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["statuses"] == first["statuses"]
 
 
-def test_cloud_director_remembers_as_well(
-    provider: CustomizationGateProvider, centre: Centre, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cloud_director_remembers_as_well(the_gate: Gate, centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old verdict reaches the source of either platform."""
-    monkeypatch.setattr(gate_provider, "cloud_director_settings", lambda *_: None)
+    monkeypatch.setattr(the_gate, "config", {"vcd:url": "https://vcd", "vcd:org": "acme", "vcd:apiToken": "t0ken"})
     vms = ["urn:vcloud:vm:f10538f6-b54c-5f88-93eb-895058492ab5"]
-    first = created(provider, platform="cloud_director", vms=vms)
+    first = created(the_gate, platform="cloud_director", vms=vms)
     (moid,) = (result["moid"] for result in first["results"].values())
-    updated(provider, first, platform="cloud_director", vms=vms, triggers={"image": 2})
+    updated(the_gate, first, platform="cloud_director", vms=vms, triggers={"image": 2})
     assert [remembered for _, _, remembered in centre.waits] == [[], [moid]]
 
 
-def test_a_stricter_expectation_judges_the_untraced_again(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_a_stricter_expectation_judges_the_untraced_again(the_gate: Gate, centre: Centre) -> None:
     """What passed as NotCustomized is good as long as the gate expects no more than that."""
     centre.stories = {"vm-2": "plain"}
-    first = created(provider, vms=["vm-1", "vm-2"], expect="optional")
+    first = created(the_gate, vms=["vm-1", "vm-2"], expect="optional")
     assert (first["ready"], first["statuses"]["name-of-vm-2"]) == (True, "NotCustomized")
-    grown = updated(provider, first, vms=["vm-1", "vm-2", "vm-3"], expect="optional")
+    grown = updated(the_gate, first, vms=["vm-1", "vm-2", "vm-3"], expect="optional")
     assert centre.waits[1][1] == ["vm-1", "vm-2"]
-    strict = updated(provider, grown, vms=["vm-1", "vm-2", "vm-3"], expect="required")
+    strict = updated(the_gate, grown, vms=["vm-1", "vm-2", "vm-3"], expect="required")
     assert centre.waits[2][1] == ["vm-1", "vm-3"]
     assert strict["ready"] is False
+
+
+# ---- custom_timeouts
+
+
+def test_custom_timeouts_count_where_no_timeout_is_given(the_gate: Gate, centre: Centre) -> None:
+    """A wait without `timeout` ends after `custom_timeouts`; with it, that alone decides."""
+    centre.stories = {"vm-1": "slow"}
+    the_gate.engine.custom_timeout = 1
+    assert created(the_gate, vms=["vm-1"])["wait_seconds"] < 2
+    the_gate.engine.custom_timeout = 3600
+    assert created(the_gate, vms=["vm-1"], timeout=1)["wait_seconds"] < 2
 
 
 # ---- the rest
 
 
-def test_refresh_returns_what_is_stored(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_refresh_returns_what_is_stored(the_gate: Gate, centre: Centre) -> None:
     """A refresh asks nobody and changes nothing: an opened gate stays open."""
-    outputs = created(provider, vms=["vm-1"])
+    outputs = created(the_gate, vms=["vm-1"])
     centre.stories = {"vm-1": "bad"}
-    result = provider.read("id", stored(outputs))
-    assert (result.id, result.outs) == ("id", {**stored(outputs), "results": outputs["results"]})
+    assert gate.read(stored(outputs)) == {**stored(outputs), "results": outputs["results"]}
     assert len(centre.waits) == 1
 
 
-def test_check_tells_missing_settings_and_bad_inputs_in_one_go(provider: CustomizationGateProvider) -> None:
+def test_check_tells_missing_settings_and_bad_inputs_in_one_go(the_gate: Gate) -> None:
     """A look at the inputs names what is missing of the connection and what is wrong with the arguments."""
-    result = configured({}).check({}, {"vms": [], "timeout": 0})
-    assert [failure.property for failure in result.failures] == ["", "", ""]
-    reasons = [failure.reason for failure in result.failures]
+    reasons = Gate({}).check({"vms": [], "timeout": 0})
     assert reasons[0].startswith("missing `vsphere:vsphereServer` or VSPHERE_SERVER, ")
     assert [reason.partition(":")[0] for reason in reasons[1:]] == ["vms", "timeout"]
-    assert provider.check({}, {"vms": ["vm-1"]}).failures == []
+    assert the_gate.check({"vms": ["vm-1"]}) == []
 
 
 @pytest.mark.parametrize("name", ["platform", "config_namespace"])
 def test_check_looks_for_no_settings_of_an_impossible_server(name: str) -> None:
     """A wrong platform or namespace is one mistake, not one more for each setting that it has not got."""
-    result = configured({}).check({}, {"vms": ["vm-1"], name: "a:b"})
-    assert [failure.reason.partition(":")[0] for failure in result.failures] == [name]
+    assert [reason.partition(":")[0] for reason in Gate({}).check({"vms": ["vm-1"], name: "a:b"})] == [name]
 
 
 @pytest.mark.parametrize("name", ["platform", "config_namespace"])
 def test_check_waits_for_what_preview_does_not_know(name: str) -> None:
     """A namespace or platform that is not known yet is no reason to miss its settings."""
-    assert configured({}).check({}, {"vms": ["vm-1"], name: UNKNOWN}).failures == []
+    assert Gate({}).check({"vms": ["vm-1"], name: UNKNOWN}) == []
 
 
-def test_inputs_that_turn_out_bad_stop_before_any_wait(provider: CustomizationGateProvider, centre: Centre) -> None:
+def test_inputs_that_turn_out_bad_stop_before_any_wait(the_gate: Gate, centre: Centre) -> None:
     """What preview did not know is judged before a server is asked."""
     with pytest.raises(ConfigurationError, match=r"^vms\[0\]: expected a managed object ID .*, got 'web'$"):
-        provider.create({"vms": ["web"]})
+        the_gate.create({"vms": ["web"]})
     assert centre.waits == []
-
-
-def test_no_credentials_go_into_the_pickle(provider: CustomizationGateProvider) -> None:
-    """A provider that was given its config is stored as the same bytes as a new one."""
-    assert serialize_provider(provider) == serialize_provider(CustomizationGateProvider())

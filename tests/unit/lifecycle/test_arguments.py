@@ -5,26 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pulumi.runtime.rpc import UNKNOWN
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
-from pulumi_customization_gate.resources.arguments import GateArguments, gate_problems
-from pulumi_customization_gate.resources.input_problems import reasons
-from pulumi_customization_gate.vsphere.inventory import parse_reference
+from pulumi_customization_gate.lifecycle.arguments import GateArguments, examine
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN
+from pulumi_customization_gate.lifecycle.inputs import reasons
+from pulumi_customization_gate.platforms import VSPHERE
+from pulumi_customization_gate.vsphere.references import parse_reference
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
 VMS = (
     "expected a list of references, or a map of your own keys to them, for example "
     '[web.moid], {"web-1": web.moid} or ["/Datacenter/vm/web-1"]'
 )
-TIMEOUT = "timeout: expected a number of seconds, 1 or more, for example 1800"
+TIMEOUT = 'timeout: expected 1 or more seconds or a duration such as "30m"'
 
 
 def problems(**given: Any) -> list[str]:
     inputs = {"vms": ["vm-87"], **given}
-    return reasons(gate_problems(inputs, lambda value: value == UNKNOWN), inputs)
+    return reasons(examine(inputs)[0], inputs)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,8 @@ def problems(**given: Any) -> list[str]:
         pytest.param({"config_namespace": UNKNOWN, "triggers": UNKNOWN}, id="unknown namespace and triggers"),
         pytest.param({"expect": "optional", "on_failure": "report", "ready_when": "customized"}, id="other choices"),
         pytest.param({"config_namespace": "east", "triggers": {"image": 3}}, id="namespace and triggers"),
+        pytest.param({"triggers": ["2026-11", {"image": 3}]}, id="a list of triggers"),
+        pytest.param({"timeout": "1h30m", "start_timeout": "90s", "settle": "0.5m"}, id="durations"),
         pytest.param({"vms": [f"urn:vcloud:vm:{UUID}"], "platform": "cloud_director"}, id="Cloud Director"),
     ],
 )
@@ -101,6 +104,9 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
         pytest.param("timeout", 0.9, f"{TIMEOUT}, got 0.9", id="less than a second"),
         pytest.param("timeout", -1.0, f"{TIMEOUT}, got -1", id="negative time"),
         pytest.param("timeout", "soon", f"{TIMEOUT}, got 'soon'", id="no number"),
+        pytest.param("timeout", "0m", f"{TIMEOUT}, got '0m'", id="a duration of nothing"),
+        pytest.param("timeout", "", f"{TIMEOUT}, got ''", id="an empty text"),
+        pytest.param("timeout", "30 minutes", f"{TIMEOUT}, got '30 minutes'", id="a duration in words"),
         pytest.param("timeout", True, f"{TIMEOUT}, got True", id="a boolean"),
         pytest.param("timeout", float("inf"), f"{TIMEOUT}, got inf", id="without end"),
         pytest.param("timeout", float("nan"), f"{TIMEOUT}, got nan", id="not a number"),
@@ -110,19 +116,13 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
         pytest.param(
             "start_timeout",
             0,
-            "start_timeout: expected a positive number of seconds, for example 600, got 0",
+            'start_timeout: expected a positive number of seconds or a duration such as "10m", got 0',
             id="no time to start",
-        ),
-        pytest.param(
-            "start_timeout",
-            1801,
-            "start_timeout: expected a number of seconds that is not more than timeout (1800), got 1801",
-            id="start_timeout above the default timeout",
         ),
         pytest.param(
             "settle",
             -1,
-            "settle: expected a number of seconds, 0 or more, for example 30, got -1",
+            'settle: expected 0 or more seconds or a duration such as "30s", got -1',
             id="negative settle",
         ),
         pytest.param(
@@ -154,7 +154,7 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
         pytest.param(
             "triggers",
             "s3cret",
-            'triggers: expected a map of anything, for example {"image": "2026-11"}, got a string '
+            'triggers: expected a map or a list of anything, for example {"image": "2026-11"}, got a string '
             "(not shown, it may be a secret)",
             id="triggers, not shown",
         ),
@@ -175,19 +175,19 @@ def test_bad_input_is_refused_with_what_is_expected(name: str, value: object, re
 def test_start_timeout_is_held_against_the_given_timeout() -> None:
     """A start_timeout above timeout is refused; the same start_timeout within a longer timeout is not."""
     assert problems(timeout=600, start_timeout=700) == [
-        "start_timeout: expected a number of seconds that is not more than timeout (600), got 700"
+        "start_timeout: expected a time that is not longer than timeout (600), got 700"
     ]
     assert problems(timeout=700, start_timeout=700) == []
     assert problems(timeout=600, start_timeout=700, secret_inputs=["timeout"]) == [
-        "start_timeout: expected a number of seconds that is not more than timeout, got 700"
+        "start_timeout: expected a time that is not longer than timeout, got 700"
     ]
 
 
 def test_each_problem_is_reported() -> None:
     """One look reports everything that is wrong, one text per argument."""
     found = problems(vms=["vm-1", "web", "vm-1"], timeout=0, expect="no")
-    assert [text.partition(":")[0] for text in found] == ["expect", "vms[1]", "timeout"]
-    assert [line.partition(":")[0] for line in found[1].splitlines()] == ["vms[1]", "vms[2]"]
+    assert [text.partition(":")[0] for text in found] == ["vms[1]", "timeout", "expect"]
+    assert [line.partition(":")[0] for line in found[0].splitlines()] == ["vms[1]", "vms[2]"]
 
 
 def test_the_guest_can_be_asked_on_vsphere_only() -> None:
@@ -208,8 +208,7 @@ def test_defaults() -> None:
     arguments = GateArguments.of({"vms": ["vm-2", "vm-1"]})
     assert arguments == GateArguments(
         targets=targets_of(["vm-2", "vm-1"], parse_reference),
-        platform="vsphere",
-        config_namespace="vsphere",
+        platform=VSPHERE,
         rules=WaitRules(timeout=1800.0, start_timeout=600.0, requires_customization=True, stop_on_missing=True),
         on_failure="fail",
     )
@@ -221,20 +220,46 @@ def test_what_is_given_counts() -> None:
     arguments = GateArguments.of(
         {
             "vms": {"web-2": "vm-2", "web-1": "vm-1"},
-            "config_namespace": "east",
-            "timeout": 60,
+            "timeout": "1m",
             "expect": "optional",
             "on_failure": "report",
-            "settle": 5,
-            "triggers": {"image": "2026-11"},
+            "settle": "5s",
         }
     )
     assert arguments.targets == targets_of({"web-1": "vm-1", "web-2": "vm-2"}, parse_reference)
-    assert (arguments.has_keys, arguments.config_namespace, arguments.on_failure) == (True, "east", "report")
+    assert (arguments.has_keys, arguments.on_failure, arguments.settle) == (True, "report", 5.0)
     assert arguments.rules == WaitRules(
         timeout=60.0, start_timeout=60.0, requires_customization=False, stop_on_missing=False
     )
-    assert (arguments.settle, arguments.triggers) == (5.0, {"image": "2026-11"})
+
+
+@pytest.mark.parametrize(
+    ("given", "custom_timeout", "timeouts"),
+    [
+        pytest.param({}, 3600, (3600.0, 600.0), id="custom_timeouts"),
+        pytest.param({}, 60, (60.0, 60.0), id="short custom_timeouts"),
+        pytest.param({"timeout": "1h30m"}, 60, (5400.0, 600.0), id="timeout before custom_timeouts"),
+        pytest.param({"start_timeout": 3000}, 0, (1800.0, 1800.0), id="no longer than the default"),
+        pytest.param({"start_timeout": "50m"}, 3600, (3600.0, 3000.0), id="within custom_timeouts"),
+    ],
+)
+def test_how_long_a_wait_takes(given: dict[str, Any], custom_timeout: float, timeouts: tuple[float, float]) -> None:
+    """`timeout` decides, else `custom_timeouts`, else half an hour; nothing may start later than that."""
+    rules = GateArguments.of({"vms": ["vm-1"], **given}, None, custom_timeout).rules
+    assert (rules.timeout, rules.start_timeout) == timeouts
+
+
+def test_a_key_that_is_its_reference_is_a_key() -> None:
+    """A map's keys are the user's, whatever they are; a list has none."""
+    assert [target.key for target in GateArguments.of({"vms": {"vm-87": "vm-87"}}).targets] == ["vm-87"]
+    assert [target.key for target in GateArguments.of({"vms": ["vm-87"]}).targets] == [None]
+
+
+def test_an_address_is_accepted_while_its_server_is_not_known() -> None:
+    """In a preview that does not know the namespace, an href may be one of the configured server."""
+    vms = [f"https://vcd.example.com/api/vApp/vm-{UUID}"]
+    inputs = {"vms": vms, "platform": "cloud_director", "config_namespace": UNKNOWN}
+    assert problems(**inputs) == []
 
 
 def test_a_value_that_preview_did_not_know_is_judged_before_the_wait() -> None:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-
-IsUnknown = Callable[[object], bool]
-"""Whether preview does not know a value yet."""
 
 SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 """The input in which a resource lists those of its inputs that the program marked as secrets.
@@ -138,7 +135,7 @@ class _Short(reprlib.Repr):
         """Shows a number of any length."""
         return super().repr_int(value, level) if is_number(value) else "a number with hundreds of digits"
 
-    def repr_Unknown(self, _value: object, _level: int) -> str:  # noqa: N802 -- reprlib looks it up by the type's name
+    def repr__Unknown(self, _value: object, _level: int) -> str:  # noqa: N802 -- reprlib looks it up by the type's name
         """Shows what preview does not know yet."""
         return "a value that is not known yet"
 
@@ -155,11 +152,6 @@ def _kind(value: object) -> str:
         if isinstance(value, types):
             return name
     return "another kind of value"
-
-
-def is_left_out(value: object, is_unknown: IsUnknown) -> bool:
-    """Whether there is no value to judge."""
-    return value is None or is_unknown(value)
 
 
 def is_list(value: object) -> bool:
@@ -180,21 +172,3 @@ def is_number(value: object) -> bool:
 def is_whole(value: Any, least: int, most: int) -> bool:
     """Whether a value is a whole number within limits."""
     return is_number(value) and float(value).is_integer() and least <= value <= most
-
-
-def seconds_problems(
-    name: str, value: Any, is_unknown: IsUnknown, *, example: float, least: float | None = None
-) -> Iterator[BadInput]:
-    """Yields what is wrong with a length of time.
-
-    Args:
-        name: The argument's name.
-        value: What was given.
-        is_unknown: Whether preview does not know a value yet.
-        example: A good length in seconds.
-        least: The shortest length in seconds; without it, any that is above 0.
-    """
-    if is_left_out(value, is_unknown) or (is_number(value) and (value > 0 if least is None else value >= least)):
-        return
-    wanted = "a positive number of seconds" if least is None else f"a number of seconds, {least:g} or more"
-    yield BadInput(name, f"{wanted}, for example {example:g}", value)

@@ -8,19 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_customization_gate.resources.arguments import INPUTS, gate_problems
-from pulumi_customization_gate.resources.check_arguments import EXAMPLES
-from pulumi_customization_gate.resources.guest_arguments import file_problems, script_problems
-from pulumi_customization_gate.resources.input_problems import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.arguments import GATE, examine
+from pulumi_customization_gate.lifecycle.checks import EXAMPLES
+from pulumi_customization_gate.lifecycle.guest_arguments import FILE, SCRIPT, file_problems, script_problems
+from pulumi_customization_gate.lifecycle.inputs import ALWAYS_HIDDEN, reasons, without_secrets
 
 CANARY = "c4n4ry"
-SCRIPT = (
-    *("vm", "script", "interpreter", "arguments", "environment", "working_directory", "username", "password"),
-    *("timeout", "triggers", "on_delete", "expected_exit_codes", "output_limit", "config_namespace"),
-)
-FILE = ("vm", "path", "content", "source", "permissions", "username", "password", "timeout", "config_namespace")
-RESOURCES: Any = {"gate": (gate_problems, INPUTS), "script": (script_problems, SCRIPT), "file": (file_problems, FILE)}
-ARGUMENTS = [pytest.param(kind, name, id=f"{kind}-{name}") for kind, (_, names) in RESOURCES.items() for name in names]
+RESOURCES: Any = {
+    "gate": (lambda inputs: examine(inputs)[0], GATE),
+    "script": (script_problems, SCRIPT),
+    "file": (file_problems, FILE),
+}
+ARGUMENTS = [
+    pytest.param(kind, name, id=f"{kind}-{name}")
+    for kind, (_, described) in RESOURCES.items()
+    for name in (a.name for a in described)
+]
 
 TEXTS = st.sampled_from(["", CANARY, "a{99999999999}", "(" * 500, "x" * 10_000, "\0", *EXAMPLES]) | st.text()
 KEYS = st.sampled_from(["kind", "value", "network", "vms", "port", "key", "color", ""]) | st.text(max_size=3)
@@ -29,7 +32,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dic
 
 
 def _texts(kind: str, inputs: dict[str, Any]) -> list[str]:
-    return reasons(RESOURCES[kind][0](inputs, lambda _: False), inputs)
+    return reasons(RESOURCES[kind][0](inputs), inputs)
 
 
 @pytest.mark.parametrize(("kind", "name"), ARGUMENTS)
@@ -62,6 +65,11 @@ def test_no_sentence_shows_a_secret(kind: str, name: str, wrap: Any) -> None:
 def test_what_may_be_a_secret_is_hidden_though_nobody_marked_it(name: str) -> None:
     """Some inputs are secrets by what they are for."""
     assert CANARY not in str(_texts("script", {"vm": "vm-1", name: [CANARY]}))
+
+
+def test_what_is_described_as_hidden_is_hidden() -> None:
+    """The description of an argument says whether its value may be shown, and messages follow it."""
+    assert {argument.name for argument in (*GATE, *SCRIPT, *FILE) if argument.is_hidden} == ALWAYS_HIDDEN
 
 
 def test_a_secret_in_the_name_of_a_variable_is_hidden() -> None:

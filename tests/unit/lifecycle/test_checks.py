@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.resources.arguments import GateArguments
-from pulumi_customization_gate.resources.check_arguments import EXAMPLES, Keys, check_problems
+from pulumi_customization_gate.lifecycle.arguments import GateArguments, examine
+from pulumi_customization_gate.lifecycle.checks import EXAMPLES
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.vsphere.checks import PATHS
 
-if TYPE_CHECKING:
-    from pulumi_customization_gate.resources.input_problems import IsUnknown
-
-UNKNOWN = object()
 HOST_NAME = {"kind": "host_name", "value": "web"}
 
 
-def _is_unknown(value: object) -> bool:
-    return value is UNKNOWN
-
-
-def _problems(*checks: object, vms: object = UNKNOWN, is_unknown: IsUnknown = _is_unknown) -> list[str]:
-    problems = check_problems(list(checks), is_unknown, Keys.of(vms, is_unknown))
-    return [problem.sentence(is_hidden=False) for problem in problems]
+def _problems(*checks: object, vms: object = UNKNOWN) -> list[str]:
+    return [problem.sentence(is_hidden=False) for problem in examine({"vms": vms, "checks": list(checks)})[0]]
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -102,7 +93,7 @@ def test_what_preview_does_not_know_is_not_wrong() -> None:
         )
         == []
     )
-    assert list(check_problems(UNKNOWN, _is_unknown)) == []
+    assert examine({"vms": UNKNOWN, "checks": UNKNOWN}) == ([], [])
 
 
 IN_MAP = "expected keys of the gate's vms, got"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.resources.guest_arguments import (
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN
+from pulumi_customization_gate.lifecycle.guest_arguments import (
     GuestFileArguments,
     GuestScriptArguments,
     credentials,
     file_problems,
     script_problems,
 )
-from pulumi_customization_gate.resources.input_problems import BadInput, reasons, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import BadInput, reasons, without_secrets
 from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import Script
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GOOD = {"vm": "vm-87", "script": "true"}
-UNKNOWN = object()
 
 
 def _problems(**inputs: Any) -> dict[str, str]:
-    return _texts(script_problems({**GOOD, **inputs}, lambda value: value is UNKNOWN))
+    return _texts(script_problems({**GOOD, **inputs}))
 
 
 def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
@@ -62,10 +62,11 @@ def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
         pytest.param("working_directory", "", "a string that is not empty", id="an empty directory"),
         pytest.param("username", "", "read from config, got ''", id="an empty user"),
         pytest.param("password", 5, "read from config, got a number (not shown", id="a number for a password"),
-        pytest.param("timeout", 0.5, '1 or more seconds, or a duration, for example 600 or "15m"', id="no time"),
-        pytest.param("timeout", float("nan"), "1 or more seconds, or a duration", id="a time that is no number"),
-        pytest.param("triggers", 1, "expected a list or a map", id="a number for triggers"),
+        pytest.param("timeout", 0.5, "1 or more seconds or a duration", id="no time"),
+        pytest.param("timeout", float("nan"), "1 or more seconds or a duration", id="a time that is no number"),
+        pytest.param("triggers", "a", "expected a map or a list", id="a string of triggers"),
         pytest.param("timeout", "soon", "or a duration", id="a time without a unit"),
+        pytest.param("timeout", "9" * 400 + "s", "or a duration", id="a time without an end"),
         pytest.param("stdin", 5, "expected the text that the script reads", id="a number for the input"),
         pytest.param("add_previous_output", "yes", "expected true or false", id="a text for a switch"),
         pytest.param("on_delete", "a\0b", "has no NUL", id="a NUL in a script"),
@@ -116,7 +117,9 @@ def test_inputs_become_arguments() -> None:
     assert arguments.on_delete == Script("rm x", arguments=("a",), output_limit=0)
     assert arguments.expected_exit_codes == {0, 3010}
     assert (arguments.timeout, arguments.config_namespace) == (600.0, "vsphere")
-    with pytest.raises(ConfigurationError, match=r"timeout: expected 1 or more seconds, or a duration, .*, got -1"):
+    with pytest.raises(
+        ConfigurationError, match='timeout: expected 1 or more seconds or a duration such as "10m", got -1'
+    ):
         GuestScriptArguments.of({**GOOD, "timeout": -1})
 
 
@@ -183,7 +186,7 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
 )
 def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, said: str) -> None:
     """One problem, under the input's name, which says what is wanted."""
-    problems = _texts(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}, lambda _: False))
+    problems = _texts(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}))
     assert list(problems) == [name]
     assert said in problems[name]
 

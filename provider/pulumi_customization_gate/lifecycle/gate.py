@@ -1,0 +1,271 @@
+"""The lifecycle of CustomizationGate: it waits in `create` and `update`, and opens no connection anywhere else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
+from pulumi_customization_gate.core.progress import HEARTBEAT
+from pulumi_customization_gate.core.report import error_for, label, progress_line, status_line
+from pulumi_customization_gate.core.results import by_key, result_of, time_of
+from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.core.wait import wait
+from pulumi_customization_gate.lifecycle.arguments import (
+    GATE,
+    OUTPUTS,
+    GateArguments,
+    examine,
+    namespace_of,
+    platform_of,
+    value_of,
+)
+from pulumi_customization_gate.lifecycle.description import Effect
+from pulumi_customization_gate.lifecycle.engine import Created, Difference, Engine, PartialFailureError, is_unknown
+from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.phrases import PHRASES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pulumi_customization_gate.config_lookup import Config
+    from pulumi_customization_gate.core.progress import Update
+    from pulumi_customization_gate.core.source import Readiness
+
+Inputs = dict[str, Any]
+
+TERMINAL_HEARTBEAT = 5.0
+"""Seconds after which a terminal's row is renewed where nothing changes."""
+_SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED.value
+_NOT_CUSTOMIZED = CustomizationStatus.NOT_CUSTOMIZED.value
+
+
+def check(config: Config, news: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the inputs and what is missing of the settings; opens no connection."""
+    settings, missing = None, ""
+    try:
+        settings = _settings(config, news)
+    except ConfigurationError as error:
+        missing = str(error)
+    problems, _ = examine(news, settings)
+    if any(problem.argument in {"platform", "config_namespace"} for problem in problems):
+        missing = ""  # What is missing for a server that cannot exist is not a mistake of its own.
+    return [*filter(None, [missing]), *reasons(problems, news)]
+
+
+def diff(_engine: Engine, _config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
+    """Replaces for another server only; any other change is an update. The order of a list is not a change."""
+    changed = _changed(olds, news)
+    replaces = [name for name, effect in changed.items() if effect is Effect.REPLACES]
+    return Difference(changes=bool(changed) or _is_closed(olds), replaces=replaces)
+
+
+def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
+    """Waits for all VMs.
+
+    Raises:
+        PartialFailureError: If the gate stays closed; it holds all outputs.
+    """
+    gate_id = secrets.token_hex(8)
+    return Created(gate_id, _judge(engine, config, gate_id, inputs, {}))
+
+
+def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
+    """Waits for the VMs that are new or were not ready, and returns all outputs.
+
+    It waits for all if `triggers` changed, or if what makes a VM ready has become more: then nobody knows whether those
+    that were ready are so in this sense.
+
+    Raises:
+        PartialFailureError: If the gate stays closed; it holds all outputs.
+    """
+    effects = set(_changed(olds, news).values())
+    stored = _stored(olds)
+    if effects <= {Effect.STORES} and not _is_closed(olds):
+        return {**news, **{name: olds.get(name) for name in OUTPUTS}, "results": stored}
+    is_required = value_of(news, "expect") == "required"
+    ready = {
+        result["moid"]: result for result in stored.values() if _is_ready(result, requires_customization=is_required)
+    }
+    if Effect.JUDGES_ALL in effects or not _implies(olds, news):
+        customized = frozenset(moid for moid, result in ready.items() if result["status"] == _SUCCEEDED)
+        return _judge(engine, config, gate_id, news, {}, customized)
+    return _judge(engine, config, gate_id, news, ready, opened_at=str(olds.get("opened_at") or ""))
+
+
+def read(outputs: Mapping[str, Any]) -> Inputs:
+    """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
+    return {**outputs, "results": _stored(outputs)}
+
+
+def delete(_engine: Engine, _config: Config, _gate_id: str, _outputs: Mapping[str, Any]) -> None:
+    """Does nothing: a gate leaves nothing on the server."""
+
+
+def _settings(config: Config, inputs: Mapping[str, Any]) -> Any:
+    """Returns the platform's settings, None where platform or namespace are not known or cannot be."""
+    platform, namespace = platform_of(inputs), namespace_of(inputs)
+    if platform is None or is_unknown(namespace):
+        return None
+    return platform.read_settings(config, os.environ, str(namespace))
+
+
+def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of every operation
+    engine: Engine,
+    config: Config,
+    gate_id: str,
+    inputs: Inputs,
+    already_ready: Mapping[str, Mapping[str, Any]],
+    previously_customized: frozenset[str] = frozenset(),
+    *,
+    opened_at: str = "",
+) -> Inputs:
+    """Waits and returns all outputs.
+
+    Args:
+        engine: The engine.
+        config: The stack's config.
+        gate_id: The gate's ID.
+        inputs: The gate's inputs.
+        already_ready: Stored results, by ID, of VMs that are not judged again.
+        previously_customized: IDs of VMs that were found customized, which counts where the server has no record.
+        opened_at: When the gate opened before, for the case that nothing has to be judged.
+
+    Raises:
+        PartialFailureError: If the gate stays closed; it holds all outputs.
+    """
+    settings = _settings(config, inputs)
+    arguments = GateArguments.of(inputs, settings, engine.custom_timeout)
+    if all(target.reference.vm_id in already_ready for target in arguments.targets):
+        known = [(target.key, already_ready[target.reference.vm_id]) for target in arguments.targets]
+        opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
+        return {**inputs, **_outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at)}
+    source = arguments.platform.source(
+        settings,
+        arguments.targets,
+        already_ready=frozenset(already_ready),
+        previously_customized=previously_customized,
+    )
+    report = wait(
+        source,
+        arguments.rules,
+        readiness=_readiness(settings, arguments),
+        listener=_Progress(engine),
+        cancelled=engine.cancelled,
+        heartbeat=TERMINAL_HEARTBEAT if engine.has_terminal else HEARTBEAT,
+    )
+    skipped = [(key, already_ready[vm]) for key, vm in source.already_ready]
+    judged = [
+        (outcome.key if arguments.has_keys else None, _shown_result(outcome, inputs)) for outcome in report.outcomes
+    ]
+    is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.fatal_error)
+    opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
+    results = _outputs([*skipped, *judged], arguments, wait_seconds=report.wait_seconds, opened_at=opened_at)
+    outputs = {**inputs, **results}
+    if is_closed:
+        raise PartialFailureError(str(error_for(report, PHRASES, len(skipped))), gate_id, outputs)
+    return outputs
+
+
+class _Progress:
+    """Writes the wait's progress on the gate's own row, and a lasting line for each VM at its end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, update: Update) -> None:
+        for note in update.notes:
+            self._engine.log(sanitize(note), warning=True)
+        for outcome in update.changed:
+            if outcome.ready or outcome.status.is_terminal:
+                self._engine.log(f"{label(outcome)}  {status_line(outcome)}")
+        if update.changed or self._engine.has_terminal:
+            self._engine.log(progress_line(update), lasting=False)
+
+
+def _changed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Effect]:
+    """Returns the arguments that have changed, and what that does."""
+    return {
+        argument.name: argument.effect
+        for argument in GATE
+        if value_of(olds, argument.name) != value_of(news, argument.name)
+    }
+
+
+def _is_closed(outputs: Mapping[str, Any]) -> bool:
+    """Whether the gate is closed: with on_failure="report" that is left by a wait that was cut short."""
+    is_reporting = value_of(outputs, "on_failure") == "report"
+    return outputs.get("ready") is not True and not (is_reporting and outputs.get("opened_at"))
+
+
+def _implies(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether a VM that was ready by the old inputs is so by the new ones."""
+    old, new = (value_of(inputs, "ready_when") == "guest_operations" for inputs in (olds, news))
+    known = olds.get("checks") or ()
+    return old >= new and all(check in known for check in news.get("checks") or ())
+
+
+def _readiness(settings: Any, arguments: GateArguments) -> Readiness | None:
+    """Returns what says whether the guests are ready, or None where being customized is enough."""
+    needs_operations = arguments.ready_when == "guest_operations"
+    make = arguments.platform.readiness
+    if make is None or not (needs_operations or arguments.checks):
+        return None
+    return make(settings, guest_operations=needs_operations, settle=arguments.settle, checks=arguments.checks)
+
+
+def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
+    """Returns an outcome as it is stored; a failure may quote a secret that a check was given."""
+    result = result_of(outcome)
+    if result["failure"]:
+        result["failure"] = {
+            name: without_secrets(value, inputs) if isinstance(value, str) else value
+            for name, value in result["failure"].items()
+        }
+    return result
+
+
+def _stored(outputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the results of an earlier wait; the engine leaves out what is None, and a program may ask for it."""
+    return {key: {**_NOTHING_KNOWN, **result} for key, result in (outputs.get("results") or {}).items()}
+
+
+def _is_ready(result: Mapping[str, Any], *, requires_customization: bool) -> bool:
+    status = result.get("status")
+    is_customized = status == _SUCCEEDED or (status == _NOT_CUSTOMIZED and not requires_customization)
+    return is_customized and not result.get("failure")
+
+
+def _outputs(
+    results: Sequence[tuple[str | None, Mapping[str, Any]]],
+    arguments: GateArguments,
+    *,
+    wait_seconds: float,
+    opened_at: str,
+) -> Inputs:
+    """Returns the outputs by the user's keys; for a list by name, or by ID where two VMs share a name."""
+    keyed = by_key(results)
+    required = arguments.rules.requires_customization
+    return {
+        "ready": all(_is_ready(result, requires_customization=required) for result in keyed.values()),
+        "statuses": {key: result["status"] for key, result in keyed.items()},
+        "results": keyed,
+        "wait_seconds": round(wait_seconds, 3),
+        "opened_at": opened_at,
+    }
+
+
+_NOTHING_KNOWN = dict.fromkeys(
+    (
+        "evidence",
+        "powered_on_at",
+        "started_at",
+        "completed_at",
+        "ready_at",
+        "customization_seconds",
+        "failure",
+    )
+)
+"""What a result says where nothing is known."""

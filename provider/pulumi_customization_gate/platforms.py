@@ -1,0 +1,86 @@
+"""The platforms whose VMs a gate waits for: what differs between them, in one place.
+
+Whatever needs a platform's client library is imported when it is used: the command's `--help` needs none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pulumi_customization_gate.cloud_director import references as cloud_director_references
+from pulumi_customization_gate.cloud_director import settings as cloud_director_settings
+from pulumi_customization_gate.vsphere import references as vsphere_references
+from pulumi_customization_gate.vsphere import settings as vsphere_settings
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.core.source import GateSource, Readiness
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One kind of server."""
+
+    name: str
+    default_namespace: str
+    """The namespace of stack config that holds server and credentials."""
+    resource_attribute: str
+    """The attribute of a program's resource that is a reference of its VM."""
+    reports_guests: bool
+    """Whether it reports guest operations and what checks need."""
+    read_settings: Callable[..., Any]
+    """Takes config, environment and namespace, and returns settings."""
+    parse_reference: Callable[[str, Any], Any]
+    """Takes a text and settings, None where these are not known, and returns a parsed reference."""
+    source: Callable[..., GateSource]
+    """Takes settings and targets, and the identifiers of VMs that are `already_ready` and `previously_customized`."""
+    readiness: Callable[..., Readiness] | None = None
+    """Takes settings, and `guest_operations`, `settle` and `checks`; None where the platform does not report guests."""
+
+
+def _vsphere_source(settings: Any, targets: Sequence[Any], **known: Any) -> GateSource:
+    from pulumi_customization_gate.vsphere.source import VsphereSource  # noqa: PLC0415 -- see the module's docstring
+
+    return VsphereSource(settings, targets, **known)
+
+
+def _vsphere_readiness(
+    settings: Any, *, guest_operations: bool, settle: float, checks: Sequence[Mapping[str, Any]]
+) -> Readiness:
+    from pulumi_customization_gate.vsphere.checks import checks_of  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness  # noqa: PLC0415 -- the same
+
+    return GuestReadiness(settings, Conditions(guest_operations, settle, checks_of(checks)))
+
+
+def _cloud_director_source(settings: Any, targets: Sequence[Any], **known: Any) -> GateSource:
+    from pulumi_customization_gate.cloud_director.source import (  # noqa: PLC0415 -- see the module's docstring
+        CloudDirectorSource,
+    )
+
+    return CloudDirectorSource(settings, targets, **known)
+
+
+VSPHERE = Platform(
+    name="vsphere",
+    default_namespace=vsphere_settings.NAMESPACE,
+    resource_attribute="moid",
+    reports_guests=True,
+    read_settings=vsphere_settings.read_settings,
+    parse_reference=lambda text, _settings: vsphere_references.parse_reference(text),
+    source=_vsphere_source,
+    readiness=_vsphere_readiness,
+)
+CLOUD_DIRECTOR = Platform(
+    name="cloud_director",
+    default_namespace=cloud_director_settings.NAMESPACE,
+    resource_attribute="id",
+    reports_guests=False,
+    read_settings=cloud_director_settings.read_settings,
+    parse_reference=lambda text, settings: cloud_director_references.parse_reference(
+        text, None if settings is None else settings.address
+    ),
+    source=_cloud_director_source,
+)
+PLATFORMS: Mapping[str, Platform] = {platform.name: platform for platform in (VSPHERE, CLOUD_DIRECTOR)}

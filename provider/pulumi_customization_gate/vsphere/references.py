@@ -1,0 +1,47 @@
+"""What a user may write to name a VM of a vCenter. Opens no connection, and needs no client library."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from pulumi_customization_gate.core.errors import InvalidReferenceError
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MOID = re.compile(r"vm-[0-9A-Za-z][0-9A-Za-z._-]*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a user wrote to name a virtual machine."""
+
+    kind: str
+    """"moid", "uuid" or "path"."""
+    text: str
+    """The normalized text."""
+    given: str = field(default="", compare=False)
+    """What the user wrote."""
+
+    @property
+    def vm_id(self) -> str | None:
+        """The VM's managed object ID, None where only the server knows it."""
+        return self.text if self.kind == "moid" else None
+
+
+def parse_reference(text: str) -> Reference:
+    """Returns what kind of reference a text is.
+
+    Raises:
+        InvalidReferenceError: If it has none of the known forms.
+    """
+    if _UUID.fullmatch(text):
+        return Reference("uuid", text.lower(), text)
+    if _MOID.fullmatch(text):
+        return Reference("moid", text, text)
+    if "/" in text.strip("/"):
+        return Reference("path", text.strip("/"), text)
+    raise InvalidReferenceError(
+        "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
+        "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid",
+        text,
+    )
