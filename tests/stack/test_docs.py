@@ -246,3 +246,38 @@ def _sentence(start: str, output: str) -> str:
     found = re.search(re.escape(start) + r"[^.\n]*\.", output)
     assert found, output
     return found[0]
+
+
+README = ROOT / "README.md"
+FAILURE = {
+    "outcome": "CustomizationLinuxIdentityFailed",
+    "message": "An error occurred while setting up Linux identity.",
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "heading"),
+    [pytest.param({}, "What you see", id="success"), pytest.param(FAILURE, "What a failure looks like", id="failure")],
+)
+def test_the_program_of_the_readme(engine: Engine, plan: dict[str, str], heading: str) -> None:
+    """The program of the README runs as it is written, and prints what the README shows."""
+    text = README.read_text(encoding="utf-8")
+    _, _, section = text.partition(f"## {heading}\n")
+    source, shown = _block(text), _block(section)
+    prefix = engine.unique("shop") + "-"
+    code = compile(source.replace("web-", prefix), "README.md", "exec")
+    engine.lab.plan(f"{prefix}0", duration="2s")
+    engine.lab.plan(f"{prefix}1", duration="3s", **plan)
+
+    result = engine.stack(lambda: exec(code, {})).up()  # noqa: S102 -- the README's program
+
+    assert result.succeeded == (not plan), result.output
+    written = [as_shape(line) for line in result.output.replace(prefix, "web-").splitlines()]
+    assert [line for line in map(as_shape, shown.splitlines()) if line not in written] == [], result.output
+
+
+def _block(text: str) -> str:
+    """Returns the first block of code or output of a text."""
+    found = re.search(r"^```(?:python)?\n(import .*?|  .*?| \+.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert found
+    return found[1]
