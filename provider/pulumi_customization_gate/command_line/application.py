@@ -1,4 +1,7 @@
-"""The commands of `customization-gate` and their help."""
+"""The commands of `customization-gate` and their help.
+
+What only the work of a command needs is imported by that command: the help comes at once.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pulumi_customization_gate import timeline as pictures
-from pulumi_customization_gate.command_line import options, views
+from pulumi_customization_gate.command_line import options
 from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import Interrupt, errors_reported, exit_code
-from pulumi_customization_gate.command_line.history import histories
 from pulumi_customization_gate.command_line.input_files import read_json, read_text
 from pulumi_customization_gate.command_line.json_output import event_document, report_document
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
 from pulumi_customization_gate.version import __version__
 
@@ -111,6 +112,9 @@ def wait(
     - `customization-gate wait '/DC/vm/web/*' --output json > report.json`
     - `govc find vm -name 'web-*' | customization-gate wait -`
     """
+    from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- the same
+
     patience = min(600.0, timeout) if start_timeout is None else start_timeout
     if patience > timeout:
         raise typer.BadParameter(f"it is {patience:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
@@ -149,6 +153,8 @@ def status(
     - `customization-gate status 'web-*'`
     - `customization-gate status vm-87 --output json`
     """
+    from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+
     access = Access(
         PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
     )
@@ -179,6 +185,9 @@ def events(
     - `customization-gate events web-1`
     - `customization-gate events 'web-*' --output json`
     """
+    from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.command_line.history import histories  # noqa: PLC0415 -- the same
+
     access = Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     with errors_reported(), access.session() as session:
         found, names = histories(session, _words(vms))
@@ -234,6 +243,8 @@ def timeline(
     - `customization-gate wait 'web-*' --output json | customization-gate timeline --svg timeline.svg`
     - `customization-gate timeline --live 'web-*'`
     """
+    from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+
     access = Access(
         PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
     )
@@ -251,6 +262,8 @@ def timeline(
 
 def _judge_now(access: Access, words: Sequence[str], expect: options.Expect) -> GateReport:
     """Returns the first judgement of a wait: one that is called off as soon as it has judged."""
+    from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- see the module's docstring
+
     rules = WaitRules(
         timeout=_PATIENCE,
         start_timeout=math.inf,
