@@ -18,7 +18,8 @@ class GateArgs(TypedDict, total=False):
     timeout: Input[float | str]
     """The time for the whole wait, in seconds or as a duration such as "30m"; default `custom_timeouts`, else 1800."""
     start_timeout: Input[float | str]
-    """The time in which customization must have started; default the smaller of 600 and `timeout`."""
+    """The time in which customization must have started; default the smaller of 600 and `timeout`, on Cloud Director
+    `timeout`."""
     expect: Input[Literal["required", "optional"]]
     """"required" (default), or "optional": a VM with no trace of a customization passes."""
     ready_when: Input[Literal["customized", "guest_operations"]]

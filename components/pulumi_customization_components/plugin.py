@@ -29,7 +29,8 @@ class CustomizationGateArgs(TypedDict):
     timeout: pulumi.Input[float] | None
     """Seconds for the whole wait; default 1800."""
     start_timeout: pulumi.Input[float] | None
-    """Seconds in which customization must have started; default the smaller of 600 and `timeout`."""
+    """Seconds in which customization must have started; default the smaller of 600 and `timeout`, on Cloud Director
+    `timeout`."""
     expect: pulumi.Input[str] | None
     """"required" (default), or "optional": a machine of which nobody asked a customization passes."""
     ready_when: pulumi.Input[str] | None

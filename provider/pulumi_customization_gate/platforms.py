@@ -5,6 +5,7 @@ Whatever needs a platform's client library is imported when it is used: the comm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ class Platform:
     """Takes config, environment and namespace, and returns settings."""
     parse_reference: Callable[[str, Any], Any]
     """Takes a text and settings, None where these are not known, and returns a parsed reference."""
+    start_timeout: float
+    """Seconds in which customization must have started by default, where the whole wait is not shorter."""
     source: Callable[..., GateSource]
     """Takes settings and targets, and the identifiers of VMs that are `already_ready` and `previously_customized`."""
     readiness: Callable[..., Readiness] | None = None
@@ -69,6 +72,7 @@ VSPHERE = Platform(
     reports_guests=True,
     read_settings=vsphere_settings.read_settings,
     parse_reference=lambda text, _settings: vsphere_references.parse_reference(text),
+    start_timeout=600.0,
     source=_vsphere_source,
     readiness=_vsphere_readiness,
 )
@@ -81,6 +85,8 @@ CLOUD_DIRECTOR = Platform(
     parse_reference=lambda text, settings: cloud_director_references.parse_reference(
         text, None if settings is None else settings.address
     ),
+    # GC_PENDING means both "not started" and "running": a Windows guest is in it throughout Sysprep.
+    start_timeout=math.inf,
     source=_cloud_director_source,
 )
 PLATFORMS: Mapping[str, Platform] = {platform.name: platform for platform in (VSPHERE, CLOUD_DIRECTOR)}

@@ -77,7 +77,7 @@ _StartTimeout = Annotated[
         metavar="SECONDS",
         callback=_seconds,
         help="Seconds in which a customization must have started, from the start of the wait or the machine's last "
-        "power-on. Default: 600, or the time-out if that is less.",
+        "power-on. Default: 600, or the time-out if that is less; on Cloud Director the time-out.",
         show_default=False,
     ),
 ]
@@ -115,13 +115,12 @@ def wait(
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
     from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- the same
 
-    patience = min(600.0, timeout) if start_timeout is None else start_timeout
-    if patience > timeout:
-        raise typer.BadParameter(f"it is {patience:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
-    access = Access(
-        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
-    )
-    rules = WaitRules(timeout=timeout, start_timeout=patience, requires_customization=expect is options.Expect.required)
+    kind = PLATFORMS[platform.value]
+    start = min(kind.start_timeout, timeout) if start_timeout is None else start_timeout
+    if start > timeout:
+        raise typer.BadParameter(f"it is {start:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
+    access = Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    rules = WaitRules(timeout=timeout, start_timeout=start, requires_customization=expect is options.Expect.required)
     interrupt = Interrupt()
     with errors_reported(interrupt), interrupt.caught():
         words = _words(vms)

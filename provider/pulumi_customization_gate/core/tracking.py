@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import compact
-from pulumi_customization_gate.core.model import Snapshot
+from pulumi_customization_gate.core.model import Progress, Snapshot
 from pulumi_customization_gate.core.outcomes import Situation, is_customized, is_waiting_to_start
 from pulumi_customization_gate.core.verdict import judge
 
@@ -78,6 +78,9 @@ class TrackedVms:
         judgement = self._judgements[vm.id]
         if not (is_waiting_to_start(judgement) and judgement.start_can_be_overdue):
             return False
+        may_run = judgement.facts.progress is Progress.PENDING_OR_RUNNING and judgement.facts.is_on is not False
+        if may_run and self._rules.start_timeout >= self._rules.timeout:
+            return False  # the deadline cannot show that it did not start
         return now >= self._power_changes[vm.id] + self._rules.start_timeout
 
     def is_any_overdue(self, now: float) -> bool:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds of a wait where neither `timeout` nor `custom_timeouts` is given."""
-DEFAULT_START_TIMEOUT = 600.0
-"""Seconds in which customization must have started, unless the time of the whole wait is shorter."""
 
 NAMESPACE = Text(
     'a namespace of stack config without a colon, for example "east"',
@@ -78,7 +76,7 @@ GATE: Sequence[Argument] = (
         "the time in which customization must have started, from the later of the start of the wait and the VM's "
         "last power-on",
         Effect.STORES,
-        default_text="the smaller of 600 and `timeout`",
+        default_text="the smaller of 600 and `timeout`; on Cloud Director `timeout`",
     ),
     Argument(
         "expect",
@@ -192,7 +190,7 @@ class GateArguments:
             targets=targets,
             rules=WaitRules(
                 timeout=timeout,
-                start_timeout=min(float(value_of(inputs, "start_timeout") or DEFAULT_START_TIMEOUT), timeout),
+                start_timeout=min(float(value_of(inputs, "start_timeout") or platform.start_timeout), timeout),
                 requires_customization=value_of(inputs, "expect") == "required",
                 stop_on_missing=value_of(inputs, "on_failure") == "fail",
             ),

@@ -40,7 +40,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         timeout: The time for the whole wait, in seconds or as a duration such as "30m"; default `custom_timeouts`,
             else 1800.
         start_timeout: The time in which customization must have started, from the later of the start of the wait and
-            the VM's last power-on; default the smaller of 600 and `timeout`.
+            the VM's last power-on; default the smaller of 600 and `timeout`, on Cloud Director `timeout`.
         expect: "required" (default): a VM with no trace of a customization fails early. "optional": it passes as
             NotCustomized.
         ready_when: "customized" (default), or "guest_operations": after success, guest operations must stay ready

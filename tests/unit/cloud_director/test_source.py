@@ -12,6 +12,7 @@ from pulumi_customization_gate.core.errors import ApiError, AuthenticationError,
 from pulumi_customization_gate.core.model import FailureKind, Missing, PreviouslyCustomized, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
+from pulumi_customization_gate.lifecycle.arguments import GateArguments
 
 if TYPE_CHECKING:
     from tests.unit.cloud_director.in_memory import InMemory
@@ -200,6 +201,39 @@ def test_a_vm_that_is_customized_again_is_found_at_the_end(lab: InMemory) -> Non
         (False, FailureKind.TIMEOUT),
         (True, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "failure"),
+    [
+        pytest.param(25, None, id="in time"),
+        pytest.param(35, FailureKind.TIMEOUT, id="too late"),
+    ],
+)
+def test_a_windows_guest_is_pending_throughout_sysprep(
+    lab: InMemory, minutes: int, failure: FailureKind | None
+) -> None:
+    """By default only the deadline limits GC_PENDING while VMware Tools run, and it is not called a missed start."""
+    machine = lab.cloud.add("web-0", plan=Plan("never-starts", start_delay=0.0))
+
+    def sysprep(_: object) -> None:
+        if lab.clock.now >= 1000 + 60 * minutes:
+            machine.set_state = "GC_COMPLETE"
+
+    rules = GateArguments.of({"vms": [machine.urn], "platform": "cloud_director"}).rules
+    (outcome,) = wait(
+        lab.source({"web-0": machine.urn}), rules, clock=lab.clock, listener=sysprep, heartbeat=10.0
+    ).outcomes
+    assert (outcome.ready, outcome.failure and outcome.failure.kind) == (failure is None, failure)
+
+
+def test_a_vm_that_stays_off_is_called_a_missed_start(lab: InMemory) -> None:
+    """A powered-off VM cannot have started, whatever its state may mean."""
+    machine = lab.cloud.add("web-0", on=False)
+    rules = GateArguments.of({"vms": [machine.urn], "platform": "cloud_director", "timeout": 60}).rules
+    (outcome,) = wait(lab.source({"web-0": machine.urn}), rules, clock=lab.clock).outcomes
+    assert outcome.failure is not None
+    assert outcome.failure.kind is FailureKind.START_TIMEOUT
 
 
 def test_a_refusal_in_the_last_read_is_looked_at_twice(lab: InMemory) -> None:

@@ -203,6 +203,23 @@ def test_the_guest_can_be_asked_on_vsphere_only() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("platform", "given", "start_timeout"),
+    [
+        pytest.param("vsphere", {}, 600.0, id="vsphere"),
+        pytest.param("vsphere", {"timeout": 300}, 300.0, id="vsphere, a shorter wait"),
+        pytest.param("cloud_director", {}, 1800.0, id="cloud director"),
+        pytest.param("cloud_director", {"timeout": "2h"}, 7200.0, id="cloud director, a longer wait"),
+        pytest.param("cloud_director", {"start_timeout": 60}, 60.0, id="cloud director, given"),
+    ],
+)
+def test_the_default_of_start_timeout(platform: str, given: dict[str, Any], start_timeout: float) -> None:
+    """A start takes ten minutes at most; Cloud Director does not tell a start from what follows, so it has the wait."""
+    urn = f"urn:vcloud:vm:{UUID}"
+    arguments = GateArguments.of({"vms": ["vm-2" if platform == "vsphere" else urn], "platform": platform, **given})
+    assert arguments.rules.start_timeout == start_timeout
+
+
 def test_defaults() -> None:
     """A gate that names its machines only waits half an hour, and ten minutes for a start."""
     arguments = GateArguments.of({"vms": ["vm-2", "vm-1"]})
