@@ -30,5 +30,7 @@ class GateArgs(TypedDict, total=False):
     """Conditions that must hold after success."""
     on_failure: Input[Literal["fail", "report"]]
     """"fail" (default), or "report": the gate opens, and its statuses say what failed."""
+    guest_logs: Input[bool]
+    """Whether a failure shows the last 40 lines of the guest's customization log; default true."""
     triggers: Input[Mapping[str, Any] | Sequence[Any]]
     """A map or a list of anything; a change judges all VMs again."""

@@ -69,7 +69,9 @@ def quoted(heading: str) -> Iterator[str]:
         yield from str(quotes).split("`, `")
 
 
-@pytest.mark.parametrize("heading", ["The customization does not start", "All other sentences", "Warnings during a wait"])
+@pytest.mark.parametrize(
+    "heading", ["The customization does not start", "All other sentences", "Warnings during a wait"]
+)
 def test_the_failure_guide_quotes_what_the_library_says(heading: str) -> None:
     """Each quoted sentence stands in the code, apart from what a run fills in."""
     said = sentences()

@@ -302,6 +302,8 @@ class Failure:
     """What was known of the VM when the wait ended, a fact a line."""
     advice: Advice | None = None
     """What to do about it."""
+    log: tuple[str, ...] = ()
+    """The end of the guest's own log, where it could be read."""
 
     @property
     def name(self) -> str:

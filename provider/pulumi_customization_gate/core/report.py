@@ -96,7 +96,7 @@ def _indented(outcomes: Iterable[VmOutcome]) -> Iterable[str]:
     for outcome in outcomes:
         yield f"  {label(outcome)}  {outcome_line(outcome)}"
         if outcome.failure is not None:
-            yield from (f"    {sanitize(line)}" for line in outcome.failure.diagnosis)
+            yield from (f"    {sanitize(line)}" for line in (*outcome.failure.diagnosis, *outcome.failure.log))
 
 
 def failure_text(report: GateReport, phrases: Phrases, already_ready: int = 0) -> str:

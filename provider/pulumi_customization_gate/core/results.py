@@ -34,6 +34,7 @@ def result_of(outcome: VmOutcome) -> dict[str, Any]:
             "reason": sanitize(failure.reason),
             "message": sanitize(failure.message),
             "log_location": sanitize(failure.log_location),
+            "log": [sanitize(line) for line in failure.log],
         },
         "host_name": sanitize(outcome.host_name),
         "ip_addresses": [sanitize(address) for address in outcome.ip_addresses],

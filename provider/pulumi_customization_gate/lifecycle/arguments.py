@@ -12,6 +12,7 @@ from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.lifecycle.checks import CHECKS, key_problems
 from pulumi_customization_gate.lifecycle.description import (
     Argument,
+    Boolean,
     Choice,
     Duration,
     Effect,
@@ -112,6 +113,13 @@ GATE: Sequence[Argument] = (
         '"fail", or "report": the gate opens, and `statuses` says what failed',
         Effect.JUDGES_REMAINING,
         default="fail",
+    ),
+    Argument(
+        "guest_logs",
+        Boolean(),
+        "whether a failure shows the last 40 lines of the guest's customization log, where config or environment have "
+        "guest credentials",
+        default=True,
     ),
     Argument(
         "triggers",

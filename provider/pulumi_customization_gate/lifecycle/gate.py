@@ -156,6 +156,11 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
         cancelled=engine.cancelled,
         heartbeat=TERMINAL_HEARTBEAT if engine.has_terminal else HEARTBEAT,
     )
+    if arguments.platform.reports_guests and not report.ready:
+        # Only a failure needs it, and the client library that it needs.
+        from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs  # noqa: PLC0415 -- see above
+
+        report = with_guest_logs(report, settings, config, inputs, engine.cancelled)
     skipped = [(key, already_ready[vm]) for key, vm in source.already_ready]
     judged = [
         (outcome.key if arguments.has_keys else None, _shown_result(outcome, inputs)) for outcome in report.outcomes
@@ -221,7 +226,9 @@ def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
     result = result_of(outcome)
     if result["failure"]:
         result["failure"] = {
-            name: without_secrets(value, inputs) if isinstance(value, str) else value
+            name: [without_secrets(line, inputs) for line in value]
+            if isinstance(value, list)
+            else without_secrets(value, inputs)
             for name, value in result["failure"].items()
         }
     return result

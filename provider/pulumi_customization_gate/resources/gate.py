@@ -48,6 +48,8 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         settle: The time for which guest operations must stay ready; default 30.
         checks: Conditions that must hold after success.
         on_failure: "fail" (default), or "report": the gate opens, and `statuses` says what failed.
+        guest_logs: Whether a failure shows the last 40 lines of the guest's customization log, where config or
+            environment have guest credentials; default true.
         triggers: A map or a list of anything; a change judges all VMs again.
         opts: The resource's options.
 
@@ -82,6 +84,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         settle: Input[float | str] | None = None,
         checks: Input[Sequence[Input[Check | Mapping[str, Any]]]] | None = None,
         on_failure: Input[Literal["fail", "report"]] | None = None,
+        guest_logs: Input[bool] | None = None,
         triggers: Input[Mapping[str, Any] | Sequence[Any]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
@@ -96,6 +99,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "settle": settle,
             "checks": checks,
             "on_failure": on_failure,
+            "guest_logs": guest_logs,
             "triggers": triggers,
         }
         outputs = dict.fromkeys(OUTPUTS)

@@ -115,6 +115,8 @@ def test_the_readme_has_a_row_for_each_argument() -> None:
 def default_of(argument: Argument) -> str:
     if argument.default_text:
         return argument.default_text
+    if isinstance(argument.default, bool):
+        return f"`{argument.default}`"
     return f'`"{argument.default}"`' if isinstance(argument.default, str) else f"{argument.default:g}"
 
 

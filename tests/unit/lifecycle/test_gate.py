@@ -292,6 +292,7 @@ def test_a_closed_gate_keeps_its_report(the_gate: Gate, centre: Centre) -> None:
         "reason": "",
         "message": "why",
         "log_location": "",
+        "log": [],
     }
 
 

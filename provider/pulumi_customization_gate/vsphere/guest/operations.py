@@ -298,8 +298,8 @@ class Guest:
 
         self.ask(lambda: self._on_the_right_host(transfer))
 
-    def download(self, path: str, largest: int) -> bytes:
-        """Reads a file of at most `largest` bytes.
+    def download(self, path: str, largest: int, *, keeps_end: bool = False) -> bytes:
+        """Reads a file of at most `largest` bytes, or the end of a longer one.
 
         Raises:
             GuestNotFoundError: If there is none.
@@ -307,7 +307,8 @@ class Guest:
 
         def transfer() -> bytes:
             found = self._files.InitiateFileTransferFromGuest(self._vm, self._login, path)
-            return self._transfers.get(found.url, self._host(), largest, self.deadline.check)
+            check, host = self.deadline.check, self._host()
+            return self._transfers.get(found.url, host, largest, check, keeps_end=keeps_end)
 
         return self.ask(lambda: self._on_the_right_host(transfer))
 

@@ -66,8 +66,8 @@ class Transfers:
         ):
             pass
 
-    def get(self, url: str, host: Any, largest: int, check: Callable[[], None]) -> bytes:
-        """Downloads a file of at most `largest` bytes; the other arguments are those of `put`.
+    def get(self, url: str, host: Any, largest: int, check: Callable[[], None], *, keeps_end: bool = False) -> bytes:
+        """Downloads a file of at most `largest` bytes, or the end of a longer one; see `put`.
 
         Raises:
             TransferError: If the download failed.
@@ -77,7 +77,9 @@ class Transfers:
         with self._request("GET", url, host, None) as response:
             for chunk in response.iter_content(_CHUNK):
                 content += chunk
-                if len(content) > largest:
+                if len(content) > largest and keeps_end:
+                    content = content[-largest:]
+                elif len(content) > largest:
                     raise TransferError(f"expected at most {largest} bytes of a guest file, got more")
                 check()
         return content
