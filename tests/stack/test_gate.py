@@ -384,23 +384,23 @@ def test_bad_input_is_refused_at_preview(engine: Engine) -> None:
     assert not refused.succeeded
     hidden = "(not shown, it may be a secret)"
     assert problems(refused.errors) == [
+        f"vms[2]: expected {REFERENCES}, got 'web 1'",
+        "vms[1]: expected each VM once, got 'vm-1'; vms[0] is the same VM",
         "platform: expected 'vsphere' or 'cloud_director', got 'vspere'; did you mean 'vsphere'?",
+        "config_namespace: expected a namespace of stack config without a colon, for example \"east\", got 'a:b'",
+        'timeout: expected 1 or more seconds or a duration such as "30m", got -1',
+        "start_timeout: expected a positive number of seconds or a duration such as \"10m\", got 'soon'",
         "expect: expected 'required' or 'optional', got 'maybe'",
         "ready_when: expected 'customized' or 'guest_operations', got 'later'",
+        'settle: expected 0 or more seconds or a duration such as "30s", got -1',
         "on_failure: expected 'fail' or 'report', got 'ignore'",
-        "vms[1]: expected each VM once, got 'vm-1'; vms[0] is the same VM",
-        f"vms[2]: expected {REFERENCES}, got 'web 1'",
-        "timeout: expected a number of seconds, 1 or more, for example 1800, got -1",
-        "start_timeout: expected a positive number of seconds, for example 600, got 'soon'",
-        "settle: expected a number of seconds, 0 or more, for example 30, got -1",
-        "config_namespace: expected a namespace of stack config without a colon, for example \"east\", got 'a:b'",
-        f'triggers: expected a map of anything, for example {{"image": "2026-11"}}, got a string {hidden}',
+        f'triggers: expected a map or a list of anything, for example {{"image": "2026-11"}}, got a string {hidden}',
     ]
 
     impatient = stack.preview(gate([], timeout=600, start_timeout=700))
     assert problems(impatient.errors) == [
         f"vms: expected {MACHINES}, got []",
-        "start_timeout: expected a number of seconds that is not more than timeout (600), got 700",
+        "start_timeout: expected a time that is not longer than timeout (600), got 700",
     ]
     assert engine.lab.stats()["calls"] == {}
 

@@ -218,6 +218,8 @@ def examine(inputs: Mapping[str, Any], settings: Any = None) -> tuple[list[BadIn
     """
     problems = [problem for argument in GATE for problem in argument.problems(inputs)]
     platform = platform_of(inputs)
+    if platform is None and not is_unknown(inputs.get("platform")):
+        platform = VSPHERE  # A misspelled platform hides no other problem.
     targets: list[Target[Any]] = []
     if platform is not None:
 

@@ -266,6 +266,12 @@ def test_how_long_a_wait_takes(given: dict[str, Any], custom_timeout: float, tim
     assert (rules.timeout, rules.start_timeout) == timeouts
 
 
+def test_a_misspelled_platform_hides_no_other_problem() -> None:
+    """The references are examined all the same."""
+    found = problems(vms=["web"], platform="vspere")
+    assert [text.partition(":")[0] for text in found] == ["vms[0]", "platform"]
+
+
 def test_a_key_that_is_its_reference_is_a_key() -> None:
     """A map's keys are the user's, whatever they are; a list has none."""
     assert [target.key for target in GateArguments.of({"vms": {"vm-87": "vm-87"}}).targets] == ["vm-87"]
