@@ -1,4 +1,4 @@
-"""What the engine starts where it runs this folder as a plugin."""
+"""The program of this folder as a Pulumi plugin."""
 
 from pulumi_customization_components.plugin import main
 

@@ -1,4 +1,4 @@
-"""Many virtual machines behind one gate."""
+"""Many VMs behind one gate."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ T = TypeVar("T")
 
 
 class GatedFleet(pulumi.ComponentResource):
-    """Virtual machines that are ready for work together: one gate waits for all of them at once.
+    """VMs behind one gate, which waits for all of them at once.
 
-    The machines are called `<fleet>-<key>`, for a number of them `<fleet>-0` and so on. So one more, or one less, moves
-    nothing of the others: neither the machine, nor a script in it.
+    The name of a VM is `<fleet>-<key>`, for a number of VMs `<fleet>-0` and so on. Adding or removing a VM changes
+    neither the other VMs nor the scripts in them.
 
     Args:
         resource_name: The name of the component and its gate in the stack.
-        vms: The machines by keys of your own, as vsphere.VirtualMachine takes them; or how many there are.
-        vm_args: For a number of machines, what makes the arguments of one out of its name.
-        gate_args: What the gate takes beside the machines.
-        vm_opts: Options of the machines alone, for example `delete_before_replace`, or aliases of machines that exist.
-        opts: The component's options; providers and the like go on to what it is made of.
+        vms: A map of your own keys to the arguments of the VMs, as vsphere.VirtualMachine takes them; or a number of
+            VMs.
+        vm_args: For a number of VMs, a function that returns the arguments of the VM with a name.
+        gate_args: The arguments of the gate, apart from `vms`.
+        vm_opts: Options of the VMs alone, for example `delete_before_replace`, or aliases of existing VMs.
+        opts: The component's options. Its resources inherit its providers.
 
     Raises:
-        TypeError: If a number comes without `vm_args`, or a map with them.
+        TypeError: If a number is given without `vm_args`, or a map with it.
     """
 
     vms: dict[str, vsphere.VirtualMachine]
-    """The machines by their keys. Their own outputs are known before the gate is open."""
+    """The VMs by their keys. Their own outputs are known before the gate is open."""
     gate: CustomizationGate
-    """The one gate."""
+    """The gate of all VMs."""
     moids: dict[str, Output[str]]
-    """The machines' managed object IDs by their keys, once the gate is open."""
+    """The managed object IDs of the VMs by their keys, once the gate is open."""
     host_names: Output[dict[str, str]]
-    """The guests' host names by the machines' keys, when the gate opened."""
+    """The host names of the guests by the keys of their VMs, when the gate opened."""
     ip_addresses: Output[dict[str, list[str]]]
-    """The guests' addresses by the machines' keys, when the gate opened."""
+    """The addresses of the guests by the keys of their VMs, when the gate opened."""
 
     def __init__(
         self,
@@ -58,18 +59,18 @@ class GatedFleet(pulumi.ComponentResource):
         vm_opts: ResourceOptions | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        wanted = _by_key(resource_name, vms, vm_args)
+        arguments = _by_key(resource_name, vms, vm_args)
         super().__init__("customization-gate:index:GatedFleet", resource_name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        names = {key: f"{resource_name}-{key}" for key in wanted}
+        names = {key: f"{resource_name}-{key}" for key in arguments}
         self._names = names
         self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
         self.vms = {
             key: vsphere.VirtualMachine(names[key], without_waits(args), pulumi.ResourceOptions.merge(vm_opts, inside))
-            for key, args in wanted.items()
+            for key, args in arguments.items()
         }
-        machines = {names[key]: vm for key, vm in self.vms.items()}
-        self.gate = CustomizationGate(resource_name, machines, **(gate_args or {}), opts=inside)
+        watched = {names[key]: vm for key, vm in self.vms.items()}
+        self.gate = CustomizationGate(resource_name, watched, **(gate_args or {}), opts=inside)
         self.moids = {key: self.gate.after(vm.moid) for key, vm in self.vms.items()}
         self.host_names = self._results("host_name")
         self.ip_addresses = self._results("ip_addresses")
@@ -86,13 +87,13 @@ class GatedFleet(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
         **arguments: Any,
     ) -> dict[str, GuestScript]:
-        """Runs a script in every guest once the gate is open, and returns the resources by the machines' keys.
+        """Runs a script in every guest once the gate is open, and returns the resources by the keys of their VMs.
 
         Args:
-            name: What the script does; the resources are called by it, after fleet and key.
-            script: The script's text, or what makes it out of a machine's key.
+            name: The end of the resources' names: `<fleet>-<key>-<name>`.
+            script: The script's text, or a function that returns it for the key of a VM.
             opts: The scripts' options.
-            arguments: What GuestScript takes beside these, or what makes it out of a machine's key.
+            arguments: Other arguments of GuestScript, or functions that return them for the key of a VM.
         """
         return self._work(GuestScript, name, {"script": script, **arguments}, opts)
 
@@ -104,13 +105,13 @@ class GatedFleet(pulumi.ComponentResource):
         opts: ResourceOptions | None = None,
         **arguments: Any,
     ) -> dict[str, GuestFile]:
-        """Puts a file into every guest once the gate is open, and returns the resources by the machines' keys.
+        """Writes a file in every guest once the gate is open, and returns the resources by the keys of their VMs.
 
         Args:
-            name: What the file is; the resources are called by it, after fleet and key.
-            path: Where in the guest, or what makes that out of a machine's key.
+            name: The end of the resources' names: `<fleet>-<key>-<name>`.
+            path: The path in the guest, or a function that returns it for the key of a VM.
             opts: The files' options.
-            arguments: What GuestFile takes beside these, or what makes it out of a machine's key.
+            arguments: Other arguments of GuestFile, or functions that return them for the key of a VM.
         """
         return self._work(GuestFile, name, {"path": path, **arguments}, opts)
 

@@ -1,8 +1,8 @@
-"""What a component hands on to its gate."""
+"""The arguments that a component passes to its gate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003 -- who reads the hints of a TypedDict reads them at run time
+from collections.abc import Mapping, Sequence  # noqa: TC003 -- the hints of a TypedDict are read at run time
 from typing import Any, Literal, TypedDict
 
 from pulumi import Input  # noqa: TC002 -- the same

@@ -1,7 +1,7 @@
 """The gate for programs in other languages: a component behind a plugin, with scalars and maps on its surface.
 
-A dynamic resource and the typed arguments of a machine do not cross languages; a component of plain values does. The
-analyzer reads the annotations and docstrings below as the package's schema.
+Other languages can use neither a dynamic resource nor the typed arguments of a VM, but a component with plain values.
+Pulumi's analyzer makes the package's schema from the annotations and docstrings below.
 """
 
 from typing import Any, TypedDict
@@ -17,34 +17,34 @@ VERSION = __version__
 
 
 class CustomizationGateArgs(TypedDict):
-    """The arguments of a gate, in other languages with their own spelling (`startTimeout`)."""
+    """The arguments of a gate; other languages have their own spelling (`startTimeout`)."""
 
     vms: pulumi.Input[dict[str, pulumi.Input[str]]]
-    """What names each machine, by keys of your own: a managed object ID (the machine's `moid`), a UUID, an inventory
-    path, a Cloud Director URN or href."""
+    """A map of your own keys to references: a managed object ID (the VM's `moid`), a UUID, an inventory path, or a
+    Cloud Director URN or href."""
     platform: pulumi.Input[str] | None
     """"vsphere" (default) or "cloud_director"."""
     config_namespace: pulumi.Input[str] | None
     """The namespace of stack config that holds server and credentials; default "vsphere" or "vcd"."""
     timeout: pulumi.Input[float] | None
-    """Seconds for the whole wait; default 1800."""
+    """The time for the whole wait, in seconds; default 1800."""
     start_timeout: pulumi.Input[float] | None
-    """Seconds in which customization must have started; default the smaller of 600 and `timeout`, on Cloud Director
-    `timeout`."""
+    """The time in seconds in which customization must have started; default the smaller of 600 and `timeout`, on Cloud
+    Director `timeout`."""
     expect: pulumi.Input[str] | None
-    """"required" (default), or "optional": a machine of which nobody asked a customization passes."""
+    """"required" (default), or "optional": a VM with no trace of a customization passes."""
     ready_when: pulumi.Input[str] | None
-    """"customized" (default), or "guest_operations": guest operations must stay ready for `settle` seconds."""
+    """"customized" (default), or "guest_operations": guest operations must stay ready for `settle`."""
     settle: pulumi.Input[float] | None
-    """Seconds; default 30."""
+    """The time in seconds for which guest operations must stay ready; default 30."""
     on_failure: pulumi.Input[str] | None
-    """"fail" (default), or "report": the gate opens and `statuses` tell."""
+    """"fail" (default), or "report": the gate opens, and `statuses` says what failed."""
     triggers: pulumi.Input[dict[str, pulumi.Input[str]]] | None
-    """Any map; a change judges all machines again."""
+    """A map of anything; a change judges all VMs again."""
 
 
 class CustomizationGate(pulumi.ComponentResource):
-    """Blocks until the guest customization of virtual machines has ended well.
+    """Blocks until the guest customization of VMs has succeeded.
 
     Args:
         name: The gate's name in the stack.
@@ -53,13 +53,13 @@ class CustomizationGate(pulumi.ComponentResource):
     """
 
     ready: pulumi.Output[bool]
-    """Whether every machine's outcome is good."""
+    """Whether every VM is ready."""
     statuses: pulumi.Output[dict[str, str]]
-    """The status of each machine, by your key."""
+    """The status of each VM, by your key."""
     results: pulumi.Output[dict[str, Any]]
-    """What is known of each machine, by your key."""
+    """The result of each VM, by your key."""
     vms: pulumi.Output[dict[str, str]]
-    """What names each machine, by your key, once the gate is open: whatever uses it runs behind the gate."""
+    """The references by your key, once the gate is open: a resource that uses one waits for the gate."""
 
     def __init__(self, name: str, args: CustomizationGateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"{PLUGIN}:index:CustomizationGate", name, None, opts)

@@ -1,4 +1,4 @@
-"""Turns off the waits of a virtual machine's own resource: the gate waits, for all machines at once."""
+"""Turns off the waits of a VM resource: the gate waits instead, for all VMs at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def without_waits(args: vsphere.VirtualMachineArgs) -> vsphere.VirtualMachineArgs:
-    """Returns a copy of a machine's arguments in which the resource waits neither for network nor customization.
+    """Returns a copy of a VM's arguments with which the resource waits neither for the network nor for customization.
 
-    An address before the customization is done says nothing; and the default of `wait_for_guest_net_timeout`, five
-    minutes, fails a Windows machine before any gate starts.
+    An address before the end of the customization proves nothing, and with the default of `wait_for_guest_net_timeout`,
+    five minutes, a Windows VM fails before a gate starts.
     """
     changed = copy.copy(args)
     changed.wait_for_guest_net_timeout = 0
@@ -33,9 +33,9 @@ def _unwaited(customization: Any) -> Any:
 
 
 def _with(value: Any, **changes: Callable[[Any], Any]) -> Any:
-    """Returns a copy of an input, whatever its form, in which the fields that are there are changed.
+    """Returns a copy of an input, whatever its form, in which the given fields are changed.
 
-    A time-out is changed even where there is none: its default is a wait.
+    A time-out is set even where none is given, because its default is a wait.
     """
     if isinstance(value, pulumi.Output):
         return value.apply(lambda known: _with(known, **changes))

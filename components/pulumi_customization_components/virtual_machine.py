@@ -1,4 +1,4 @@
-"""One virtual machine that is ready for work when a program has its outputs."""
+"""One VM whose outputs are known once its guest is customized."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
 
 class GatedVirtualMachine(pulumi.ComponentResource):
-    """A virtual machine and its gate: whatever uses an output of this component runs behind the gate.
+    """A VM and its gate: a resource that uses an output of this component waits for the gate.
 
     Args:
-        resource_name: The name of the component, its machine and its gate in the stack.
-        vm_args: The machine, as vsphere.VirtualMachine takes it. Its own waits are turned off.
-        gate_args: What the gate takes beside the machine.
-        vm_opts: Options of the machine alone, for example `delete_before_replace`, or aliases of machines that exist.
-        opts: The component's options; providers and the like go on to what it is made of.
+        resource_name: The name of the component, its VM and its gate in the stack.
+        vm_args: The arguments of the VM, as vsphere.VirtualMachine takes them. The waits of the VM resource are turned
+            off.
+        gate_args: The arguments of the gate, apart from `vms`.
+        vm_opts: Options of the VM alone, for example `delete_before_replace`, or aliases of an existing VM.
+        opts: The component's options. Its resources inherit its providers.
     """
 
     vm: vsphere.VirtualMachine
-    """The machine. Its own outputs are known before the gate is open."""
+    """The VM. Its own outputs are known before the gate is open."""
     gate: CustomizationGate
     """The gate."""
     moid: Output[str]
-    """The machine's managed object ID, once the gate is open."""
+    """The managed object ID of the VM, once the gate is open."""
     host_name: Output[str]
-    """The guest's host name when the gate opened."""
+    """The host name of the guest when the gate opened."""
     ip_addresses: Output[list[str]]
-    """The guest's addresses when the gate opened."""
+    """The addresses of the guest when the gate opened."""
 
     def __init__(
         self,
@@ -49,10 +50,10 @@ class GatedVirtualMachine(pulumi.ComponentResource):
     ) -> None:
         super().__init__("customization-gate:index:GatedVirtualMachine", resource_name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        machine_opts = pulumi.ResourceOptions.merge(vm_opts, inside)
+        all_vm_opts = pulumi.ResourceOptions.merge(vm_opts, inside)
         self._name = resource_name
         self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
-        self.vm = vsphere.VirtualMachine(resource_name, without_waits(vm_args), machine_opts)
+        self.vm = vsphere.VirtualMachine(resource_name, without_waits(vm_args), all_vm_opts)
         self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **(gate_args or {}), opts=inside)
         self.moid = self.gate.after(self.vm.moid)
         self.host_name = self.gate.results.apply(lambda results: results[resource_name]["host_name"])
@@ -65,22 +66,22 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         """Runs a script in the guest once the gate is open.
 
         Args:
-            name: What the script does; the resource is called by it, after the component.
+            name: The end of the resource's name: `<component>-<name>`.
             script: The script's text.
             opts: The script's options.
-            arguments: What GuestScript takes beside these.
+            arguments: Other arguments of GuestScript.
         """
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         return GuestScript(f"{self._name}-{name}", self.moid, script, **{**self._shared, **arguments}, opts=inside)
 
     def file(self, name: str, path: Input[str], *, opts: ResourceOptions | None = None, **arguments: Any) -> GuestFile:
-        """Puts a file into the guest once the gate is open.
+        """Writes a file in the guest once the gate is open.
 
         Args:
-            name: What the file is; the resource is called by it, after the component.
-            path: Where in the guest.
+            name: The end of the resource's name: `<component>-<name>`.
+            path: The path in the guest.
             opts: The file's options.
-            arguments: What GuestFile takes beside these.
+            arguments: Other arguments of GuestFile.
         """
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         return GuestFile(f"{self._name}-{name}", self.moid, path, **{**self._shared, **arguments}, opts=inside)
