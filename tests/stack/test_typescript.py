@@ -89,18 +89,18 @@ def _start(**variables: str) -> str:
 
 
 def test_a_missing_environment_is_named() -> None:
-    """The variable that names it, and what belongs into it, are told."""
+    """The error names the variable that is wrong, and what it must name."""
     said = _start(PATH="/usr/bin:/bin", PULUMI_RUNTIME_VIRTUALENV="/no/such")
-    assert "there is no /no/such/bin/python. Set PULUMI_RUNTIME_VIRTUALENV" in said
+    assert "/no/such/bin/python was not found. Set PULUMI_RUNTIME_VIRTUALENV" in said
 
 
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
-    """An environment without the package is told with the command that installs it."""
+    """The error names the environment without the package, and the command that installs it."""
     venv.create(tmp_path / "empty", with_pip=False)
     said = _start(PATH="/usr/bin:/bin", PULUMI_RUNTIME_VIRTUALENV=f"{tmp_path}/empty/")
     assert f"{tmp_path}/empty/bin/python cannot load the package pulumi-customization-gate" in said
     assert "ModuleNotFoundError" in said
-    assert "-m pip install pulumi-customization-gate" in said
+    assert "-m pip install /path/to/clone" in said
     assert "Traceback" not in said
 
 

@@ -770,8 +770,8 @@ def test_a_missing_extra_is_named(missing: str) -> None:
 
     assert said.returncode == 2
     assert said.stderr == (
-        f"customization-gate: the library {missing} is missing; it comes with the extra `cli`: "
-        'pip install "pulumi-customization-gate[cli]"\n'
+        f"customization-gate: the library {missing} is not installed; it comes with the extra `cli`: "
+        "in a clone of the project, run pip install '.[cli]'\n"
     )
 
 

@@ -10,7 +10,7 @@ _LIBRARIES = frozenset({"typer", "rich", "shellingham"})
 
 
 def main() -> None:
-    """Runs the program and exits with one of the statuses in `endings.ExitCode`."""
+    """Runs the program and exits with one of the statuses in `exit_codes.ExitCode`."""
     try:
         from pulumi_customization_gate.command_line.application import (  # noqa: PLC0415 -- its libraries are an extra
             application,
@@ -20,8 +20,8 @@ def main() -> None:
         if library not in _LIBRARIES:
             raise
         sys.stderr.write(
-            f"customization-gate: the library {library} is missing; it comes with the extra `cli`: "
-            'pip install "pulumi-customization-gate[cli]"\n'
+            f"customization-gate: the library {library} is not installed; it comes with the extra `cli`: "
+            "in a clone of the project, run pip install '.[cli]'\n"
         )
         sys.exit(2)
     with write_errors_reported():

@@ -148,10 +148,10 @@ def svg(chart: Chart, theme: Theme = Theme.light, title: str = "") -> bytes:
         from matplotlib.figure import Figure  # noqa: PLC0415 -- the same; a figure of its own needs no display
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "the library matplotlib is missing; it comes with the extra `cli`: "
-            'pip install "pulumi-customization-gate[cli]"'
+            "the library matplotlib is not installed; it comes with the extra `cli`: "
+            "in a clone of the project, run pip install '.[cli]'"
         ) from None
-    # `$` in a name is a letter and no formula; a fixed salt makes the file's inner names the same each time.
+    # `$` in a name is a letter, not a formula. A fixed salt keeps the inner names of the file the same.
     settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "customization-gate",
