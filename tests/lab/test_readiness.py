@@ -71,7 +71,7 @@ def test_a_guest_that_never_comes_back_is_told(vcenter: VCenter) -> None:
     assert (outcome.ready, outcome.failure.name, outcome.failure.message) == (
         False,
         "NotReady",
-        "VMware Tools do not run",
+        "VMware Tools are not running",
     )
 
 
@@ -109,8 +109,8 @@ def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
         device for device in vm.config.hardware.device if isinstance(device, vim.vm.device.VirtualEthernetCard)
     )
     assert outcome.failure.message == (
-        f"tcp_port: port {port} does not answer: 127.0.0.1 connection refused; "
-        "guest_heartbeat: it is yellow, not green; "
+        f"tcp_port: port {port} is not reachable: 127.0.0.1 connection refused; "
+        "guest_heartbeat: expected green, got yellow; "
         f"network_adapters_connected: {card.deviceInfo.label} is not connected; "
         "guest_info: guestinfo.ready is not set"
     )

@@ -52,7 +52,7 @@ def test_a_check_that_does_not_hold_keeps_the_gate_shut(engine: Engine) -> None:
     shut = stack.up()
     assert not shut.succeeded
     assert "NotReady" in shut.errors
-    assert "guest_heartbeat: it is yellow, not green" in shut.errors
+    assert "guest_heartbeat: expected green, got yellow" in shut.errors
     assert stack.resource("gate")["outputs"]["results"]["web"]["status"] == "CustomizationSucceeded"
 
     opened = stack.up(_program(moid, timeout=30, checks=[{"kind": "guest_heartbeat", "color": "yellow"}]))

@@ -1,4 +1,4 @@
-"""What can be asked of a customized machine beside its customization: conditions, judged on what was read of it."""
+"""What can be asked of a customized VM beside its customization: conditions, judged on what was read of it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What was read of one machine at one moment."""
+class GuestFacts:
+    """What was read of one VM at one moment."""
 
     at: datetime
     """The server's time, timezone-aware."""
@@ -48,11 +48,11 @@ class Facts:
     def no_guest_operations(self) -> str:
         """Returns why guest operations are not ready, or nothing if they are."""
         if not self.powered_on:
-            return "the machine is powered off"
+            return "the VM is powered off"
         if not self.tools_running:
-            return "VMware Tools do not run"
+            return "VMware Tools are not running"
         if not self.guest_running or not self.guest_operations_ready:
-            return "VMware Tools run and guest operations are not ready"
+            return "VMware Tools are running, but guest operations are not ready"
         return ""
 
 
@@ -72,17 +72,17 @@ class Check:
         return self.kind
 
     def is_for(self, key: str) -> bool:
-        """Whether the check is about the machine of this key."""
+        """Whether the check is about the VM of this key."""
         only = self.options.get("vms")
         return only is None or key in only
 
-    def unmet(self, key: str, facts: Facts, answers: Callable[[str, int], str]) -> str:
+    def unmet(self, key: str, facts: GuestFacts, answers: Callable[[str, int], str]) -> str:
         """Returns why the condition does not hold, or nothing if it does.
 
         Args:
-            key: The machine's key.
+            key: The VM's key.
             facts: What was read of it.
-            answers: Returns why a port of an address does not answer, or nothing if it does.
+            answers: Returns why a port of an address is not reachable, or nothing if it is.
         """
         reason = _REASONS[self.kind](self.options, key, facts, answers)
         return f"{self.kind}: {reason}" if reason else ""
@@ -91,50 +91,50 @@ class Check:
 Answers = Callable[[str, int], str]
 
 
-def _tcp_port(options: Mapping[str, Any], _key: str, facts: Facts, answers: Answers) -> str:
+def _tcp_port(options: Mapping[str, Any], _key: str, facts: GuestFacts, answers: Answers) -> str:
     port = int(options["port"])
     if not facts.addresses:
-        return f"the guest reports no address at which port {port} could answer"
+        return "the guest reports no address"
     reasons = []
     for address in facts.addresses:
         reason = answers(address, port)
         if not reason:
             return ""
         reasons.append(f"{sanitize(address)} {reason}")
-    return f"port {port} does not answer: {', '.join(reasons)}"
+    return f"port {port} is not reachable: {', '.join(reasons)}"
 
 
-def _guest_heartbeat(options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
+def _guest_heartbeat(options: Mapping[str, Any], _key: str, facts: GuestFacts, _answers: Answers) -> str:
     wanted = options.get("color") or "green"
-    return "" if facts.heartbeat == wanted else f"it is {sanitize(facts.heartbeat) or 'unknown'}, not {wanted}"
+    return "" if facts.heartbeat == wanted else f"expected {wanted}, got {sanitize(facts.heartbeat) or 'unknown'}"
 
 
-def _guest_info(options: Mapping[str, Any], key: str, facts: Facts, _answers: Answers) -> str:
+def _guest_info(options: Mapping[str, Any], key: str, facts: GuestFacts, _answers: Answers) -> str:
     name, pattern = options["key"], _of(options.get("value"), key)
     if name not in facts.guest_info:
         return f"{name} is not set"
     value = facts.guest_info[name]
     if pattern is None or re.fullmatch(pattern, value):
         return ""
-    return f"{name} is {sanitize(value, 100)!r}, which does not match {pattern!r}"
+    return f"expected {name} to match {pattern!r}, got {sanitize(value, 100)!r}"
 
 
-def _network_adapters_connected(_options: Mapping[str, Any], _key: str, facts: Facts, _answers: Answers) -> str:
+def _network_adapters_connected(_options: Mapping[str, Any], _key: str, facts: GuestFacts, _answers: Answers) -> str:
     loose = [sanitize(label) for label, connected in facts.network_adapters.items() if not connected]
     return f"{' and '.join(loose)} {'is' if len(loose) == 1 else 'are'} not connected" if loose else ""
 
 
-def _host_name(options: Mapping[str, Any], key: str, facts: Facts, _answers: Answers) -> str:
+def _host_name(options: Mapping[str, Any], key: str, facts: GuestFacts, _answers: Answers) -> str:
     wanted = _of(options["value"], key)
     if wanted is None:
         return ""
     name = facts.host_name.lower().rstrip(".")
     if wanted.lower() in {name, name.partition(".")[0]}:
         return ""
-    return f"it is {sanitize(facts.host_name)!r}, not {wanted!r}"
+    return f"expected {wanted!r}, got {sanitize(facts.host_name)!r}"
 
 
-def _ip_in_network(options: Mapping[str, Any], key: str, facts: Facts, _answers: Answers) -> str:
+def _ip_in_network(options: Mapping[str, Any], key: str, facts: GuestFacts, _answers: Answers) -> str:
     wanted = _of(options["network"], key)
     if wanted is None:
         return ""
@@ -142,15 +142,15 @@ def _ip_in_network(options: Mapping[str, Any], key: str, facts: Facts, _answers:
     if any(ipaddress.ip_address(address.partition("%")[0]) in network for address in facts.addresses):
         return ""
     shown = ", ".join(map(sanitize, facts.addresses))
-    return f"no address is in {wanted}: {shown}" if shown else f"no address is known, and none in {wanted}"
+    return f"expected an address in {wanted}, got {shown or 'none'}"
 
 
 def _of(value: Any, key: str) -> Any:
-    """Returns what counts for a machine: a map has it by the machine's key."""
+    """Returns what counts for a VM: a map has it by the VM's key."""
     return value.get(key) if isinstance(value, Mapping) else value
 
 
-_REASONS: Mapping[str, Callable[[Mapping[str, Any], str, Facts, Answers], str]] = {
+_REASONS: Mapping[str, Callable[[Mapping[str, Any], str, GuestFacts, Answers], str]] = {
     "tcp_port": _tcp_port,
     "guest_heartbeat": _guest_heartbeat,
     "guest_info": _guest_info,

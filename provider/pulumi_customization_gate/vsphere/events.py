@@ -29,7 +29,7 @@ def event_filter(begin: datetime | None, end: datetime | None = None, entity: An
     Args:
         begin: The server's time of the oldest event, None for all there are.
         end: The server's time of the newest event, None for no bound.
-        entity: The folder or machine that the events must be about, None for all that the user may see.
+        entity: The folder or VM that the events must be about, None for all that the user may see.
     """
     spec = vim.event.EventFilterSpec
     scope = None if entity is None else spec.ByEntity(entity=entity, recursion="all")

@@ -1,4 +1,4 @@
-"""What happened to the machines before the wait began, without reading everything that ever happened."""
+"""What happened to the VMs before the wait began, without reading everything that ever happened."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 RECENT = timedelta(hours=24)
-"""How long ago the machines booted whose history one query for all of them reads."""
+"""How long ago the VMs booted whose history one query for all of them reads."""
 MARGIN = timedelta(minutes=5)
 """How far before the earliest boot that query begins: the boot time is the host's word, the event's time vCenter's."""
 LATENESS = timedelta(seconds=10)
 """How long after its date an event may become readable: a later query begins this long before the one before it."""
 MOST_PAGES = 40
-"""Pages that one query may need before it is left to queries for the single machines."""
+"""Pages that one query may need before it is left to queries for the single VMs."""
 MOST_FOREIGN_PAGES = 2
-"""Full pages, mostly of other machines' events, after which that query is left to queries for the single machines."""
+"""Full pages, mostly of other VMs' events, after which that query is left to queries for the single VMs."""
 QUERIES_PER_PAGE = 20
-"""Queries for single machines that cost about as much as one full page: many machines allow for more foreign pages."""
+"""Queries for single VMs that cost about as much as one full page: many VMs allow for more foreign pages."""
 AT_ONCE = 8
-"""Queries for single machines that run side by side."""
+"""Queries for single VMs that run side by side."""
 FEW = AT_ONCE
 """Machines that are asked for one by one all the same: the query for all of them returns other people's events, too."""
 
@@ -42,15 +42,15 @@ def read(
     snapshots: Iterable[Snapshot | Missing],
     known: Mapping[str, datetime | None] = MappingProxyType({}),
 ) -> dict[str, list[Event]]:
-    """Returns the events that can still decide, by the managed object ID of each machine whose events were asked for.
+    """Returns the events that can still decide, by the managed object ID of each VM whose events were asked for.
 
     Machines that booted within RECENT share one query where they are more than FEW; of the others only those are asked
     for one by one that their state does not settle.
 
     Args:
         session: The session on which it reads.
-        snapshots: The machines' states, read before.
-        known: The server's time until which the events of a machine are known already, by its managed object ID.
+        snapshots: The VMs' states, read before.
+        known: The server's time until which the events of a VM are known already, by its managed object ID.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
@@ -74,7 +74,7 @@ def read(
 
 
 def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
-    """Returns every event of these machines that the server remembers and a verdict could look at, oldest first.
+    """Returns every event of these VMs that the server remembers and a verdict could look at, oldest first.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
@@ -104,7 +104,7 @@ def _is_settled(snapshot: Snapshot) -> bool:
 
 
 class _TooManyPagesError(Exception):
-    """So much happens in this inventory that reading all of it costs more than asking for each machine."""
+    """So much happens in this inventory that reading all of it costs more than asking for each VM."""
 
 
 def _query(
@@ -115,8 +115,8 @@ def _query(
     Args:
         session: The session on which it reads.
         begin: The server's time of the oldest event, None for all there are.
-        entity: The folder or machine that the events must be about, None for all that the user may see.
-        wanted: Managed object IDs of the machines whose events the query is made for, where it returns others, too.
+        entity: The folder or VM that the events must be about, None for all that the user may see.
+        wanted: Managed object IDs of the VMs whose events the query is made for, where it returns others, too.
 
     Raises:
         _TooManyPagesError: More pages than MOST_PAGES, or too many mostly of others' events.
@@ -141,7 +141,7 @@ def _query(
 
 
 def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
-    """Returns the events of many machines, each at least since its own time, by one query if that is possible."""
+    """Returns the events of many VMs, each at least since its own time, by one query if that is possible."""
     try:
         return [event for event in _query(session, min(begins.values()), wanted=begins) if event.vm in begins]
     except _TooManyPagesError:
@@ -152,7 +152,7 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
 
 
 def _of_each(session: Session, begins: Mapping[str, datetime | None]) -> list[Event]:
-    """Returns the events of each machine since its own time, None for all there are, by a query for each."""
+    """Returns the events of each VM since its own time, None for all there are, by a query for each."""
     if not begins:
         return []
     with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:

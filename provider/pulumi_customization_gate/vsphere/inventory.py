@@ -79,9 +79,9 @@ def inventory_path(session: Session, entity: Any) -> str:
 
 
 def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
-    """Returns the lowest folder, datacenter or the like that holds all the machines, None where none can be read.
+    """Returns the lowest folder, datacenter or the like that holds all the VMs, None where none can be read.
 
-    A machine that is not there, or that may not be read, counts for nothing: its events are out of reach anywhere.
+    A VM that is not there, or that may not be read, counts for nothing: its events are out of reach anywhere.
     """
     places = _places(session, [vim.VirtualMachine(moid, session.stub) for moid in moids])
     chains = [chain[1:] for moid in moids if len(chain := _chain(places, moid)) > 1]
@@ -139,13 +139,13 @@ def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -
 
 
 def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot | Missing]:
-    """Reads the state of machines in one call for all of them (more where the server pages its answer).
+    """Reads the state of VMs in one call for all of them (more where the server pages its answer).
 
     A VM that is not there, or no longer, or that may not be read, gets a Missing that says so.
 
     Args:
         session: The session on which it reads.
-        moids: The machines' managed object IDs.
+        moids: The VMs' managed object IDs.
         details: Whether host name, addresses and the version of VMware Tools are wanted, too.
 
     Raises:
@@ -158,8 +158,8 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
     paths = [*_DECIDING, *(_DETAILS if details else ())]
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
-    machines = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    found = {moid_of(content.obj): _seen(session, content, at) for content in _retrieve(session, machines, paths)}
+    vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
+    found = {moid_of(content.obj): _seen(session, content, at) for content in _retrieve(session, vms, paths)}
     missing = (_gone(session, moid, at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
 

@@ -1,6 +1,6 @@
-"""Tells whether customized machines are ready for work: guest operations that stay ready, and the user's checks.
+"""Tells whether customized VMs are ready for work: guest operations that stay ready, and the user's checks.
 
-One thread reads the machines that are customized and not ready yet, all in one call, once a second. Success is often
+One thread reads the VMs that are customized and not ready yet, all in one call, once a second. Success is often
 followed by a reboot, and often not: what counts is that guest operations stay ready for a while.
 """
 
@@ -20,7 +20,7 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration
-from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, Facts
+from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, GuestFacts
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.session import Session, acquire
 
@@ -39,12 +39,12 @@ LONGEST_GAP = 10.0
 PORT_TIMEOUT = 2.0
 """Seconds in which a port must answer."""
 PORTS_AT_ONCE = 32
-NOT_READ = "its guest was not read yet"
+NOT_READ = "the guest was not read yet"
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a machine must be beside customized."""
+    """What a VM must be beside customized."""
 
     guest_operations: bool = False
     """Whether guest operations must be ready."""
@@ -60,11 +60,11 @@ class Conditions:
 
 
 class Stability:
-    """Judges the readings of one machine, in the order in which they come.
+    """Judges the readings of one VM, in the order in which they come.
 
     Args:
         conditions: What must hold.
-        key: The machine's key.
+        key: The VM's key.
     """
 
     def __init__(self, conditions: Conditions, key: str) -> None:
@@ -72,13 +72,13 @@ class Stability:
         self._steady_since: float | None = None
         self._read_at = float("-inf")
 
-    def learn(self, facts: Facts, now: float, answers: Callable[[str, int], str]) -> str:
-        """Returns what is missing, in words, or nothing if the machine is ready.
+    def learn(self, facts: GuestFacts, now: float, answers: Callable[[str, int], str]) -> str:
+        """Returns what is missing, in words, or nothing if the VM is ready.
 
         Args:
             facts: What was read.
             now: When, by the monotonic clock.
-            answers: Returns why a port of an address does not answer, or nothing if it does.
+            answers: Returns why a port of an address is not reachable, or nothing if it is.
         """
         missing = []
         if self._conditions.guest_operations:
@@ -88,7 +88,7 @@ class Stability:
         ]
         return "; ".join(reason for reason in missing if reason)
 
-    def _unsettled(self, facts: Facts, now: float) -> str:
+    def _unsettled(self, facts: GuestFacts, now: float) -> str:
         was_read, self._read_at = now - self._read_at <= LONGEST_GAP, now
         reason = facts.no_guest_operations()
         if reason:
@@ -99,11 +99,11 @@ class Stability:
         steady = now - self._steady_since
         if steady >= self._conditions.settle:
             return ""
-        return f"guest operations are ready for {duration(steady)} of {duration(self._conditions.settle)}"
+        return f"guest operations have been ready for {duration(steady)} of {duration(self._conditions.settle)}"
 
 
 class GuestReadiness:
-    """Reads the guests of one vCenter; the waiting loop asks `unmet` of each machine that is customized.
+    """Reads the guests of one vCenter; the waiting loop asks `unmet` of each VM that is customized.
 
     Args:
         settings: Which vCenter, and as whom.
@@ -121,7 +121,7 @@ class GuestReadiness:
         self._reader: Background | None = None
 
     def unmet(self, vm: VmRef) -> str:
-        """Returns at once what is still missing; the first question has the machine read from now on."""
+        """Returns at once what is still missing; the first question has the VM read from now on."""
         with self._lock:
             if vm.id not in self._unmet:
                 self._unmet[vm.id] = NOT_READ
@@ -132,7 +132,7 @@ class GuestReadiness:
             return self._unmet[vm.id]
 
     def ready_at(self, vm: VmRef) -> datetime | None:
-        """Returns since when the machine is ready, by the server's clock."""
+        """Returns since when the VM is ready, by the server's clock."""
         return self._ready_at.get(vm.id)
 
     def close(self) -> None:
@@ -161,13 +161,13 @@ class GuestReadiness:
     def _say(self, trouble: str) -> None:
         with self._lock:
             for moid in self._waiting():
-                self._unmet[moid] = f"its guest cannot be read: {trouble}"
+                self._unmet[moid] = f"the guest could not be read: {trouble}"
 
     def _waiting(self) -> list[str]:
         return [moid for moid, missing in self._unmet.items() if missing]
 
-    def _read(self, session: Session) -> dict[str, Facts]:
-        """Reads the machines that are not ready yet, in one call."""
+    def _read(self, session: Session) -> dict[str, GuestFacts]:
+        """Reads the VMs that are not ready yet, in one call."""
         with self._lock:
             waiting = self._waiting()
         if not waiting:
@@ -175,7 +175,7 @@ class GuestReadiness:
         at = session.current_time()
         return {moid_of(content.obj): facts_of(content, at) for content in _pages(session, waiting, self._conditions)}
 
-    def _learn(self, readings: dict[str, Facts]) -> None:
+    def _learn(self, readings: dict[str, GuestFacts]) -> None:
         now = time.monotonic()
         for moid, facts in readings.items():
             missing = self._stabilities[moid].learn(facts, now, self._ports.answers)
@@ -193,11 +193,11 @@ class _Ports:
         self._tries: dict[tuple[str, int], Future[str]] = {}
 
     def answers(self, address: str, port: int) -> str:
-        """Returns why a port does not answer, or nothing if it has just answered; the next try begins then."""
+        """Returns why a port is not reachable, or nothing if the last try connected; otherwise starts the next try."""
         last = self._tries.get((address, port))
         if last is not None and not last.done():
-            return "is being asked"
-        result = "is being asked" if last is None or last.cancelled() else last.result()
+            return "not tried yet"
+        result = "not tried yet" if last is None or last.cancelled() else last.result()
         if result:
             self._tries[address, port] = self._background.submit(partial(_try, address, port))
         return result
@@ -210,7 +210,7 @@ def _try(address: str, port: int) -> str:
     try:
         socket.create_connection((address, port), timeout=PORT_TIMEOUT).close()
     except TimeoutError:
-        return f"gave no answer within {PORT_TIMEOUT:g} s"
+        return f"timed out after {PORT_TIMEOUT:g} s"
     except OSError as error:
         return str(error.strerror or type(error).__name__).lower()
     return ""
@@ -230,13 +230,13 @@ def _pages(session: Session, moids: Iterable[str], conditions: Conditions) -> It
         page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
 
 
-def facts_of(content: Any, at: datetime) -> Facts:
-    """Returns what the server told of one machine; what it left out counts as not so."""
+def facts_of(content: Any, at: datetime) -> GuestFacts:
+    """Returns what the server told of one VM; what it left out counts as not so."""
     values = {change.name: change.val for change in content.propSet}
     network_adapters = [device for device in values.get("config.hardware.device") or () if _is_network_adapter(device)]
     primary = values.get("guest.ipAddress")
     addresses = [ip for adapter in values.get("guest.net") or () for ip in adapter.ipAddress or ()]
-    return Facts(
+    return GuestFacts(
         at=at.astimezone(timezone.utc),
         powered_on=values.get("runtime.powerState") == "poweredOn",
         tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",

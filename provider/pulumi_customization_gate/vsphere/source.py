@@ -65,10 +65,10 @@ class VsphereSource:
         self._events: dict[str, dict[int, Event]] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._known_until: dict[str, datetime] = {}
-        """The server's time of the last read of each machine's history: what comes later, the next one reads."""
+        """The server's time of the last read of each VM's history: what comes later, the next one reads."""
 
     def start(self) -> Sequence[VmRef]:
-        """Logs in, finds the machines, subscribes to their events, then reads their state and history."""
+        """Logs in, finds the VMs, subscribes to their events, then reads their state and history."""
         try:
             return self._start()
         finally:
@@ -84,7 +84,7 @@ class VsphereSource:
         found = [(target, moid) for target, moid in found if moid not in self._already_ready]
         present = [moid for _, moid in found if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
-        # A machine that is not customized yet has no name and no address that anybody wants; a later look reads them.
+        # A VM that is not customized yet has no name and no address that anybody wants; a later look reads them.
         reading = feed.read(dict.fromkeys(present), details=False)
         self._take(reading, reading.snapshots)
         for known in present:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_customization_gate.vsphere.checks import Check, Facts
+from pulumi_customization_gate.vsphere.checks import Check, GuestFacts
 from pulumi_customization_gate.vsphere.readiness import LONGEST_GAP, Conditions, Stability
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
@@ -25,8 +25,8 @@ READY: dict[str, Any] = {
 }
 
 
-def _facts(**changes: Any) -> Facts:
-    return Facts(**{**READY, **changes})
+def _facts(**changes: Any) -> GuestFacts:
+    return GuestFacts(**{**READY, **changes})
 
 
 def _answers(address: str, port: int) -> str:
@@ -40,20 +40,20 @@ def _answers(address: str, port: int) -> str:
         pytest.param(
             {"kind": "tcp_port", "port": 80},
             {},
-            "tcp_port: port 80 does not answer: fe80::1%2 connection refused, 192.168.10.11 connection refused",
+            "tcp_port: port 80 is not reachable: fe80::1%2 connection refused, 192.168.10.11 connection refused",
             id="a port answers nowhere",
         ),
         pytest.param(
             {"kind": "tcp_port", "port": 22.0},
             {"addresses": ()},
-            "tcp_port: the guest reports no address at which port 22 could answer",
+            "tcp_port: the guest reports no address",
             id="no address",
         ),
         pytest.param({"kind": "guest_heartbeat"}, {}, "", id="the heartbeat is green"),
         pytest.param(
             {"kind": "guest_heartbeat", "color": "yellow"},
             {"heartbeat": ""},
-            "guest_heartbeat: it is unknown, not yellow",
+            "guest_heartbeat: expected yellow, got unknown",
             id="no heartbeat",
         ),
         pytest.param({"kind": "guest_info", "key": "guestinfo.ready"}, {}, "", id="a key is there"),
@@ -61,7 +61,7 @@ def _answers(address: str, port: int) -> str:
         pytest.param(
             {"kind": "guest_info", "key": "guestinfo.ready", "value": "yes|true"},
             {},
-            "guest_info: guestinfo.ready is 'yes', which does not match 'yes|true'",
+            "guest_info: expected guestinfo.ready to match 'yes|true', got 'yes'",
             id="a pattern is for the whole value, shown without control characters",
         ),
         pytest.param(
@@ -78,13 +78,16 @@ def _answers(address: str, port: int) -> str:
         pytest.param({"kind": "host_name", "value": {"web-1": "web-1.example.com"}}, {}, "", id="the whole name"),
         pytest.param({"kind": "host_name", "value": {"web-2": "x"}}, {}, "", id="nothing about this machine"),
         pytest.param(
-            {"kind": "host_name", "value": "web"}, {}, "host_name: it is 'WEB-1.example.com', not 'web'", id="another"
+            {"kind": "host_name", "value": "web"},
+            {},
+            "host_name: expected 'web', got 'WEB-1.example.com'",
+            id="another",
         ),
         pytest.param({"kind": "ip_in_network", "network": "192.168.10.7/24"}, {}, "", id="an address in the network"),
         pytest.param(
             {"kind": "ip_in_network", "network": "10.0.0.0/8"},
             {},
-            "ip_in_network: no address is in 10.0.0.0/8: fe80::1%2, 192.168.10.11",
+            "ip_in_network: expected an address in 10.0.0.0/8, got fe80::1%2, 192.168.10.11",
             id="none in the network",
         ),
     ],
@@ -98,12 +101,14 @@ def test_a_check_says_why_it_does_not_hold(check: dict[str, Any], facts: dict[st
     ("facts", "said"),
     [
         pytest.param({}, "", id="ready"),
-        pytest.param({"powered_on": False}, "the machine is powered off", id="off"),
-        pytest.param({"tools_running": False}, "VMware Tools do not run", id="no Tools"),
+        pytest.param({"powered_on": False}, "the VM is powered off", id="off"),
+        pytest.param({"tools_running": False}, "VMware Tools are not running", id="no Tools"),
         pytest.param(
-            {"guest_operations_ready": False}, "VMware Tools run and guest operations are not ready", id="not"
+            {"guest_operations_ready": False}, "VMware Tools are running, but guest operations are not ready", id="not"
         ),
-        pytest.param({"guest_running": False}, "VMware Tools run and guest operations are not ready", id="halting"),
+        pytest.param(
+            {"guest_running": False}, "VMware Tools are running, but guest operations are not ready", id="halting"
+        ),
     ],
 )
 def test_why_guest_operations_are_not_ready(facts: dict[str, Any], said: str) -> None:
@@ -122,10 +127,10 @@ def test_guest_operations_must_stay_ready() -> None:
         Conditions(guest_operations=True, settle=5), (0, True), (4, True), (5, False), (6, True), (11, True)
     )
     assert missing == [
-        "guest operations are ready for 0 s of 5 s",
-        "guest operations are ready for 4 s of 5 s",
-        "VMware Tools run and guest operations are not ready",
-        "guest operations are ready for 0 s of 5 s",
+        "guest operations have been ready for 0 s of 5 s",
+        "guest operations have been ready for 4 s of 5 s",
+        "VMware Tools are running, but guest operations are not ready",
+        "guest operations have been ready for 0 s of 5 s",
         "",
     ]
 
@@ -134,7 +139,7 @@ def test_a_time_without_readings_is_no_proof() -> None:
     """Nobody knows what was while the server did not answer."""
     late = 1 + LONGEST_GAP * 2
     missing = _story(Conditions(guest_operations=True, settle=5), (0, True), (1, True), (late, True), (late + 5, True))
-    assert missing[2:] == ["guest operations are ready for 0 s of 5 s", ""]
+    assert missing[2:] == ["guest operations have been ready for 0 s of 5 s", ""]
 
 
 def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
@@ -145,8 +150,10 @@ def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
         Check.of({"kind": "host_name", "value": "db"}),
     )
     conditions = Conditions(checks=checks)
-    assert _story(conditions, (0, False)) == [
-        "network_adapters_connected: Network adapter 2 is not connected; host_name: it is 'WEB-1.example.com', not 'db'"
-    ]
+    unmet = (
+        "network_adapters_connected: Network adapter 2 is not connected; "
+        "host_name: expected 'db', got 'WEB-1.example.com'"
+    )
+    assert _story(conditions, (0, False)) == [unmet]
     assert "config.hardware.device" in conditions.paths
     assert "config.extraConfig" not in conditions.paths
