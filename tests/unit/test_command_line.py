@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -509,6 +510,21 @@ def test_success_is_told_and_ends_with_0(run: Callable[..., Any], command: str, 
         assert statuses == {"name-of-vm-1": SUCCEEDED.value, "name-of-vm-2": SUCCEEDED.value}
     else:
         assert "vm-1 (name-of-vm-1)  CustomizationSucceeded in 0 s\n" in result.stdout
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_verbose_writes_the_log_to_standard_error(run: Callable[..., Any], *, verbose: bool) -> None:
+    """The log says why a verdict was reached; standard output stays the report alone."""
+    logger = logging.getLogger("pulumi_customization_gate")
+    options = ["--verbose"] if verbose else []
+    try:
+        result = run("wait", "vm-1", "--output", "json", *options, told=story("vm-1", *SUCCESS))
+    finally:
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+
+    assert verbose == ("pulumi_customization_gate.core.tracking: vm-1: CustomizationSucceeded" in result.stderr)
+    assert list(json.loads(result.stdout)["statuses"].values()) == [SUCCEEDED.value]
 
 
 def test_failure_is_told_with_its_reason_and_ends_with_1(run: Callable[..., Any]) -> None:

@@ -99,6 +99,7 @@ def wait(
     ca_file: options.CaFile = None,
     thumbprint: options.Thumbprint = None,
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Wait until the customization of all machines has ended.
 
@@ -144,6 +145,7 @@ def status(
     ca_file: options.CaFile = None,
     thumbprint: options.Thumbprint = None,
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Say how the customization of machines stands now, without waiting.
 
@@ -174,6 +176,7 @@ def events(
     ca_file: options.CaFile = None,
     thumbprint: options.Thumbprint = None,
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
+    verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Print what the vCenter remembers of machines: power, moves and customization, oldest first.
 

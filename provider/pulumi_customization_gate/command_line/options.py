@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pulumi_customization_gate import log
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
 
 _CONNECTION = "Connection (an option wins over the environment variable below it)"
@@ -107,5 +108,22 @@ AllowUnverifiedSsl = Annotated[
         help="Trust any certificate, which lets others read the password.  \n"
         "VSPHERE_ALLOW_UNVERIFIED_SSL, VCD_ALLOW_UNVERIFIED_SSL",
         rich_help_panel=_CONNECTION,
+    ),
+]
+
+
+def _show_log(value: bool) -> bool:
+    if value:
+        log.show()
+    return value
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        callback=_show_log,
+        help="Write each log-in, retry, long poll and verdict to standard error.",
     ),
 ]

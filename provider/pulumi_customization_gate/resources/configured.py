@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
 
+from pulumi_customization_gate import log
 from pulumi_customization_gate.resources import host
 
 if TYPE_CHECKING:
@@ -27,5 +28,6 @@ class ConfiguredProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         """Takes the stack's config over, credentials included; they are kept in memory only."""
+        log.show_if_asked()
         self._config = req.config.get
         host.prepare()
