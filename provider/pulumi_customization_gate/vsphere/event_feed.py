@@ -8,10 +8,11 @@ read of the state every RECONCILE_EVERY seconds.
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import tenacity
@@ -21,22 +22,22 @@ from pulumi_customization_gate.core.errors import ApiError
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.tls import untrusted
-from pulumi_customization_gate.vsphere import event_listener, history, inventory
-from pulumi_customization_gate.vsphere.event_listener import CollectorListener, PerVmPoller
+from pulumi_customization_gate.vsphere import event_listener, history
 from pulumi_customization_gate.vsphere.events import PAGE, observations
-from pulumi_customization_gate.vsphere.faults import FAULTS, describe, raise_if_logged_out
+from pulumi_customization_gate.vsphere.faults import FAULTS, InvalidXmlError
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 from pulumi_customization_gate.vsphere.shared_read import SharedRead
+from pulumi_customization_gate.vsphere.subscribers import Subscribers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Iterator
 
-    from pulumi_customization_gate.core.model import Event, Missing, Observation, Snapshot
+    from pulumi_customization_gate.core.model import Event
+    from pulumi_customization_gate.vsphere.event_listener import EventListener
     from pulumi_customization_gate.vsphere.session import Session
+    from pulumi_customization_gate.vsphere.subscribers import Sink
 
-    Sink = Callable[[Observation | str | Exception], None]
-    """Receives what the feed publishes: an observation, a sentence for the log, or the error that ended the feed."""
+_log = logging.getLogger(__name__)
 
 LONGEST_POLL = 60.0
 """Seconds that one long poll may last."""
@@ -51,6 +52,10 @@ LONGEST_PAUSE = 10.0
 """The most seconds between two attempts to reconnect."""
 JOIN_TIMEOUT = 5.0
 """Seconds that `close` waits for the thread to end."""
+MIN_LOGIN_INTERVAL = 60.0
+"""The least seconds between two log-ins that are to free collectors: another client may hold all there are."""
+MAX_INVALID = 2
+"""Responses with invalid XML in succession after which an event counts as unreadable, and is skipped."""
 MAX_SEEN_KEYS = 100_000
 """Keys of events that are kept so that none is published twice."""
 
@@ -66,43 +71,62 @@ class EventFeed:
         self._session = session
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
         """For the long poll alone: every other call has a shorter time-out."""
-        self._lock = threading.Lock()
-        self._subscribers: dict[Sink, frozenset[str]] = {}
-        self._warned: dict[Sink, str] = {}
+        self._subscribers = Subscribers()
         self._seen: set[int] = set()
         self._closing = threading.Event()
         self._failing_since: float | None = None
+        self._next_login = 0.0
+        self._invalid = 0
         self._restriction = ""
         self._is_stale = False
         self._end: Exception | None = None
-        self._horizon: datetime = session.with_retries(session.current_time)
+        self._horizon = datetime.fromtimestamp(0, timezone.utc)
         self._generation = session.generation
-        self._stale_listeners: list[CollectorListener | PerVmPoller] = []
-        self._listener: CollectorListener | PerVmPoller | None = self._first_listener()
-        self._state = Reconciliation(session, self._watched, self._dispatch)
+        self._stale_listeners: list[EventListener] = []
+        self._listener: EventListener | None = None
+        self._state = Reconciliation(session, self._subscribers.moids, self._subscribers.dispatch)
         self.read = SharedRead(session, self._state.read).read
         """Reads state and history for a subscriber; the reconciliation remembers the state."""
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
+
+    def start(self) -> None:
+        """Creates the first listener, and starts the threads.
+
+        Raises:
+            ServerError: If the server does not respond, or has no event collector left.
+        """
+        session = self._session
+        self._horizon = session.with_retries(session.current_time)
+        self._generation = session.generation
+        try:
+            self._listener = session.with_retries(lambda: self._new_listener(FIRST_REACH))
+        except ApiError as error:
+            if error.code != vim.fault.InvalidState.__name__:
+                raise
+            raise ApiError(
+                f"{session.settings.server} has no event collector left for {session.settings.user}: it allows about "
+                "32 at once, and other clients of this user hold them. Run fewer of those at the same time, or end "
+                "their sessions, then try again.",
+                code=error.code,
+            ) from None
+        self._state.start()
         self._thread.start()
 
     def add(self, moids: Collection[str], sink: Sink) -> None:
         """Subscribes: from now on the sink receives every event of these VMs."""
-        with self._lock:
-            self._subscribers[sink] = frozenset(moids)
-            listener = self._listener
+        self._subscribers.add(moids, sink)
         if self._end is not None:
             sink(self._end)
         if self._restriction:
             # Where this user may create a collector depends on the VMs: the thread finds out again.
             self._is_stale = True
+            listener = self._listener
             if listener is not None:
                 listener.interrupt()
 
     def remove(self, sink: Sink) -> None:
         """Ends a subscription."""
-        with self._lock:
-            self._subscribers.pop(sink, None)
-            self._warned.pop(sink, None)
+        self._subscribers.remove(sink)
         self._state.forget()
 
     @property
@@ -126,10 +150,6 @@ class EventFeed:
                 listener.close()
         self._stub.retire()
 
-    def _watched(self) -> frozenset[str]:
-        with self._lock:
-            return frozenset().union(*self._subscribers.values())
-
     def _run(self) -> None:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(FAULTS),
@@ -146,7 +166,7 @@ class EventFeed:
             pass  # The feed is closing: the fault is the end of its own long poll.
         except Exception as error:  # noqa: BLE001 -- whatever it is, the subscribers must learn of it
             self._end = error
-            self._publish(error)
+            self._subscribers.publish(error)
 
     def _turn(self) -> None:
         if self._listener is None or self._is_stale:
@@ -155,16 +175,23 @@ class EventFeed:
         horizon = self._horizon
         newest = self._listener.wait_for_events(self._stub, LONGEST_POLL)
         self._publish_recovery()
-        unseen = {event.key for event in newest} - self._seen
-        if unseen:
-            self._deliver_all(newest)
-            if unseen - self._drain(unseen):
-                self._catch_up(horizon)
+        if newest is not None:
+            unseen = {event.key for event in newest} - self._seen
+            # An empty page says no more than that something happened: the events are still to be read.
+            if unseen or not newest:
+                self._deliver_all(newest)
+                if unseen - self._drain(unseen):
+                    self._catch_up(horizon)
+        self._invalid = 0
 
     def _catch_up(self, horizon: datetime) -> None:
         """Reads the events that the collector lost: the newest one was not among the unread ones."""
         assert self._listener is not None
-        self._publish(f"{self._session.settings.server}: more events than the collector holds; reading the history")
+        # Should this fail, the next attempt begins where the gap does.
+        self._horizon = horizon
+        self._subscribers.publish(
+            f"{self._session.settings.server}: more events than the collector holds; reading the history"
+        )
         self._listener.rewind()
         self._drain()
         for event in history.since(self._session, horizon - OVERLAP, self._listener.entity):
@@ -195,29 +222,10 @@ class EventFeed:
             return
         self._seen.add(event.key)
         self._horizon = max(self._horizon, event.at)
-        self._dispatch(event)
+        self._state.unsettle(event.vm)
+        self._subscribers.dispatch(event)
         if len(self._seen) > MAX_SEEN_KEYS:
             self._seen = set(sorted(self._seen)[MAX_SEEN_KEYS // 2 :])
-
-    def _dispatch(self, observation: Event | Snapshot | Missing) -> None:
-        with self._lock:
-            sinks = [sink for sink, moids in self._subscribers.items() if observation.vm in moids]
-        for sink in sinks:
-            sink(observation)
-
-    def _publish(self, item: str | Exception) -> None:
-        with self._lock:
-            sinks = list(self._subscribers)
-        for sink in sinks:
-            sink(item)
-
-    def _warn(self) -> None:
-        """Tells each subscriber once what this user may not read."""
-        with self._lock:
-            sinks = [sink for sink in self._subscribers if self._warned.get(sink, "") != self._restriction]
-            self._warned.update(dict.fromkeys(sinks, self._restriction))
-        for sink in sinks:
-            sink(self._restriction)
 
     def _recover(self, state: tenacity.RetryCallState) -> None:
         """Prepares a retry after an error: publishes it once, drops the listener, logs in again if the session ended.
@@ -228,6 +236,7 @@ class EventFeed:
         error = state.outcome.exception() if state.outcome else None
         if self._closing.is_set() or error is None:
             return
+        _log.debug("attempt %d failed: %s", state.attempt_number, self._session.describe(error))
         if isinstance(error, ssl.SSLCertVerificationError):
             settings = self._session.settings
             raise untrusted(settings.server, settings.called, error) from None
@@ -235,16 +244,28 @@ class EventFeed:
             return  # A new subscriber has ended the long poll.
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-            self._publish(f"{self._session.settings.server}: {describe(error)}; retrying")
+            self._subscribers.publish(f"{self._session.settings.server}: {self._session.describe(error)}; retrying")
         self._stub.DropConnections()
         if self._listener is not None:
             self._stale_listeners.append(self._listener)
             self._listener = None
-        # A new session also helps where no collector is left (InvalidState): it ends those of the old session, also
-        # the ones whose creation got no response.
-        if isinstance(error, vim.fault.NotAuthenticated | vim.fault.InvalidState):
+        self._invalid = self._invalid + 1 if isinstance(error, InvalidXmlError) else 0
+        if self._is_for_new_session(error):
             with contextlib.suppress(*FAULTS):
                 self._session.log_in_again(self._generation)
+
+    def _is_for_new_session(self, error: BaseException) -> bool:
+        """Whether a new log-in may help: the session ended, or no collector is left.
+
+        A new session ends the collectors of the old one, also those whose creation got no response. It does not help
+        where other clients hold all collectors, so it is tried now and then only.
+        """
+        if isinstance(error, vim.fault.NotAuthenticated):
+            return True
+        if not isinstance(error, vim.fault.InvalidState) or time.monotonic() < self._next_login:
+            return False
+        self._next_login = time.monotonic() + MIN_LOGIN_INTERVAL
+        return True
 
     def _rebuild(self) -> None:
         """Creates a new listener, reads the events since the old one, and has the state of all VMs read."""
@@ -254,57 +275,48 @@ class EventFeed:
             self._listener = None
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
-        self._listener = self._new_listener(OVERLAP)
+        if self._invalid >= MAX_INVALID:
+            self._skip_unreadable()
+        else:
+            self._listener = self._new_listener(OVERLAP)
         self._stale_listeners = [listener for listener in self._stale_listeners if not listener.close()]
-        self._warn()
+        self._subscribers.warn(self._restriction)
         self._drain()
         self._state.soon()
+
+    def _skip_unreadable(self) -> None:
+        """Creates a listener for what happens from now on, and reads the events until now VM by VM.
+
+        An event whose text is not XML, of any VM of the inventory, spoils every page that it is on.
+        """
+        begin, self._horizon = self._horizon - OVERLAP, self._session.current_time()
+        self._subscribers.publish(
+            f"{self._session.settings.server}: an event could not be parsed; reading the events of each VM"
+        )
+        self._listener = self._new_listener(timedelta())
+        for event in history.since_for_each(self._session, self._subscribers.moids(), begin):
+            self._deliver(event)
 
     def _publish_recovery(self) -> None:
         if self._failing_since is not None:
             gap = duration(time.monotonic() - self._failing_since)
             self._failing_since = None
-            self._publish(f"{self._session.settings.server}: watching again after {gap}")
+            self._subscribers.publish(f"{self._session.settings.server}: watching again after {gap}")
 
-    def _first_listener(self) -> CollectorListener | PerVmPoller:
-        session = self._session
-        try:
-            return session.with_retries(lambda: self._new_listener(FIRST_REACH))
-        except ApiError as error:
-            if error.code != vim.fault.InvalidState.__name__:
-                raise
-            raise ApiError(
-                f"{session.settings.server} has no event collector left for {session.settings.user}: it allows about "
-                "32 at once, and other clients of this user hold them. Run fewer of those at the same time, or end "
-                "their sessions, then try again.",
-                code=error.code,
-            ) from None
-
-    def _new_listener(self, reach: timedelta) -> CollectorListener | PerVmPoller:
-        """Returns the cheapest listener that this user has the privileges for."""
-        since = self._horizon - reach
-        moids = sorted(self._watched())
-        self._restriction = ""
-        try:
-            return CollectorListener(self._session, since)
-        except vim.fault.NoPermission as error:
-            raise_if_logged_out(error)
-        user = self._session.settings.user
-        folder = inventory.common_folder(self._session, moids) if moids else None
-        if folder is not None:
-            self._restriction = f"{user} may not read events of the whole inventory; reading those of {folder.name}"
-            try:
-                return CollectorListener(self._session, since, folder.entity)
-            except vim.fault.NoPermission as error:
-                raise_if_logged_out(error)
-        self._restriction = (
-            f"{user} may read events of single VMs only; querying each every {event_listener.SCOPED_INTERVAL:g} s. "
-            "The privilege System.View on their folder makes this one call for all."
+    def _new_listener(self, reach: timedelta) -> EventListener:
+        listener, self._restriction = event_listener.started(
+            self._session, self._horizon - reach, self._subscribers.moids
         )
-        return PerVmPoller(self._session, since, self._watched)
+        return listener
 
 
-_feeds: RefCounted[Session, EventFeed] = RefCounted(EventFeed, EventFeed.close, lambda feed: not feed.has_ended)
+def _started(session: Session) -> EventFeed:
+    feed = EventFeed(session)
+    feed.start()
+    return feed
+
+
+_feeds: RefCounted[Session, EventFeed] = RefCounted(_started, EventFeed.close, lambda feed: not feed.has_ended)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of
-from pulumi_customization_gate.vsphere.faults import FAULTS, raise_if_logged_out
+from pulumi_customization_gate.vsphere.faults import FAULTS, InvalidXmlError, raise_if_logged_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -18,23 +20,71 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.vsphere.session import Session
 
+_log = logging.getLogger(__name__)
+
 SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 REACH = timedelta(seconds=60)
 """How far a round of queries overlaps the one before: an event becomes readable after its date."""
 
 
+class EventListener(Protocol):
+    """Waits for events on a server, and reads them."""
+
+    entity: Any
+    """The folder whose events it reads, None for all that the user may see."""
+
+    def start(self) -> None:
+        """Creates what it needs on the server.
+
+        Raises:
+            vim.fault.NoPermission: If the user lacks the privilege.
+            OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+        """
+
+    def wait_for_events(self, stub: Any, timeout: float) -> list[Any] | None:
+        """Waits for news, at most `timeout` seconds; returns the newest events, None if nothing happened.
+
+        The list may be empty although something happened: `drain` is what reads the events.
+        """
+
+    def drain(self) -> Iterator[list[Any]]:
+        """Yields the events that were not read yet, page by page."""
+
+    def rewind(self) -> None:
+        """Has `drain` begin with the oldest event that can still be read."""
+
+    def interrupt(self) -> None:
+        """Ends `wait_for_events` early; called from another thread."""
+
+    def close(self) -> bool:
+        """Destroys what `start` created; returns whether nothing of it is left on the server."""
+
+
 class CollectorListener:
-    """An event collector, and a property filter that reports its latest page to a long poll."""
+    """An event collector, and a property filter that reports its latest page to a long poll.
+
+    Args:
+        session: The session that the collector belongs to.
+        since: The server's time of the oldest event.
+        entity: The folder or the like whose events are collected, None for all.
+    """
 
     def __init__(self, session: Session, since: datetime, entity: Any = None) -> None:
-        self.session, self.entity, self.generation = session, entity, session.generation
+        self.session, self.since, self.entity = session, since, entity
+        self.generation = session.generation
         self.version = ""
+        self.collector: Any = None
         self.poller: Any = None
-        self.collector = session.content.eventManager.CreateCollectorForEvents(event_filter(since, entity=entity))
+
+    def start(self) -> None:
+        """Creates the collector and the filter; destroys the collector if there can be no filter."""
+        content = self.session.content
+        self.generation = self.session.generation
+        self.collector = content.eventManager.CreateCollectorForEvents(event_filter(self.since, entity=self.entity))
         try:
             self.collector.SetCollectorPageSize(1)
-            self.poller = session.content.propertyCollector.CreatePropertyCollector()
+            self.poller = content.propertyCollector.CreatePropertyCollector()
             query = vmodl.query.PropertyCollector
             self.poller.CreateFilter(
                 query.FilterSpec(
@@ -46,9 +96,11 @@ class CollectorListener:
         except FAULTS:
             self.close()
             raise
+        scope = "the whole inventory" if self.entity is None else moid_of(self.entity)
+        _log.debug("event collector for %s since %s", scope, self.since.isoformat())
 
-    def wait_for_events(self, stub: Any, timeout: float) -> list[Any]:
-        """Waits for new events; returns the collector's latest page, empty if nothing happened in `timeout` seconds.
+    def wait_for_events(self, stub: Any, timeout: float) -> list[Any] | None:
+        """Waits for a change of the latest page and returns it; it is empty where a server reports no more than that.
 
         Args:
             stub: The connection for the long poll; its time-out is longer than `timeout`.
@@ -56,17 +108,21 @@ class CollectorListener:
         """
         options = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=max(0, round(timeout)))
         poller = vmodl.query.PropertyCollector(moid_of(self.poller), stub)
+        _log.debug("long poll of at most %g s", timeout)
         update = poller.WaitForUpdatesEx(self.version, options)
         if update is None:
-            return []
-        self.version = update.version
+            return None
+        is_first, self.version = not self.version, update.version
         changes = (
             change
             for filter_update in update.filterSet
             for object_update in filter_update.objectSet
             for change in object_update.changeSet
         )
-        return [event for change in changes for event in change.val or ()]
+        page = [event for change in changes for event in change.val or ()]
+        _log.debug("the latest page changed; it has %d events", len(page))
+        # The first answer comes at once and describes a collector that may be empty; each later one is a change.
+        return None if is_first and not page else page
 
     def drain(self) -> Iterator[list[Any]]:
         """Yields the events that were not read yet, page by page."""
@@ -78,36 +134,40 @@ class CollectorListener:
         self.collector.RewindCollector()
 
     def interrupt(self) -> None:
-        """Ends a long poll in flight; called from another thread."""
+        """Ends a long poll in flight."""
         with contextlib.suppress(*FAULTS):
             self.poller.CancelWaitForUpdates()
 
     def close(self) -> bool:
-        """Destroys the collector: a vCenter allows few per session, and keeps them until the session ends.
-
-        Returns:
-            Whether nothing of it is left on the server.
-        """
+        """Destroys the collector: a vCenter allows few per session, and keeps them until the session ends."""
         if self.generation != self.session.generation:
             return True
-        destroying = [self.collector.DestroyCollector]
+        destroying: list[Callable[[], None]] = []
+        if self.collector is not None:
+            destroying.append(self.collector.DestroyCollector)
         if self.poller is not None:
             destroying.append(self.poller.DestroyPropertyCollector)
-        return not [destroy for destroy in destroying if not _is_done(destroy)]
+        return not [destroy for destroy in destroying if not self._is_done(destroy)]
 
-
-def _is_done(destroy: Callable[[], None]) -> bool:
-    try:
-        destroy()
-    except (vim.fault.NotAuthenticated, vmodl.fault.ManagedObjectNotFound):
+    def _is_done(self, destroy: Callable[[], None]) -> bool:
+        try:
+            destroy()
+        except (vim.fault.NotAuthenticated, vmodl.fault.ManagedObjectNotFound):
+            return True
+        except FAULTS as error:
+            _log.debug("a collector could not be destroyed: %s", self.session.describe(error))
+            return False
         return True
-    except FAULTS:
-        return False
-    return True
 
 
 class PerVmPoller:
-    """Queries the events of each VM, for a user who may read events of single VMs only."""
+    """Queries the events of each VM, for a user who may read events of single VMs only.
+
+    Args:
+        session: The session on which it queries.
+        since: The server's time of the oldest event of the first round.
+        moids: Returns the managed object IDs of the VMs.
+    """
 
     entity = None
 
@@ -116,7 +176,10 @@ class PerVmPoller:
         self.interrupted = threading.Event()
         self.unread: list[Any] = []
 
-    def wait_for_events(self, stub: Any, timeout: float) -> list[Any]:  # noqa: ARG002 -- these calls are short
+    def start(self) -> None:
+        """Creates nothing."""
+
+    def wait_for_events(self, stub: Any, timeout: float) -> list[Any] | None:  # noqa: ARG002 -- these calls are short
         """Queries each VM's events, SCOPED_INTERVAL seconds after the last round or when interrupted."""
         self.interrupted.wait(min(timeout, SCOPED_INTERVAL))
         now = self.session.current_time()
@@ -129,9 +192,11 @@ class PerVmPoller:
                 pass  # Removed: the next read of the state reports it. The other VMs are still to be queried.
             except vim.fault.NoPermission as error:
                 raise_if_logged_out(error)
+            except InvalidXmlError as error:
+                _log.debug("the events of %s could not be parsed: %s", moid, self.session.describe(error))
         self.since = now - REACH
         self.unread = found
-        return found
+        return found or None
 
     def drain(self) -> Iterator[list[Any]]:
         """Yields the events of the last round."""
@@ -148,3 +213,41 @@ class PerVmPoller:
     def close(self) -> bool:
         """Returns True: there is nothing to destroy on the server."""
         return True
+
+
+def started(
+    session: Session, since: datetime, moids: Callable[[], Collection[str]]
+) -> tuple[CollectorListener | PerVmPoller, str]:
+    """Starts the cheapest listener that the user has the privileges for.
+
+    Args:
+        session: The session that it belongs to.
+        since: The server's time of the oldest event.
+        moids: Returns the managed object IDs of the VMs whose events are needed.
+
+    Returns:
+        The listener, and what this user may not read, in words; nothing for a user who may read all.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+    """
+    if (listener := _permitted(CollectorListener(session, since))) is not None:
+        return listener, ""
+    user, wanted = session.settings.user, sorted(moids())
+    folder = inventory.common_folder(session, wanted) if wanted else None
+    if folder is not None and (listener := _permitted(CollectorListener(session, since, folder.entity))) is not None:
+        return listener, f"{user} may not read events of the whole inventory; reading those of {folder.name}"
+    restriction = (
+        f"{user} may read events of single VMs only; querying each every {SCOPED_INTERVAL:g} s. "
+        "The privilege System.View on their folder makes this one call for all."
+    )
+    return PerVmPoller(session, since, moids), restriction
+
+
+def _permitted(listener: CollectorListener) -> CollectorListener | None:
+    try:
+        listener.start()
+    except vim.fault.NoPermission as error:
+        raise_if_logged_out(error)
+        return None
+    return listener

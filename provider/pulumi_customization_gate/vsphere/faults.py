@@ -8,6 +8,7 @@ import socket
 import ssl
 import weakref
 from typing import Any
+from xml.parsers import expat
 
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
@@ -16,6 +17,13 @@ from pulumi_customization_gate.core.text import sanitize
 
 class MalformedResponseError(http.client.HTTPException):
     """The response is not one of the API: cut short, or a page that a proxy wrote."""
+
+
+class InvalidXmlError(MalformedResponseError):
+    """The response holds a character that no XML may hold, for example in the message of an event.
+
+    The same call gets the same response again.
+    """
 
 
 class CallTimeoutError(TimeoutError):
@@ -28,6 +36,12 @@ FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
 """Everything that a call to a vCenter can raise."""
 RETRYABLE = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
 """Errors that a retry may overcome, because nothing is wrong with the call itself."""
+
+_INVALID_TEXT = tuple(
+    expat.errors.codes[message]
+    for message in (expat.errors.XML_ERROR_INVALID_TOKEN, expat.errors.XML_ERROR_BAD_CHAR_REF)
+)
+"""Expat's codes for text that is not XML; a response that is cut short, or HTML, has others."""
 
 _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((vim.fault.NotAuthenticated,), "session not authenticated"),
@@ -110,6 +124,9 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
             raise CallTimeoutError(f"timed out{within}") from error
         except FAULTS:
             raise
+        except expat.ExpatError as error:
+            kind = InvalidXmlError if error.code in _INVALID_TEXT else MalformedResponseError
+            raise kind(f"{type(error).__name__}: {error}") from error
         except Exception as error:
             raise MalformedResponseError(f"{type(error).__name__}: {error}") from error
         is_empty = result is None and info.result is not type(None)

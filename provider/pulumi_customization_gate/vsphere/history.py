@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from pyVmomi import vim
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
-from pulumi_customization_gate.vsphere.faults import raise_if_logged_out
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError, raise_if_logged_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pulumi_customization_gate.vsphere.session import Session
+
+_log = logging.getLogger(__name__)
 
 RECENT = timedelta(hours=24)
 """How long ago the VMs booted whose history one query for all of them reads."""
@@ -97,6 +100,15 @@ def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
     return events
 
 
+def since_for_each(session: Session, moids: Iterable[str], begin: datetime) -> list[Event]:
+    """Returns the events of VMs since a time of the server's, by a query for each, oldest first.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+    """
+    return sorted(_of_each(session, dict.fromkeys(moids, begin)), key=lambda event: event.key)
+
+
 def _is_settled(snapshot: Snapshot) -> bool:
     """Whether the state alone decides, because what events could add is long gone or never was."""
     progress = snapshot.progress
@@ -145,7 +157,9 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
     try:
         return [event for event in _query(session, min(begins.values()), wanted=begins) if event.vm in begins]
     except _TooManyPagesError:
-        pass
+        _log.debug("the query for %d VMs returned too many events of others; querying each VM", len(begins))
+    except InvalidXmlError as error:
+        _log.debug("an event could not be parsed (%s); querying each of %d VMs", session.describe(error), len(begins))
     except vim.fault.NoPermission as error:
         raise_if_logged_out(error)
     return _of_each(session, begins)
@@ -161,8 +175,11 @@ def _of_each(session: Session, begins: Mapping[str, datetime | None]) -> list[Ev
 
 
 def _of_one(session: Session, moid: str, begin: datetime | None) -> list[Event]:
+    events: list[Event] = []
     try:
-        return list(_query(session, begin, vim.VirtualMachine(moid, session.stub)))
-    except (_TooManyPagesError, vim.fault.NoPermission) as error:
+        for event in _query(session, begin, vim.VirtualMachine(moid, session.stub)):
+            events.append(event)  # noqa: PERF402 -- what was read before the error counts
+    except (_TooManyPagesError, vim.fault.NoPermission, InvalidXmlError) as error:
         raise_if_logged_out(error)
-        return []
+        _log.debug("not all events of %s were read: %s", moid, session.describe(error))
+    return events

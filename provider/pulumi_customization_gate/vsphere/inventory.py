@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
@@ -31,6 +32,10 @@ _DECIDING = (
     "guest.toolsRunningStatus",
 )
 _CUSTOMIZATION_INFO = ("guest.customizationInfo.customizationStatus", "guest.customizationInfo.errorMsg")
+_PARENTS: Mapping[type, Sequence[str]] = MappingProxyType(
+    {vim.VirtualMachine: ("parentVApp",), vim.VirtualApp: ("parentFolder", "parentVApp")}
+)
+"""Where else an entity's parent may be: a VM in a vApp has no `parent`, and a vApp's is a resource pool."""
 _DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
 """What decides nothing, and makes up most of the answer."""
 
@@ -87,6 +92,8 @@ def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
     chains = [chain[1:] for moid in moids if len(chain := _chain(places, moid)) > 1]
     if not chains:
         return None
+    # A vApp is a resource pool: events are those of folders.
+    chains = [[place for place in chain if not isinstance(place.entity, vim.ResourcePool)] for chain in chains]
     shared = set.intersection(*({moid_of(place.entity) for place in chain} for chain in chains))
     return next((place for place in chains[0] if moid_of(place.entity) in shared), None)
 
@@ -106,7 +113,7 @@ def _places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
     places: dict[str, Place] = {}
     level = list(entities)
     while level:
-        read_level = functools.partial(_retrieve, session, level, ("name", "parent"))
+        read_level = functools.partial(_retrieve, session, level, ("name", "parent"), _PARENTS)
         found = [_place(content) for content in session.with_retries(read_level)]
         places.update({moid_of(place.entity): place for place in found})
         above = {moid_of(place.parent): place.parent for place in found if place.parent is not None}
@@ -116,16 +123,29 @@ def _places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
 
 def _place(content: Any) -> Place:
     values = {change.name: change.val for change in content.propSet}
-    return Place(content.obj, values.get("name") or "", values.get("parent"))
+    parent = values.get("parentFolder") or values.get("parent") or values.get("parentVApp")
+    return Place(content.obj, values.get("name") or "", parent)
 
 
-def _retrieve(session: Session, entities: Iterable[Any], paths: Sequence[str]) -> list[Any]:
-    """Reads properties of entities in one call (more where the server pages its answer); without those not there."""
+def _retrieve(
+    session: Session,
+    entities: Iterable[Any],
+    paths: Sequence[str],
+    paths_of: Mapping[type, Sequence[str]] = MappingProxyType({}),
+) -> list[Any]:
+    """Reads properties of entities in one call (more where the server pages its answer); without those not there.
+
+    Args:
+        session: The session on which it reads.
+        entities: What to read.
+        paths: The properties of each.
+        paths_of: More properties of the entities of a type.
+    """
     collector = vmodl.query.PropertyCollector
     objects = [collector.ObjectSpec(obj=entity) for entity in entities]
     kinds = {type(spec.obj) for spec in objects}
     spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind in kinds],
+        propSet=[collector.PropertySpec(type=kind, pathSet=[*paths, *paths_of.get(kind, ())]) for kind in kinds],
         objectSet=objects,
         reportMissingObjectsInResults=True,
     )

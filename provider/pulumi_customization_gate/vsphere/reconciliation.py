@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.vsphere.session import Session
 
+_log = logging.getLogger(__name__)
+
 RECONCILE_EVERY = 120.0
 """Seconds between two bulk reads of the state of all VMs."""
 UNDECIDED_INTERVAL = 5.0
@@ -22,7 +25,9 @@ UNDECIDED_INTERVAL = 5.0
 
 
 class Reconciliation:
-    """Reads the state of all VMs every RECONCILE_EVERY seconds, and more often of those whose state alone can decide.
+    """Reads the state of VMs that are not settled every RECONCILE_EVERY seconds, and more often of undecided ones.
+
+    It reads what decides; names and addresses are left to the read at the end of a wait.
 
     Args:
         session: The session on which it reads.
@@ -37,10 +42,17 @@ class Reconciliation:
         self._changed = threading.Condition()
         self._last_read: dict[str, Snapshot | Missing] = {}
         self._suspects: set[str] = set()
+        self._is_complete = False
+        """Whether the next read of all VMs is one of settled ones, too."""
         self._undecided_interval = UNDECIDED_INTERVAL
         self._next = self._next_of_all = time.monotonic() + RECONCILE_EVERY
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="customization-gate-state", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        with self._changed:
+            self._next = self._next_of_all = time.monotonic() + RECONCILE_EVERY
         self._thread.start()
 
     def read(self, moids: Iterable[str], details: bool) -> list[Snapshot | Missing]:
@@ -62,7 +74,13 @@ class Reconciliation:
         """Has all VMs read at once, because events may have been lost."""
         with self._changed:
             self._next = self._next_of_all = time.monotonic()
+            self._is_complete = True
             self._changed.notify()
+
+    def unsettle(self, moid: str) -> None:
+        """Has a VM read again with the others, because an event says that its state has changed."""
+        with self._changed:
+            self._last_read.pop(moid, None)
 
     def forget(self) -> None:
         """Drops the state of VMs that have no subscriber any more."""
@@ -85,7 +103,8 @@ class Reconciliation:
                     return
             try:
                 self._read_due()
-            except FAULTS:
+            except FAULTS as error:
+                _log.debug("reading the state failed: %s", self._session.describe(error))
                 # The feed's thread gets the same error, publishes it and recovers the session.
                 with self._changed:
                     self._next = time.monotonic() + UNDECIDED_INTERVAL
@@ -95,7 +114,10 @@ class Reconciliation:
         with self._changed:
             undecided = self._undecided()
             is_of_all = now >= self._next_of_all
-        for snapshot in inventory.read(self._session, sorted(self._watched() if is_of_all else undecided)):
+            due = self._due() if is_of_all else undecided
+            self._is_complete = self._is_complete and not is_of_all
+        _log.debug("reading the state of %d VMs", len(due))
+        for snapshot in inventory.read(self._session, sorted(due), details=False):
             self._take(snapshot)
         with self._changed:
             if is_of_all:
@@ -104,6 +126,9 @@ class Reconciliation:
             self._undecided_interval = longer if undecided else UNDECIDED_INTERVAL
             soon = now + self._undecided_interval if self._undecided() else self._next_of_all
             self._next = min(soon, self._next_of_all)
+
+    def _due(self) -> set[str]:
+        return {moid for moid in self._watched() if self._is_complete or not _is_settled(self._last_read.get(moid))}
 
     def _undecided(self) -> set[str]:
         watched = self._watched()
@@ -131,4 +156,15 @@ def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:
         and not snapshot.tools_running
         and snapshot.progress is not None
         and snapshot.progress.is_idle
+    )
+
+
+def _is_settled(snapshot: Snapshot | Missing | None) -> bool:
+    """Whether the customization has ended on a VM that is on: an event reports whatever changes that."""
+    return (
+        isinstance(snapshot, Snapshot)
+        and bool(snapshot.powered_on)
+        and not snapshot.specification_pending
+        and snapshot.progress is not None
+        and snapshot.progress.is_end
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import ssl
 import sys
 import threading
@@ -25,11 +25,14 @@ from pulumi_customization_gate.vsphere.faults import FAULTS, RETRYABLE, TRANSIEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 10.0
 """Seconds without a byte after which a call counts as failed."""
@@ -50,21 +53,44 @@ class Session:
 
     Args:
         settings: Where to log in and as whom.
+
+    Attributes:
+        about: The server's AboutInfo.
+        version: The API version of all calls.
+        stub: The connection for all calls but long polls.
+        content: The server's ServiceContent.
     """
 
     def __init__(self, settings: VsphereSettings) -> None:
-        _reject_refused(settings)
         self.settings = settings
+        self.version = OLDEST_VERSION
+        self.about: Any = None
+        self.stub: Any = None
+        self.content: Any = None
+        self._tls: ssl.SSLContext | None = None
         self._retries: list[tuple[float, str]] = []
-        self._tls = settings.trust.context(settings.called)
-        self.about = self._read_about()
-        self.version = _best_version(self.about.apiVersion)
-        self.stub = self._new_stub(CALL_TIMEOUT)
         self._login_lock = threading.Lock()
         self._generation = 0
         self._is_closed = False
+
+    def start(self) -> None:
+        """Connects and logs in.
+
+        Raises:
+            AuthenticationError: If the credentials are refused, now or earlier in this process.
+            CertificateError: If the server's certificate is not trusted.
+            ServerError: If the server does not respond, or is not a vCenter.
+        """
+        _reject_refused(self.settings)
+        self._tls = self.settings.trust.context(self.settings.called)
+        self.about = self._read_about()
+        self.version = _best_version(self.about.apiVersion)
+        _log.debug(
+            "%s is %s; API version %s", self.settings.server, sanitize(self.about.fullName), sanitize(self.version)
+        )
+        self.stub = self._new_stub(CALL_TIMEOUT)
         try:
-            self.content: Any = self._retry(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
+            self.content = self._retry(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
             self._retry(self._login, attempts=LOGIN_ATTEMPTS)
         except BaseException:
             self.stub.retire()
@@ -103,6 +129,7 @@ class Session:
             try:
                 return call()
             except vim.fault.NotAuthenticated:
+                _log.debug("%s: session not authenticated; logging in again", self.settings.server)
                 self.log_in_again(generation)
                 return call()
 
@@ -115,6 +142,11 @@ class Session:
             since: Retries before this time, by the monotonic clock, are left out.
         """
         return [said for at, said in self._retries if at >= since]
+
+    def describe(self, error: BaseException) -> str:
+        """Returns an error in one line; a server may repeat what it was sent, so the password is replaced."""
+        text, password = describe(error), self.settings.password
+        return text.replace(password, "[secret]") if password else text
 
     def log_in_again(self, generation: int) -> None:
         """Logs in anew unless another thread has done so since the given generation.
@@ -151,8 +183,12 @@ class Session:
             stop=tenacity.stop_after_delay(longest),
             reraise=True,
         )
-        with contextlib.suppress(*FAULTS):  # A session that is over already is one of them.
+        try:
             retrying(log_out)
+        except FAULTS as error:  # A session that has ended already is one of them.
+            _log.debug("logging out of %s failed: %s", self.settings.server, self.describe(error))
+        else:
+            _log.debug("logged out of %s", self.settings.server)
 
     def _new_stub(self, timeout: float, version: str = "") -> Any:
         host, port = self.settings.host_and_port()
@@ -188,8 +224,11 @@ class Session:
 
         def record(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            if state.attempt_number == 1 and error is not None:
-                self._retries.append((time.monotonic(), f"{server}: {describe(error)}; retrying"))
+            if error is None:
+                return
+            _log.debug("%s: attempt %d failed: %s", server, state.attempt_number, self.describe(error))
+            if state.attempt_number == 1:
+                self._retries.append((time.monotonic(), f"{server}: {self.describe(error)}; retrying"))
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -204,9 +243,9 @@ class Session:
             raise untrusted(self.settings.server, self.settings.called, error) from None
         except TRANSIENT as error:
             elapsed = duration(time.monotonic() - began)
-            raise ServerError(f"{server} did not respond within {elapsed}: {describe(error)}.") from None
+            raise ServerError(f"{server} did not respond within {elapsed}: {self.describe(error)}.") from None
         except vmodl.MethodFault as error:
-            raise ApiError(f"{server} returned {describe(error)}.", code=type(error).__name__) from None
+            raise ApiError(f"{server} returned {self.describe(error)}.", code=type(error).__name__) from None
         if retrying.statistics.get("attempt_number", 1) > 1:
             self._retries.append((time.monotonic(), f"{server}: responded after {duration(time.monotonic() - began)}"))
         return answer
@@ -226,13 +265,22 @@ class Session:
                 "Grant the role Read-only on the virtual machines and their folder."
             ) from None
         self._generation += 1
+        _log.debug("logged in to %s as %s", self.settings.server, self.settings.user)
 
 
 _refused: set[VsphereSettings] = set()
-_sessions: RefCounted[VsphereSettings, Session] = RefCounted(Session, Session.log_out)
 
 
-def acquire(settings: VsphereSettings) -> contextlib.AbstractContextManager[Session]:
+def _started(settings: VsphereSettings) -> Session:
+    session = Session(settings)
+    session.start()
+    return session
+
+
+_sessions: RefCounted[VsphereSettings, Session] = RefCounted(_started, Session.log_out)
+
+
+def acquire(settings: VsphereSettings) -> AbstractContextManager[Session]:
     """Shares the session of these settings; the first user logs in, the last one logs out.
 
     Raises:

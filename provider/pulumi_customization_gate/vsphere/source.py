@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import queue
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
@@ -64,6 +65,8 @@ class VsphereSource:
         self._session: Session | None = None
         self._events: dict[str, dict[int, Event]] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._details: dict[str, Snapshot] = {}
+        """The newest state of each VM that was read with names and addresses."""
         self._known_until: dict[str, datetime] = {}
         """The server's time of the last read of each VM's history: what comes later, the next one reads."""
 
@@ -113,7 +116,9 @@ class VsphereSource:
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
             while True:
                 items.append(self._queue.get_nowait())
-        observations = [item for item in items if isinstance(item, Event | Snapshot | Missing | PreviouslyCustomized)]
+        observations = self._with_details(
+            [item for item in items if isinstance(item, Event | Snapshot | Missing | PreviouslyCustomized)]
+        )
         self._notes += (item for item in items if isinstance(item, str))
         self._keep(observations)
         self._end = next((item for item in items if isinstance(item, Exception)), self._end)
@@ -157,6 +162,26 @@ class VsphereSource:
         self._is_closed = True
         self._held.close()
 
+    def _with_details(self, observations: Sequence[Observation]) -> list[Observation]:
+        """Adds the names and addresses that a later read of the same boot left out."""
+        for one in observations:
+            if isinstance(one, Snapshot) and _has_details(one):
+                known = self._details.get(one.vm)
+                if known is None or known.at <= one.at:
+                    self._details[one.vm] = one
+        return [self._detailed(one) if isinstance(one, Snapshot) else one for one in observations]
+
+    def _detailed(self, snapshot: Snapshot) -> Snapshot:
+        known = self._details.get(snapshot.vm)
+        if known is None or _has_details(snapshot) or known.at > snapshot.at or known.booted_at != snapshot.booted_at:
+            return snapshot
+        return replace(
+            snapshot,
+            tools_version=known.tools_version,
+            host_name=known.host_name,
+            ip_addresses=known.ip_addresses,
+        )
+
     def _keep(self, observations: Iterable[Observation]) -> None:
         for observation in observations:
             if isinstance(observation, Snapshot):
@@ -167,6 +192,10 @@ class VsphereSource:
                 self._snapshots.pop(observation.vm, None)
             elif isinstance(observation, Event):
                 self._events.setdefault(observation.vm, {})[observation.key] = observation
+
+
+def _has_details(snapshot: Snapshot) -> bool:
+    return bool(snapshot.tools_version or snapshot.host_name or snapshot.ip_addresses)
 
 
 def _vm_ref(target: Target[Reference], moid: str | None, name: str | None) -> VmRef:

@@ -1,0 +1,229 @@
+"""The feed, its listeners and the reconciliation, in memory: what is lost on the way is read again."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError
+from pulumi_customization_gate.core.model import Event, Missing, Snapshot
+from pulumi_customization_gate.vsphere import event_feed, event_listener, reconciliation
+from pulumi_customization_gate.vsphere.event_feed import subscribe
+from pulumi_customization_gate.vsphere.session import acquire
+from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_customization_gate.vsphere.event_feed import EventFeed
+    from pulumi_customization_gate.vsphere.session import Session
+
+STARTED, SUCCEEDED = vim.event.CustomizationStartedEvent, vim.event.CustomizationSucceeded
+
+
+@pytest.fixture
+def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
+    monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(event_listener, "SCOPED_INTERVAL", 0.01)
+    fake = connected(monkeypatch)
+    fake.state.add("vm-1")
+    return fake
+
+
+class Watcher:
+    """A subscriber that keeps what it is told."""
+
+    def __init__(self, session: Session, feed: EventFeed, items: queue.SimpleQueue[Any]) -> None:
+        self.session, self.feed, self.items = session, feed, items
+        self.told: list[Any] = []
+
+    def take(self) -> Any:
+        self.told.append(self.items.get(timeout=TIMEOUT))
+        return self.told[-1]
+
+    def keys(self, last: int) -> list[int]:
+        """Returns the keys of the events, sorted, once this one has come."""
+        while last not in (keys := sorted(item.key for item in self.told if isinstance(item, Event))):
+            self.take()
+        return keys
+
+    def count(self, events: int) -> list[int]:
+        """Returns the keys of so many events, sorted."""
+        while len(keys := sorted(item.key for item in self.told if isinstance(item, Event))) < events:
+            self.take()
+        return keys
+
+    def snapshot(self) -> Snapshot:
+        """Returns the next state that is read."""
+        while not isinstance(item := self.take(), Snapshot):
+            pass
+        return item
+
+    def notes(self) -> list[str]:
+        return [item for item in self.told if isinstance(item, str)]
+
+    def note(self, text: str) -> str:
+        """Returns the first note with this text in it."""
+        while True:
+            item = self.take()
+            if isinstance(item, str) and text in item:
+                return item
+
+
+@contextlib.contextmanager
+def watching(*moids: str) -> Iterator[Watcher]:
+    """Subscribes to the events of VMs."""
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with acquire(SETTINGS) as session, subscribe(session, moids, items.put) as feed:
+        yield Watcher(session, feed, items)
+
+
+def test_events_are_told_once_to_those_who_wait_for_their_vm(vcenter: FakeVcenter) -> None:
+    """An event reaches the subscribers of its VM, in order and once, though each page overlaps the one before."""
+    with watching("vm-1") as one, watching("vm-1", "vm-2") as both:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        for _ in range(3):
+            vcenter.events.happen(STARTED, "vm-1", NOON)
+            vcenter.events.happen(SUCCEEDED, "vm-2", NOON)
+        assert both.count(6) == [1, 2, 3, 4, 5, 6]
+        assert one.count(3) == [1, 3, 5]
+        assert one.session is both.session
+    assert (vcenter.sessions, vcenter.events.collectors, vcenter.events.pollers) == (set(), {}, {})
+    assert all(stub.is_retired for stub in vcenter.stubs[1:])
+
+
+def test_an_empty_page_means_that_something_happened(vcenter: FakeVcenter) -> None:
+    """A server whose latest page is empty still has its events read at once."""
+    vcenter.events.shows_pages = False
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        assert watcher.keys(key) == [key]
+        assert watcher.notes() == []
+
+
+def test_what_a_collector_lost_is_read_from_the_history(vcenter: FakeVcenter) -> None:
+    """More events at once than a collector holds are read by queries, and the state is read as well."""
+    vcenter.events.capacity = 5
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        with vcenter.events.changed:
+            for _ in range(20):
+                vcenter.events.happen(STARTED, "vm-1", NOON)
+        watcher.note("more events than the collector holds; reading the history")
+        assert watcher.count(20) == list(range(1, 21))
+        assert watcher.snapshot().vm == "vm-1"
+
+
+def test_a_session_that_ended_is_replaced_and_nothing_is_lost(vcenter: FakeVcenter) -> None:
+    """The feed logs in again, makes a new collector, and reads what happened without one."""
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        vcenter.events.happen(STARTED, "vm-1", NOON)
+        vcenter.end_sessions()
+        last = vcenter.events.happen(SUCCEEDED, "vm-1", NOON + timedelta(seconds=1))
+        assert watcher.keys(last)[-1] == last
+        assert watcher.count(2) == [1, 2]
+        watcher.note("watching again after")
+        assert watcher.notes()[0] == "vc.example.com: session not authenticated (NotAuthenticated); retrying"
+        assert vcenter.calls["Login"] == 2
+        assert len(vcenter.events.collectors) == 1
+
+
+def test_a_refused_password_ends_the_feed_for_all(vcenter: FakeVcenter) -> None:
+    """Credentials that are refused during the wait are an error for each subscriber, also for later ones."""
+    with watching("vm-1") as watcher:
+        vcenter.password = "changed"
+        vcenter.end_sessions()
+        while not isinstance(watcher.take(), AuthenticationError):
+            pass
+        later: list[Any] = []
+        watcher.feed.add(["vm-1"], later.append)
+        assert [type(item) for item in later] == [AuthenticationError]
+        assert (watcher.feed.has_ended, vcenter.calls["Login"]) == (True, 2)
+
+
+def test_a_restricted_user_reads_the_folder(vcenter: FakeVcenter) -> None:
+    """Where the inventory's events may not be read, those of the lowest common folder are."""
+    vcenter.events.allowed = {"group-v1"}
+    with watching("vm-1") as watcher:
+        note = watcher.note("may not read")
+        key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        assert watcher.keys(key) == [key]
+    assert note == "ann may not read events of the whole inventory; reading those of vm"
+
+
+def test_a_user_of_single_vms_queries_each(vcenter: FakeVcenter) -> None:
+    """Where no collector may be made, each VM is queried; one that is gone or private does not stop the others."""
+    vcenter.events.allowed = set()
+    vcenter.state.add("vm-2")
+    with watching("vm-1", "vm-2", "vm-3") as watcher:
+        note = watcher.note("querying each")
+        vcenter.failures["QueryEvents"] = [vmodl.fault.ManagedObjectNotFound(), vim.fault.NoPermission()]
+        key = vcenter.events.happen(SUCCEEDED, "vm-2", NOON)
+        assert watcher.keys(key) == [key]
+    assert note.startswith("ann may read events of single VMs only; querying each every 0.01 s.")
+
+
+def test_no_collector_left_at_the_start_is_an_error_that_says_so(vcenter: FakeVcenter) -> None:
+    """The message names the limit, and the session is given back."""
+    vcenter.failures["CreateCollectorForEvents"] = [vim.fault.InvalidState()]
+    with pytest.raises(ApiError, match=r"^vc\.example\.com has no event collector left for ann"), watching("vm-1"):
+        pass
+    assert vcenter.sessions == set()
+
+
+def test_no_collector_left_later_does_not_log_in_each_time(vcenter: FakeVcenter) -> None:
+    """One new session is tried; after that, the feed waits for another client to free a collector."""
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        vcenter.failures["CreateCollectorForEvents"] = [vim.fault.InvalidState() for _ in range(10)]
+        vcenter.end_sessions()
+        watcher.note("watching again after")
+        assert vcenter.calls["Login"] == 3
+
+
+def test_an_event_that_cannot_be_parsed_is_skipped(vcenter: FakeVcenter) -> None:
+    """A foreign VM's event that is not XML holds up nothing: the events of each VM are queried, then those after it."""
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        with vcenter.events.changed:
+            vcenter.events.unreadable.add(vcenter.events.happen(STARTED, "vm-9", NOON))
+            among = vcenter.events.happen(STARTED, "vm-1", NOON)
+            vcenter.now = NOON + timedelta(seconds=5)
+        note = watcher.note("could not be parsed")
+        assert watcher.keys(among) == [among]
+        watcher.note("watching again after")
+        after = vcenter.events.happen(SUCCEEDED, "vm-1", NOON + timedelta(seconds=6))
+        assert watcher.keys(after) == [among, after]
+    assert note == "vc.example.com: an event could not be parsed; reading the events of each VM"
+
+
+def test_a_vm_is_missing_only_after_two_reads(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vCenter that restarts may not list a VM for a moment; one that stays away is reported."""
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 0.02)
+    monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 0.02)
+    with watching("vm-1") as watcher:
+        del vcenter.state.entities["vm-1"]
+        before = len(vcenter.state.paths)
+        while not isinstance(watcher.take(), Missing):
+            pass
+        assert len(vcenter.state.paths) >= before + 2
+
+
+def test_an_undecided_vm_is_read_soon(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While VMware Tools have yet to start, the state is read again and again until it decides."""
+    monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 0.01)
+    vcenter.state.add("vm-1", guest__toolsRunningStatus="guestToolsNotRunning")
+    with watching("vm-1") as watcher:
+        reading = watcher.feed.read({"vm-1": None})
+        vcenter.failures["CurrentTime"] = [ConnectionResetError()]
+        vcenter.state.add("vm-1")
+        while not watcher.snapshot().tools_running:
+            pass
+    assert [type(one) for one in reading.snapshots] == [Snapshot]

@@ -1,0 +1,138 @@
+"""What happened before the wait: which queries are made, and what is done with what they return."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.vsphere import events, history, inventory
+from pulumi_customization_gate.vsphere.faults import MalformedResponseError
+from pulumi_customization_gate.vsphere.session import acquire
+from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+STARTED, SUCCEEDED = vim.event.CustomizationStartedEvent, vim.event.CustomizationSucceeded
+MANY = [f"vm-{number}" for number in range(history.FEW + 2)]
+FEW = MANY[:2]
+
+
+@pytest.fixture
+def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
+    fake = connected(monkeypatch)
+    for moid in MANY:
+        fake.state.add(moid)
+    return fake
+
+
+@pytest.fixture
+def session(vcenter: FakeVcenter) -> Iterator[Session]:
+    assert vcenter
+    with acquire(SETTINGS) as session:
+        yield session
+
+
+def pages_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PAGE", size)
+    monkeypatch.setattr(history, "PAGE", size)
+
+
+def read(
+    session: Session, moids: list[str], known: Mapping[str, datetime | None] | None = None
+) -> dict[str, list[int]]:
+    found = history.read(session, inventory.read(session, moids), known or {})
+    return {moid: sorted(event.key for event in told) for moid, told in found.items()}
+
+
+def test_many_vms_share_one_query(vcenter: FakeVcenter, session: Session) -> None:
+    """The events of others that it returns are left out."""
+    ours = [vcenter.events.happen(STARTED, moid, NOON) for moid in MANY]
+    vcenter.events.happen(STARTED, "vm-foreign", NOON)
+
+    assert read(session, MANY) == {moid: [key] for moid, key in zip(MANY, ours, strict=True)}
+    assert vcenter.calls["QueryEvents"] == 1
+
+
+def test_few_vms_have_a_query_each(vcenter: FakeVcenter, session: Session) -> None:
+    """Two VMs are asked for by two queries, which return nothing of others."""
+    ours = [vcenter.events.happen(STARTED, moid, NOON) for moid in FEW]
+
+    assert read(session, FEW) == {moid: [key] for moid, key in zip(FEW, ours, strict=True)}
+    assert vcenter.calls["QueryEvents"] == 2
+
+
+def test_pages_overlap_by_an_instant(vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that share an instant across two pages are each read once."""
+    pages_of(3, monkeypatch)
+    keys = [
+        vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(seconds=number // 2)) for number in range(7, -1, -1)
+    ]
+
+    assert read(session, ["vm-0"]) == {"vm-0": sorted(keys)}
+
+
+@pytest.mark.parametrize("refusal", ["foreign pages", "no permission", "invalid XML"])
+def test_a_query_for_all_gives_way_to_one_for_each(
+    vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    """Pages of others' events, a missing privilege and an event that is not XML cost a query per VM, and no event."""
+    if refusal == "foreign pages":
+        pages_of(3, monkeypatch)
+    ours = [vcenter.events.happen(STARTED, moid, NOON) for moid in MANY]
+    foreign = [vcenter.events.happen(STARTED, "vm-foreign", NOON + timedelta(seconds=n)) for n in range(10)]
+    vcenter.events.allowed = set() if refusal == "no permission" else None
+    vcenter.events.unreadable = {foreign[0]} if refusal == "invalid XML" else set()
+
+    assert read(session, MANY) == {moid: [key] for moid, key in zip(MANY, ours, strict=True)}
+
+
+def test_an_unreadable_event_of_one_vm_costs_that_vm_only(vcenter: FakeVcenter, session: Session) -> None:
+    """Its pages are skipped; the others' events are read, and nothing is raised."""
+    keys = [vcenter.events.happen(STARTED, moid, NOON) for moid in FEW]
+    vcenter.events.unreadable = {keys[0]}
+
+    assert read(session, FEW) == {FEW[0]: [], FEW[1]: [keys[1]]}
+
+
+def test_a_response_that_is_cut_short_is_not_skipped(vcenter: FakeVcenter, session: Session) -> None:
+    """What may be whole next time is raised, so that the caller reads again."""
+    vcenter.failures["QueryEvents"] = [MalformedResponseError("no element found")]
+    with pytest.raises(MalformedResponseError):
+        read(session, FEW)
+
+
+def test_what_is_known_is_not_read_again(vcenter: FakeVcenter, session: Session) -> None:
+    """A later read begins a little before the one before it."""
+    vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(seconds=30))
+    new = vcenter.events.happen(SUCCEEDED, "vm-0", NOON + timedelta(seconds=1))
+
+    assert read(session, ["vm-0"], {"vm-0": NOON}) == {"vm-0": [new]}
+
+
+def test_a_vm_that_has_run_for_long_is_read_only_where_its_state_does_not_decide(
+    vcenter: FakeVcenter, session: Session
+) -> None:
+    """IDLE and an end decide; a specification that is pending does not."""
+    ago = NOON - timedelta(days=3)
+    vcenter.state.add("vm-0", summary__runtime__bootTime=ago)
+    vcenter.state.add("vm-1", summary__runtime__bootTime=ago, config__tools__pendingCustomization="/spec")
+    key = vcenter.events.happen(STARTED, "vm-1", ago)
+
+    assert read(session, ["vm-0", "vm-1"]) == {"vm-1": [key]}
+
+
+def test_the_whole_history_and_the_part_since_a_time(vcenter: FakeVcenter, session: Session) -> None:
+    """The command reads all of some VMs; the feed what happened since it last heard, of all or of each."""
+    old = vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(days=9))
+    new = vcenter.events.happen(SUCCEEDED, "vm-0", NOON)
+
+    assert [event.key for event in history.read_all(session, ["vm-0"])] == [old, new]
+    assert [event.key for event in history.since(session, NOON)] == [new]
+    assert [event.key for event in history.since_for_each(session, ["vm-0", "vm-1"], NOON)] == [new]

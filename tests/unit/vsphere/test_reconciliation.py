@@ -1,0 +1,98 @@
+"""Which VMs are read again, and when."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_customization_gate.vsphere import reconciliation
+from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
+from pulumi_customization_gate.vsphere.session import acquire
+from tests.unit.vsphere.fake_vcenter import SETTINGS, TIMEOUT, FakeVcenter, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_customization_gate.core.model import Missing, Snapshot
+
+    Items = queue.SimpleQueue[Snapshot | Missing]
+
+ENDED = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_SUCCEEDED"}
+
+
+class Reader:
+    """A reconciliation whose thread is not started: the test makes each read."""
+
+    def __init__(
+        self, vcenter: FakeVcenter, reconciler: Reconciliation, items: queue.SimpleQueue[Snapshot | Missing]
+    ) -> None:
+        self.vcenter, self.reconciler, self.items = vcenter, reconciler, items
+
+    def due(self) -> list[str]:
+        """Reads what is due, and returns the VMs that were published."""
+        self.reconciler._read_due()
+        return sorted(self.items.get(timeout=TIMEOUT).vm for _ in range(self.items.qsize()))
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 0.0)
+    vcenter = connected(monkeypatch)
+    items: Items = queue.SimpleQueue()
+    for moid in ("vm-1", "vm-2"):
+        vcenter.state.add(moid)
+    with acquire(SETTINGS) as session:
+        reconciler = Reconciliation(session, lambda: frozenset({"vm-1", "vm-2"}), items.put)
+        yield Reader(vcenter, reconciler, items)
+        reconciler.close()
+
+
+def test_a_vm_that_has_ended_is_not_read_again(reader: Reader) -> None:
+    """A settled VM costs one more read after its end; an event, or a gap in the events, has it read anew."""
+    reader.vcenter.state.add("vm-1", **ENDED)
+    both, second = reader.due(), reader.due()
+    reader.reconciler.unsettle("vm-1")
+    after_event = reader.due()
+    settled = reader.due()
+    reader.reconciler.soon()
+    after_gap = reader.due()
+
+    assert (both, second) == (["vm-1", "vm-2"], ["vm-2"])
+    assert (after_event, settled, after_gap) == (["vm-1", "vm-2"], ["vm-2"], ["vm-1", "vm-2"])
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param({"runtime__powerState": "poweredOff"}, id="powered off"),
+        pytest.param({"config__tools__pendingCustomization": "/spec"}, id="specification pending"),
+    ],
+)
+def test_an_end_that_may_not_be_the_last_is_read_again(reader: Reader, properties: dict[str, str]) -> None:
+    """A VM that is off, or that has another specification pending, is not settled."""
+    reader.vcenter.state.add("vm-1", **{**ENDED, **properties})
+    assert [reader.due(), reader.due()] == [["vm-1", "vm-2"]] * 2
+
+
+def test_only_what_decides_is_read(reader: Reader) -> None:
+    """Names and addresses of guests are left to the read at the end of a wait."""
+    reader.due()
+    asked = reader.vcenter.state.paths[-1]
+
+    assert "guest.customizationInfo.customizationStatus" in asked
+    assert {"guest.net", "guest.ipAddress", "guest.hostName", "guest.toolsVersion"} & asked == set()
+
+
+def test_missing_takes_two_reads(reader: Reader) -> None:
+    """The first read that does not find a VM says nothing."""
+    del reader.vcenter.state.entities["vm-1"]
+    assert [reader.due(), reader.due()] == [["vm-2"], ["vm-1", "vm-2"]]
+
+
+def test_a_vm_without_subscribers_is_forgotten(reader: Reader) -> None:
+    """What was known of it is dropped."""
+    reader.reconciler.read(["vm-1", "vm-3"], details=False)
+    reader.reconciler.forget()
+    assert set(reader.reconciler._last_read) == {"vm-1"}

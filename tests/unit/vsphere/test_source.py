@@ -1,0 +1,172 @@
+"""The source of a vSphere wait, against a vCenter in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError
+from pulumi_customization_gate.core.model import Event, Missing, PreviouslyCustomized, Snapshot, Target, VmRef
+from pulumi_customization_gate.vsphere.references import parse_reference
+from pulumi_customization_gate.vsphere.source import VsphereSource
+from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STARTED, SUCCEEDED = vim.event.CustomizationStartedEvent, vim.event.CustomizationSucceeded
+
+
+@pytest.fixture
+def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
+    fake = connected(monkeypatch)
+    fake.state.add("vm-1")
+    fake.state.add("vm-2")
+    return fake
+
+
+def source_of(*texts: str, keys: tuple[str | None, ...] = (), **options: Any) -> VsphereSource:
+    targets = [
+        Target(key, parse_reference(text)) for key, text in zip(keys or (None,) * len(texts), texts, strict=True)
+    ]
+    return VsphereSource(SETTINGS, targets, **options)
+
+
+def polled(source: VsphereSource, found: Callable[[list[Any]], bool]) -> list[Any]:
+    """Polls until something is among the observations."""
+    observations: list[Any] = []
+    deadline = time.monotonic() + TIMEOUT
+    while not found(observations):
+        assert time.monotonic() < deadline, observations
+        observations += source.poll(0.05)
+    return observations
+
+
+def test_a_start_reads_state_and_history(vcenter: FakeVcenter) -> None:
+    """The first poll has the state of each VM and what happened to it; nothing is left on the server afterwards."""
+    vcenter.events.happen(STARTED, "vm-1", NOON - timedelta(seconds=30))
+    source = source_of("vm-1", "vm-2")
+    vms = source.start()
+    first = list(source.poll(0))
+    source.close()
+    source.close()
+
+    assert vms == [VmRef(f"name of {moid}", moid, f"name of {moid}", given=moid) for moid in ("vm-1", "vm-2")]
+    assert sorted(type(one).__name__ + one.vm for one in first) == ["Eventvm-1", "Snapshotvm-1", "Snapshotvm-2"]
+    assert (vcenter.sessions, vcenter.events.collectors) == (set(), {})
+
+
+def test_an_event_during_the_wait_is_polled(vcenter: FakeVcenter) -> None:
+    """What happens after the start comes by the feed, once."""
+    source = source_of("vm-1")
+    source.start()
+    key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+    observations = polled(source, lambda found: any(isinstance(one, Event) for one in found))
+    source.close()
+
+    assert [one.key for one in observations if isinstance(one, Event)] == [key]
+
+
+@pytest.mark.usefixtures("vcenter")
+def test_a_reference_without_a_vm_is_an_observation() -> None:
+    """A path that leads to no VM is Missing under the text that the user wrote."""
+    source = source_of("/DC/vm/typo", keys=("web",))
+    (vm,) = source.start()
+    (missing,) = source.poll(0)
+    source.close()
+
+    assert (vm, type(missing)) == (VmRef("web", "/DC/vm/typo", "web"), Missing)
+    assert "vc.example.com has no virtual machine '/DC/vm/typo' that ann may see" in str(missing)
+
+
+def test_two_references_to_one_vm_are_refused(vcenter: FakeVcenter) -> None:
+    """The message names both, and the session is given back."""
+    source = source_of("vm-1", "/DC/vm/name of vm-1", keys=("a", "b"))
+    with pytest.raises(ConfigurationError, match="expected each VM once, got 'a' and 'b', which are the same VM, vm-1"):
+        source.start()
+    source.close()
+    assert vcenter.sessions == set()
+
+
+@pytest.mark.usefixtures("vcenter")
+def test_what_an_earlier_wait_found_is_kept() -> None:
+    """A VM that was ready is not observed; one that was customized is, and the verdict learns of it."""
+    source = source_of("vm-1", "vm-2", keys=("a", "b"), already_ready={"vm-1"}, previously_customized={"vm-2"})
+    vms = source.start()
+    observations = source.poll(0)
+    source.close()
+
+    assert ([vm.key for vm in vms], source.already_ready) == (["b"], [("a", "vm-1")])
+    assert PreviouslyCustomized("vm-2") in observations
+
+
+def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
+    """Names and addresses are read at the end, once; the history only since the start."""
+    source = source_of("vm-1")
+    source.start()
+    source.poll(0)
+    vcenter.state.add("vm-1", guest__hostName="web-1", guest__ipAddress="192.0.2.1")
+    vcenter.now = NOON + timedelta(minutes=5)
+    vcenter.events.happen(SUCCEEDED, "vm-1", NOON + timedelta(minutes=4))
+    observations = source.refresh(TIMEOUT)
+    explained = source.diagnose(VmRef("web-1", "vm-1", "web-1"), 1)
+    source.close()
+
+    snapshots = [one for one in observations if isinstance(one, Snapshot)]
+    assert [(one.host_name, one.ip_addresses) for one in snapshots] == [("web-1", ("192.0.2.1",))]
+    assert any("CustomizationSucceeded" in line for line in explained)
+
+
+def test_a_later_read_keeps_the_details_of_the_same_boot(vcenter: FakeVcenter) -> None:
+    """The read that finds lost events leaves out names and addresses; a new boot may have others."""
+    source = source_of("vm-1")
+    source.start()
+    source.poll(0)
+    vcenter.state.add("vm-1", guest__hostName="web-1")
+    source.refresh(TIMEOUT)
+    feed = source._feed
+    assert feed is not None
+    told = []
+    for boot in (NOON - timedelta(minutes=1), NOON):
+        vcenter.state.add("vm-1", guest__hostName="another", summary__runtime__bootTime=boot)
+        feed._state.soon()
+        told += polled(source, bool)
+    source.close()
+
+    assert [one.host_name for one in told if isinstance(one, Snapshot)] == ["web-1", ""]
+
+
+def test_a_refresh_of_a_server_that_is_gone_yields_nothing(vcenter: FakeVcenter) -> None:
+    """A read that fails before a deadline is judged is not an error of the wait."""
+    source = source_of("vm-1")
+    assert source.refresh(1) == []
+    source.start()
+    source.poll(0)
+    vcenter.password = "changed"
+    vcenter.end_sessions()
+    vcenter.failures["RetrievePropertiesEx"] = [vim.fault.NotAuthenticated(), vim.fault.NotAuthenticated()]
+    # The feed may meet the same refusal first, and raises it then.
+    with contextlib.suppress(AuthenticationError):
+        assert [one for one in source.refresh(TIMEOUT) if isinstance(one, Snapshot)] == []
+    source.close()
+
+
+def test_the_end_of_the_feed_is_the_end_of_the_wait(vcenter: FakeVcenter) -> None:
+    """A password that is refused during the wait is raised by poll, after what was observed before."""
+    source = source_of("vm-1")
+    source.start()
+    source.poll(0)
+    vcenter.password = "changed"
+    vcenter.end_sessions()
+    with pytest.raises(AuthenticationError):
+        polled(source, lambda _: False)
+    notes = source.notes()
+    source.close()
+
+    assert "vc.example.com: session not authenticated (NotAuthenticated); retrying" in notes
+    assert source.notes() == []
