@@ -1,4 +1,4 @@
-"""HTTPS connections whose answers end at a deadline, and whose status counts although the rest is unusable."""
+"""HTTPS connections whose answers end at a deadline, and whose status is kept where the rest cannot be read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Exchange(threading.local):
     """The request that this thread makes."""
 
     deadline: float = math.inf
-    """The instant of the monotonic clock after which nothing is read any more."""
+    """By the monotonic clock: nothing is read after it."""
     is_sent: bool = False
-    """Whether a connection was there, so that the server may have received the request."""
+    """Whether there was a connection, so that the server may have received the request."""
 
 
 current_exchange = Exchange()
@@ -36,7 +36,7 @@ class HeadersError(http.client.HTTPException):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until the deadline: a time-out of its own for each read lets a slow sender go on for ever."""
+    """Reads from a socket until the deadline: a time-out of its own for each read does not end with a slow sender."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw

@@ -7,6 +7,7 @@ import http.client
 import ipaddress
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from requests.utils import get_environ_proxies
 
 from pulumi_customization_gate.cloud_director.bounded_http import BoundedAdapter, HeadersError, current_exchange
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.https import trusting_session
 from pulumi_customization_gate.tls import distrust, untrusted, wrapped
 
@@ -30,25 +31,25 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds until a connection stands."""
+"""Seconds to establish a connection."""
 READ_TIMEOUT = 10.0
-"""Seconds in which the server must send something."""
+"""Seconds to wait for the next bytes of an answer."""
 TOTAL_TIMEOUT = 20.0
-"""Seconds in which the whole answer must be here, however slowly it comes."""
+"""Seconds for a whole answer, however slowly it is sent."""
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer's body, after decompression: a vApp with a hundred VMs is about half of it."""
 ERROR_BODY_TIMEOUT, LARGEST_ERROR_BODY = 3.0, 64 * 1024
-"""Seconds and bytes that are read of the body of an answer other than a good one: its status says enough."""
+"""Seconds and bytes for the body of an error: its status matters more."""
 _CHUNK = 64 * 1024
 _CLIENT_REQUEST_ID = "X-VMWARE-VCLOUD-CLIENT-REQUEST-ID"
-"""The server's request id begins with what a client sends here, and only then leads through all of its logs."""
+"""What a client sends here becomes the beginning of the server's request ID, which is in all of its logs."""
 
 
 _log = logging.getLogger(__name__)
 
 
 class UnreachableError(ServerError):
-    """The server did not answer, or not in time, or not with an answer of bounded size. It may pass.
+    """The server did not answer, or not in time, or not with an answer of bounded size. It may be transient.
 
     Args:
         message: The whole message for the user.
@@ -132,7 +133,8 @@ class Connection:
             UnreachableError: If no complete answer of at most `largest` bytes came within `total` seconds.
         """
         what = f"{method} {path.partition('?')[0]}"
-        current_exchange.deadline, current_exchange.is_sent = time.monotonic() + total, False
+        began = time.monotonic()
+        current_exchange.deadline, current_exchange.is_sent = began + total, False
         try:
             with self._http.request(
                 method,
@@ -158,7 +160,7 @@ class Connection:
             status = next((inner.status for inner in wrapped(error) if isinstance(inner, HeadersError)), None)
             if status is not None and status not in GOOD:
                 return Answer(status, {}, b"", datetime.now(timezone.utc))
-            message = f"{self._address} did not answer {what}: {_reason(error)}"
+            message = f"{self._address} did not answer {what}: {_reason(error, time.monotonic() - began)}"
             raise UnreachableError(message, was_sent=current_exchange.is_sent) from None
 
     def _body(self, response: requests.Response, what: str, largest: int) -> bytes:
@@ -180,7 +182,7 @@ _FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yields a body as it comes, decompressed where the server compressed it although nobody asked for that."""
+    """Yields a body as it comes, decompressed where the server compressed it without being asked."""
     # read1 returns what is there: read would wait for a full chunk.
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
         yield chunk
@@ -219,10 +221,17 @@ def _date(response: requests.Response) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
-def _reason(error: BaseException) -> str:
-    """Returns what went wrong at the bottom, without the addresses of objects that the wrappers print."""
+def _reason(error: BaseException, seconds: float) -> str:
+    """Returns what went wrong at the bottom, without the addresses of objects that the wrappers print.
+
+    Args:
+        error: The error.
+        seconds: How long the exchange took.
+    """
     if isinstance(error, requests.Timeout) or any(isinstance(e, TimeoutError) for e in wrapped(error)):
-        return "it timed out"
+        return f"timed out after {duration(seconds)}"
+    if any(isinstance(e, socket.gaierror) for e in wrapped(error)):
+        return "host name could not be resolved"
     if any(isinstance(e, urllib3.exceptions.DecodeError) for e in wrapped(error)):
         return "the compressed response is malformed"
     causes = [e for e in wrapped(error) if isinstance(e, (OSError, http.client.HTTPException))]

@@ -128,7 +128,7 @@ class Login:
         if not usable:
             raise ApiError(
                 f"{self._settings.address} offers the API versions {sanitize(', '.join(offered), 200)}, none of which "
-                f"is between {OLDEST_VERSION[0]}.0 and {NEWEST_VERSION[0]}.x, the ones that the gate speaks.",
+                f"is between {OLDEST_VERSION[0]}.0 and {NEWEST_VERSION[0]}.x, which the gate supports.",
                 answer.status,
                 "API_VERSION",
                 answer.request_id,

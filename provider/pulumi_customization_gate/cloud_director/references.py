@@ -18,7 +18,7 @@ _HTTPS = 443
 
 @dataclass(frozen=True)
 class Reference:
-    """A VM, or a vApp that stands for all VMs in it."""
+    """A VM, or a vApp, which names all VMs in it."""
 
     kind: str
     """"vm" or "vapp"."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import ssl
 import zlib
 from datetime import datetime, timezone
@@ -115,7 +116,10 @@ def test_a_redirect_is_returned_and_not_followed() -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        pytest.param(requests.ReadTimeout("<object at 0x7f>"), "timed out", id="read"),
+        pytest.param(requests.ReadTimeout("<object at 0x7f>"), "timed out after 0 s", id="read"),
+        pytest.param(
+            requests.ConnectionError(socket.gaierror(-2, "x")), "host name could not be resolved", id="unknown-host"
+        ),
         pytest.param(requests.ConnectionError(TimeoutError("x")), "timed out", id="socket"),
         pytest.param(requests.ConnectionError(ConnectionRefusedError(111, "Connection refused")), "refused", id="port"),
         pytest.param(urllib3.exceptions.DecodeError("x"), "the compressed response is malformed", id="compression"),
