@@ -27,6 +27,7 @@ from pulumi_policy import (
     PolicyResource,
     PolicyResourceOptions,
     StackValidationArgs,
+    StackValidationPolicy,
 )
 from pulumi_policy.deserialize import serialize_properties
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
@@ -92,7 +93,7 @@ def judge(resources: list[PolicyResource]) -> tuple[float, int]:
     for _ in range(REPEATS):
         violations.clear()
         started = time.perf_counter()
-        for policy in POLICIES:
+        for policy in (rule for rule in POLICIES if isinstance(rule, StackValidationPolicy)):
             policy.validate(StackValidationArgs(resources), lambda message, _urn=None: violations.append(message))
         fastest = min(fastest, time.perf_counter() - started)
     return fastest, len(violations)

@@ -85,7 +85,7 @@ def gate(timeout: float = 1800) -> analyzer_pb2.AnalyzerResource:
 
 
 def command(*after: str) -> analyzer_pb2.AnalyzerResource:
-    return resource(COMMAND, "install", {"connection": {"host": UNKNOWN}}, connection=list(after))
+    return resource(COMMAND, "install", {"connection": {"host": "web.example.com"}}, connection=list(after))
 
 
 def found(
@@ -103,8 +103,10 @@ def test_describes_its_rules(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
     assert {
         policy.name: (policy.enforcementLevel, sorted(policy.configSchema.properties)) for policy in info.policies
     } == {
-        "customized-vm-requires-gate": (analyzer_pb2.MANDATORY, ["exempt", "vmTypes"]),
-        "guest-work-waits-for-gate": (analyzer_pb2.MANDATORY, ["exempt", "vmTypes", "workTypes"]),
+        "customized-vm-requires-gate": (analyzer_pb2.MANDATORY, ["allow", "exempt", "vmTypes"]),
+        "guest-work-waits-for-gate": (analyzer_pb2.MANDATORY, ["allow", "exempt", "vmTypes", "workTypes"]),
+        "address-comes-from-gate": (analyzer_pb2.MANDATORY, ["exempt", "vmTypes", "workTypes"]),
+        "address-is-not-empty": (analyzer_pb2.MANDATORY, ["exempt", "workTypes"]),
         "gated-vm-does-not-wait-twice": (analyzer_pb2.ADVISORY, ["exempt", "vmTypes"]),
         "gate-timeout-is-sane": (analyzer_pb2.ADVISORY, ["bounds", "exempt", "vmTypes"]),
     }
@@ -136,6 +138,21 @@ def test_judges_by_the_graph_where_no_value_is_known(analyzer: analyzer_pb2_grpc
         ("gated-vm-does-not-wait-twice", "web", analyzer_pb2.ADVISORY),
         ("gate-timeout-is-sane", "gate", analyzer_pb2.ADVISORY),
     ]
+
+
+def test_stops_the_address_of_a_vm_in_preview_and_an_empty_one_before_the_work_is_created(
+    analyzer: analyzer_pb2_grpc.AnalyzerStub,
+) -> None:
+    """The stack's graph tells where an unknown address comes from; a known empty one is stopped wherever it does."""
+    taken = {"connection": [urn(VM, "web")], "triggers": [urn(GATE, "gate")]}
+    work = resource(COMMAND, "install", {"connection": {"host": UNKNOWN}}, **taken)
+    assert found(analyzer, work, gate(), machine()) == [("address-comes-from-gate", "install", analyzer_pb2.MANDATORY)]
+    for host, said in (("10.0.0.1", []), (UNKNOWN, []), ("", ["address-is-not-empty"])):
+        request = analyzer_pb2.AnalyzeRequest(
+            type=COMMAND, urn=urn(COMMAND, "install"), name="install", properties=struct({"connection": {"host": host}})
+        )
+        response = analyzer.Analyze(request, timeout=CALL_SECONDS)
+        assert [item.policyName for item in response.diagnostics] == said
 
 
 def test_takes_enforcement_from_the_configuration(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
@@ -172,7 +189,9 @@ def test_says_that_a_pack_did_not_start(tmp_path: Path) -> None:
 def test_fails_on_a_configuration_that_means_nothing(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
     """A misspelt key fails the call, so that the engine stops the update, with the keys there are."""
     configure(analyzer, gate_timeout_is_sane=(analyzer_pb2.ADVISORY, {"bound": {}}))
-    with pytest.raises(grpc.RpcError, match="gate-timeout-is-sane has no key bound: there are bounds, exempt, vmTypes"):
+    with pytest.raises(
+        grpc.RpcError, match="gate-timeout-is-sane: expected only the keys bounds, exempt, vmTypes, got bound"
+    ):
         found(analyzer, machine())
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 import pytest
 from pulumi import automation
+from pulumi.dynamic import CreateResult, ResourceProvider
 
 from lab import policy_runner
 from lab.order_probe import OrderProbe
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 
     from tests.stack.engine import Engine, Result, Stack
 
-WITNESS_IS_WORK = {"guest-work-waits-for-gate": {"workTypes": ["pulumi-python:dynamic/lab:*"]}}
+_LAB = {"workTypes": ["pulumi-python:dynamic/lab:*"]}
+PROBE_IS_WORK = {
+    "guest-work-waits-for-gate": _LAB,
+    "address-comes-from-gate": _LAB,
+    "address-is-not-empty": _LAB,
+}
 
 
 @pytest.fixture
@@ -41,19 +48,19 @@ def pack(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
     def options(**rules: Any) -> dict[str, Any]:
         config = tmp_path / "policy.json"
-        merged = {**WITNESS_IS_WORK, **{name.replace("_", "-"): value for name, value in rules.items()}}
+        merged = {**PROBE_IS_WORK, **{name.replace("_", "-"): value for name, value in rules.items()}}
         config.write_text(json.dumps(merged), encoding="utf-8")
         return {"policy_packs": [str(policy_runner.PACK)], "policy_pack_configs": [str(config)]}
 
     return options
 
 
-def machine(name: str) -> vsphere.VirtualMachine:
+def customized_vm(name: str, resource: str = "web") -> vsphere.VirtualMachine:
     """Returns a customized clone of the lab's template."""
     datacenter = vsphere.get_datacenter(name="DC0")
     template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
     return vsphere.VirtualMachine(
-        "web",
+        resource,
         name=name,
         resource_pool_id=vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id).resource_pool_id,
         guest_id=template.guest_id,
@@ -69,6 +76,24 @@ def machine(name: str) -> vsphere.VirtualMachine:
         ),
         wait_for_guest_net_timeout=0,
     )
+
+
+class _Echo(ResourceProvider):
+    """Creates a resource from its inputs."""
+
+    serialize_as_secret_always = False
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("work", props)
+
+
+class Work(pulumi.dynamic.Resource, module="lab", name="Work"):
+    """Stands in for work that connects to an address, such as a remote command."""
+
+    def __init__(
+        self, name: str, connection: pulumi.Input[dict[str, Any]], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(_Echo(), name, {"connection": connection}, opts)
 
 
 def violations(result: Result) -> list[tuple[str, str, str]]:
@@ -92,10 +117,10 @@ def test_stops_the_preview_of_an_ungated_stack(
     name = engine.unique("web")
 
     def ungated() -> None:
-        OrderProbe("work", machine(name).moid)
+        OrderProbe("work", customized_vm(name).moid)
 
     def gated() -> None:
-        vm = machine(name)
+        vm = customized_vm(name)
         gate = CustomizationGate("gate", vms=[vm])
         OrderProbe("work", gate.after(vm.moid))
 
@@ -121,21 +146,114 @@ def test_stops_the_preview_of_an_ungated_stack(
     assert not stopped_again.succeeded
 
 
+def test_a_gate_that_would_not_stop_the_stack_is_not_enough(
+    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
+) -> None:
+    """A gate over another VM with `depends_on`, and one that only reports, violate the rules, also once both exist."""
+    names = engine.unique("web"), engine.unique("db")
+
+    def other() -> None:
+        web, db = customized_vm(names[0]), customized_vm(names[1], "db")
+        CustomizationGate("gate", vms=[db], opts=pulumi.ResourceOptions(depends_on=[web]))
+
+    def reports() -> None:
+        web, db = customized_vm(names[0]), customized_vm(names[1], "db")
+        gate = CustomizationGate("gate", vms=[web, db], on_failure="report")
+        OrderProbe("work", gate.after(web.moid))
+
+    stack = engine.stack(other, environment=environment)
+    stopped = stack.preview(**pack())
+    assert violations(stopped) == [("mandatory", "customized-vm-requires-gate", "web")]
+    assert stack.up().succeeded
+    known = stack.preview(**pack())
+    assert not known.succeeded
+    assert violations(known) == violations(stopped)
+    weak = stack.preview(reports, **pack())
+    assert violations(weak) == [
+        ("mandatory", "customized-vm-requires-gate", "db"),
+        ("mandatory", "customized-vm-requires-gate", "web"),
+        ("mandatory", "guest-work-waits-for-gate", "work"),
+    ]
+    assert 'has on_failure="report", so the gate opens when a VM fails' in weak.output
+    allow = {"allow": ["on_failure"]}
+    allowed = stack.preview(**pack(customized_vm_requires_gate=allow, guest_work_waits_for_gate={**_LAB, **allow}))
+    assert allowed.succeeded, allowed.output
+
+
+def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
+    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
+) -> None:
+    """The preview stops it; where the preview cannot tell, the update stops behind the gate and before the work."""
+    name = engine.unique("web")
+
+    def by_name() -> None:
+        vm = customized_vm(name)
+        gate = CustomizationGate("gate", vms=[vm])
+        Work("work", {"host": gate.after(vm.name)})
+
+    def direct(*, is_secret: bool) -> None:
+        vm = customized_vm(name)
+        gate = CustomizationGate("gate", vms=[vm])
+        connection = {"host": vm.default_ip_address, "user": "root"}
+        value = pulumi.Output.secret(connection) if is_secret else connection
+        Work("work", value, pulumi.ResourceOptions(depends_on=[gate]))
+
+    def after() -> None:
+        vm = customized_vm(name)
+        gate = CustomizationGate("gate", vms=[vm])
+        Work("work", {"host": gate.after(vm.default_ip_address), "user": "root"})
+
+    stack = engine.stack(partial(direct, is_secret=False), environment=environment)
+    expected = [("mandatory", "address-comes-from-gate", "work")]
+    for is_secret in (False, True):
+        assert violations(stack.preview(partial(direct, is_secret=is_secret), **pack())) == expected
+    fine = stack.preview(by_name, **pack())
+    assert fine.succeeded, fine.output
+
+    late = stack.up(after, **pack())
+    assert not late.succeeded
+    assert violations(late) == [("mandatory", "address-is-not-empty", "work")]
+    assert made(stack) == ["gate", "web"]
+    assert set(violations(stack.preview(**pack()))) >= set(expected)
+
+
+def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[str, str]) -> None:
+    """The example of a pack has the rules but one, a rule of its own, and levels of its own."""
+    own: dict[str, Any] = {"policy_packs": [str(ROOT / "examples" / "policy_pack")]}
+
+    specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
+    clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
+
+    def program() -> None:
+        web, _, _ = (
+            vsphere.VirtualMachine(name, resource_pool_id="pool", clone=clone, wait_for_guest_net_timeout=0)
+            for name in ("web", "shop-db", "legacy-1")
+        )
+        CustomizationGate("gate", vms=[web], timeout=1)
+
+    stack = engine.stack(program, environment=environment)
+    result = stack.preview(**own)
+    assert violations(result) == [
+        ("advisory", "vm-names-its-team", "legacy-1"),
+        ("advisory", "vm-names-its-team", "web"),
+        ("mandatory", "customized-vm-requires-gate", "shop-db"),
+        ("mandatory", "gated-vm-does-not-wait-twice", "web"),
+    ], result.output
+
+
 def test_advises_without_stopping(
     engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
 ) -> None:
     """An advisory violation is shown and stops nothing; levels and exemptions come from the configuration."""
 
     def program() -> None:
-        vm = machine("web")
+        vm = customized_vm("web")
         CustomizationGate("gate", vms=[vm], timeout=60)
         OrderProbe("work", vm.moid)
 
     stack = engine.stack(program, environment=environment)
     advised = stack.preview(
-        **pack(
-            guest_work_waits_for_gate={**WITNESS_IS_WORK["guest-work-waits-for-gate"], "enforcementLevel": "advisory"}
-        )
+        **pack(guest_work_waits_for_gate={**PROBE_IS_WORK["guest-work-waits-for-gate"], "enforcementLevel": "advisory"})
     )
     assert advised.succeeded, advised.output
     assert violations(advised) == [
@@ -149,10 +267,10 @@ def test_advises_without_stopping(
     assert violations(silent) == []
 
 
-def test_the_advice_for_machines_that_exist_is_enough(
+def test_the_advice_for_existing_vms_is_enough(
     engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
 ) -> None:
-    """The engine tells the rule of `ignore_changes`: a machine that keeps its clone is not asked to change it."""
+    """The engine reports `ignore_changes` to the rule: no change is asked of a VM that keeps its clone."""
     specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
     clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
 
@@ -175,7 +293,7 @@ def test_the_advice_for_machines_that_exist_is_enough(
     ("config", "said"),
     [
         pytest.param({"exempt": [{"name": "web"}]}, "reason is required", id="against the schema"),
-        pytest.param({"exemptions": []}, "has no key exemptions", id="beside the schema"),
+        pytest.param({"exemptions": []}, "got exemptions", id="beside the schema"),
     ],
 )
 def test_refuses_a_bad_configuration(

@@ -1,4 +1,4 @@
-"""Who waits for whom among the resources of a stack, whatever their values."""
+"""Which resource of a stack waits for which, whatever their values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class WaitGraph:
 
     Args:
         resources: All resources of the stack, in any order.
-        references: More waits than the engine knows: URNs of resources that a value names, by the URN of its holder.
+        references: Waits that the engine does not know: URNs of resources that a value names, by the URN of the
+            resource that has the value.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class WaitGraph:
         for resource in resources:
             if resource.parent and resource.parent.urn in self.components:
                 self._waits[self._end[resource.parent.urn]].append(self._end[resource.urn])
-        # `gather` needs no order to be right, only to be quick.
+        # The result of `gather` does not depend on the order, only its speed does.
         self._order: Sequence[int] = range(len(self._waits))
         with contextlib.suppress(CycleError):
             self._order = tuple(TopologicalSorter(dict(enumerate(self._waits))).static_order())
@@ -66,13 +67,13 @@ class WaitGraph:
         return nodes + [self._start[urn] for urn in earlier if urn in self._start]
 
     def gather(self, seeds: Mapping[str, int]) -> dict[str, int]:
-        """Returns by URN the union of the bit sets of all that has ended once the resource has, its own included.
+        """Returns by URN the union of the bit sets of the resource and of everything that it waits for.
 
-        One pass in topological order settles a graph without cycles, and a second one finds nothing to do: the cost
-        grows with resources and dependencies. A cycle, which the engine does not make, only costs more passes.
+        A graph without cycles takes one pass in topological order, and a second one that changes nothing: the cost
+        grows with resources and dependencies. A cycle, which the engine does not produce, takes more passes.
 
         Args:
-            seeds: The bit set that a resource brings in, by its URN.
+            seeds: The bit set of a resource, by its URN.
         """
         sets = [seeds.get(resource.urn, 0) for resource in self._resources] + [0] * len(self.components)
         changed = True
@@ -88,7 +89,7 @@ class WaitGraph:
         return {urn: sets[node] for urn, node in self._end.items()}
 
     def ancestors(self, resource: PolicyResource) -> Iterator[PolicyResource]:
-        """Yields the components that a resource is part of, from the inside out."""
+        """Yields the components that a resource is part of, the innermost first."""
         parent = resource.parent
         while parent is not None and parent.urn in self.components:
             yield parent

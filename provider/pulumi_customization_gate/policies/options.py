@@ -1,4 +1,4 @@
-"""The configuration of the rules: its schema for the engine, and what the rules read out of it."""
+"""The configuration of the rules: its schema for the engine, and the options that the rules read from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_policy import PolicyConfigSchema
 
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.policies.strictness import ALLOWABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,12 +22,19 @@ VM_TYPES: Mapping[str, tuple[str, ...]] = {
     "vcd:index/vm:Vm": ("customization.enabled",),
     "vcd:index/vappVm:VappVm": ("customization.enabled",),
 }
-"""Types of virtual machines, and the properties any of which, if set and not false, means a customization."""
+"""Types of VMs, and the properties any of which, if set and not false, means a customization."""
 
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
-GUEST_SCRIPT = "pulumi-python:dynamic/customization:GuestScript"
-GUEST_FILE = "pulumi-python:dynamic/customization:GuestFile"
-WORK_TYPES = (GUEST_SCRIPT, GUEST_FILE, "command:remote:*")
+GATES = (GATE, "customization-gate:index:CustomizationGate")
+"""The types of the gate: in a Python program, and in a program of any language."""
+GUEST_WORK = (
+    "pulumi-python:dynamic/customization:GuestScript",
+    "pulumi-python:dynamic/customization:GuestFile",
+    "customization-gate:index:GuestScript",
+    "customization-gate:index:GuestFile",
+)
+"""The types of the library's own work in a guest, which name a VM in `vm`."""
+WORK_TYPES = (*GUEST_WORK, "command:remote:*")
 """Patterns of the types that do work in a guest."""
 
 FAMILIES = ("linux", "windows", "other")
@@ -38,7 +46,7 @@ _SECONDS = {"type": "number", "exclusiveMinimum": 0}
 _PROPERTIES: Mapping[str, dict[str, Any]] = {
     "exempt": {
         "type": "array",
-        "description": "Resources that the rule leaves alone: a pattern of the name or of a tag, and the reason.",
+        "description": "Resources that the rule does not check: a pattern of the name or of a tag, and the reason.",
         "items": {
             "type": "object",
             "properties": {"name": _TEXT, "tag": _TEXT, "reason": _TEXT},
@@ -49,14 +57,19 @@ _PROPERTIES: Mapping[str, dict[str, Any]] = {
     },
     "vmTypes": {
         "type": "object",
-        "description": "More types of virtual machines: a type or a pattern of types, and the paths of the properties "
-        "that mean a customization (none: every machine of the type is customized).",
+        "description": "More types of VMs: a type or a pattern of types, and the paths of the properties that mean a "
+        "customization (none: every VM of the type is customized).",
         "additionalProperties": _TEXTS,
     },
     "workTypes": {**_TEXTS, "description": "More types, or patterns of types, that do work in a guest."},
+    "allow": {
+        "type": "array",
+        "description": "Arguments that a gate may have and still satisfy the rule.",
+        "items": {"type": "string", "enum": list(ALLOWABLE)},
+    },
     "bounds": {
         "type": "object",
-        "description": "The shortest and the longest sensible timeout of a gate in seconds, by family of guest OS.",
+        "description": "The shortest and the longest timeout of a gate in seconds, by family of guest OS.",
         "properties": {
             family: {
                 "type": "object",
@@ -71,57 +84,63 @@ _PROPERTIES: Mapping[str, dict[str, Any]] = {
 
 
 def schema(*names: str) -> PolicyConfigSchema:
-    """Returns the schema of a rule that takes the named options. The engine judges a configuration by it."""
+    """Returns the schema of a rule that takes the named options. The engine validates a configuration with it."""
     return PolicyConfigSchema({name: _PROPERTIES[name] for name in names})
 
 
 @dataclass(frozen=True)
 class Exemption:
-    """Leaves a resource alone if every pattern that is given matches it."""
+    """Excludes a resource from a rule if every pattern that is given matches it."""
 
     reason: str
-    """Why. Required, so that the next reader of the configuration can judge it."""
+    """Why the resource is exempt. Required, so that the next reader of the configuration can judge it."""
     name: str | None = None
     """A pattern (`*`, `?`, `[abc]`) of the resource's name in the program."""
     tag: str | None = None
     """A pattern of a tag: its name, its ID, or `key=value`."""
 
     def covers(self, name: str, tags: Iterable[str]) -> bool:
-        """Returns whether a resource of this name and with these tags is left alone."""
+        """Returns whether a resource with this name and these tags is exempt."""
         by_name = self.name is None or fnmatchcase(name, self.name)
         return by_name and (self.tag is None or any(fnmatchcase(tag, self.tag) for tag in tags))
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a rule was configured with, over what it has of its own."""
+    """The configuration of a rule, added to its defaults."""
 
     exempt: tuple[Exemption, ...]
     """In the order of the configuration."""
     vm_types: Mapping[str, tuple[str, ...]]
-    """Types of virtual machines and the paths that mean a customization."""
+    """Types of VMs and the paths that mean a customization."""
     work_types: tuple[str, ...]
     """Patterns of types that do work in a guest."""
+    allow: frozenset[str]
+    """Arguments that weaken a gate and that the rule permits; see ALLOWABLE."""
     bounds: Mapping[str, tuple[float, float]]
-    """The shortest and the longest sensible timeout in seconds, by family."""
+    """The shortest and the longest timeout in seconds, by family."""
 
     @classmethod
     def read(cls, policy: Policy, config: Mapping[str, Any]) -> Options:
         """Reads the configuration of a rule.
 
-        The engine has judged it by the schema, but lets keys pass that the schema does not know; a misspelt one
-        would switch an exemption or a type off in silence.
+        The engine has validated it with the schema, but accepts keys that the schema does not know; a misspelt one
+        would silently disable an exemption or a type.
 
         Raises:
-            ConfigurationError: There is a key of no meaning, an exemption without a reason or without a pattern, or a
-                minimum above its maximum.
+            ConfigurationError: There is an unknown key, an exemption without a reason or without a pattern, an
+                argument that cannot be allowed, or a minimum above its maximum.
         """
         known = policy.config_schema.properties
         unknown = sorted(set(config) - set(known))
         if unknown:
-            there_are = ", ".join(sorted(known))
             raise ConfigurationError(
-                f"the configuration of {policy.name} has no key {', '.join(unknown)}: there are {there_are}"
+                f"configuration of {policy.name}: expected only the keys {', '.join(sorted(known))}, "
+                f"got {', '.join(unknown)}"
+            )
+        if refused := sorted(set(config.get("allow") or ()) - set(ALLOWABLE)):
+            raise ConfigurationError(
+                f"allow: expected arguments of {', '.join(ALLOWABLE)}, got {', '.join(map(str, refused))}"
             )
         return cls(
             exempt=tuple(_exemption(entry) for entry in config.get("exempt") or ()),
@@ -130,13 +149,17 @@ class Options:
                 **{name: tuple(paths) for name, paths in (config.get("vmTypes") or {}).items()},
             },
             work_types=(*WORK_TYPES, *(config.get("workTypes") or ())),
+            allow=frozenset(config.get("allow") or ()),
             bounds={family: _bounds(family, config.get("bounds") or {}) for family in FAMILIES},
         )
 
 
 def _exemption(entry: Mapping[str, Any]) -> Exemption:
     if not entry.get("reason") or not (entry.get("name") or entry.get("tag")):
-        raise ConfigurationError('every entry of exempt needs a "reason", and a "name" or a "tag"')
+        raise ConfigurationError(
+            'exempt: expected entries with a "reason", and a "name" or a "tag", for example '
+            '{"name": "legacy-*", "reason": "cloud-init images"}'
+        )
     return Exemption(entry["reason"], entry.get("name"), entry.get("tag"))
 
 
@@ -145,5 +168,7 @@ def _bounds(family: str, configured: Mapping[str, Mapping[str, float]]) -> tuple
     given = configured.get(family) or {}
     minimum, maximum = given.get("minimum", minimum), given.get("maximum", maximum)
     if minimum > maximum:
-        raise ConfigurationError(f"bounds.{family}: the minimum of {minimum:g} s is above the maximum of {maximum:g} s")
+        raise ConfigurationError(
+            f"bounds.{family}: expected a minimum below the maximum of {maximum:g} s, got {minimum:g} s"
+        )
     return minimum, maximum

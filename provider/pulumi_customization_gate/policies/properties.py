@@ -18,7 +18,7 @@ class Missing(Enum):
     ABSENT = "absent"
     """The program leaves it out, or sets it to null."""
     UNKNOWN = "unknown"
-    """It depends on something that the update has yet to do."""
+    """It depends on something that the update has not done yet."""
 
 
 ABSENT: Final = Missing.ABSENT
@@ -37,6 +37,13 @@ def lookup(resource: PolicyResource, path: str) -> Any:
             return UNKNOWN
         value = item(value, key) if isinstance(value, Mapping) else ABSENT
     return value
+
+
+def argument(resource: PolicyResource, name: str) -> Any:
+    """Returns an argument of a gate, or ABSENT or UNKNOWN: `on_failure` of a Python program, `onFailure` of others."""
+    value = lookup(resource, name)
+    first, *rest = name.split("_")
+    return lookup(resource, first + "".join(word.title() for word in rest)) if value is ABSENT and rest else value
 
 
 def item(container: Any, key: Any) -> Any:
@@ -59,8 +66,15 @@ def items(container: Any) -> list[Any]:
     return [container]
 
 
+def contains_unknown(value: Any) -> bool:
+    """Returns whether a value, or anything in a list or a map, is UNKNOWN."""
+    if isinstance(value, Mapping) or is_list(value):
+        return any(contains_unknown(element) for element in items(value))
+    return value is UNKNOWN
+
+
 def number(value: Any) -> float | None:
-    """Returns a number, also out of a string, or None where the value is none."""
+    """Returns a number, also one written as a string, or None for anything else."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -70,8 +84,8 @@ def number(value: Any) -> float | None:
 def labels(resource: PolicyResource) -> set[str]:
     """Returns the tags of a resource: IDs and names of vSphere tags, keys and `key=value` of any map of them.
 
-    The ID of a tag that the same program makes is unknown in its first preview; the dependency on the tag is not, and
-    tells its name.
+    The ID of a tag that the same program creates is unknown in its first preview; the dependency on the tag is known,
+    and with it the tag's name.
     """
     found = {other.props["name"] for other in resource.property_dependencies.get("tags", ()) if _has_name(other)}
     for key in ("tags", "metadata"):
@@ -93,6 +107,6 @@ def is_list(value: Any) -> bool:
 
 
 def _provider_is_unknown(resource: PolicyResource) -> bool:
-    # The engine hands back no properties at all while the configuration of the resource's provider is not known.
+    # The engine reports no properties at all while the configuration of the resource's provider is unknown.
     provider = resource.provider
     return provider is not None and any(item(provider.props, key) is UNKNOWN for key in provider.props)
