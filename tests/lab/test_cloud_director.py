@@ -62,13 +62,13 @@ def wait(lab: Running, references: Mapping[str, str], **rules: Any) -> GateRepor
     return wait_for_all(source, WaitRules(**{"timeout": 20.0, **rules}))
 
 
-def told_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], bool]) -> list[Snapshot]:
-    told: list[Snapshot] = []
+def observed_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], bool]) -> list[Snapshot]:
+    seen: list[Snapshot] = []
     deadline = time.monotonic() + 10
-    while not any(map(wanted, told)):
-        assert time.monotonic() < deadline, told
-        told += [observation for observation in source.poll(0.5) if isinstance(observation, Snapshot)]
-    return told
+    while not any(map(wanted, seen)):
+        assert time.monotonic() < deadline, seen
+        seen += [observation for observation in source.poll(0.5) if isinstance(observation, Snapshot)]
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -85,22 +85,22 @@ def told_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], bool]) 
         pytest.param(["GC_FAILED"], id="already-failed"),
     ],
 )
-def test_every_state_is_told_in_its_order(lab: Running, path: list[str]) -> None:
-    """Each state is told once, in the order in which the server went through them, at growing times."""
+def test_every_state_is_reported_in_its_order(lab: Running, path: list[str]) -> None:
+    """Each state is reported once, in the server's order, at growing times."""
     machine = lab.cloud.add("web-0")
     machine.set_state = path[0]
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
-        told: list[Snapshot] = []
+        seen: list[Snapshot] = []
         for word in path:
             machine.set_state = word
-            told += told_until(source, partial(is_in, word))
+            seen += observed_until(source, partial(is_in, word))
     finally:
         source.close()
-    changes = [snapshot.state for at, snapshot in enumerate(told) if at == 0 or told[at - 1].state != snapshot.state]
+    changes = [snapshot.state for at, snapshot in enumerate(seen) if at == 0 or seen[at - 1].state != snapshot.state]
     assert path == changes
-    assert [snapshot.at for snapshot in told] == sorted({snapshot.at for snapshot in told})
+    assert [snapshot.at for snapshot in seen] == sorted({snapshot.at for snapshot in seen})
 
 
 @pytest.mark.parametrize(
@@ -134,35 +134,35 @@ def test_every_outcome_gets_its_verdict(
 ) -> None:
     """A wait ends with the status, and the failure if any, that belongs to what the VM did."""
     machine = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
-    (told,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
-    assert (status, event) == (told.status.value, told.failure.name if told.failure else "")
+    (result,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
+    assert (status, event) == (result.status.value, result.failure.name if result.failure else "")
 
 
-def test_customization_that_sticks_is_told_how_to_be_forced(lab: Running) -> None:
+def test_the_failure_of_a_customization_that_does_not_start_says_how_to_force_it(lab: Running) -> None:
     """GC_PENDING with the VM on and Tools running fails after start_timeout with the hint about forcing it."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
-    (told,) = wait(lab, {"web-0": machine.urn}, start_timeout=0.5).outcomes
-    assert told.failure is not None
-    assert "forceCustomization" in told.failure.diagnosis[0]
-    assert list(told.failure.diagnosis[2:]) == ["power: on", "VMware Tools: running"]
+    (outcome,) = wait(lab, {"web-0": machine.urn}, start_timeout=0.5).outcomes
+    assert outcome.failure is not None
+    assert "forceCustomization" in outcome.failure.diagnosis[0]
+    assert list(outcome.failure.diagnosis[2:]) == ["power: on", "VMware Tools: running"]
 
 
-@pytest.mark.parametrize("reports_tools", [True, False], ids=["tools-not-running", "tools-not-told"])
+@pytest.mark.parametrize("reports_tools", [True, False], ids=["tools-not-running", "tools-not-reported"])
 def test_pending_without_tools_is_not_late(lab: Running, reports_tools: bool) -> None:
     """GC_PENDING may mean that customization runs: without Tools known to run, a late start is no verdict."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if reports_tools else 0.0))
     machine.reports_tools = reports_tools
-    (told,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
-    assert told.failure is not None
-    assert told.failure.name == "Timeout"
+    (outcome,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
+    assert outcome.failure is not None
+    assert outcome.failure.name == "Timeout"
 
 
 def test_disabled_customization_passes_where_tools_is_not_told(lab: Running) -> None:
     """An older server that says nothing of Tools does not keep `requires_customization=False` from passing."""
     machine = lab.cloud.add("web-0", plan=Plan("disabled"))
     machine.reports_tools = False
-    (told,) = wait(lab, {"web-0": machine.urn}, requires_customization=False).outcomes
-    assert (told.status.value, told.ready) == ("NotCustomized", True)
+    (outcome,) = wait(lab, {"web-0": machine.urn}, requires_customization=False).outcomes
+    assert (outcome.status.value, outcome.ready) == ("NotCustomized", True)
 
 
 def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
@@ -171,9 +171,9 @@ def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
-        assert told_until(source, lambda snapshot: snapshot.state == "GC_DISABLED")
+        assert observed_until(source, lambda snapshot: snapshot.state == "GC_DISABLED")
         machine.plan = FAST
-        assert told_until(source, lambda snapshot: snapshot.state == "GC_PENDING")
+        assert observed_until(source, lambda snapshot: snapshot.state == "GC_PENDING")
     finally:
         source.close()
 
@@ -194,12 +194,12 @@ def test_a_success_of_an_earlier_wait_counts_where_the_server_forgets(
     machine.set_state = state
     known = [f"vm-{machine.uuid}"] if remembered else []
     source = cloud_director_source(settings(lab), {"web-0": machine.urn}, previously_customized=known)
-    (told,) = wait_for_all(source, WaitRules(timeout=10)).outcomes
-    assert (told.status.value, told.ready) == (status, status == "CustomizationSucceeded")
+    (outcome,) = wait_for_all(source, WaitRules(timeout=10)).outcomes
+    assert (outcome.status.value, outcome.ready) == (status, status == "CustomizationSucceeded")
 
 
 def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
-    """A state that the documentation does not know neither ends the wait nor is told again and again."""
+    """An undocumented state does not end the wait and is noted once."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     machine.set_state = UNKNOWN
     timer = threading.Timer(1.0, setattr, [machine, "set_state", "GC_COMPLETE"])
@@ -211,14 +211,14 @@ def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
 
 
 def test_a_machine_that_is_off_has_not_started(lab: Running) -> None:
-    """The power state is told as it changes in mid-wait."""
+    """A change of the power state during the wait is reported."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0), on=False)
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
-        assert told_until(source, lambda snapshot: snapshot.powered_on is False)
+        assert observed_until(source, lambda snapshot: snapshot.powered_on is False)
         machine.powered_on_at = time.monotonic()
-        assert told_until(source, lambda snapshot: snapshot.powered_on is True and snapshot.tools_running)
+        assert observed_until(source, lambda snapshot: snapshot.powered_on is True and snapshot.tools_running)
     finally:
         source.close()
 
@@ -230,8 +230,8 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
     off = lab.cloud.add("off", on=False)
     references = {"z": done.urn, "y": failed.urn, "x": off.urn, "w": f"vm-{vapp_uuid('nobody')}"}
     report = wait(lab, references, timeout=2.0, start_timeout=2.0, stop_on_missing=False)
-    told = [(o.key, o.name, o.status.value, o.failure.name if o.failure else "") for o in report.outcomes]
-    assert told == [
+    seen = [(o.key, o.name, o.status.value, o.failure.name if o.failure else "") for o in report.outcomes]
+    assert seen == [
         ("z", "done", "CustomizationSucceeded", ""),
         ("y", "failed", "CustomizationFailed", "GC_FAILED"),
         ("x", "off", "VmNotStarted", "StartTimeout"),
@@ -242,10 +242,10 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
 def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
     """A VM that the server does not know is said at once, with the server's word and the request's number."""
     began = time.monotonic()
-    (told,) = wait(lab, {"web-9": f"urn:vcloud:vm:{vapp_uuid('nobody')}"}).outcomes
-    assert told.failure is not None
-    assert "ACCESS_TO_RESOURCE_IS_FORBIDDEN" in told.failure.message
-    assert "(request customization-gate-" in told.failure.message
+    (outcome,) = wait(lab, {"web-9": f"urn:vcloud:vm:{vapp_uuid('nobody')}"}).outcomes
+    assert outcome.failure is not None
+    assert "ACCESS_TO_RESOURCE_IS_FORBIDDEN" in outcome.failure.message
+    assert "(request customization-gate-" in outcome.failure.message
     assert time.monotonic() - began < 5
 
 
@@ -254,9 +254,9 @@ def test_a_machine_that_is_deleted_in_mid_wait_is_noticed(lab: Running) -> None:
     machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
     timer = threading.Timer(0.5, lab.cloud.remove, [machine])
     timer.start()
-    (told,) = wait(lab, {"web-0": machine.urn}).outcomes
+    (outcome,) = wait(lab, {"web-0": machine.urn}).outcomes
     timer.join()
-    assert told.status.value == "VmRemoved"
+    assert outcome.status.value == "VmRemoved"
 
 
 @pytest.mark.parametrize("form", ["urn:vcloud:vapp:{0}", "vapp-{0}", "{1}/api/vApp/vapp-{0}"])
@@ -269,12 +269,12 @@ def test_a_vapp_stands_for_all_machines_in_it(lab: Running, form: str) -> None:
     assert [(o.key, o.ready) for o in report.outcomes] == [("shop/db", True), ("shop/app", True)]
 
 
-def test_an_unknown_vapp_is_told_like_an_unknown_machine(lab: Running) -> None:
+def test_an_unknown_vapp_is_reported_like_an_unknown_vm(lab: Running) -> None:
     """A vApp that the server does not know is missing, by the user's key."""
-    (told,) = wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('nobody')}"}).outcomes
-    assert told.failure is not None
-    assert (told.key, told.failure.name) == ("shop", "NotFound")
-    assert "no such vApp" in told.failure.message
+    (outcome,) = wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('nobody')}"}).outcomes
+    assert outcome.failure is not None
+    assert (outcome.key, outcome.failure.name) == ("shop", "NotFound")
+    assert "no such vApp" in outcome.failure.message
 
 
 def test_an_empty_vapp_is_a_mistake(lab: Running) -> None:
@@ -320,16 +320,16 @@ def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
 def test_the_status_decides_whatever_the_query_service_says(
     lab: Running, monkeypatch: pytest.MonkeyPatch, record_state: str | None
 ) -> None:
-    """The query service only rings: a record that tells the truth, nothing, or something wrong changes no verdict."""
+    """The query service only hints: a record that is right, empty or wrong changes no verdict."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 1.0)
     machine = lab.cloud.add("web-0", plan=Plan("failed", 0.0, 0.7))
     machine.record_state = record_state
-    (told,) = wait(lab, {"web-0": machine.urn}).outcomes
-    assert told.failure is not None
-    assert (told.status.value, told.failure.name) == ("CustomizationFailed", "GC_FAILED")
+    (outcome,) = wait(lab, {"web-0": machine.urn}).outcomes
+    assert outcome.failure is not None
+    assert (outcome.status.value, outcome.failure.name) == ("CustomizationFailed", "GC_FAILED")
 
 
-def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_hints_at_nothing_is_ignored(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record whose state never agrees with the status costs a few requests, not one a round."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     monkeypatch.setattr(tracked_vm, "LONGEST_INTERVAL", 0.5)
@@ -338,10 +338,10 @@ def test_a_record_that_rings_for_nothing_is_not_listened_to(lab: Running, monkey
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
-        told = told_for(source, 2.0)
+        seen = observed_for(source, 2.0)
     finally:
         source.close()
-    assert {snapshot.state for snapshot in told} == {"POST_GC_PENDING"}
+    assert {snapshot.state for snapshot in seen} == {"POST_GC_PENDING"}
     assert lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"] < 15
 
 
@@ -355,21 +355,21 @@ def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: 
     try:
         source.start()
         lab.cloud.reset_stats()
-        told_for(source, 1.0)
+        observed_for(source, 1.0)
         assert {"GET /api/query"} == set(lab.cloud.calls)
         machines[77].set_state = "GC_FAILED"
-        (seen,) = told_until(source, partial(is_in, "GC_FAILED"))
+        (seen,) = observed_until(source, partial(is_in, "GC_FAILED"))
         assert (seen.vm, lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"]) == (f"vm-{machines[77].uuid}", 1)
     finally:
         source.close()
 
 
-def told_for(source: CloudDirectorSource, seconds: float) -> list[Snapshot]:
-    told: list[Snapshot] = []
+def observed_for(source: CloudDirectorSource, seconds: float) -> list[Snapshot]:
+    seen: list[Snapshot] = []
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        told += [observation for observation in source.poll(left) if isinstance(observation, Snapshot)]
-    return told
+        seen += [observation for observation in source.poll(left) if isinstance(observation, Snapshot)]
+    return seen
 
 
 def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:

@@ -1,4 +1,4 @@
-"""The source for Cloud Director in a hostile world, on real sockets."""
+"""The source for Cloud Director under faults, on real sockets."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def started(
         source.close()
 
 
-def told(source: CloudDirectorSource, state: str, seconds: float = 10.0) -> bool:
+def observed(source: CloudDirectorSource, state: str, seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if any(isinstance(each, Snapshot) and each.state == state for each in source.poll(0.2)):
@@ -143,7 +143,7 @@ def test_another_credential_is_not_held_against(lab: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("org", "kind", "door"),
+    ("org", "kind", "address"),
     [
         ("acme", "password", "POST /cloudapi/1.0.0/sessions"),
         ("System", "password", "POST /cloudapi/1.0.0/sessions/provider"),
@@ -151,19 +151,19 @@ def test_another_credential_is_not_held_against(lab: Running) -> None:
         ("System", "api_token", "POST /oauth/provider/token"),
     ],
 )
-def test_every_kind_of_login_uses_its_own_door(lab: Running, org: str, kind: str, door: str) -> None:
+def test_every_kind_of_login_uses_its_own_address(lab: Running, org: str, kind: str, address: str) -> None:
     """Tenants and providers log in, by password or API token, read, and log out."""
     lab.cloud.org = org
     machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
     api_token = lab.cloud.api_token if kind == "api_token" else ""
     source = cloud_director_source(settings(lab, api_token=api_token), {"web-0": machine.urn})
     assert wait_for_all(source, WaitRules(timeout=20)).ready
-    assert [call for call in lab.cloud.calls if call.startswith("POST")] == [door]
+    assert [call for call in lab.cloud.calls if call.startswith("POST")] == [address]
     assert lab.cloud.stats()["sessions"] == 0
 
 
 def test_an_expired_token_is_renewed_once_for_all(lab: Running) -> None:
-    """When all sessions end in mid-wait, one new login serves every VM, and the verdicts are right."""
+    """When all sessions end during the wait, one new login serves every VM, and the verdicts are right."""
     machines = [lab.cloud.add(f"web-{number}", plan=Plan(start_delay=0, duration=1.5)) for number in range(20)]
     timer = threading.Timer(0.5, lab.cloud.end_sessions)
     timer.start()
@@ -197,12 +197,12 @@ def test_a_password_that_changes_in_mid_wait_ends_it(lab: Running) -> None:
         lab.cloud.password = "an0ther"
         lab.cloud.end_sessions()
         with pytest.raises(AuthenticationError):
-            told(source, "GC_COMPLETE")
+            observed(source, "GC_COMPLETE")
     assert lab.cloud.logins == {"ok": 1, "failed": 1}
 
 
 def test_a_server_without_a_known_version_is_refused(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is too old or too new is told apart before any login."""
+    """A server that is too old or too new is refused before any login."""
     monkeypatch.setattr(api, "VERSIONS", ("29.0", "40.0"))
     with pytest.raises(ApiError, match=r"offers the API versions 29\.0, 40\.0"), started(lab):
         pass
@@ -308,7 +308,7 @@ def test_a_redirect_is_never_followed(lab: Running) -> None:
         assert elsewhere.cloud.calls == {}
 
 
-# ---- faults in mid-wait
+# ---- faults during the wait
 
 
 @pytest.mark.parametrize(
@@ -329,10 +329,8 @@ def test_a_redirect_is_never_followed(lab: Running) -> None:
         pytest.param(Fault("redirect", STATUS, location="https://127.0.0.1:9/"), id="redirect"),
     ],
 )
-def test_a_fault_that_passes_is_ridden_out_and_noted(
-    lab: Running, monkeypatch: pytest.MonkeyPatch, fault: Fault
-) -> None:
-    """Each fault of the status is ridden out: the verdict is right, and the notes say what happened, once."""
+def test_a_transient_fault_is_retried_and_noted(lab: Running, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    """Each fault of the status is retried: the verdict is right, and the notes say what happened, once."""
     monkeypatch.setattr(connection, "READ_TIMEOUT", 0.4)
     monkeypatch.setattr(
         connection.Connection.exchange,
@@ -346,8 +344,8 @@ def test_a_fault_that_passes_is_ridden_out_and_noted(
     assert STATUS in report.notes[0]
 
 
-def test_a_fault_is_asked_about_again_soon(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question that failed, at the start or after a ring, is asked again at the short pace, not at the bell's."""
+def test_a_fault_is_retried_soon(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that failed, at the start or after a hint, is sent again at the short pace."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     lab.faults.add(Fault("status", STATUS, times=1, status=503))
     lab.faults.add(Fault("status", STATUS, after=1, times=1, status=503))
@@ -357,13 +355,13 @@ def test_a_fault_is_asked_about_again_soon(lab: Running, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("kind", ["slow", "hang", "drip"])
-def test_a_server_that_hangs_holds_nobody_up(lab: Running, kind: str) -> None:
-    """With every request hanging, poll, look and close still return in their time."""
+def test_a_server_that_hangs_delays_nothing(lab: Running, kind: str) -> None:
+    """With every request hanging, poll, refresh and close still return in time."""
     machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(30)]
     with ExitStack() as stack:
         source = stack.enter_context(started(lab, *machines))
         lab.faults.add(Fault(kind, "/api/", seconds=30))
-        told(source, "no such state", 0.5)
+        observed(source, "no such state", 0.5)
         took = [timed(source.poll, 0.3), timed(source.refresh, 0.3), timed(source.poll, 0.0)]
         began = time.monotonic()
     assert [seconds for seconds in took if seconds > 0.6] == []
@@ -376,7 +374,7 @@ def test_a_login_that_hangs_past_the_end_leaves_no_session(lab: Running) -> None
     with started(lab, machine) as source:
         lab.faults.add(Fault("slow", "/cloudapi/1.0.0/sessions", times=1, seconds=1.0))
         lab.cloud.end_sessions()
-        told(source, "no such state", 0.3)
+        observed(source, "no such state", 0.3)
     deadline = time.monotonic() + 5
     while lab.cloud.logouts < 1:
         assert time.monotonic() < deadline, lab.cloud.stats()
@@ -390,7 +388,7 @@ def timed(call: object, timeout: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_wish_to_be_asked_later_is_obeyed(lab: Running) -> None:
+def test_a_pause_that_the_server_asks_for_is_kept(lab: Running) -> None:
     """After a 429 with Retry-After no request is sent until that time has passed."""
     machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
     with started(lab, *machines) as source:
@@ -399,11 +397,11 @@ def test_a_wish_to_be_asked_later_is_obeyed(lab: Running) -> None:
         while not lab.cloud.answers[429]:
             assert time.monotonic() < deadline
             source.poll(0.05)
-        told(source, "no such state", 0.4)
+        observed(source, "no such state", 0.4)
         asked = sum(lab.cloud.calls.values())
-        told(source, "no such state", 1.0)
+        observed(source, "no such state", 1.0)
         assert sum(lab.cloud.calls.values()) == asked
-        told(source, "no such state", 1.0)
+        observed(source, "no such state", 1.0)
         assert sum(lab.cloud.calls.values()) > asked
 
 
@@ -429,15 +427,15 @@ def test_a_retry_after_is_understood_and_bounded(lab: Running, text: str, second
     assert busy.value.request_id.startswith("customization-gate-")
 
 
-def test_the_start_rides_out_a_server_that_is_just_up(lab: Running) -> None:
-    """503 and 502 at the start are asked again with patience, and noted."""
+def test_the_start_retries_a_server_that_has_just_started(lab: Running) -> None:
+    """503 and 502 at the start are retried and noted."""
     lab.faults.add(Fault("status", "/api/versions", times=2, status=503, retry_after="1"))
     lab.faults.add(Fault("status", "/cloudapi", times=1, status=502))
     with started(lab, lab.cloud.add("web-0")) as source:
         assert len(source.notes()) == 2
 
 
-def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
+def test_the_start_gives_up_at_its_time_out(lab: Running) -> None:
     """A server that stays broken is an error with its status and the request's number."""
     lab.faults.add(Fault("status", "/api/versions", status=503))
     source = cloud_director_source(settings(lab), {}, retry_timeout=0.5)
@@ -447,8 +445,8 @@ def test_the_start_gives_up_when_its_patience_ends(lab: Running) -> None:
     assert (broken.value.status, broken.value.request_id[:19]) == (503, "customization-gate-")
 
 
-def test_nobody_there_is_said_within_the_patience() -> None:
-    """A port that nobody listens on is an error that names the address."""
+def test_a_refused_connection_is_an_error_at_the_time_out() -> None:
+    """A refused connection is an error that names the address."""
     source = cloud_director_source(
         CloudDirectorSettings("https://127.0.0.1:9", "acme", "ann", "s3cret"), {}, retry_timeout=0.5
     )
@@ -459,7 +457,7 @@ def test_nobody_there_is_said_within_the_patience() -> None:
 
 @pytest.mark.usefixtures("lab")
 def test_a_server_that_restarts_is_waited_for() -> None:
-    """A server that goes away in mid-wait and comes back without its sessions is asked again."""
+    """A server that goes away during the wait and comes back without its sessions is retried."""
     cloud = Cloud("acme", "ann", "s3cret")
     machine = cloud.add("web-0", plan=Plan("never-ends"))
     with socket.socket() as free:
@@ -471,23 +469,23 @@ def test_a_server_that_restarts_is_waited_for() -> None:
             first.close()
             cloud.end_sessions()
             machine.set_state = "GC_COMPLETE"
-            assert not told(source, "GC_COMPLETE", 0.5)
+            assert not observed(source, "GC_COMPLETE", 0.5)
             with serve(cloud, certificate(Home()), place):
-                assert told(source, "GC_COMPLETE")
+                assert observed(source, "GC_COMPLETE")
                 assert any("did not answer" in note for note in source.notes())
 
 
 def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
-    """A VM whose start is overdue, by a state that nobody could read again, is not called stuck."""
+    """A VM whose start is overdue, by a state that could not be read again, is not called stuck."""
     machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     lab.faults.add(Fault("status", "guestcustomizationstatus", after=1, times=1000, status=503))
     rules = WaitRules(timeout=10.0, start_timeout=1.0)
-    (told,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": machine.urn}), rules).outcomes
-    assert told.failure is not None
-    assert told.failure.name == "StartTimeout"
-    assert "has not reported the VM's state for" in told.failure.diagnosis[0]
-    assert "503" in told.failure.diagnosis[0]
-    assert [line for line in told.failure.diagnosis if "forceCustomization" in line] == []
+    (outcome,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": machine.urn}), rules).outcomes
+    assert outcome.failure is not None
+    assert outcome.failure.name == "StartTimeout"
+    assert "has not reported the VM's state for" in outcome.failure.diagnosis[0]
+    assert "503" in outcome.failure.diagnosis[0]
+    assert [line for line in outcome.failure.diagnosis if "forceCustomization" in line] == []
 
 
 def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> None:

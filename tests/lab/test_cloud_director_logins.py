@@ -1,4 +1,4 @@
-"""Cloud Director's logins and answers at their worst: what is sent, how often, and what the user is told."""
+"""Cloud Director's logins and malformed answers: what is sent, how often, and what the user is shown."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_server_that_cannot_be_reached_is_not_a_refused_login(
 
 
 def test_a_login_that_is_busy_is_sent_again(lab: Running) -> None:
-    """503 says that the server did not look at the password: the start goes on past three of them."""
+    """With 503 the server has not checked the password: the start continues after three of them."""
     lab.faults.add(Fault("status", "/cloudapi/1.0.0/sessions", times=4, status=503, retry_after="0"))
     gate = source(lab, lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0)))
     assert wait(gate, WaitRules(timeout=30)).ready
@@ -256,7 +256,7 @@ def test_a_401_that_becomes_permanent_ends_the_wait(lab: Running) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw-deflate"])
 def test_a_compressed_answer_is_read(server: MisbehavingServer, encoding: str) -> None:
-    """A server that compresses although nobody asked for it is understood."""
+    """A server that compresses without being asked is understood."""
     body = b'<QueryResultRecords xmlns="http://www.vmware.com/vcloud/v1.5"></QueryResultRecords>'
     server.reply("GET /api/query", compressed(200, body, encoding))
     with acquire(settings(server)) as session:

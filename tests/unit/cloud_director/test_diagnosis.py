@@ -16,7 +16,7 @@ def machine(on: bool | None, tools: bool | None) -> InventoryVm:
     ("state", "found", "cause"),
     [
         pytest.param("GC_PENDING", machine(on=True, tools=True), "forceCustomization", id="stuck"),
-        pytest.param("GC_PENDING", machine(on=True, tools=None), "forceCustomization", id="stuck-tools-not-told"),
+        pytest.param("GC_PENDING", machine(on=True, tools=None), "forceCustomization", id="stuck-tools-not-reported"),
         pytest.param("GC_PENDING", machine(on=True, tools=False), "VMware Tools are not running", id="no-tools"),
         pytest.param("GC_PENDING", machine(on=False, tools=False), "powered off", id="off"),
         pytest.param("POST_GC_PENDING", machine(on=False, tools=None), "powered off", id="off-on-the-way"),
@@ -57,7 +57,7 @@ def test_a_silent_server_comes_before_any_cause() -> None:
             "GC_PENDING",
             machine(on=None, tools=None),
             ["status: GC_PENDING for 1 min 30 s", "power: unknown", "VMware Tools: unknown"],
-            id="not-told",
+            id="not-reported",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_section_without_the_flag_is_refused_without_quoting_it() -> None:
         pytest.param(
             f'id="urn:vcloud:vm:{UUID}" name="web-0" status="UNKNOWN"',
             InventoryVm(f"vm-{UUID}", "web-0"),
-            id="not-told",
+            id="not-reported",
         ),
         pytest.param(
             f'id="urn:vcloud:vm:{UUID}" name="web-0" vmToolsStatus="guestToolsRunning"',
@@ -110,7 +110,7 @@ def test_a_record_tells_power_and_tools(attributes: str, machine: InventoryVm) -
 
 
 def test_a_record_without_identifier_is_refused() -> None:
-    """A VM that cannot be told from others is no answer."""
+    """A VM without an identifier is malformed."""
     with pytest.raises(MalformedError):
         representations.records(records('name="web-0"'))
 
