@@ -10,7 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
-from pulumi_customization_gate.resources.guest_script import machine, secret
+from pulumi_customization_gate.resources.guest_script import deleted_first, machine, secret
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             "config_namespace": config_namespace,
         }
         given = {**with_secret_inputs(inputs), **dict.fromkeys(OUTPUTS)}
-        super().__init__(GuestFileProvider(), resource_name, given, opts)
+        super().__init__(GuestFileProvider(), resource_name, given, deleted_first(opts))
 
 
 def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:

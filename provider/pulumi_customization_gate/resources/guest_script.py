@@ -128,7 +128,17 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
             "config_namespace": config_namespace,
         }
         outputs = dict.fromkeys(OUTPUTS)
-        super().__init__(GuestScriptProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
+        super().__init__(
+            GuestScriptProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, deleted_first(opts)
+        )
+
+
+def deleted_first(opts: ResourceOptions | None) -> ResourceOptions:
+    """Has a replacement delete the old resource first, also one that the user asks for by `--replace`.
+
+    The provider asks for the same, but the engine does not ask the provider about that one.
+    """
+    return pulumi.ResourceOptions.merge(pulumi.ResourceOptions(delete_before_replace=True), opts)
 
 
 def secret(value: Any) -> Any:
