@@ -91,7 +91,7 @@ def test_every_command_does_what_its_page_says(shell: Shell, tmp_path: Path, com
     link = tmp_path / "customization-gate"
     link.write_text(f'#!/bin/sh\nexec "{PROGRAM[0]}" {" ".join(PROGRAM[1:])} "$@"\n', encoding="utf-8")
     link.chmod(0o755)
-    (tmp_path / "machines.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
+    (tmp_path / "vms.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
     environment = {**shell.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
 
     said = subprocess.run(
