@@ -280,7 +280,7 @@ def test_a_terminal_shows_a_live_table(vcenter: VCenter, shell: Shell) -> None:
     assert "CustomizationStarted" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     end = plain.splitlines()[-4:]
-    assert end[0].split()[:4] == ["machine", "ID", "status", "took"]
+    assert end[0].split()[:4] == ["VM", "ID", "status", "took"]
     assert all("CustomizationSucceeded" in line for line in end[1:3])
     assert re.fullmatch(r"2 of 2 customized after [0-9.]+ s", end[3])
 

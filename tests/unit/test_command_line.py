@@ -245,7 +245,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
     """A job in the night would wait for ever."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("typed\n"))
 
-    with pytest.raises(ConfigurationError, match="--password-file or set VSPHERE_PASSWORD"):
+    with pytest.raises(ConfigurationError, match="--password-file to its file, or set VSPHERE_PASSWORD"):
         Access(server="vc.example.com", user="ann").vsphere_settings({})
 
 
@@ -627,23 +627,25 @@ def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
     ("arguments", "message"),
     [
         pytest.param(["wait"], "Missing argument", id="no-machine"),
-        pytest.param(["wait", "-"], "no virtual machine is named: give at least one", id="an-empty-list"),
-        pytest.param(["wait", "vm-1", "--timeout", "0"], "wanted are seconds above 0", id="no-time"),
-        pytest.param(["wait", "vm-1", "--timeout", "-5"], "wanted are seconds above 0", id="negative"),
-        pytest.param(["wait", "vm-1", "--timeout", "nan"], "wanted are seconds above 0", id="not-a-number"),
-        pytest.param(["wait", "vm-1", "--timeout", "inf"], "wanted are seconds above 0", id="for-ever"),
+        pytest.param(["wait", "-"], "expected at least one VM", id="an-empty-list"),
+        pytest.param(["wait", "vm-1", "--timeout", "0"], "expected a positive number of seconds", id="no-time"),
+        pytest.param(["wait", "vm-1", "--timeout", "-5"], "expected a positive number of seconds", id="negative"),
+        pytest.param(["wait", "vm-1", "--timeout", "nan"], "expected a positive number of seconds", id="not-a-number"),
+        pytest.param(["wait", "vm-1", "--timeout", "inf"], "expected a positive number of seconds", id="for-ever"),
         pytest.param(["wait", "vm-1", "--timeout", "soon"], "Invalid value for '--timeout'", id="a-word"),
-        pytest.param(["wait", "vm-1", "--timeout", "5", "--start-timeout", "6"], "above --timeout", id="start-late"),
+        pytest.param(
+            ["wait", "vm-1", "--timeout", "5", "--start-timeout", "6"], "expected at most --timeout", id="start-late"
+        ),
         pytest.param(["wait", "vm-1", "--platform", "hyper-v"], "hyper-v", id="platform"),
         pytest.param(["wait", "vm-1", "--expect", "maybe"], "maybe", id="expect"),
         pytest.param(["wait", "vm-1", "--password", "x"], "No such option", id="a-password-on-the-command-line"),
         pytest.param(
             ["events", "vm-1", "--platform", "cloud_director"], "No such option", id="events-of-cloud-director"
         ),
-        pytest.param(["timeline", "a.json", "b.json"], "draws one file", id="two-files"),
+        pytest.param(["timeline", "a.json", "b.json"], "expected one file", id="two-files"),
         pytest.param(["timeline", "/nowhere.json"], "cannot be read: No such file", id="no-file"),
         pytest.param(["timeline", "-"], "standard input is not readable JSON", id="no-json"),
-        pytest.param(["timeline", "--live"], "no virtual machine is named", id="nothing-live"),
+        pytest.param(["timeline", "--live"], "expected at least one VM", id="nothing-live"),
     ],
 )
 def test_wrong_usage_ends_with_2(run: Callable[..., Any], arguments: list[str], message: str) -> None:
@@ -688,7 +690,7 @@ def test_the_live_table_goes_on_between_two_updates() -> None:
 
     lines = rendered(table, 100, 24).splitlines()
 
-    assert lines[0].split() == ["machine", "ID", "status", "for", "host", "name", "addresses"]
+    assert lines[0].split() == ["VM", "ID", "status", "for", "host", "name", "addresses"]
     assert lines[2].split() == ["late", "id-late", "CustomizationStarted", "35", "s"]
     assert lines[3] == "1 of 2 customized after 1 min 5 s"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.timeline import Align, Machine, Theme, Wait, chart, show, svg, waits
+from pulumi_customization_gate.timeline import Align, Theme, VmTimes, Wait, chart, show, svg, waits
 from pulumi_customization_gate.timeline.chart import End, Phase, Span, scale
 from pulumi_customization_gate.timeline.picture import _COLOURS
 
@@ -27,13 +27,11 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def machine(
-    name: str = "web-0", *times: float | None, status: str = "CustomizationSucceeded", failure: str = ""
-) -> Machine:
-    """Returns a machine by power-on, start, end and readiness in seconds after noon."""
+def vm(name: str = "web-0", *times: float | None, status: str = "CustomizationSucceeded", failure: str = "") -> VmTimes:
+    """Returns a VM by power-on, start, end and readiness in seconds after noon."""
     known = [None if time is None else at(time) for time in times]
     powered_on, started, completed, ready = (known + [None] * 4)[:4]
-    return Machine(name, status, powered_on, started, completed, ready, failure)
+    return VmTimes(name, status, powered_on, started, completed, ready, failure)
 
 
 def result(*times: float | None, status: str = "CustomizationSucceeded", failure: str = "") -> dict[str, Any]:
@@ -44,16 +42,14 @@ def result(*times: float | None, status: str = "CustomizationSucceeded", failure
 
 
 def many(count: int) -> list[Wait]:
-    """Returns one gate of so many machines, every tenth of which failed."""
-    machines = [
-        machine(
-            f"web-{n}", n % 40, n % 40 + 20, 200 + n % 60, status="CustomizationFailed", failure="CustomizationFailed"
-        )
+    """Returns one gate of so many VMs, every tenth of which failed."""
+    vms = [
+        vm(f"web-{n}", n % 40, n % 40 + 20, 200 + n % 60, status="CustomizationFailed", failure="CustomizationFailed")
         if n % 10 == 7
-        else machine(f"web-{n}", n % 40, n % 40 + 20, 150 + n % 90, 160 + n % 90)
+        else vm(f"web-{n}", n % 40, n % 40 + 20, 150 + n % 90, 160 + n % 90)
         for n in range(count)
     ]
-    return [Wait("web", tuple(machines), None, at(300))]
+    return [Wait("web", tuple(vms), None, at(300))]
 
 
 # ---- what is read
@@ -66,7 +62,7 @@ RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
     ("document", "name"),
     [
         pytest.param(RESULTS, "", id="the-output-results"),
-        pytest.param({"ready": True, "machines": RESULTS}, "machines", id="all-stack-outputs"),
+        pytest.param({"ready": True, "vms": RESULTS}, "vms", id="all-stack-outputs"),
         pytest.param({"results": RESULTS, "ready": True, "wait_seconds": 3.0}, "", id="a-report-of-the-command-line"),
         pytest.param({"east": {"results": RESULTS, "ready": True}}, "east", id="a-gate-as-an-output"),
         pytest.param(
@@ -74,7 +70,7 @@ RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
                 "version": 3,
                 "deployment": {
                     "resources": [
-                        {"type": "pulumi:pulumi:Stack", "urn": "urn::s", "outputs": {"machines": RESULTS}},
+                        {"type": "pulumi:pulumi:Stack", "urn": "urn::s", "outputs": {"vms": RESULTS}},
                         {
                             "type": "pulumi-python:dynamic/customization:CustomizationGate",
                             "urn": "urn:pulumi:lab::app::pulumi-python:dynamic/customization:CustomizationGate::web",
@@ -99,7 +95,7 @@ def test_results_are_found_wherever_a_gate_leaves_them(document: object, name: s
     expected = [
         Wait(
             name,
-            (machine("web-0", 0, 30, 90, 100), machine("web-1", 5, 40, 120, 130)),
+            (vm("web-0", 0, 30, 90, 100), vm("web-1", 5, 40, 120, 130)),
             opened=at(130),
             ended=at(130),
         )
@@ -203,15 +199,15 @@ def test_times_of_other_zones_are_drawn_in_utc() -> None:
     """The axis says UTC."""
     [wait] = waits({"web-0": {**result(0), "completed_at": "2026-11-20T14:01:30+02:00"}})
 
-    assert wait.machines[0].completed == at(90)
-    assert str(wait.machines[0].completed) == "2026-11-20 12:01:30+00:00"
+    assert wait.vms[0].completed == at(90)
+    assert str(wait.vms[0].completed) == "2026-11-20 12:01:30+00:00"
 
 
 def test_machines_stand_in_the_order_that_people_count() -> None:
     """web-2 comes before web-10, and a name may hold more digits than int() reads."""
     [wait] = waits({f"web-{n}": result(0) for n in ("9" * 5000, "²", "10", "2", "1")})
 
-    assert [machine.name[:6] for machine in wait.machines] == ["web-1", "web-2", "web-10", "web-99", "web-²"]
+    assert [vm.name[:6] for vm in wait.vms] == ["web-1", "web-2", "web-10", "web-99", "web-²"]
 
 
 def test_a_gate_with_a_failed_machine_did_not_open() -> None:
@@ -224,7 +220,7 @@ def test_a_gate_with_a_failed_machine_did_not_open() -> None:
 
 
 def test_the_time_that_the_gate_itself_tells_wins() -> None:
-    """A gate that opened by `report` opened although a machine failed."""
+    """A gate that opened by `report` opened although a VM failed."""
     failed = result(0, 30, 90, status="CustomizationFailed", failure="CustomizationFailed")
     document = {"results": {"web-0": failed}, "opened_at": at(200).isoformat()}
 
@@ -232,10 +228,10 @@ def test_the_time_that_the_gate_itself_tells_wins() -> None:
 
 
 def test_names_lose_what_a_terminal_would_obey() -> None:
-    """A machine's name comes from a server, and may hold anything."""
+    """The name of a VM comes from a server, and may hold anything."""
     [wait] = waits({"web\x1b[2J-0\n": result(0)})
 
-    assert wait.machines[0].name == "web-0"
+    assert wait.vms[0].name == "web-0"
 
 
 # ---- where the bars lie
@@ -243,7 +239,7 @@ def test_names_lose_what_a_terminal_would_obey() -> None:
 
 def test_a_bar_has_a_part_for_each_phase() -> None:
     """Power-on, start, end, readiness and the gate's opening bound the parts."""
-    gate = Wait("web", (machine("web-0", 0, 30, 90, 100),), opened=at(130), ended=at(130))
+    gate = Wait("web", (vm("web-0", 0, 30, 90, 100),), opened=at(130), ended=at(130))
 
     [row] = chart([gate]).rows
 
@@ -260,7 +256,7 @@ def test_a_bar_has_a_part_for_each_phase() -> None:
     ("it", "end", "marked", "spans", "note"),
     [
         pytest.param(
-            machine("a", 0, 30, 90, status="CustomizationFailed", failure="CustomizationSysprepFailed"),
+            vm("a", 0, 30, 90, status="CustomizationFailed", failure="CustomizationSysprepFailed"),
             End.FAILED,
             90,
             [Phase.BOOTING, Phase.CUSTOMIZING],
@@ -268,7 +264,7 @@ def test_a_bar_has_a_part_for_each_phase() -> None:
             id="failed",
         ),
         pytest.param(
-            machine("a", 0, 30, status="CustomizationStarted", failure="Timeout"),
+            vm("a", 0, 30, status="CustomizationStarted", failure="Timeout"),
             End.UNFINISHED,
             300,
             [Phase.BOOTING, Phase.CUSTOMIZING],
@@ -276,27 +272,25 @@ def test_a_bar_has_a_part_for_each_phase() -> None:
             id="still-customizing-when-the-wait-ended",
         ),
         pytest.param(
-            machine("a", 0, status="CustomizationNotStarted", failure="StartTimeout"),
+            vm("a", 0, status="CustomizationNotStarted", failure="StartTimeout"),
             End.UNFINISHED,
             300,
             [Phase.BOOTING],
             "CustomizationNotStarted",
             id="never-started",
         ),
-        pytest.param(machine("a", 0, None, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="its-start-is-forgotten"),
-        pytest.param(machine("a", 100, None, 90), End.GOOD, 90, [], "", id="powered-on-again-after-its-success"),
-        pytest.param(machine("a", 0, 95, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="started-again-later"),
+        pytest.param(vm("a", 0, None, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="its-start-is-forgotten"),
+        pytest.param(vm("a", 100, None, 90), End.GOOD, 90, [], "", id="powered-on-again-after-its-success"),
+        pytest.param(vm("a", 0, 95, 90), End.GOOD, 90, [Phase.CUSTOMIZING], "", id="started-again-later"),
+        pytest.param(vm("a", status="VmRemoved", failure="NotFound"), End.FAILED, None, [], "NotFound", id="not-there"),
         pytest.param(
-            machine("a", status="VmRemoved", failure="NotFound"), End.FAILED, None, [], "NotFound", id="not-there"
+            vm("a"), End.GOOD, None, [], "CustomizationSucceeded, no time is known", id="judged-by-state-alone"
         ),
         pytest.param(
-            machine("a"), End.GOOD, None, [], "CustomizationSucceeded, no time is known", id="judged-by-state-alone"
+            vm("a", 0, status="NotCustomized"), End.GOOD, 300, [Phase.BOOTING], "", id="nothing-was-asked-of-it"
         ),
         pytest.param(
-            machine("a", 0, status="NotCustomized"), End.GOOD, 300, [Phase.BOOTING], "", id="nothing-was-asked-of-it"
-        ),
-        pytest.param(
-            machine("a", 0, status="NotCustomized", failure="NoCustomization"),
+            vm("a", 0, status="NotCustomized", failure="NoCustomization"),
             End.FAILED,
             300,
             [Phase.BOOTING],
@@ -305,9 +299,9 @@ def test_a_bar_has_a_part_for_each_phase() -> None:
         ),
     ],
 )
-def test_how_a_bar_ends(it: Machine, end: End, marked: float | None, spans: list[Phase], note: str) -> None:
+def test_how_a_bar_ends(it: VmTimes, end: End, marked: float | None, spans: list[Phase], note: str) -> None:
     """What is not known is left out, what did not end runs to the end of the wait."""
-    other = machine("b", 0, 30, 90, 100)
+    other = vm("b", 0, 30, 90, 100)
 
     row = chart([Wait("web", (it, other), None, at(300))], Align.clock).rows[0]
 
@@ -317,9 +311,9 @@ def test_how_a_bar_ends(it: Machine, end: End, marked: float | None, spans: list
 
 
 def test_machines_of_other_days_are_compared_from_their_power_on() -> None:
-    """A machine that was replaced days later would leave bars too short to see."""
+    """A VM that was replaced days later would make the bars too short to see."""
     day = 86400.0
-    gate = Wait("web", (machine("a", 0, 30, 90), machine("b", 3 * day, 3 * day + 40, 3 * day + 100)), at(3 * day + 100))
+    gate = Wait("web", (vm("a", 0, 30, 90), vm("b", 3 * day, 3 * day + 40, 3 * day + 100)), at(3 * day + 100))
 
     drawn = chart([gate])
 
@@ -330,8 +324,8 @@ def test_machines_of_other_days_are_compared_from_their_power_on() -> None:
 
 
 def test_a_gate_that_was_opened_long_afterwards_leaves_the_bars_their_length() -> None:
-    """A wait over machines that were customized an hour ago opens an hour later."""
-    gate = Wait("web", (machine("a", 0, 30, 90, 90),), opened=at(3600))
+    """A wait over VMs that were customized an hour ago opens an hour later."""
+    gate = Wait("web", (vm("a", 0, 30, 90, 90),), opened=at(3600))
 
     drawn = chart([gate])
 
@@ -341,7 +335,7 @@ def test_a_gate_that_was_opened_long_afterwards_leaves_the_bars_their_length() -
 
 def test_machines_of_one_run_share_the_clock() -> None:
     """Who waited for whom shows only on one scale."""
-    gate = Wait("web", (machine("a", 0, 30, 90), machine("b", 60, 90, 150)), at(150))
+    gate = Wait("web", (vm("a", 0, 30, 90), vm("b", 60, 90, 150)), at(150))
 
     drawn = chart([gate])
 
@@ -352,11 +346,11 @@ def test_machines_of_one_run_share_the_clock() -> None:
 
 def test_gates_are_told_apart_by_headings() -> None:
     """One gate needs none."""
-    east, west = (Wait(name, (machine("a", 0, 30, 90),), at(90)) for name in ("east", "west"))
+    east, west = (Wait(name, (vm("a", 0, 30, 90),), at(90)) for name in ("east", "west"))
 
     assert [row.label for row in chart([east]).rows] == ["a"]
     assert [row.label for row in chart([east, west]).rows] == ["east", "a", "west", "a"]
-    assert len(chart([east, west]).machines) == 2
+    assert len(chart([east, west]).vms) == 2
 
 
 @given(st.floats(0, 1e8), st.integers(2, 20))
@@ -408,8 +402,8 @@ def test_a_picture_of_many_has_the_shape_of_a_screen() -> None:
 
 
 def test_a_picture_says_when_the_gate_opened() -> None:
-    """A line with its time tells what all machines waited for."""
-    gate = Wait("web", (machine("a", 0, 30, 90, 100), machine("b", 0, 30, 200, 220)), at(220))
+    """A line with its time shows when the gate opened for all VMs."""
+    gate = Wait("web", (vm("a", 0, 30, 90, 100), vm("b", 0, 30, 200, 220)), at(220))
 
     assert "gate open at 3 min 40 s" in texts(svg(chart([gate])))
 
@@ -422,14 +416,14 @@ def test_the_same_results_give_the_same_bytes() -> None:
 @pytest.mark.parametrize("name", ["$x^{$", "<b>&", "\\frac", "größe-東京", "]]>"])
 def test_a_name_is_drawn_as_it_is(name: str) -> None:
     """No name is taken for a formula or for markup."""
-    gate = Wait("web", (machine(name, 0, 30, 90),), at(90))
+    gate = Wait("web", (vm(name, 0, 30, 90),), at(90))
 
     assert name in texts(svg(chart([gate]), title=name))
 
 
 def test_nothing_known_still_gives_a_picture() -> None:
     """Machines that were never found have no time at all."""
-    picture = svg(chart([Wait("web", (machine("a", status="VmRemoved", failure="NotFound"),))]))
+    picture = svg(chart([Wait("web", (vm("a", status="VmRemoved", failure="NotFound"),))]))
 
     assert "NotFound" in texts(picture)
 
@@ -470,7 +464,7 @@ def printed(gates: list[Wait], width: int = 80, encoding: str = "utf-8") -> str:
 
 def test_a_terminal_shows_the_bars_in_characters() -> None:
     """The parts of a bar, its end and the gate's opening lie where their times are."""
-    gate = Wait("web", (machine("a", 0, 10, 30, 40), machine("b", 10, 20, 50)), opened=at(50))
+    gate = Wait("web", (vm("a", 0, 10, 30, 40), vm("b", 10, 20, 50)), opened=at(50))
 
     lines = printed([gate], width=4 + 1 + 4 + 51).splitlines()
 
@@ -490,7 +484,7 @@ def test_a_terminal_without_unicode_gets_plain_letters() -> None:
 
 @given(st.integers(1, 60), st.integers(30, 200))
 def test_rows_keep_within_the_width(count: int, width: int) -> None:
-    """However many machines and however narrow the terminal, a row does not wrap."""
+    """However many VMs and however narrow the terminal, a row does not wrap."""
     rows = printed(many(count), width).splitlines()[1 : count + 1]
 
     assert max(map(len, rows)) <= width

@@ -1,6 +1,6 @@
 """The commands of `customization-gate` and their help.
 
-What only the work of a command needs is imported by that command: the help comes at once.
+A command imports what only its work needs, so that the help is fast.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import GateReport
 
 _STATUSES = """\
-Exit status: 0 all are customized; 1 some failed, are gone or have no customization; 2 wrong usage;
-3 the time-out passed, or (status) some are still on their way; 4 the server cannot be used;
-130 after Ctrl-C, with the report so far."""
+Exit status: 0 all VMs are customized; 1 some failed, were removed or have no customization; 2 usage error;
+3 the time-out passed, or (status) some customizations have not ended; 4 the server cannot be used;
+130 after Ctrl-C, with a report."""
 
-_PATIENCE = 60.0
-"""Seconds in which a server must have answered that is asked how machines stand now."""
+_STATUS_TIMEOUT = 60.0
+"""The time in seconds in which the server must have responded for `status`."""
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -55,18 +55,18 @@ def _print_version(value: bool) -> None:
 @application.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Wait until the guest customization of virtual machines has ended, and say how, without Pulumi.
+    """Wait for the guest customization of virtual machines, without Pulumi.
 
-    The verdicts are those of the Pulumi resource CustomizationGate; so are the settings in the environment.
+    The verdicts and the settings in the environment are those of the Pulumi resource CustomizationGate.
     """
 
 
 def _seconds(value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter(f"{value:g} is no length of time; wanted are seconds above 0, for example 600")
+        raise typer.BadParameter(f"expected a positive number of seconds, for example 600, got {value:g}")
     return value
 
 
@@ -76,8 +76,8 @@ _StartTimeout = Annotated[
     typer.Option(
         metavar="SECONDS",
         callback=_seconds,
-        help="Seconds in which a customization must have started, from the start of the wait or the machine's last "
-        "power-on. Default: 600, or the time-out if that is less; on Cloud Director the time-out.",
+        help="Seconds in which a customization must have started, from the later of the start of the wait and the "
+        "VM's last power-on. Default: the smaller of 600 and --timeout; on Cloud Director --timeout.",
         show_default=False,
     ),
 ]
@@ -101,11 +101,11 @@ def wait(
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
-    """Wait until the customization of all machines has ended.
+    """Wait until the customization of all VMs has ended.
 
-    One wait watches all machines by one session. A customization that ended before the wait began counts, if nothing
-    has been asked of the machine since. Progress goes to standard error: a live table in a terminal, a line for each
-    change elsewhere; the report goes to standard output.
+    One session watches all VMs. A customization that ended before the wait counts if no other was requested since.
+    Progress goes to standard error: a live table in a terminal, otherwise a line for each change. The report goes to
+    standard output.
 
     For example:
 
@@ -119,7 +119,9 @@ def wait(
     kind = PLATFORMS[platform.value]
     start = min(kind.start_timeout, timeout) if start_timeout is None else start_timeout
     if start > timeout:
-        raise typer.BadParameter(f"it is {start:g}, above --timeout, {timeout:g}", param_hint="--start-timeout")
+        raise typer.BadParameter(
+            f"expected at most --timeout, {timeout:g}, got {start:g}", param_hint="--start-timeout"
+        )
     access = Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     rules = WaitRules(timeout=timeout, start_timeout=start, requires_customization=expect is options.Expect.required)
     interrupt = Interrupt()
@@ -147,7 +149,7 @@ def status(
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
-    """Say how the customization of machines stands now, without waiting.
+    """Print the current status of VMs, without waiting.
 
     For example:
 
@@ -178,9 +180,9 @@ def events(
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
-    """Print what the vCenter remembers of machines: power, moves and customization, oldest first.
+    """Print the events of VMs in vCenter: power, migration and customization, oldest first.
 
-    These are the events that the verdicts stand on. Cloud Director keeps none.
+    The verdicts come from these events. Cloud Director has no such events.
 
     For example:
 
@@ -207,7 +209,7 @@ def timeline(
             metavar="FILE",
             show_default=False,
             help="JSON with a gate's results: `pulumi stack output --json`, `pulumi stack export`, or the report of "
-            "`wait --output json`. Without a file, or with -, standard input. With --live: the machines.",
+            "`wait --output json`. Without a file, or with -, standard input. With --live: references to VMs.",
         ),
     ] = None,
     *,
@@ -218,12 +220,12 @@ def timeline(
     align: Annotated[
         pictures.Align,
         typer.Option(
-            help="clock: by the time of day. power-on: every bar begins at its machine's power-on. auto: by the clock, "
-            "unless the machines were made at times far apart."
+            help="clock: all bars share one clock. power-on: each bar starts at the power-on of its VM. auto: "
+            "clock, unless the VMs were created at times far apart."
         ),
     ] = pictures.Align.auto,
     title: Annotated[str, typer.Option(help="The picture's title.")] = "",
-    live: Annotated[bool, typer.Option("--live", help="Judge these machines now, and draw that.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Judge VMs now, and draw the result.")] = False,
     platform: options.PlatformOption = options.Platform.vsphere,
     server: options.Server = None,
     org: options.Org = None,
@@ -233,10 +235,10 @@ def timeline(
     thumbprint: options.Thumbprint = None,
     allow_unverified_ssl: options.AllowUnverifiedSsl = None,
 ) -> None:
-    """Draw what happened: a bar for each machine, in the terminal or as an SVG picture.
+    """Draw a bar for each VM, in the terminal or as an SVG picture.
 
-    A bar tells power-on, start and end of the customization, when the machine was ready and when the gate opened; a
-    failure has its name beside it.
+    A bar shows the power-on, the start and the end of the customization, and the times when the VM was ready and the
+    gate opened. The name of a failure is beside its bar.
 
     For example:
 
@@ -263,11 +265,11 @@ def timeline(
 
 
 def _judge_now(access: Access, words: Sequence[str], expect: options.Expect) -> GateReport:
-    """Returns the first judgement of a wait: one that is called off as soon as it has judged."""
+    """Returns the first judgement of a wait, which is cancelled as soon as it has judged."""
     from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- see the module's docstring
 
     rules = WaitRules(
-        timeout=_PATIENCE,
+        timeout=_STATUS_TIMEOUT,
         start_timeout=math.inf,
         requires_customization=expect is options.Expect.required,
         stop_on_missing=False,
@@ -278,22 +280,22 @@ def _judge_now(access: Access, words: Sequence[str], expect: options.Expect) -> 
 
 
 def _words(arguments: Sequence[str]) -> list[str]:
-    """Returns what names the machines; `-` stands for the lines of standard input, without comments and blank lines."""
+    """Returns the references to VMs; `-` means the lines of standard input, without comments and blank lines."""
     words: list[str] = []
     for argument in arguments:
         lines = read_text("-").splitlines() if argument == "-" else [argument]
         words += (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not words:
-        raise ConfigurationError("no virtual machine is named: give at least one, for example web-1 or /DC/vm/web/*")
+        raise ConfigurationError("expected at least one VM, for example web-1 or /DC/vm/web/*, got none")
     return list(dict.fromkeys(words))
 
 
 def _document(files: Sequence[str]) -> Any:
     if len(files) > 1:
-        raise ConfigurationError("timeline draws one file; machines are named with --live only")
+        raise ConfigurationError("expected one file; several VMs need --live")
     name = files[0]
     if name == "-" and sys.stdin is not None and sys.stdin.isatty():
-        raise ConfigurationError("nothing to draw: name a file, pipe JSON in, or give --live and machines")
+        raise ConfigurationError("expected a file, JSON on standard input, or --live and VMs, got nothing")
     return read_json(name)
 
 

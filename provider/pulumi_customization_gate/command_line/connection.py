@@ -1,4 +1,4 @@
-"""Where to connect and as whom: options first, then the environment, and the password never as an argument."""
+"""The connection and the login: options first, then the environment; the password is never an argument."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Access:
-    """What the options say of server and login; None leaves it to the environment."""
+    """The server and the login in the options; None means the environment."""
 
     platform: Platform = VSPHERE
     server: str | None = None
@@ -41,10 +41,10 @@ class Access:
 
     @contextlib.contextmanager
     def source(self, words: Sequence[str]) -> Iterator[Source]:
-        """Finds the machines of the words and lends a source that watches them.
+        """Finds the VMs of the references and yields a source that watches them.
 
         Raises:
-            ConfigurationError: If a setting is missing or wrong, or a word means no machine.
+            ConfigurationError: If a setting is missing or wrong, or a reference has no VM.
             ServerError: If the server cannot be used.
         """
         if self.platform is CLOUD_DIRECTOR:
@@ -60,7 +60,7 @@ class Access:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
-        """Lends a session at the vCenter.
+        """Yields a session on the vCenter.
 
         Raises:
             ConfigurationError: If a setting is missing or wrong.
@@ -72,7 +72,7 @@ class Access:
             yield session
 
     def vsphere_settings(self, environment: Mapping[str, str]) -> VsphereSettings:
-        """Returns where the vCenter is and who logs in.
+        """Returns the address and the login of the vCenter.
 
         Raises:
             ConfigurationError: If something is missing or wrong.
@@ -91,7 +91,7 @@ class Access:
         return settings
 
     def cloud_director_settings(self, environment: Mapping[str, str]) -> CloudDirectorSettings:
-        """Returns where Cloud Director is and who logs in; the API token comes from the environment only.
+        """Returns the address and the login of Cloud Director; the API token comes from the environment only.
 
         Raises:
             ConfigurationError: If something is missing or wrong.
@@ -125,15 +125,15 @@ class Access:
         return found
 
     def _password(self, variable: str, environment: Mapping[str, str], whose: str) -> str:
-        """Returns the password from the file, else the environment, else whoever sits at the terminal."""
+        """Returns the password from the file, or from the environment, or from a prompt in the terminal."""
         if self.password_file is not None:
             return _first_line(self.password_file)
         if password := environment.get(variable):
             return password
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise ConfigurationError(
-                f"missing the password: name its file by --password-file or set {variable}; "
-                "it can be asked for at a terminal only"
+                f"missing password: set --password-file to its file, or set {variable}; "
+                "the program can ask for it in a terminal only"
             )
         if not (password := getpass.getpass(f"Password of {whose}: ", sys.stderr)):
             raise ConfigurationError("the password is empty")
@@ -147,5 +147,5 @@ def _first_line(file: Path) -> str:
     except ConfigurationError as error:
         raise ConfigurationError(f"--password-file {error}") from None
     if not line:
-        raise ConfigurationError(f"--password-file {str(file)!r} has an empty first line; the password belongs there")
+        raise ConfigurationError(f"--password-file {str(file)!r} has an empty first line; expected the password there")
     return line

@@ -1,4 +1,4 @@
-"""How a run ends: its exit status, the sentence of an error, and what Ctrl-C does."""
+"""The end of a run: its exit status, the message of an error, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ExitCode(enum.IntEnum):
     """The exit statuses; 130, 141 (a closed pipe) and 143 come from a signal: 128 and its number."""
 
     SUCCEEDED = 0
-    """Every machine is customized."""
+    """Every VM is customized."""
     FAILED = 1
-    """At least one machine failed, is gone or has no customization."""
+    """At least one VM failed, was removed or has no customization."""
     USAGE = 2
     """The command line, a file it names or a setting is wrong, or standard output cannot be written."""
     UNFINISHED = 3
-    """The time-out passed, or `status` found machines that are still on their way; none failed."""
+    """The time-out passed, or `status` found customizations that have not ended; none failed."""
     UNREACHABLE = 4
-    """The server cannot be reached, is not trusted, refuses the login or stopped answering."""
+    """The server cannot be reached, is not trusted, refuses the login or stopped responding."""
 
 
 def exit_code(report: GateReport) -> ExitCode:
@@ -45,8 +45,8 @@ def exit_code(report: GateReport) -> ExitCode:
 class Interrupt:
     """Lets the first Ctrl-C, or SIGTERM, end a wait with its report.
 
-    Called as the `cancelled` of a watch. Until the watch asks for the first time, and from the second signal on, there
-    is nothing to report, so the program ends at once.
+    Called as the `cancelled` of a wait. Until the wait calls it for the first time, and from the second signal on,
+    there is nothing to report, so the program ends at once.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Interrupt:
         return 128 + self.number
 
     def __call__(self) -> bool:
-        """Tells whether a signal came."""
+        """Returns whether a signal came."""
         self._is_asked_for = True
         return self.number != 0
 
@@ -82,7 +82,7 @@ class Interrupt:
 
 @contextlib.contextmanager
 def errors_reported(interrupt: Interrupt | None = None) -> Iterator[None]:
-    """Turns an error that can be expected into its sentence on standard error and an exit status."""
+    """Turns an expected error into a message on standard error and an exit status."""
     try:
         yield
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""The customization history of machines, as far as the vCenter remembers it."""
+"""The customization events of VMs, as far as vCenter keeps them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict[str, str]]:
-    """Returns the events of the machines that the words mean, oldest first, and the machines' names by ID.
+    """Returns the events of the VMs that the references mean, oldest first, and the names of the VMs by ID.
 
     Raises:
-        ConfigurationError: If a word means no machine.
+        ConfigurationError: If a reference has no VM.
         ServerError: If the server does not answer.
     """
     found = {reference: inventory.find(session, reference) for reference in search.expand(session, words)}

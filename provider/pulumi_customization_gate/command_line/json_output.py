@@ -1,4 +1,4 @@
-"""A wait's report as JSON: the names, shapes and times of the gate's own outputs."""
+"""The report of a wait as JSON: names, forms and times are those of the gate's outputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def report_document(report: GateReport) -> dict[str, Any]:
-    """Returns ready, statuses, results, wait_seconds, opened_at and ended_at; keyed as a gate over a list of machines.
+    """Returns ready, statuses, results, wait_seconds, opened_at and ended_at; keyed as a gate over a list of VMs.
 
-    The key of a machine is its name, or its ID where two share the name.
+    The key of a VM is its name, or its ID where two share the name.
     """
     results = by_key((None, result_of(outcome)) for outcome in report.outcomes)
     return {
@@ -28,7 +28,7 @@ def report_document(report: GateReport) -> dict[str, Any]:
 
 
 def event_document(event: Event, name: str) -> dict[str, Any]:
-    """Returns one event of a machine's history."""
+    """Returns one event of a VM."""
     return {
         "name": name,
         "moid": event.vm,

@@ -15,7 +15,7 @@ _CONNECTION = "Connection (an option wins over the environment variable below it
 
 
 class Platform(str, enum.Enum):
-    """Where the machines are."""
+    """The platform of the VMs."""
 
     vsphere = VSPHERE.name
     cloud_director = CLOUD_DIRECTOR.name
@@ -29,7 +29,7 @@ class Output(str, enum.Enum):
 
 
 class Expect(str, enum.Enum):
-    """Whether a machine must have been asked to customize."""
+    """Whether a VM must have had a customization requested."""
 
     required = "required"
     optional = "optional"
@@ -41,8 +41,8 @@ Words = Annotated[
         metavar="VM",
         show_default=False,
         help="A managed object ID (`vm-87`), a UUID, a name, an inventory path (`/DC/vm/web/web-1`), or a pattern of "
-        "names or paths (`web-*`, `/DC/vm/**/web-?`); `-` reads them from standard input, one a line. "
-        "On Cloud Director: URN, href or `vm-UUID` of a machine or a vApp.",
+        "names or paths (`web-*`, `/DC/vm/**/web-?`); `-` reads them from standard input, one per line. "
+        "On Cloud Director: URN, href or `vm-UUID` of a VM or a vApp.",
     ),
 ]
 OutputFormat = Annotated[
@@ -52,8 +52,7 @@ OutputFormat = Annotated[
 ExpectOption = Annotated[
     Expect,
     typer.Option(
-        help="required: a VM of which no customization was requested is a failure. "
-        "optional: it is ready, as NotCustomized."
+        help="required: a VM with no trace of a customization is a failure. optional: it passes as NotCustomized."
     ),
 ]
 PlatformOption = Annotated[
@@ -63,24 +62,24 @@ Server = Annotated[
     str | None,
     typer.Option(
         metavar="HOST",
-        help="Its name or address, with :PORT if need be.  \nVSPHERE_SERVER, VCD_URL",
+        help="Host name or address, with :PORT if necessary.  \nVSPHERE_SERVER, VCD_URL",
         rich_help_panel=_CONNECTION,
     ),
 ]
 Org = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Cloud Director's organization.  \nVCD_ORG", rich_help_panel=_CONNECTION),
+    typer.Option(metavar="NAME", help="The organization in Cloud Director.  \nVCD_ORG", rich_help_panel=_CONNECTION),
 ]
 User = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Who logs in.  \nVSPHERE_USER, VCD_USER", rich_help_panel=_CONNECTION),
+    typer.Option(metavar="NAME", help="The user who logs in.  \nVSPHERE_USER, VCD_USER", rich_help_panel=_CONNECTION),
 ]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A file whose first line is the password. Without it and the variable, a terminal is asked.  \n"
-        "VSPHERE_PASSWORD, VCD_PASSWORD; VCD_API_TOKEN is a token itself",
+        help="A file whose first line is the password. Without it and the variable, the program asks in a terminal.  \n"
+        "VSPHERE_PASSWORD, VCD_PASSWORD; VCD_API_TOKEN holds a token",
         rich_help_panel=_CONNECTION,
     ),
 ]
@@ -96,7 +95,7 @@ Thumbprint = Annotated[
     str | None,
     typer.Option(
         metavar="SHA256",
-        help="The fingerprint of the one certificate to trust.  \nVSPHERE_THUMBPRINT, VCD_THUMBPRINT",
+        help="The fingerprint of the only certificate to trust.  \nVSPHERE_THUMBPRINT, VCD_THUMBPRINT",
         rich_help_panel=_CONNECTION,
     ),
 ]

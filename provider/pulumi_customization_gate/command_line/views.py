@@ -1,4 +1,4 @@
-"""What people see of a wait: a live table in a terminal, plain lines elsewhere, and the report at its end."""
+"""The output of a wait: a live table in a terminal, otherwise plain lines, and the report at its end."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ _STYLES = {
 
 
 def console(*, stderr: bool) -> Console:
-    """Returns a console that shows texts as they are: nothing in them counts as markup."""
+    """Returns a console that shows texts without interpreting markup in them."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Update], None]]:
-    """Lends a listener that shows a wait on standard error."""
+    """Yields a listener that shows a wait on standard error."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield tell_lines
@@ -72,7 +72,7 @@ def progress() -> Iterator[Callable[[Update], None]]:
 
 
 def tell_lines(update: Update) -> None:
-    """Writes a line for each change, and one for the whole wait now and then."""
+    """Writes a line for each change, and regularly one for the whole wait."""
     now = clock_time(datetime.now(timezone.utc))
     for note in update.notes:
         typer.echo(f"{now}  {sanitize(note)}", err=True)
@@ -83,7 +83,7 @@ def tell_lines(update: Update) -> None:
 
 
 class LiveTable:
-    """A table of the wait whose times go on between two updates.
+    """A table of the wait whose times advance between two updates.
 
     Args:
         screen: The terminal.
@@ -93,16 +93,16 @@ class LiveTable:
     def __init__(self, screen: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._screen, self._clock = screen, clock
         self._update: tuple[Update, float] | None = None
-        self._spinner = Spinner("dots", "looking for the machines ...")
+        self._spinner = Spinner("dots", "looking up the VMs ...")
 
     def __call__(self, update: Update) -> None:
-        """Takes the newest update over; what it notes scrolls past above the table."""
+        """Takes the newest update; its notes are printed above the table."""
         self._update = (update, self._clock())
         for note in update.notes:
             self._screen.print(sanitize(note), style="yellow")
 
     def render(self) -> RenderableType:
-        """Returns the frame of this moment: what fits on the screen, the machines still on their way first."""
+        """Returns the frame of this moment: what fits on the screen, the VMs that are not ready first."""
         if self._update is None:
             return self._spinner
         update, heard_at = self._update
@@ -119,8 +119,8 @@ class LiveTable:
         hidden = len(update.outcomes) - len(shown)
         if hidden:
             counts = Counter(status_words(outcome) for outcome in update.outcomes)
-            told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-            summary += f"; {hidden} more not shown, in all {told}"
+            totals = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+            summary += f"; {hidden} more not shown, in all {totals}"
         return Group(_table(shown, "for", times), Text(summary, style="bold"))
 
 
@@ -129,8 +129,8 @@ def show(report: GateReport, output: str, *, is_wait: bool = True) -> None:
 
     Args:
         report: The report.
-        output: "text", or "json": one document, and the sentence about it on standard error.
-        is_wait: Whether to say how the wait ended, beside how each machine stands.
+        output: "text", or "json": one document, and the last sentence on standard error.
+        is_wait: Whether to print how the wait ended, in addition to the status of each VM.
     """
     end = list(_conclusion(report)) if is_wait else []
     if output == "json":
@@ -161,7 +161,7 @@ def _lines(outcome: VmOutcome) -> Iterator[str]:
 
 
 def _conclusion(report: GateReport) -> Iterator[str]:
-    """Yields how the wait ended and what to do: the sentences of a failure that are about no single machine."""
+    """Yields how the wait ended and what to do: the sentences of a failure that are not about one VM."""
     if report.ready:
         count = len(report.outcomes)
         yield f"{count} of {count} customized after {duration(report.wait_seconds)}"
@@ -172,7 +172,7 @@ def _conclusion(report: GateReport) -> Iterator[str]:
 
 def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("machine", no_wrap=True, max_width=_LONGEST_NAME)
+    table.add_column("VM", no_wrap=True, max_width=_LONGEST_NAME)
     table.add_column("ID", no_wrap=True, overflow="ellipsis")
     table.add_column("status", no_wrap=True, min_width=len("CustomizationSucceeded"))
     table.add_column(heading, no_wrap=True, justify="right")
@@ -192,15 +192,15 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
 
 
 def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
-    """Writes a line for each event: when, which machine, what, and what was said of it."""
-    machines = {moid: f"{sanitize(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
-    width = max(map(len, machines.values()), default=0)
+    """Writes a line for each event: its time, its VM, its class and its message."""
+    labels = {moid: f"{sanitize(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
+    width = max(map(len, labels.values()), default=0)
     longest = max((len(event.name) for event in events), default=0)
     for event in events:
         said = [sanitize(event.message), event.reason and f"reason: {sanitize(event.reason)}"]
         said.append(event.log_location and f"guest log: {sanitize(event.log_location)}")
-        told = "; ".join(part for part in said if part)
+        details = "; ".join(part for part in said if part)
         when = f"{event.at:%Y-%m-%d} {clock_time(event.at)}"
-        typer.echo(f"{when}  {machines[event.vm]:<{width}}  {event.name:<{longest}}  {told}".rstrip())
+        typer.echo(f"{when}  {labels[event.vm]:<{width}}  {event.name:<{longest}}  {details}".rstrip())
     if not events:
-        typer.echo("no event in reach: nothing happened, or the vCenter has forgotten it", err=True)
+        typer.echo("no events: nothing happened, or vCenter no longer keeps the events", err=True)

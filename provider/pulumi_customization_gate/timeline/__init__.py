@@ -1,4 +1,4 @@
-"""A picture of what happened: a bar for each machine, as SVG or in the terminal, from the results of gates.
+"""A picture of what happened: a bar for each VM, as SVG or in the terminal, from the results of gates.
 
     document = json.loads(Path("export.json").read_text())
     Path("timeline.svg").write_bytes(svg(chart(waits(document))))
@@ -8,7 +8,7 @@ Its libraries, matplotlib and rich, come with the extra `cli`.
 
 from pulumi_customization_gate.timeline.chart import Align, Chart, chart
 from pulumi_customization_gate.timeline.picture import Theme, svg
-from pulumi_customization_gate.timeline.results import Machine, Wait, waits
+from pulumi_customization_gate.timeline.results import VmTimes, Wait, waits
 from pulumi_customization_gate.timeline.terminal import show
 
-__all__ = ["Align", "Chart", "Machine", "Theme", "Wait", "chart", "show", "svg", "waits"]
+__all__ = ["Align", "Chart", "Theme", "VmTimes", "Wait", "chart", "show", "svg", "waits"]

@@ -1,4 +1,4 @@
-"""Turns what happened into bars on one scale of seconds: the same for the picture and for the terminal."""
+"""Turns the results of gates into bars on one scale of seconds, for the picture and for the terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pulumi_customization_gate.timeline.results import Machine, Wait
+    from pulumi_customization_gate.timeline.results import VmTimes, Wait
 
 SCATTERED = 3.0
-"""How many times longer than the bars the time without any may be before each bar begins at its power-on."""
+"""The largest ratio of the time without bars to the time with bars; above it each bar starts at its power-on."""
 
 
 class Align(str, enum.Enum):
@@ -25,7 +25,7 @@ class Align(str, enum.Enum):
 
 
 class Phase(enum.Enum):
-    """What a part of a bar tells; its value is what the legend calls it."""
+    """What a part of a bar shows; the value is its text in the legend."""
 
     BOOTING = "powered on, not started"
     CUSTOMIZING = "customizing"
@@ -34,7 +34,7 @@ class Phase(enum.Enum):
 
 
 class End(enum.Enum):
-    """How a bar ends; its value is what the legend calls it."""
+    """How a bar ends; the value is its text in the legend."""
 
     GOOD = "succeeded"
     FAILED = "failed"
@@ -52,22 +52,22 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """The bar of one machine, or the heading of one gate."""
+    """The bar of one VM, or the heading of one gate."""
 
     label: str
     spans: tuple[Span, ...] = ()
     end: End | None = None
     """None for a heading."""
     at: float | None = None
-    """Where the end is marked; None where no time is known."""
+    """Where the end is marked; None if no time is known."""
     note: str = ""
-    """What is said beside the bar."""
+    """The text beside the bar."""
     seconds: float | None = None
     """From power-on to the end of the customization."""
 
     @property
     def is_heading(self) -> bool:
-        """Whether this is the name of a gate and not a machine."""
+        """Whether this is the name of a gate and not of a VM."""
         return self.end is None
 
 
@@ -77,22 +77,22 @@ class Chart:
 
     rows: tuple[Row, ...]
     length: float
-    """Seconds from the left side to the last thing that happened."""
+    """Seconds from the left side to the last known time."""
     origin: datetime | None
-    """The time of the left side; None where each bar begins at its own power-on, or no time is known."""
+    """The time of the left side; None if each bar starts at its own power-on, or no time is known."""
     opened: tuple[float, ...]
     """When gates opened, in seconds from the left side."""
 
     @property
-    def machines(self) -> list[Row]:
+    def vms(self) -> list[Row]:
         """The rows without the headings."""
         return [row for row in self.rows if not row.is_heading]
 
 
 def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
-    """Returns the bars of the machines of all gates, a heading before each gate where there are several."""
-    times = [time for gate in gates for machine in gate.machines for time in machine.times]
-    # By a clock of whole seconds, a gate seems to open before the only thing that is known of its VMs.
+    """Returns the bars of the VMs of all gates, with a heading before each gate if there are several."""
+    times = [time for gate in gates for vm in gate.vms for time in vm.times]
+    # With a clock of whole seconds, a gate seems to open before the only known time of its VMs.
     times += [gate.opened for gate in gates if gate.opened and times]
     by_clock = align is Align.clock or (align is Align.auto and not _are_scattered(gates))
     origin = min(times) if by_clock and times else None
@@ -100,52 +100,52 @@ def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
     for gate in gates:
         if len(gates) > 1:
             rows.append(Row(gate.name or "gate"))
-        rows += (_row(machine, gate, origin) for machine in gate.machines)
+        rows += (_row(vm, gate, origin) for vm in gate.vms)
     opened = {(gate.opened - origin).total_seconds() for gate in gates if origin and gate.opened}
     ends = [span.end for row in rows for span in row.spans] + [row.at for row in rows if row.at is not None]
     return Chart(tuple(rows), max([*ends, *opened, 0.0]), origin, tuple(sorted(opened)))
 
 
-def _row(machine: Machine, gate: Wait, origin: datetime | None) -> Row:
-    end = End.GOOD if machine.is_good else End.FAILED if machine.has_failed else End.UNFINISHED
-    note = "" if machine.is_good else (machine.failure if end is End.FAILED else "") or machine.status
-    if not machine.times:
-        return Row(machine.name, (), end, None, note or f"{machine.status}, no time is known")
-    left = origin or min(machine.times)
+def _row(vm: VmTimes, gate: Wait, origin: datetime | None) -> Row:
+    end = End.GOOD if vm.is_good else End.FAILED if vm.has_failed else End.UNFINISHED
+    note = "" if vm.is_good else (vm.failure if end is End.FAILED else "") or vm.status
+    if not vm.times:
+        return Row(vm.name, (), end, None, note or f"{vm.status}, no time is known")
+    left = origin or min(vm.times)
 
     def after(time: datetime | None) -> float | None:
         return None if time is None else (time - left).total_seconds()
 
-    started, completed, ready = after(machine.started), after(machine.completed), after(machine.ready)
-    powered_on = after(machine.powered_on)
+    started, completed, ready = after(vm.started), after(vm.completed), after(vm.ready)
+    powered_on = after(vm.powered_on)
     if completed is not None and powered_on is not None and powered_on > completed:
-        powered_on = None  # It was powered on anew after its customization, which keeps its verdict.
+        powered_on = None  # It was powered on again after its customization, which keeps its verdict.
     if completed is not None and started is not None and started > completed:
         started = None
     stop = completed if completed is not None else after(gate.ended)
     spans: list[tuple[Phase, float | None, float | None]] = []
     if powered_on is not None:
-        # Where no event tells the start, all that is known is that the customization ended.
+        # Without an event of the start, only the end of the customization is known.
         first = started if started is not None else powered_on if completed is not None else stop
         spans.append((Phase.BOOTING, powered_on, first))
     begin = started if started is not None else powered_on if completed is not None else None
     spans.append((Phase.CUSTOMIZING, begin, stop))
     spans.append((Phase.SETTLING, completed, ready))
-    if origin is not None and machine.is_good:
+    if origin is not None and vm.is_good:
         spans.append((Phase.HELD, ready if ready is not None else completed, after(gate.opened)))
     drawn = tuple(Span(p, b, e) for p, b, e in spans if b is not None and e is not None and e > b)
-    known = powered_on if powered_on is not None else after(machine.powered_on)
+    known = powered_on if powered_on is not None else after(vm.powered_on)
     marked = next((at for at in (completed, stop, known) if at is not None), None)
     seconds = completed - powered_on if completed is not None and powered_on is not None else None
-    return Row(machine.name, drawn, end, marked, note, seconds)
+    return Row(vm.name, drawn, end, marked, note, seconds)
 
 
 def _are_scattered(gates: Sequence[Wait]) -> bool:
     """Whether bars by the clock would be too short to see.
 
-    So it is where machines were made, or a gate over machines long customized was opened, at times far apart.
+    They are if VMs were created at times far apart, or if a gate opened long after its VMs were customized.
     """
-    bars = sorted((min(m.times), max(m.times)) for gate in gates for m in gate.machines if m.times)
+    bars = sorted((min(m.times), max(m.times)) for gate in gates for m in gate.vms if m.times)
     covered, reached = 0.0, None
     for begin, end in bars:
         start = begin if reached is None else max(begin, reached)

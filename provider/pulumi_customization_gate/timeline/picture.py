@@ -1,7 +1,7 @@
 """Draws a chart as SVG: opaque, so that it can be read on any page, with texts that can be searched and copied.
 
-The colours are close to those of Okabe and Ito, which people with any kind of colour vision can tell apart, and stand
-out from the background; what matters most, how a machine ended, also has a shape of its own.
+The colours are close to those of Okabe and Ito, which people with any kind of colour vision can tell apart, and
+contrast with the background. The end of a VM also has a shape of its own.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _LONGEST_LABEL, _LONGEST_NOTE = 26, 34
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where everything goes."""
+    """The positions of all parts."""
 
     columns: int
     column_width: float
@@ -101,7 +101,7 @@ class _Layout:
     labels: float
     """The width of the names before the bars."""
     notes: float
-    """The width of the texts behind the bars."""
+    """The width of the texts after the bars."""
     head: float
 
     @classmethod
@@ -161,7 +161,7 @@ def svg(chart: Chart, theme: Theme = Theme.light, title: str = "") -> bytes:
     }
     stream = io.BytesIO()
     with mpl.rc_context(settings), warnings.catch_warnings():
-        # Texts are drawn by whoever shows the picture, with fonts of theirs.
+        # The program that shows the picture draws the texts, with its own fonts.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         colours = _COLOURS[theme]
         legend = _legend(chart, colours)
@@ -179,7 +179,7 @@ def _label(row: Row) -> str:
 
 
 def _note(row: Row, columns: int) -> str:
-    """Returns what stands behind a bar; where room is short, without the word that most events begin with."""
+    """Returns the text after a bar; if there is little room, without the word that most events start with."""
     if not row.note:
         return duration(row.seconds) if row.seconds is not None else ""
     note = (row.note.removeprefix("Customization") if columns > 1 else row.note) or row.note
@@ -289,9 +289,9 @@ def _legend(chart: Chart, colours: _Colours) -> list[Any]:
 def _draw_head(
     figure: Figure, chart: Chart, layout: _Layout, colours: _Colours, *, title: str, legend: list[Any]
 ) -> None:
-    count = len(chart.machines)
-    machines = f"{count} virtual machine{'' if count == 1 else 's'}"
-    counts = Counter(row.end for row in chart.machines)
+    count = len(chart.vms)
+    vms = f"{count} virtual machine{'' if count == 1 else 's'}"
+    counts = Counter(row.end for row in chart.vms)
     ends = ", ".join(f"{counts[end]} {end.value}" for end in End if counts[end])
     since = f"times from {chart.origin:%Y-%m-%d %H:%M:%S} UTC" if chart.origin else "each bar from its power-on"
     left = _MARGIN / layout.width
@@ -299,9 +299,9 @@ def _draw_head(
     def down(lines: float) -> float:
         return 1 - (_MARGIN / 2 + lines * _LINE) / layout.height
 
-    heading, below = title or f"Guest customization of {machines}", f"{ends}; {since}"
+    heading, below = title or f"Guest customization of {vms}", f"{ends}; {since}"
     figure.text(left, down(0.8), heading, fontsize=_TITLE_FONT, fontweight="bold", color=colours.ink)
-    figure.text(left, down(1.8), f"{machines}: {below}" if title else below, fontsize=_FONT, color=colours.ink)
+    figure.text(left, down(1.8), f"{vms}: {below}" if title else below, fontsize=_FONT, color=colours.ink)
     if legend:
         room = (layout.width - 2 * _MARGIN) / (_LETTER * _FONT)
         letters = [len(entry.get_label()) + _ENTRY for entry in legend]

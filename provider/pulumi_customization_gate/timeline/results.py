@@ -19,7 +19,7 @@ _GOOD = frozenset({"CustomizationSucceeded", "NotCustomized"})
 _ENDED_BADLY = frozenset({"CustomizationFailed", "VmRemoved"})
 _LONGEST_NAME = 80
 _CLOCK_RESOLUTION = timedelta(seconds=1)
-"""Of a server that reports whole seconds."""
+"""The tolerance for a server that reports whole seconds."""
 _KINDS = (
     (bool, "a boolean"),
     ((int, float), "a number"),
@@ -30,8 +30,8 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What happened to one machine; a time that is not known is None."""
+class VmTimes:
+    """The times of one VM; a time that is not known is None."""
 
     name: str
     status: str
@@ -44,12 +44,12 @@ class Machine:
 
     @property
     def is_good(self) -> bool:
-        """Whether the gate could open as far as this machine goes."""
+        """Whether the gate could open if all other VMs were ready."""
         return self.status in _GOOD and not self.failure
 
     @property
     def has_failed(self) -> bool:
-        """Whether its end is a bad one; one that is neither good nor failed was still on its way."""
+        """Whether it failed; a VM that is neither good nor failed was not finished."""
         return self.status in _ENDED_BADLY or (self.status in _GOOD and not self.is_good)
 
     @property
@@ -60,14 +60,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Wait:
-    """The machines of one gate."""
+    """The VMs of one gate."""
 
     name: str
-    machines: tuple[Machine, ...]
+    vms: tuple[VmTimes, ...]
     opened: datetime | None = None
     """When the gate opened; None if it stayed closed."""
     ended: datetime | None = None
-    """The last moment that is known."""
+    """The last known time."""
 
 
 def waits(document: object) -> list[Wait]:
@@ -102,7 +102,7 @@ def _found(document: object) -> Iterator[tuple[str, Mapping[str, Any], Mapping[s
 
 
 def _search(value: object, name: str) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yields what looks like the output `results`; without recursion, because JSON nests as deep as it likes."""
+    """Yields what looks like the output `results`; without recursion, because JSON can be nested to any depth."""
     left = [(name, value)]
     while left:
         name, value = left.pop()
@@ -128,11 +128,11 @@ def _are_results(value: object) -> bool:
 
 def _wait(name: str, results: Mapping[str, Any], beside: Mapping[str, Any]) -> Wait:
     gate = sanitize(name, _LONGEST_NAME)
-    machines = tuple(_machine(str(key), result) for key, result in sorted(results.items(), key=_naturally))
-    times = [time for machine in machines for time in machine.times]
+    vms = tuple(_vm(str(key), result) for key, result in sorted(results.items(), key=_naturally))
+    times = [time for vm in vms for time in vm.times]
     opened = _time(beside, "opened_at", gate)
-    if opened is None and all(machine.is_good for machine in machines):
-        ready = (machine.ready or machine.completed for machine in machines)
+    if opened is None and all(vm.is_good for vm in vms):
+        ready = (vm.ready or vm.completed for vm in vms)
         opened = max((time for time in ready if time is not None), default=None)
     if opened is not None and times and opened < min(times) - _CLOCK_RESOLUTION:
         raise ConfigurationError(
@@ -140,7 +140,7 @@ def _wait(name: str, results: Mapping[str, Any], beside: Mapping[str, Any]) -> W
             f"{min(times).isoformat()}, got {opened.isoformat()}"
         )
     known = [time for time in (*times, opened, _time(beside, "ended_at", gate)) if time is not None]
-    return Wait(gate, machines, opened, max(known, default=None))
+    return Wait(gate, vms, opened, max(known, default=None))
 
 
 def _naturally(item: tuple[str, Any]) -> list[tuple[bool, int, str]]:
@@ -152,11 +152,11 @@ def _naturally(item: tuple[str, Any]) -> list[tuple[bool, int, str]]:
     ]
 
 
-def _machine(key: str, result: Mapping[str, Any]) -> Machine:
+def _vm(key: str, result: Mapping[str, Any]) -> VmTimes:
     name = sanitize(key, _LONGEST_NAME)
     failure = result.get("failure")
     event = failure.get("event") or failure.get("kind") or "failed" if isinstance(failure, Mapping) else ""
-    return Machine(
+    return VmTimes(
         name=name,
         status=_text(result["status"], f"{name}.status"),
         powered_on=_time(result, "powered_on_at", name),
@@ -172,14 +172,14 @@ def _text(value: object, where: str) -> str:
 
 
 def _time(values: Mapping[str, Any], key: str, of: str) -> datetime | None:
-    """Returns a time in UTC; None, where it is null, empty or not there, is not known."""
+    """Returns a time in UTC, or None if it is null, empty or missing."""
     value = values.get(key)
     if value is None or value == "":
         return None
     where, wanted = _path(of, key), "an ISO 8601 time such as 2026-11-20T12:00:00Z"
     text = _expect(str, value, where, wanted)
     try:
-        # Python 3.10 reads no "Z".
+        # Python 3.10 does not read "Z".
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
@@ -191,7 +191,11 @@ def _path(of: str, key: str) -> str:
 
 
 def _expect(kind: type, value: Any, where: str, wanted: str) -> Any:
-    """Returns a value that is of a kind, and says what else it is where it is not."""
+    """Returns a value of a kind.
+
+    Raises:
+        ConfigurationError: If it is of another kind, which the message names.
+    """
     if isinstance(value, kind):
         return value
     got = next((name for types, name in _KINDS if isinstance(value, types)), "null")
