@@ -34,21 +34,21 @@ _WIDTH = 180
 _HEAD = """\
 # Figures
 
-Written by `{command}` on {date}: {cores} cores, Python {python}, load {load} at the beginning. The server is the lab's
-vCenter (govmomi's simulator, in which customization takes time) on the same machine. A real one answers later; what a
-wait asks of it is the same.
+Written by `{command}` on {date}: {cores} cores, Python {python}, load {load} at the start. The server is the lab's
+vCenter (govmomi's simulator, in which customization takes time) on the same computer. A real vCenter responds later,
+but the calls of a wait are the same.
 
-![How calls and latency grow with the number of machines](benchmarks.svg)
+![How calls and latency grow with the number of VMs](benchmarks.svg)
 """
 
 _METHOD = ROOT / "benchmarks" / "method.md"
-"""How each figure is made; it ends every document."""
+"""How each figure is made; the end of every document."""
 
 
 def main() -> int:
     """Measures, prints, writes the document, and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="everybody at 1000 machines too, and 5000 (an hour)")
+    parser.add_argument("--full", action="store_true", help="all waiters with 1000 VMs too, and with 5000 (an hour)")
     parser.add_argument("--only", nargs="+", metavar="WAITER:MACHINES", help="single rows, for example gate:1000")
     options = parser.parse_args()
 
@@ -175,7 +175,7 @@ def _spoken(answer: edge_cases.Answer) -> str:
 
 
 def _polls(rows: Iterable[dict[str, Any]]) -> Table:
-    heads = ("waiter", "machines", "requests", "requests/min", "end to verdict, median", "worst", "sessions")
+    heads = ("waiter", "VMs", "requests", "requests/min", "end to verdict, median", "worst", "sessions")
     names = {"customization gate": "customization gate"}
     cells = [
         (

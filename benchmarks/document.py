@@ -1,4 +1,4 @@
-"""The figures as people read them: tables for the terminal and for Markdown, and a picture of how they grow."""
+"""The figures as tables for the terminal and for Markdown, and a picture of how they grow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARKERS = {"gate": "o", "terraform": "^", "ansible": "s", "powercli": "D"}
 
 @dataclass(frozen=True)
 class Table:
-    """One table of figures, with what has to be known to read it."""
+    """One table of figures, with a note."""
 
     title: str
     heads: Sequence[str]
@@ -52,22 +52,22 @@ class Table:
 
 
 def seconds(value: float) -> str:
-    """Returns a time as short as it is telling."""
+    """Returns a time with few digits."""
     if math.isnan(value):
         return "-"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def size(count: float) -> str:
-    """Returns a number of bytes as short as it is telling."""
+    """Returns a number of bytes with few digits."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004 -- a million
 
 
 def costs(rows: Sequence[Row], titles: dict[str, str]) -> Table:
-    """Returns what the waits cost, a waiter and a number of machines per row."""
+    """Returns the costs of the waits, with a waiter and a number of VMs per row."""
     heads = (
         "waiter",
-        "machines",
+        "VMs",
         "set-up",
         "event to verdict, p50",
         "p99",
@@ -102,13 +102,13 @@ def costs(rows: Sequence[Row], titles: dict[str, str]) -> Table:
 
 
 def _wrong(row: Row) -> str:
-    words = [f"{row.early} called good too early"] if row.early else []
+    words = [f"{row.early} reported too early"] if row.early else []
     words += [f"{row.missed} missed"] if row.missed else []
     return ", ".join(words) or "0"
 
 
 def picture(rows: Sequence[Row], titles: dict[str, str], path: Path) -> None:
-    """Draws how calls and latency grow with the number of machines."""
+    """Draws how calls and latency grow with the number of VMs."""
     # Letters stay letters, and the file is the same for the same figures: no date, no random names in it.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "figures", "font.size": 9}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -117,11 +117,11 @@ def picture(rows: Sequence[Row], titles: dict[str, str], path: Path) -> None:
             own = sorted((row for row in rows if row.waiter == waiter), key=lambda row: row.machines)
             style = {"label": title, "color": COLOURS[waiter], "marker": MARKERS[waiter], "markersize": 5}
             counts = [row.machines for row in own]
-            # A logarithmic axis has no zero: who calls never is drawn at its foot.
+            # A logarithmic axis has no zero: a waiter without calls is drawn at its lower end.
             calls.plot(counts, [max(row.idle_calls, 0.1) for row in own], **style)
             latency.plot(counts, [row.p50 for row in own], **style)
         for axes, title in ((calls, "calls per minute while idle"), (latency, "event to verdict, median, in seconds")):
-            axes.set(xscale="log", yscale="log", xlabel="machines", title=title)
+            axes.set(xscale="log", yscale="log", xlabel="VMs", title=title)
             axes.grid(visible=True, alpha=0.3)
         calls.legend(fontsize=8)
         figure.savefig(path, format="svg", metadata={"Date": None})

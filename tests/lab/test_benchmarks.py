@@ -115,7 +115,7 @@ def test_the_table_of_costs() -> None:
     (cells,) = table.rows
     shown = dict(zip(table.heads, cells, strict=True))
     assert (shown["waiter"], shown["set-up"], shown["bytes in all"]) == ("Terraform", "800 ms", "1.5 MB")
-    assert shown["wrong"] == "68 called good too early, 1 missed"
+    assert shown["wrong"] == "68 reported too early, 1 missed"
 
 
 def test_units() -> None:
