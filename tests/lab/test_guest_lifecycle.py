@@ -204,6 +204,25 @@ def test_no_output_is_longer_than_its_limit_in_the_state(lab: Lab) -> None:
     assert (len(life.outputs["stdout"].encode()), life.outputs["stdout_truncated"]) == (30, True)
 
 
+def test_output_is_logged_while_the_script_runs(lab: Lab) -> None:
+    """With log="all" the first lines are there before the script ends, and every line is there once."""
+    text = f"echo one; echo two; until [ -e {lab.files}/go ]; do sleep 0.1; done; echo three"
+    life = lab.life("script", script=text, log="all")
+    began = []
+
+    def seen() -> None:
+        until(lambda: "two" in life.lines)
+        began.append(list(life.lines))
+        (lab.files / "go").touch()
+
+    thread = threading.Thread(target=seen)
+    thread.start()
+    assert life.up() == ""
+    thread.join()
+    assert began == [["one", "two"]]
+    assert life.lines == ["one", "two", "three"]
+
+
 # ---- the private directory
 
 

@@ -14,6 +14,7 @@ from pulumi_customization_gate.lifecycle.arguments import NAMESPACE, TRIGGERS
 from pulumi_customization_gate.lifecycle.description import (
     Argument,
     Boolean,
+    Choice,
     Duration,
     Effect,
     ListOf,
@@ -213,6 +214,12 @@ SCRIPT: Sequence[Argument] = (
         Boolean(),
         "whether the environment has STDOUT and STDERR, the outputs of the last run",
         default=False,
+    ),
+    Argument(
+        "log",
+        Choice(("last", "all")),
+        'while the script runs: "last" shows the last line of its output on a terminal, "all" logs every line',
+        default="last",
     ),
     Argument(
         "expected_exit_codes",

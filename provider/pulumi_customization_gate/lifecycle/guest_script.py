@@ -26,6 +26,7 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
     script_problems,
 )
 from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.live_output import LiveOutput
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (
     Attempt,
@@ -172,14 +173,17 @@ def _run(
     """
     arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     script = arguments.on_update if what == "on_update" and arguments.on_update else arguments.script
-    script = _with_previous_output(script, inputs, previous)
+    live = LiveOutput(engine, logs_all=inputs.get("log") == "all")
+    script = replace(_with_previous_output(script, inputs, previous), shows_output=live.is_wanted)
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
         known = {**inputs, "attempt": attempt.number, "ran": what, GUEST_ID: guest.id}
         try:
-            result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)))
+            result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)), live.show)
         except ScriptStoppedError as error:
+            live.finish(error.result.outcome)
             said = _with_last_lines(str(error), error.result, inputs)
             raise PartialFailureError(said, attempt.key, {**known, **_outputs(error.result)}) from None
+        live.finish(result.outcome)
         outputs = {**known, **_outputs(result)}
         try:
             _judge(guest, result, arguments, inputs, "the script" if what == "script" else what)

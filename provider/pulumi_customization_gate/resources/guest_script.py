@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pulumi
 from pulumi.dynamic import Resource
@@ -49,6 +49,8 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
             environment. In a guest that is gone, off, or lets its user in no more it does not run, with a warning.
         add_previous_output: Whether the environment has STDOUT and STDERR, the outputs of the last run, of each the
             last 32000 characters; default false.
+        log: "last" (default) shows the last line of the output on the resource's row of a terminal while the script
+            runs; "all" logs every line.
         expected_exit_codes: Exit codes that are fine; default [0].
         output_limit: Bytes of each output that are kept, the last ones; default 65536, at most 1048576.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
@@ -101,6 +103,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         on_update: Input[str] | None = None,
         on_delete: Input[str] | None = None,
         add_previous_output: Input[bool] | None = None,
+        log: Input[Literal["last", "all"]] | None = None,
         expected_exit_codes: Input[Sequence[Input[int]]] | None = None,
         output_limit: Input[int] | None = None,
         config_namespace: Input[str] | None = None,
@@ -123,6 +126,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
             "on_update": on_update,
             "on_delete": on_delete,
             "add_previous_output": add_previous_output,
+            "log": log,
             "expected_exit_codes": expected_exit_codes,
             "output_limit": output_limit,
             "config_namespace": config_namespace,

@@ -13,6 +13,7 @@ from pulumi_customization_gate.vsphere.guest.program import (
     CANNOT_FINISH,
     OUTCOME,
     OUTPUT_MAXIMUM,
+    PROGRESS,
     RUN,
     SETTLE,
     STOP,
@@ -22,12 +23,15 @@ from pulumi_customization_gate.vsphere.guest.program import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 SETTLE_INTERVAL = 10.0
 """The longest time in seconds between two checks in the guest whether a run without an outcome has died."""
+SHOW_INTERVAL = 2.0
+"""Seconds between two reads of what a script has printed so far."""
 COMPLETE = "attempt"
 """The file that is uploaded last: nobody starts an attempt without it. It holds the fingerprint."""
 _LARGEST = 2 * OUTPUT_MAXIMUM + 200
@@ -40,6 +44,9 @@ class Directory:
     def __init__(self, guest: Guest, path: str, limit: int = OUTPUT_MAXIMUM) -> None:
         self.guest, self.path, self._limit = guest, path, limit
         self._program = program_for(Script(""), windows=guest.is_windows)
+        self.show: Callable[[int, bytes], None] | None = None
+        """Takes the length of the output so far, and its end, while the run is followed."""
+        self._next_show = 0.0
         self.requests = 0
         """Requests to run it of this process that may have been carried out."""
 
@@ -92,8 +99,17 @@ class Directory:
                 if time.monotonic() >= next_check:
                     watched = Process(self.guest, self.call(SETTLE))
                     next_check = time.monotonic() + next(checks)
+            self._show_output()
             self.guest.deadline.pause(pause)
         raise AssertionError("the pauses never end")
+
+    def _show_output(self) -> None:
+        if self.show is None or time.monotonic() < self._next_show:
+            return
+        self._next_show = time.monotonic() + SHOW_INTERVAL
+        total, _, end = (self.read(PROGRESS) or b"").partition(b"\n")
+        if total.strip().isdigit():
+            self.show(int(total), end)
 
     def _raise_if_it_cannot_write(self, watched: Process | None) -> None:
         code = watched.exit_code if watched is not None else None

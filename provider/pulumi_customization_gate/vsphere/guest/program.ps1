@@ -46,11 +46,11 @@ function Remove-Here([string[]]$names) {
     foreach ($name in $names) { Remove-Item -LiteralPath (Join-Here $name) -Force -ErrorAction SilentlyContinue }
 }
 
-function Read-End([string]$name) {
+function Read-End([string]$name, [long]$most = $limit) {
     $file = [IO.File]::Open((Join-Here $name), 'OpenOrCreate', 'Read', 'ReadWrite, Delete')
     try {
         $total = $file.Length
-        $bytes = New-Object byte[] ([Math]::Min($total, $limit))
+        $bytes = New-Object byte[] ([Math]::Min($total, $most))
         [void]$file.Seek($total - $bytes.Length, 'Begin')
         $read = 0
         while ($read -lt $bytes.Length) {
@@ -77,7 +77,16 @@ function Write-Outcome([string]$code) {
         } finally { $file.Close() }
         [IO.File]::Move((Join-Here "outcome.$PID"), (Join-Here 'outcome'))
     } catch { exit 74 }
-    Remove-Here 'script', 'script.ps1', 'script.cmd', 'launch.ps1', 'program.ps1', 'stdin', 'process', 'stdout', 'stderr'
+    Remove-Here 'script', 'script.ps1', 'script.cmd', 'launch.ps1', 'program.ps1', 'stdin', 'process', 'stdout', 'stderr',
+        'progress'
+}
+
+# Writes the length of the output so far, and its end: what is shown while the script runs.
+function Write-Progress-File {
+    $end = Read-End 'stdout' 4096
+    $header = [Text.Encoding]::ASCII.GetBytes("$($end.Total)`n")
+    [IO.File]::WriteAllBytes((Join-Here 'progress.part'), $header + $end.Bytes)
+    Move-Item -LiteralPath (Join-Here 'progress.part') -Destination (Join-Here 'progress') -Force
 }
 
 # .NET removes a variable that is set to nothing; the system itself keeps it.
@@ -112,7 +121,7 @@ switch ($args[0]) {
             [void]$process.Handle  # Without a look at it, the exit code is not kept.
             # A script whose identity cannot be written runs all the same; it only cannot be stopped.
             try { Write-Identity 'process' $process } catch { }
-            $process.WaitForExit()
+            while (-not $process.WaitForExit(2000)) { if ($progress) { try { Write-Progress-File } catch { } } }
             # Windows has exit codes without a sign.
             $code = [long]$process.ExitCode
             if ($code -lt 0) { $code += 4294967296 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OUTCOME = "outcome"
 """The file that the wrapper writes, whole or not at all."""
+PROGRESS = "progress"
+"""The file with the length of the output so far, and its end."""
 CLAIM = "claim"
 """The file by which the wrapper claims the run: it is written once, and names the process that holds the run."""
 RUN, STOP, SETTLE = "run", "stop", "settle"
@@ -48,6 +50,8 @@ class Script:
     output_limit: int = OUTPUT_LIMIT
     """Bytes of each output that are kept, the last ones."""
     stdin: str = field(default="", repr=False)
+    shows_output: bool = False
+    """Whether the end of the output can be read while the script runs."""
 
 
 class Ending(enum.Enum):
@@ -74,6 +78,8 @@ class Outcome:
     began: int
     """Seconds since 1970 by the guest's clock; 0 where it never started."""
     ended: int
+    stdout_total: int = field(default=0, compare=False)
+    """Bytes of output that there were."""
 
     @classmethod
     def parse(cls, content: bytes, limit: int) -> Outcome:
@@ -103,6 +109,7 @@ class Outcome:
             stderr_truncated=stderr_truncated,
             began=began,
             ended=ended,
+            stdout_total=out_total,
         )
 
 
@@ -219,6 +226,7 @@ def _posix(script: Script) -> Program:
         f"limit={script.output_limit}",
         f"interpreter={shlex.quote(interpreter)}",
         f"stdin={'stdin' if script.stdin else '/dev/null'}",
+        f"progress={'1' if script.shows_output else ''}",
         "script() {",
         *lines,
         'exec "$@"',
@@ -266,6 +274,7 @@ def _windows(script: Script) -> Program:
     variables = "; ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in script.environment.items())
     lines = [
         f"$limit = {script.output_limit}",
+        f"$progress = ${str(script.shows_output).lower()}",
         f"$variables = @{{ {variables} }}",
         f"$script = Join-Path (Split-Path -Parent $MyInvocation.MyCommand.Path) {_quoted(name)}",
         f"$program = @{{ FilePath = {_quoted(shell)}; ArgumentList = {_quoted(before)} + $script + {_quoted(after)} }}",

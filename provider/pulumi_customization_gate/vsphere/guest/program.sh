@@ -59,7 +59,7 @@ finish() { # writes the outcome, whole or not at all; $1 is an exit code, "none"
         echo "$1" $(wc -c <stdout) $(wc -c <stdout.end) $(wc -c <stderr) $(wc -c <stderr.end) "${began:-0}" "$(date +%s)"
         cat stdout.end stderr.end
     } >"outcome.$$" && mv "outcome.$$" outcome || exit 74
-    rm -f script script.ps1 launch.ps1 program.sh stdin process stdout stderr stdout.end stderr.end
+    rm -f script script.ps1 launch.ps1 program.sh stdin process stdout stderr stdout.end stderr.end progress
 }
 
 case $1 in
@@ -73,8 +73,16 @@ run)
     child=$!
     # A script whose identity cannot be written runs all the same; it only cannot be stopped.
     { identity "$child" >process.part && mv process.part process; } 2>/dev/null
+    if [ -n "$progress" ]; then
+        while sleep 2 && [ -e claim ] && [ ! -e outcome ]; do
+            { wc -c <stdout && tail -c 4096 stdout; } >progress.part && mv progress.part progress
+        done 2>/dev/null &
+        watcher=$!
+    fi
     wait "$child"
-    finish "$?"
+    code=$?
+    [ -z "$progress" ] || kill "$watcher" 2>/dev/null
+    finish "$code"
     ;;
 stop)
     [ -e outcome ] && exit 0

@@ -97,7 +97,11 @@ class ScriptStoppedError(GuestError):
 
 
 def run_script(
-    guest: Guest, script: Script, attempt: Attempt, tell: Callable[[str], None] = lambda _: None
+    guest: Guest,
+    script: Script,
+    attempt: Attempt,
+    tell: Callable[[str], None] = lambda _: None,
+    show: Callable[[int, bytes], None] | None = None,
 ) -> ScriptResult:
     """Runs a script, or follows its run where the attempt was begun earlier, and waits for its end.
 
@@ -106,13 +110,15 @@ def run_script(
         script: What.
         attempt: Which run this is. Directories of the resource's other attempts are removed.
         tell: Takes a sentence that is worth a line in the log.
+        show: Takes the length of the output so far, and its end, every two seconds while a script that `shows_output`
+            runs.
 
     Raises:
         ScriptStoppedError: If it may have been started and did not end by itself.
         GuestError: If it was not started.
         ServerError: If it was not started because vCenter, or a host on the way, could not be used.
     """
-    return _Run(guest, script, attempt, tell).result()
+    return _Run(guest, script, attempt, tell, show).result()
 
 
 def remove_runs(guest: Guest, key: str) -> None:
@@ -127,8 +133,16 @@ def remove_runs(guest: Guest, key: str) -> None:
 class _Run:
     """One attempt, from the directory to the outcome."""
 
-    def __init__(self, guest: Guest, script: Script, attempt: Attempt, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        guest: Guest,
+        script: Script,
+        attempt: Attempt,
+        tell: Callable[[str], None],
+        show: Callable[[int, bytes], None] | None,
+    ) -> None:
         self._guest, self._attempt, self._tell = guest, attempt, tell
+        self._show = show if script.shows_output else None
         self._limit = script.output_limit
         self._program = program_for(script, windows=guest.is_windows)
         self._began = time.monotonic()
@@ -155,6 +169,7 @@ class _Run:
         for entry in self._guest.list_files(base, f"^{self._attempt.key}-[0-9]+$"):
             if entry.name != self._attempt.directory:
                 self._retire(Directory(self._guest, self._guest.join(base, entry.name)))
+        directory.show = self._show
         names = directory.names()
         if COMPLETE in names:
             if directory.read(COMPLETE) == self._attempt.fingerprint.encode():

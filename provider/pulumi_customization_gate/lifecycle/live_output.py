@@ -1,0 +1,60 @@
+"""Shows what a guest script prints while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.text import sanitize
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.lifecycle.engine import Engine
+    from pulumi_customization_gate.vsphere.guest.program import Outcome
+
+
+class LiveOutput:
+    """Logs each line of a script's output once, or shows the last one on a terminal.
+
+    Args:
+        engine: Where lines are written.
+        logs_all: Whether every line is logged; else the last one is shown where a person watches.
+    """
+
+    def __init__(self, engine: Engine, *, logs_all: bool) -> None:
+        self._engine, self._logs_all = engine, logs_all
+        self._seen = 0
+        """Bytes whose lines were logged."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody reads it."""
+        return self._logs_all or self._engine.has_terminal
+
+    def show(self, total: int, end: bytes) -> None:
+        """Takes the length of the output so far, and its end."""
+        if self._logs_all:
+            whole = end.rfind(b"\n") + 1
+            self._log(total - len(end) + whole, end[:whole])
+        else:
+            lines = _lines(end)
+            if lines:
+                self._engine.log(lines[-1], lasting=False)
+
+    def finish(self, outcome: Outcome | None) -> None:
+        """Logs what had not been seen when the script ended."""
+        if self._logs_all and outcome is not None:
+            self._log(outcome.stdout_total, outcome.stdout.encode())
+
+    def _log(self, total: int, end: bytes) -> None:
+        """Logs the lines of an output that ends here, as far as they are new and still known."""
+        new = total - self._seen
+        if new <= 0:
+            return
+        if new > len(end):
+            self._engine.log(f"({new - len(end)} bytes of output are not shown)")
+        for line in _lines(end[max(0, len(end) - new) :]):
+            self._engine.log(line)
+        self._seen = total
+
+
+def _lines(output: bytes) -> list[str]:
+    return [line for line in map(sanitize, output.decode("utf-8", errors="replace").splitlines()) if line]
