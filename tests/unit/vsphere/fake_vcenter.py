@@ -212,11 +212,17 @@ class FakeState:
         self.entities[moid] = {"name": f"name of {moid}", **IDLE, **given}
         return moid
 
-    def retrieve(self, _: Any, specs: Any, _options: Any) -> Any:
+    def retrieve(self, mo: Any, specs: Any, _options: Any) -> Any:
         paths = {one.type: set(one.pathSet) for one in specs[0].propSet}
         self.paths.append(set().union(*paths.values()))
-        known = [one.obj for one in specs[0].objectSet if moid_of(one.obj) in self.entities]
-        return SimpleNamespace(objects=[self._content(mo, paths[type(mo)]) for mo in known], token=None)
+        asked = [one.obj for one in specs[0].objectSet]
+        if isinstance(asked[0], vim.view.ContainerView):
+            # All below the root folder.
+            kinds = {"group": vim.Folder, "resgroup": vim.VirtualApp, "vm": vim.VirtualMachine}
+            below = [moid for moid, values in self.entities.items() if values.get("parent") or "parentVApp" in values]
+            asked = [kinds[moid.partition("-")[0]](moid, mo._stub) for moid in below]
+        known = [entity for entity in asked if moid_of(entity) in self.entities]
+        return SimpleNamespace(objects=[self._content(one, paths[type(one)]) for one in known], token=None)
 
     def _content(self, mo: Any, paths: set[str]) -> Any:
         if moid_of(mo) in self.private:
@@ -266,6 +272,8 @@ class FakeVcenter:
             "CancelWaitForUpdates": self.events.cancel,
             "DestroyPropertyCollector": lambda mo: self.events.pollers.pop(moid_of(mo), None) and None,
             "RetrievePropertiesEx": self.state.retrieve,
+            "CreateContainerView": lambda mo, *_: vim.view.ContainerView("view", mo._stub),
+            "DestroyView": lambda _: None,
             "FindByInventoryPath": self.state.by_path,
             "FindAllByUuid": self.state.by_uuid,
         }
@@ -303,6 +311,7 @@ class FakeVcenter:
             sessionManager=vim.SessionManager("sessions", stub),
             eventManager=vim.event.EventManager("events", stub),
             propertyCollector=vmodl.query.PropertyCollector("properties", stub),
+            viewManager=vim.view.ViewManager("views", stub),
             searchIndex=vim.SearchIndex("search", stub),
         )
 

@@ -1,0 +1,83 @@
+"""What the words of a command line mean in an inventory, and what the command reads of it, in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.command_line.history import histories
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.vsphere import search
+from pulumi_customization_gate.vsphere.session import acquire
+from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_customization_gate.vsphere.session import Session
+
+UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
+
+
+@pytest.fixture
+def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
+    fake = connected(monkeypatch)
+    fake.state.entities["group-v2"] = {"name": "web", "parent": vim.Folder("group-v1")}
+    fake.state.add("vm-1", name="web-1", parent=vim.Folder("group-v2"), config__instanceUuid=UUID)
+    fake.state.add("vm-2", name="web-2")
+    fake.state.add("vm-3", name="web-golden", summary__config__template=True)
+    return fake
+
+
+@pytest.fixture
+def session(vcenter: FakeVcenter) -> Iterator[Session]:
+    assert vcenter
+    with acquire(SETTINGS) as session:
+        yield session
+
+
+def test_the_inventory_is_read_in_one_call(vcenter: FakeVcenter, session: Session) -> None:
+    """Each VM has its path; the view is given back."""
+    found = {machine.moid: (machine.path, machine.is_template) for machine in search.read(session)}
+
+    assert found == {
+        "vm-1": ("/vm/web/web-1", False),
+        "vm-2": ("/vm/web-2", False),
+        "vm-3": ("/vm/web-golden", True),
+    }
+    assert (vcenter.calls["RetrievePropertiesEx"], vcenter.calls["DestroyView"]) == (1, 1)
+
+
+def test_words_of_each_kind_lead_to_vms(session: Session) -> None:
+    """A VM that two words mean is there once; what is not there is left to the report."""
+    words = ["web-2", "/vm/web/*", UUID, "vm-2", "web-*", "vm-99"]
+
+    assert [reference.text for reference in search.expand(session, words)] == ["vm-2", "vm-1", "vm-99"]
+
+
+def test_all_wrong_words_are_told_at_once(session: Session) -> None:
+    """Each has a line, up to five of them."""
+    with pytest.raises(ConfigurationError) as caught:
+        search.expand(session, [f"db-{number}" for number in range(7)])
+    lines = str(caught.value).splitlines()
+
+    assert (len(lines), lines[-1]) == (6, "and 2 more")
+    assert lines[0].startswith("no virtual machine is named 'db-0'")
+
+
+def test_the_history_of_the_command(vcenter: FakeVcenter, session: Session) -> None:
+    """Events of all words, oldest first, with the names of their VMs."""
+    first = vcenter.events.happen(vim.event.CustomizationStartedEvent, "vm-1", NOON - timedelta(days=2))
+    last = vcenter.events.happen(vim.event.CustomizationSucceeded, "vm-2", NOON)
+    events, names = histories(session, ["web-*"])
+
+    assert ([event.key for event in events], names) == ([first, last], {"vm-1": "web-1", "vm-2": "web-2"})
+
+
+def test_the_history_of_what_is_gone_is_an_error(session: Session) -> None:
+    """The message names each reference that leads nowhere."""
+    with pytest.raises(ConfigurationError, match=r"has no virtual machine /vm/typo, vm-99$"):
+        histories(session, ["vm-99", "/vm/typo"])
