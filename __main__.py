@@ -1,4 +1,4 @@
-"""Three virtual machines are cloned and customized; a script runs in each when the gate says that all are ready."""
+"""Clones and customizes three VMs, and runs a script in each guest once the gate is open."""
 
 import pulumi
 import pulumi_vsphere as vsphere
@@ -13,8 +13,8 @@ network = vsphere.get_network(name=config.require("network"), datacenter_id=data
 template = vsphere.get_virtual_machine(name=config.require("template"), datacenter_id=datacenter.id)
 
 
-def machine(name: str) -> vsphere.VirtualMachineArgs:
-    """Describes one machine; the last part of its address goes by its number."""
+def arguments(name: str) -> vsphere.VirtualMachineArgs:
+    """Returns the arguments of the VM with a name; its number decides the last part of its address."""
     address = f"192.168.10.{10 + int(name.rpartition('-')[2])}"
     return vsphere.VirtualMachineArgs(
         name=name,
@@ -40,12 +40,12 @@ def machine(name: str) -> vsphere.VirtualMachineArgs:
     )
 
 
-# One gate waits for all three at once. A machine gives its name up before another one can take it.
-fleet = GatedFleet("web", 3, machine, vm_opts=pulumi.ResourceOptions(delete_before_replace=True))
+# One gate waits for all three VMs. A VM must be deleted before its replacement can have its name.
+fleet = GatedFleet("web", 3, arguments, vm_opts=pulumi.ResourceOptions(delete_before_replace=True))
 
-# It runs behind the gate, by VMware Tools; and again where its machine is replaced, and only there.
+# The script runs by VMware Tools once the gate is open, and again only if its VM is replaced.
 ready = fleet.script("ready", 'echo "$HOSTNAME is ready for work at $(date -u +%T)" | tee ~/ready')
 
 pulumi.export("ready", fleet.gate.ready)
-pulumi.export("machines", fleet.gate.results)
+pulumi.export("vms", fleet.gate.results)
 pulumi.export("output", {key: script.stdout for key, script in ready.items()})
