@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -108,9 +109,15 @@ class PerVmPoller:
         Raises:
             ServerError: As for `read_all`.
         """
-        deadline = self._clock() + timeout
-        self._read_states()
+        asked = self._clock()
+        deadline = asked + timeout
+        by_record = [vm for vm in self._vms.values() if vm.is_confirmed_by_record]
+        self._read_states(except_for=by_record)
         self._read_inventory()
+        self._receive_all(deadline)
+        for vm in by_record:
+            if vm.inventory_read < asked or vm.due <= self._clock():
+                self._read_state(vm)
         self._receive_all(deadline)
         self._read_refused_again(deadline)
         for vm in self._vms.values():
@@ -145,14 +152,21 @@ class PerVmPoller:
         request = partial(read_state, self._session, vm.ref.id, read_enabled=vm.read_enabled)
         self._submit(request, partial(self._receive_state, vm, vm.requested))
 
-    def _read_states(self) -> None:
+    def _read_states(self, except_for: Sequence[TrackedVm] = ()) -> None:
+        skipped = set(except_for)
         for vm in self._vms.values():
-            vm.read_enabled = True
-            self._read_state(vm)
+            if vm not in skipped:
+                vm.read_enabled = True
+                self._read_state(vm)
 
-    def _read_inventory(self) -> None:
-        """Reads the records of all VMs. Where they hold the states as well, they hint at every change."""
-        vms = [vm.ref.id for vm in self._vms.values() if not vm.is_missing]
+    def _read_inventory(self, settled_before: float = math.inf) -> None:
+        """Reads the records of the VMs. Where they hold the states as well, they hint at every change.
+
+        Args:
+            settled_before: Of VMs whose customization has ended, only records that were read before this are read.
+        """
+        readable = (vm for vm in self._vms.values() if not vm.is_missing)
+        vms = [vm.ref.id for vm in readable if not vm.is_settled or vm.inventory_read <= settled_before]
         for first in range(0, len(vms), BATCH):
             self._round_under_way += 1
             batch = vms[first : first + BATCH]
@@ -181,7 +195,8 @@ class PerVmPoller:
             if vm.due <= now and not vm.is_being_read:
                 self._read_state(vm)
         if self._round_due <= now and not self._round_under_way:
-            self._read_inventory()
+            self._round_due = now + tracked_vm.LONGEST_INTERVAL
+            self._read_inventory(settled_before=now - tracked_vm.LONGEST_INTERVAL)
 
     def _next_due(self) -> float:
         due = [vm.due for vm in self._vms.values() if not vm.is_being_read]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -86,7 +87,9 @@ class TrackedVm:
         self._pace = Pace()
         self._reported: Snapshot | Missing | None = None
         self._hinted = False
-        self._false_hints = 0
+        self._true_hints = self._false_hints = 0
+        self.inventory_read = -math.inf
+        """When the inventory last reported the VM, by the clock."""
 
     @property
     def is_settled(self) -> bool:
@@ -109,6 +112,11 @@ class TrackedVm:
         """Whether the VM's inventory record reports its state as well, and was not found to be wrong."""
         return self.inventory is not None and bool(self.inventory.state) and self._false_hints < _FALSE_HINTS
 
+    @property
+    def is_confirmed_by_record(self) -> bool:
+        """Whether a new record suffices to confirm the end: records followed the status, and were never wrong."""
+        return self.is_settled and not self.is_missing and self._true_hints > 0 and not self._false_hints
+
     def observe_state(self, answer: CustomizationState) -> bool:
         """Takes in a state and returns whether it differs from the one before."""
         self.fault, self.answered = "", self._clock()
@@ -116,10 +124,12 @@ class TrackedVm:
         if answer.enabled_was_read:
             self.read_enabled = answer.enabled is False
         changed = answer.state != self.state
-        if self._hinted and answer.word == self._word:
-            self._false_hints += 1
+        if self._hinted:
+            self._true_hints += answer.word != self._word
+            self._false_hints += answer.word == self._word
         self._hinted = False
         if changed:
+            self.inventory_read = -math.inf  # the record is from before the change
             if self.state and self.inventory is not None:
                 # The power state was read before the change, and may be what changed.
                 self.inventory = replace(self.inventory, powered_on=None)
@@ -141,7 +151,7 @@ class TrackedVm:
 
     def observe_inventory(self, at: datetime, inventory: InventoryVm) -> bool:
         """Takes in the inventory's record and returns whether it hints at a change: its state is not the known one."""
-        self.inventory = inventory
+        self.inventory, self.inventory_read = inventory, self._clock()
         self._at = max(at, self._at + _TICK)
         if not self.state or not self.has_hints or inventory.state == self._word:
             return False
