@@ -44,6 +44,7 @@ lint: environment ## check style, types, and who imports whom
 
 check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests, and how much of the library they cover
 	$(python) -m pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
+	$(python) -m tests.coverage_floor
 
 test: lint tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go vet lab/vcenter

@@ -48,7 +48,7 @@ from pulumi_customization_gate.core.report import failure_text
 from pulumi_customization_gate.core.results import result_of
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR
 from pulumi_customization_gate.tls import untrusted
-from pulumi_customization_gate.vsphere.search import Machine, _machines, meant
+from pulumi_customization_gate.vsphere.search import InventoryVm, _vms, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,14 +73,14 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CATALOGUE = [
-    Machine("vm-1", "web-1", "/DC/vm/web/web-1"),
-    Machine("vm-2", "web-2", "/DC/vm/web/web-2"),
-    Machine("vm-3", "db", "/DC/vm/data/db"),
-    Machine("vm-4", "db", "/East/vm/db"),
-    Machine("vm-5", "web-template", "/DC/vm/web/web-template", is_template=True),
-    Machine("vm-6", "web-[a]", "/DC/vm/web/web-[a]"),
-    Machine("vm-7", "vm-1", "/DC/vm/odd/vm-1"),
-    Machine("vm-8", "vm-99", "/DC/vm/odd/vm-99"),
+    InventoryVm("vm-1", "web-1", "/DC/vm/web/web-1"),
+    InventoryVm("vm-2", "web-2", "/DC/vm/web/web-2"),
+    InventoryVm("vm-3", "db", "/DC/vm/data/db"),
+    InventoryVm("vm-4", "db", "/East/vm/db"),
+    InventoryVm("vm-5", "web-template", "/DC/vm/web/web-template", is_template=True),
+    InventoryVm("vm-6", "web-[a]", "/DC/vm/web/web-[a]"),
+    InventoryVm("vm-7", "vm-1", "/DC/vm/odd/vm-1"),
+    InventoryVm("vm-8", "vm-99", "/DC/vm/odd/vm-99"),
 ]
 
 
@@ -109,16 +109,16 @@ CATALOGUE = [
 def test_what_a_word_means(word: str, moids: list[str]) -> None:
     """Whatever names machines on a command line is found in one reading of the inventory."""
     if moids:
-        assert meant(word, CATALOGUE) == moids
+        assert resolve(word, CATALOGUE) == moids
     else:
         with pytest.raises(ConfigurationError, match="no virtual machine fits"):
-            meant(word, CATALOGUE)
+            resolve(word, CATALOGUE)
 
 
 def test_a_name_that_two_machines_share_is_refused_with_both_paths() -> None:
     """Whoever wrote it sees what to write instead."""
     with pytest.raises(ConfigurationError) as caught:
-        meant("db", CATALOGUE)
+        resolve("db", CATALOGUE)
 
     assert str(caught.value) == (
         "2 virtual machines are named 'db': /DC/vm/data/db (vm-3), /East/vm/db (vm-4); name one by its path or ID"
@@ -128,7 +128,7 @@ def test_a_name_that_two_machines_share_is_refused_with_both_paths() -> None:
 def test_a_mistyped_name_gets_a_suggestion() -> None:
     """The nearest name is most often the right one."""
     with pytest.raises(ConfigurationError, match=r"no virtual machine is named 'wbe-1'; did you mean 'web-1'\?"):
-        meant("wbe-1", CATALOGUE)
+        resolve("wbe-1", CATALOGUE)
 
 
 def test_a_path_is_made_of_what_the_user_may_see() -> None:
@@ -138,19 +138,19 @@ def test_a_path_is_made_of_what_the_user_may_see() -> None:
         return vim.ManagedEntity(moid)
 
     found = {
-        "group-1": {"name": "DC", "parent": to("root"), "is_machine": False},
-        "group-2": {"name": "vm", "parent": to("group-1"), "is_machine": False},
-        "vapp-1": {"name": "shop", "parent": to("pool"), "parentFolder": to("group-2"), "is_machine": False},
-        "vapp-2": {"name": "inner", "parentVApp": to("vapp-1"), "is_machine": False},
-        "vm-1": {"name": "web", "parent": to("group-2"), "is_machine": True},
-        "vm-2": {"name": "till", "parentVApp": to("vapp-2"), "is_machine": True},
-        "vm-3": {"name": "lost", "parent": to("group-9"), "summary.config.template": True, "is_machine": True},
+        "group-1": {"name": "DC", "parent": to("root"), "is_vm": False},
+        "group-2": {"name": "vm", "parent": to("group-1"), "is_vm": False},
+        "vapp-1": {"name": "shop", "parent": to("pool"), "parentFolder": to("group-2"), "is_vm": False},
+        "vapp-2": {"name": "inner", "parentVApp": to("vapp-1"), "is_vm": False},
+        "vm-1": {"name": "web", "parent": to("group-2"), "is_vm": True},
+        "vm-2": {"name": "till", "parentVApp": to("vapp-2"), "is_vm": True},
+        "vm-3": {"name": "lost", "parent": to("group-9"), "summary.config.template": True, "is_vm": True},
     }
 
-    assert list(_machines(found)) == [
-        Machine("vm-1", "web", "/DC/vm/web"),
-        Machine("vm-2", "till", "/DC/vm/shop/inner/till"),
-        Machine("vm-3", "lost", "/lost", is_template=True),
+    assert list(_vms(found)) == [
+        InventoryVm("vm-1", "web", "/DC/vm/web"),
+        InventoryVm("vm-2", "till", "/DC/vm/shop/inner/till"),
+        InventoryVm("vm-3", "lost", "/lost", is_template=True),
     ]
 
 

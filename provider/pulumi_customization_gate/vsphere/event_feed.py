@@ -1,6 +1,6 @@
 """One event collector and one long poll per vCenter session, for all gates of the process.
 
-The collector's `latestPage`, one event long, only signals that something happened; the events are read by
+The collector's `latestPage`, a few events long, only signals that something happened; the events are read by
 `ReadNextEvents`. While nothing happens, a wait for any number of VMs costs one call per LONGEST_POLL seconds, and a
 read of the state every RECONCILE_EVERY seconds.
 """
@@ -177,7 +177,7 @@ class EventFeed:
         self._publish_recovery()
         if newest is not None:
             unseen = {event.key for event in newest} - self._seen
-            # An empty page says no more than that something happened: the events are still to be read.
+            # An empty page signals only that something happened: the events are still to be read.
             if unseen or not newest:
                 self._deliver_all(newest)
                 if unseen - self._drain(unseen):

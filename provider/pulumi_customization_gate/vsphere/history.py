@@ -37,7 +37,7 @@ QUERIES_PER_PAGE = 20
 AT_ONCE = 8
 """Queries for single VMs that run side by side."""
 FEW = AT_ONCE
-"""Machines that are asked for one by one all the same: the query for all of them returns other people's events, too."""
+"""This many VMs are always queried one by one: a query for all returns the events of others, too."""
 
 
 def read(
@@ -47,7 +47,7 @@ def read(
 ) -> dict[str, list[Event]]:
     """Returns the events that can still decide, by the managed object ID of each VM whose events were asked for.
 
-    Machines that booted within RECENT share one query where they are more than FEW; of the others only those are asked
+    VMs that booted within RECENT share one query where they are more than FEW; of the others only those are asked
     for one by one that their state does not settle.
 
     Args:
@@ -67,7 +67,7 @@ def read(
     }
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
     events = _of_each(session, recent) if len(recent) <= FEW else _of_all(session, recent)
-    # A vCenter that tells no state has only events to tell of a customization before the last power-on.
+    # A vCenter that reports no state has only events that report a customization before the last power-on.
     ended = {event.vm for event in events if event.signal.is_end}
     single |= {vm for vm in recent.keys() - ended - begins.keys() if not present[vm].state}
     found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
@@ -133,12 +133,12 @@ def _query(
     Raises:
         _TooManyPagesError: More pages than MOST_PAGES, or too many mostly of others' events.
     """
-    told: set[int] = set()
+    seen: set[int] = set()
     foreign_pages = 0
     end: datetime | None = None
     for _ in range(MOST_PAGES):
         page = session.content.eventManager.QueryEvents(event_filter(begin, end, entity)) or []
-        new = [event for event in page if event.key not in told]
+        new = [event for event in page if event.key not in seen]
         found = list(observations(new))
         yield from found
         if len(page) < PAGE or not new:
@@ -146,7 +146,7 @@ def _query(
         foreign_pages += bool(wanted) and 2 * sum(event.vm in wanted for event in found) < len(page)
         if foreign_pages == max(MOST_FOREIGN_PAGES, len(wanted) // QUERIES_PER_PAGE):
             break
-        told.update(event.key for event in new)
+        seen.update(event.key for event in new)
         # Pages overlap by one instant, because two events may share it.
         end = min(event.createdTime for event in new)
     raise _TooManyPagesError

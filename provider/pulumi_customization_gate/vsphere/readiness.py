@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 INTERVAL = 1.0
 """Seconds between two readings."""
 LONGEST_GAP = 10.0
-"""Seconds without a reading after which nobody can say that something has stayed as it was."""
+"""Seconds without a reading after which `settle` starts again: what happened between is unknown."""
 PORT_TIMEOUT = 2.0
 """Seconds in which a port must answer."""
 PORTS_AT_ONCE = 32
@@ -231,7 +231,7 @@ def _pages(session: Session, moids: Iterable[str], conditions: Conditions) -> It
 
 
 def facts_of(content: Any, at: datetime) -> GuestFacts:
-    """Returns what the server told of one VM; what it left out counts as not so."""
+    """Returns what the server reported of one VM; a property that it left out counts as false."""
     values = {change.name: change.val for change in content.propSet}
     network_adapters = [device for device in values.get("config.hardware.device") or () if _is_network_adapter(device)]
     primary = values.get("guest.ipAddress")

@@ -1,4 +1,4 @@
-"""What a vCenter's inventory holds, in one read, and what the words of a command line mean in it."""
+"""Reads which VMs a vCenter has, in one call, and finds those that the words of a command line name."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _HOLDERS = (vim.Folder, vim.Datacenter, vim.VirtualApp)
 _MOST_NAMED = 5
-"""How many machines, or wrong words, an error names."""
+"""How many VMs, or wrong words, an error names."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class InventoryVm:
     """One virtual machine of the inventory."""
 
     moid: str
@@ -37,17 +37,17 @@ class Machine:
     is_template: bool = False
 
 
-def read(session: Session) -> list[Machine]:
-    """Returns all machines that the user may see, by one bulk read.
+def read(session: Session) -> list[InventoryVm]:
+    """Returns all VMs that the user may see, by one bulk read.
 
     Raises:
-        ServerError: If the server does not answer.
+        ServerError: If the server does not respond.
     """
-    return session.with_retries(lambda: list(_machines(_properties(session))))
+    return session.with_retries(lambda: list(_vms(_properties(session))))
 
 
 def _properties(session: Session) -> dict[str, dict[str, Any]]:
-    """Returns names and parents of machines and of what holds them, by ID."""
+    """Returns names and parents of VMs and of the folders above them, by ID."""
     collector = vmodl.query.PropertyCollector
     kinds = [vim.VirtualMachine, *_HOLDERS]
     view = session.content.viewManager.CreateContainerView(session.content.rootFolder, kinds, recursive=True)
@@ -74,25 +74,25 @@ def _properties(session: Session) -> dict[str, dict[str, Any]]:
         while page is not None:
             for content in page.objects:
                 values = {change.name: change.val for change in content.propSet}
-                found[moid_of(content.obj)] = {**values, "is_machine": isinstance(content.obj, vim.VirtualMachine)}
+                found[moid_of(content.obj)] = {**values, "is_vm": isinstance(content.obj, vim.VirtualMachine)}
             page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
         return found
     finally:
         view.DestroyView()
 
 
-def _machines(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Machine]:
+def _vms(found: Mapping[str, Mapping[str, Any]]) -> Iterator[InventoryVm]:
     for moid, values in found.items():
-        if values["is_machine"]:
+        if values["is_vm"]:
             names = reversed(list(_names(found, moid)))
             is_template = bool(values.get("summary.config.template"))
-            yield Machine(moid, values.get("name") or moid, "/" + "/".join(names), is_template)
+            yield InventoryVm(moid, values.get("name") or moid, "/" + "/".join(names), is_template)
 
 
 def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
     """Yields the name of an entity and of what holds it, up to but without the root folder.
 
-    What the user may not see has no name and ends the path there. A machine in a vApp has no parent but the vApp.
+    What the user may not see has no name and ends the path there. A VM in a vApp has no parent but the vApp.
     """
     seen: set[str] = set()
     while moid in found and moid not in seen:
@@ -107,68 +107,68 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     """Returns what names each VM of the words, each VM once, in the order of the words.
 
     Raises:
-        ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
+        ConfigurationError: If a name or a pattern fits no VM, or a name fits several.
     """
-    machines = read(session)
+    vms = read(session)
     references: dict[Reference, None] = {}
     problems = []
     for word in words:
         try:
-            references |= dict.fromkeys(map(parse_reference, _meant(session, word, machines)))
-        except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are told at once
+            references |= dict.fromkeys(map(parse_reference, _resolve(session, word, vms)))
+        except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are reported together
             problems.append(str(error))
     if problems:
         raise ConfigurationError(_listed(problems, "\n"))
     return list(references)
 
 
-def _meant(session: Session, word: str, machines: Sequence[Machine]) -> Iterable[str]:
+def _resolve(session: Session, word: str, vms: Sequence[InventoryVm]) -> Iterable[str]:
     with contextlib.suppress(ConfigurationError):
         reference = parse_reference(word)
         if reference.kind == "uuid":
             return [inventory.find(session, reference) or word]
-    return meant(word, machines)
+    return resolve(word, vms)
 
 
-def meant(word: str, machines: Sequence[Machine]) -> list[str]:
-    """Returns the IDs of the machines that a word means: an ID, a name, an inventory path, or a pattern of either.
+def resolve(word: str, vms: Sequence[InventoryVm]) -> list[str]:
+    """Returns the IDs of the VMs that a word names: an ID, a name, an inventory path, or a pattern of either.
 
     An exact ID, path or name counts before a pattern, so that a name with a bracket in it can be written. Patterns
     leave templates out: a template is never customized. An ID or a path that is not there is returned as it is, for
     the wait's report to say so.
 
     Raises:
-        ConfigurationError: If a name or a pattern fits no machine, or a name fits several.
+        ConfigurationError: If a name or a pattern fits no VM, or a name fits several.
     """
     path = "/" + word.strip("/")
-    exact = [m for m in machines if m.moid == word] or [m for m in machines if "/" in word and m.path == path]
-    named = exact or [machine for machine in machines if machine.name == word]
+    exact = [m for m in vms if m.moid == word] or [m for m in vms if "/" in word and m.path == path]
+    named = exact or [vm for vm in vms if vm.name == word]
     if len(named) > 1:
-        paths = _listed([f"{sanitize(machine.path)} ({machine.moid})" for machine in named])
+        paths = _listed([f"{sanitize(vm.path)} ({vm.moid})" for vm in named])
         raise ConfigurationError(
             f"{len(named)} virtual machines are named {sanitize(word)!r}: {paths}; name one by its path or ID"
         )
     if named:
         return [named[0].moid]
     if any(character in word for character in "*?["):
-        fitting = [m.moid for m in machines if not m.is_template and _fits(m, word)]
+        fitting = [m.moid for m in vms if not m.is_template and _fits(m, word)]
         if not fitting:
             raise ConfigurationError(f"no virtual machine fits {sanitize(word)!r} (a pattern passes over templates)")
         return fitting
     try:
         parse_reference(word)
     except ConfigurationError:
-        near = difflib.get_close_matches(word, [machine.name for machine in machines], n=1)
+        near = difflib.get_close_matches(word, [vm.name for vm in vms], n=1)
         hint = f"; did you mean {sanitize(near[0])!r}?" if near else ""
         raise ConfigurationError(f"no virtual machine is named {sanitize(word)!r}{hint}") from None
     return [word]
 
 
-def _fits(machine: Machine, pattern: str) -> bool:
-    """Whether a machine's name, or its path, fits a pattern; `**` in a path stands for any number of folders."""
+def _fits(vm: InventoryVm, pattern: str) -> bool:
+    """Whether a VM's name, or its path, fits a pattern; `**` in a path stands for any number of folders."""
     if "/" not in pattern:
-        return fnmatch.fnmatchcase(machine.name, pattern)
-    return _path_fits(machine.path.strip("/").split("/"), pattern.strip("/").split("/"))
+        return fnmatch.fnmatchcase(vm.name, pattern)
+    return _path_fits(vm.path.strip("/").split("/"), pattern.strip("/").split("/"))
 
 
 def _path_fits(names: Sequence[str], patterns: Sequence[str]) -> bool:

@@ -54,7 +54,7 @@ class SharedRead:
             details: Whether host name, addresses and the version of VMware Tools are wanted, too.
 
         Raises:
-            ServerError: If the server does not answer.
+            ServerError: If the server does not respond.
         """
         answer = self._reads.ask(_Request(known, details))
         return Reading(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class VsphereSource:
-    """Tells what happens to virtual machines of one vCenter.
+    """Observes virtual machines of one vCenter.
 
     Args:
         settings: Which vCenter, and as whom.
@@ -87,7 +87,7 @@ class VsphereSource:
         found = [(target, moid) for target, moid in found if moid not in self._already_ready]
         present = [moid for _, moid in found if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
-        # A VM that is not customized yet has no name and no address that anybody wants; a later look reads them.
+        # A VM that is not customized yet has no final name and address; a later read gets them.
         reading = feed.read(dict.fromkeys(present), details=False)
         self._take(reading, reading.snapshots)
         for known in present:
@@ -135,10 +135,10 @@ class VsphereSource:
         def ask() -> None:
             with contextlib.suppress(*FAULTS, ServerError):
                 reading = feed.read({vm: self._known_until.get(vm) for vm in list(self._snapshots)})
-                # One read does not tell a VM that is gone from one that a restarted vCenter has yet to find.
+                # One read cannot distinguish a removed VM from one that a restarted vCenter has yet to list.
                 self._take(reading, [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)])
 
-        with contextlib.closing(Background("customization-gate-look")) as background:
+        with contextlib.closing(Background("customization-gate-refresh")) as background:
             asking = background.submit(ask)
             if wait_until_done(asking, time.monotonic() + timeout):
                 asking.result()
