@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+LATEST_PAGE = 20
+"""How many events the page has that a change reports: a few, for it is sent whole each time."""
 SCOPED_INTERVAL = 10.0
 """Seconds between two rounds of queries where the user may not collect events for the whole inventory."""
 REACH = timedelta(seconds=60)
@@ -83,7 +85,7 @@ class CollectorListener:
         self.generation = self.session.generation
         self.collector = content.eventManager.CreateCollectorForEvents(event_filter(self.since, entity=self.entity))
         try:
-            self.collector.SetCollectorPageSize(1)
+            self.collector.SetCollectorPageSize(LATEST_PAGE)
             self.poller = content.propertyCollector.CreatePropertyCollector()
             query = vmodl.query.PropertyCollector
             self.poller.CreateFilter(

@@ -15,6 +15,7 @@ from pulumi_customization_gate.vsphere.faults import (
     FAULTS,
     TRANSIENT,
     CallTimeoutError,
+    InvalidXmlError,
     MalformedResponseError,
     Stub,
     describe,
@@ -111,6 +112,24 @@ def test_what_is_no_answer_is_a_fault(status: int, page: str) -> None:
     with pytest.raises(MalformedResponseError) as raised:
         asked_for_the_time(status, page)
     assert isinstance(raised.value, FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("page", "is_invalid"),
+    [
+        pytest.param(TIME.replace("2025", "\x01"), True, id="control character"),
+        pytest.param(TIME.replace("2025", "&#1;"), True, id="reference to a control character"),
+        pytest.param(TIME[:200], False, id="cut short"),
+        pytest.param("<html><body>Bad gateway<br></body></html>", False, id="HTML"),
+        pytest.param("Service Unavailable", False, id="text"),
+    ],
+)
+def test_text_that_is_not_xml_is_told_from_a_response_that_is_damaged(page: str, is_invalid: bool) -> None:
+    """The same call gets the first again each time, and the second perhaps not."""
+    with pytest.raises(MalformedResponseError) as raised:
+        asked_for_the_time(200, page)
+
+    assert is_invalid == isinstance(raised.value, InvalidXmlError)
 
 
 def test_a_time_out_names_its_length() -> None:
