@@ -165,13 +165,13 @@ wait longer: web-1 and web-2.""",
     pytest.param(
         GateReport(
             (
-                bad(0, STATUS.VM_REMOVED, Failure(K.NOT_FOUND, message="vc knows no '/dc/vm/web-0'")),
+                bad(0, STATUS.VM_REMOVED, Failure(K.NOT_FOUND, message="vc has no virtual machine '/dc/vm/web-0'")),
                 bad(1, STATUS.CUSTOMIZATION_STARTED, Failure(K.UNFINISHED, message="it has not ended")),
             ),
             0.32,
         ),
         """1 of 2 VMs not found after 0.3 s
-  web-0 (vm-85)  NotFound: vc knows no '/dc/vm/web-0'
+  web-0 (vm-85)  NotFound: vc has no virtual machine '/dc/vm/web-0'
   web-1 (vm-86)  CustomizationStarted: it has not ended
 correct the reference: web-0.""",
         id="one is not there",
