@@ -1,4 +1,4 @@
-"""Shares one expensive object among all callers in the process that ask for it under the same key."""
+"""Shares one expensive object among all callers in the process that use the same key."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Entry(Generic[V]):
 
 
 class _Keeper:
-    """Closes objects that nobody uses once their time is up, in a thread of its own."""
+    """Closes unused objects when their time is over, in a thread of its own."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -136,7 +136,7 @@ class _Keeper:
                 atexit.register(self.close_all, CLOSE_TIMEOUT)
 
     def keep(self, entry: _Entry[Any], close: Callable[[], None]) -> bool:
-        """Takes an object that nobody uses; returns False if none is kept any more."""
+        """Takes an unused object; returns False if no object is kept any more."""
         with self._changed:
             if not self.seconds:
                 return False
@@ -183,7 +183,7 @@ def keep_unused(seconds: float) -> None:
 
 
 def close_all(timeout: float = CLOSE_TIMEOUT) -> bool:
-    """Closes what nobody uses at once, and from now on all else after its last user.
+    """Closes unused objects at once, and from now on every other object after its last user.
 
     Args:
         timeout: Seconds to wait until everything is closed; the closing itself goes on after them.

@@ -128,7 +128,7 @@ def _unverified(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 class _PinnedContext(ssl.SSLContext):
-    """Trusts one certificate, whoever signed it: each handshake ends with a comparison, before anything is sent."""
+    """Trusts one certificate of any authority: each handshake ends with a comparison, before anything is sent."""
 
     fingerprint: str
 
@@ -156,7 +156,7 @@ class _PinnedSocket(ssl.SSLSocket):
 
 
 class _PinnedObject(ssl.SSLObject):
-    """The same for TLS inside a connection that is no plain socket, as through an HTTPS proxy."""
+    """The same for TLS inside a connection that is not a plain socket, as through an HTTPS proxy."""
 
     def do_handshake(self) -> None:
         super().do_handshake()

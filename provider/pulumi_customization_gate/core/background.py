@@ -1,4 +1,4 @@
-"""Calls that may block, made on daemon threads, so that whoever waits for one keeps its deadline."""
+"""Runs blocking calls on daemon threads, so that the caller can keep its deadline."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Background:
             if future.set_running_or_notify_cancel():
                 try:
                     result = call()
-                except BaseException as error:  # noqa: BLE001 -- whoever reads the future raises it
+                except BaseException as error:  # noqa: BLE001 -- the reader of the future raises it
                     self._finish()
                     future.set_exception(error)
                 else:

@@ -1,13 +1,13 @@
 """The errors a user of the library can meet.
 
     GateError
-    |-- ConfigurationError            something the user wrote, or left out
+    |-- ConfigurationError            a wrong or missing input
     |   `-- InvalidReferenceError     a text that names no VM, whatever the server holds
     |-- ServerError                   the server could not be used
     |   |-- AuthenticationError       it refused the credentials: never tried again in this process
     |   |-- CertificateError          its certificate is not trusted
     |   `-- ApiError                  it answered with an error
-    |-- CustomizationFailedError      a machine's customization ended badly; holds the report
+    |-- CustomizationFailedError      the customization of a VM failed; holds the report
     |-- CustomizationTimeoutError     the wait ended before the customization did; holds the report
     `-- WaitCancelledError            the user ended the wait; holds the report
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class GateError(Exception):
-    """Base of all errors that this library raises on purpose; `str()` is the whole message for the user."""
+    """Base of all expected errors of this library; `str()` is the whole message for the user."""
 
 
 class ConfigurationError(GateError):
-    """Something the user wrote, or left out, keeps the wait from starting."""
+    """A wrong or missing input prevents the start of the wait."""
 
 
 class InvalidReferenceError(ConfigurationError):
@@ -73,7 +73,7 @@ class ApiError(ServerError):
 
 
 class _ReportError(GateError):
-    """An error that holds the report of every machine."""
+    """An error that holds the report of every VM."""
 
     def __init__(self, message: str, report: GateReport) -> None:
         super().__init__(message)
@@ -81,11 +81,11 @@ class _ReportError(GateError):
 
 
 class CustomizationFailedError(_ReportError):
-    """The customization of at least one machine ended badly, or there was none to wait for."""
+    """The customization of at least one VM failed, or none was requested."""
 
 
 class CustomizationTimeoutError(_ReportError):
-    """The wait ended before the customization of every machine did."""
+    """The wait ended before the customization of every VM did."""
 
 
 class WaitCancelledError(_ReportError):

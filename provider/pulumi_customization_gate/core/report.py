@@ -1,6 +1,6 @@
-"""The sentences people read about a wait. Whatever a guest or a server reported is sanitized.
+"""The sentences of a report. Text from a guest or a server is sanitized.
 
-What to do about a failure is said by whoever shows the report: it gives a phrase for each `Advice`.
+The program that shows the report gives a phrase for each `Advice`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAMES_ON_A_ROW = 3
 """How many VMs a terminal's row has room for by name."""
 
 _ABSENT = {FailureKind.NOT_FOUND: "not found", FailureKind.NO_PERMISSION: "no permission"}
-"""Why a VM is not there, in plain words: its status, VmRemoved, would report a removal that nobody observed."""
+"""Why a VM is missing. Its status, VmRemoved, would report a removal that was not observed."""
 
 
 def outcome_line(outcome: VmOutcome) -> str:
@@ -104,7 +104,7 @@ def failure_text(report: GateReport, phrases: Phrases, already_ready: int = 0) -
 
     Args:
         report: The report of the wait.
-        phrases: What to do, in the words of whoever shows the text.
+        phrases: What to do, in the words of the program that shows the text.
         already_ready: How many VMs it is not about, because an earlier run found them ready.
     """
     lines = _indented(sorted(report.outcomes, key=lambda outcome: outcome.ready))

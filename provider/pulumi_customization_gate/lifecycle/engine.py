@@ -1,6 +1,6 @@
 """What a lifecycle may ask of the program that hosts it, and what it hands back.
 
-A host stands between a lifecycle and Pulumi's engine. It turns the engine's unknown values into UNKNOWN, gives each
+A host is between a lifecycle and Pulumi's engine. It turns the engine's unknown values into UNKNOWN, gives each
 call an `Engine`, and turns what a lifecycle returns or raises into the engine's own form.
 """
 

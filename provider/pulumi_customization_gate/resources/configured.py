@@ -23,7 +23,7 @@ class ConfiguredProvider(ResourceProvider):
         self._config: Config = lambda _: None
 
     def __reduce__(self) -> tuple[type[ConfiguredProvider], tuple[()]]:
-        """Is pickled by reference: an edit of its file is no change of anybody's stack."""
+        """Is pickled by reference, so an edit of its file does not change a stack."""
         return (type(self), ())
 
     def configure(self, req: ConfigureRequest) -> None:

@@ -1,4 +1,4 @@
-"""The resource that a Pulumi program writes to hold work back until its virtual machines are customized."""
+"""The resource CustomizationGate for Pulumi programs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Reference = "Input[str] | pulumi.Resource"
 
 
 class CustomizationGate(Resource, module="customization", name="CustomizationGate"):
-    """Blocks until the guest customization of virtual machines has ended well, and fails with the reason if it has not.
+    """Blocks until the guest customization of VMs has succeeded, and fails with the reason if it has not.
 
-    Give it the machines; give what must wait the values that come `after` it. One gate for many machines is one wait.
-    The gate writes nothing to the server and can be run again at any time: it picks up where the machines are.
+    Resources that must wait use the values that `after` returns. One gate for many VMs is one wait. The gate writes
+    nothing to the server, and can be run again at any time.
 
     Args:
         resource_name: The gate's name in the stack.
@@ -54,7 +54,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         opts: The resource's options.
 
     Raises:
-        TypeError: If a machine is a resource without a managed object ID.
+        TypeError: If a resource in `vms` has no managed object ID.
     """
 
     ready: Output[bool]
@@ -62,9 +62,9 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
     statuses: Output[dict[str, str]]
     """The status of each VM, by your key; for a list by the VM's name, or its ID where two share a name."""
     results: Output[dict[str, Any]]
-    """What is known of each VM: name, moid, status, evidence, powered_on_at, started_at, completed_at, ready_at
-    (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason, message, log_location},
-    host_name, ip_addresses."""
+    """The result of each VM, by your key: name, moid, status, evidence, powered_on_at, started_at, completed_at,
+    ready_at (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason, message,
+    log_location}, host_name, ip_addresses."""
     wait_seconds: Output[float]
     """The length of the last wait in seconds."""
     opened_at: Output[str]
@@ -106,16 +106,16 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         super().__init__(CustomizationGateProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
 
     def after(self, value: Input[T]) -> Output[T]:
-        """Returns the value once the gate is open; whatever uses it runs behind the gate.
+        """Returns the value once the gate is open; a resource that uses it waits for the gate.
 
-        It is known wherever the value itself is: when the gate is updated because of one machine, the others' guest
-        work does not change.
+        A preview knows it if it knows the value itself. When the gate is updated because of one VM, the guest work of
+        the other VMs does not change.
         """
         return pulumi.Output.all(value, self.id).apply(lambda both: both[0])
 
 
 def _references(vms: Any, platform: object) -> Any:
-    """Puts the reference in the place of each resource."""
+    """Replaces each resource by its reference."""
     if isinstance(vms, Mapping):
         return {key: _reference(vm, platform) for key, vm in vms.items()}
     if isinstance(vms, Sequence) and not isinstance(vms, str):

@@ -1,4 +1,4 @@
-"""The resource that a Pulumi program writes to put a file into a virtual machine's guest."""
+"""The resource GuestFile for Pulumi programs."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ if TYPE_CHECKING:
 
 
 class GuestFile(Resource, module="customization", name="GuestFile"):
-    """Puts a file into the guest of a virtual machine, by VMware Tools, whole or not at all.
+    """Writes a file in the guest of a VM, by VMware Tools, completely or not at all.
 
-    It needs no network to the guest; the file goes over the ESXi host (port 443). What it holds decides whether it is
-    written again. Deleting the resource removes the file; in a guest that is gone, off, or lets its user in no more
-    the file stays, with a warning.
+    It needs no network connection to the guest: the file goes through the ESXi host (port 443). A change of its content
+    writes it again. Deleting the resource removes the file; if the guest is gone, powered off or refuses its user, the
+    file stays, and a warning says so.
 
     Args:
         resource_name: The resource's name in the stack.
-        vm: The VM: `gate.after(vm.moid)` holds the file back until the gate is open. Or any reference that a
-            gate takes on vSphere, or a resource with `moid`.
-        path: Where in the guest, from its root; missing folders are made. A file in that place is replaced.
-        content: What the file holds, as text.
-        source: A local file, or an asset: a pulumi.FileAsset or pulumi.StringAsset. Instead of `content`.
+        vm: The VM: with `gate.after(vm.moid)` the file waits until the gate is open. Or any reference that a gate takes
+            on vSphere, or a resource with `moid`.
+        path: The absolute path in the guest; missing folders are created. An existing file is replaced.
+        content: The content of the file, as text.
+        source: A local file, a pulumi.FileAsset or a pulumi.StringAsset, instead of `content`.
         permissions: The mode on Linux, in octal digits; default "0600".
-        username: Who writes it; default config `customization:guestUser`, then environment GUEST_USER.
-        password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
+        username: The user who writes it; default config `customization:guestUser`, then environment GUEST_USER.
+        password: The user's password. It is a secret; default config `customization:guestPassword`, then environment
             GUEST_PASSWORD, and then it is not stored.
-        timeout: Seconds, or a duration such as "15m", for all of it, until the guest is ready included; default 600.
+        timeout: The time, in seconds or as a duration such as "15m", until the guest is ready and the file is written;
+            default 600.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         opts: The resource's options.
 
     Raises:
-        TypeError: If both or neither of `content` and `source` are given, an asset of another kind, or a machine
-            without `moid`.
+        TypeError: If both or neither of `content` and `source` are given, an asset of another kind, or a VM without
+            `moid`.
     """
 
     path: Output[str]
-    """Where in the guest."""
+    """The path in the guest."""
     guest_id: Output[str]
-    """What tells the VM from every other VM: vCenter, managed object ID and instance UUID."""
+    """The identity of the VM: vCenter, managed object ID and instance UUID."""
     size: Output[int]
-    """How many bytes it has."""
+    """The size of the file in bytes."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         opts: ResourceOptions | None = None,
     ) -> None:
         if (content is None) == (source is None):
-            raise TypeError("give one of content and source: the text, or the local file that holds it")
+            raise TypeError("expected one of content and source: the text, or a local file that holds it")
         inputs = {
             "vm": machine(vm),
             "path": path,

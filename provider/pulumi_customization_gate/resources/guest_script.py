@@ -1,4 +1,4 @@
-"""The resource that a Pulumi program writes to run a script in a virtual machine's guest."""
+"""The resource GuestScript for Pulumi programs."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 
 
 class GuestScript(Resource, module="customization", name="GuestScript"):
-    """Runs a script in the guest of a virtual machine, by VMware Tools, and fails with its last words if it fails.
+    """Runs a script in the guest of a VM, by VMware Tools; a failure has the last lines of its errors.
 
-    It needs no network to the guest; script and output go over the ESXi host (port 443). The script runs once: when the
-    resource is created, and again when script, interpreter, arguments, environment, working directory, standard input
-    or triggers have changed or the last run failed. Whatever interrupts `pulumi up`, the next one follows a run that
-    goes on, or takes its outcome, instead of running the script twice.
+    It needs no network connection to the guest: script and output go through the ESXi host (port 443). The script runs
+    once: when the resource is created, and again when script, interpreter, arguments, environment, working directory,
+    standard input or triggers have changed or the last run failed. If `pulumi up` is interrupted, the next one follows
+    the run or reads its outcome, instead of running the script twice.
 
     Args:
         resource_name: The resource's name in the stack.
-        vm: The VM: `gate.after(vm.moid)` holds the script back until the gate is open. Or any reference that a gate
-            takes on vSphere, or a resource with `moid`. Another spelling of the same VM is no other VM.
-        script: The script's text. What is saved with the line ends of Windows runs on Linux all the same.
+        vm: The VM: with `gate.after(vm.moid)` the script waits until the gate is open. Or any reference that a gate
+            takes on vSphere, or a resource with `moid`. Another reference to the same VM is not another VM.
+        script: The script's text. On Linux, line ends of Windows are converted.
         script_path: A local file with the script's text, instead of `script`.
         interpreter: "bash", "powershell", "cmd", or a path in the guest; default bash on Linux, powershell on Windows.
-        arguments: What the script is called with. Other users of the guest can see them: no place for secrets.
-        environment: Variables of the script, beside those that VMware Tools give. They are secrets, and stay out of
-            command lines and logs.
-        stdin: What the script reads from its standard input. It is a secret.
-        working_directory: Where the script runs; default the user's home on Linux.
-        username: Who runs it; default config `customization:guestUser`, then environment GUEST_USER.
-        password: A secret, wrapped as one here; default config `customization:guestPassword`, then environment
+        arguments: The arguments of the script. Other users of the guest can see them, so they must not hold secrets.
+        environment: Variables of the script, in addition to those of VMware Tools. They are secrets, and are not in
+            command lines or logs.
+        stdin: The standard input of the script. It is a secret.
+        working_directory: The directory in which the script runs; default the user's home on Linux.
+        username: The user who runs it; default config `customization:guestUser`, then environment GUEST_USER.
+        password: The user's password. It is a secret; default config `customization:guestPassword`, then environment
             GUEST_PASSWORD, and then it is not stored.
-        timeout: Seconds, or a duration such as "15m", for all of it: until the guest is ready, and until the script has
-            ended; default 600.
+        timeout: The time, in seconds or as a duration such as "15m", until the guest is ready and the script has ended;
+            default 600.
         triggers: A list or a map of anything; a change runs the script again.
-        on_update: A script that runs instead of `script` where a change runs the script again.
+        on_update: A script that runs instead of `script` when a change runs the script again.
         on_delete: A script that runs when the resource is deleted, with the same interpreter, arguments and
-            environment. In a guest that is gone, off, or lets its user in no more it does not run, with a warning.
-        add_previous_output: Whether the environment has STDOUT and STDERR, the outputs of the last run, of each the
-            last 32000 characters; default false.
+            environment. If the guest is gone, powered off or refuses its user, it does not run, and a warning says so.
+        add_previous_output: Whether the environment has STDOUT and STDERR, the last 32000 characters of each output of
+            the last run; default false.
         log: "last" (default) shows the last line of the output on the resource's row of a terminal while the script
             runs; "all" logs every line.
-        expected_exit_codes: Exit codes that are fine; default [0].
-        output_limit: Bytes of each output that are kept, the last ones; default 65536, at most 1048576.
+        expected_exit_codes: Exit codes of a success; default [0].
+        output_limit: The number of bytes kept from the end of each output; default 65536, at most 1048576.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         opts: The resource's options.
 
@@ -64,25 +64,25 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
     status: Output[str]
     """How the last run ended: "exited", "stopped", "lost" (killed, or the guest rebooted), or "unknown"."""
     exit_code: Output[int]
-    """The script's exit code; on Windows without a sign."""
+    """The script's exit code; unsigned on Windows."""
     stdout: Output[str]
-    """The end of its output."""
+    """The end of its standard output."""
     stderr: Output[str]
-    """The end of its errors."""
+    """The end of its standard error."""
     stdout_truncated: Output[bool]
-    """Whether there was more output than was kept."""
+    """Whether there was more standard output than was kept."""
     stderr_truncated: Output[bool]
-    """Whether there were more errors than were kept."""
+    """The same for its standard error."""
     started_at: Output[str]
     """When it started, by the server's clock (ISO 8601, UTC)."""
     seconds: Output[float]
-    """How long it ran, as seen from here."""
+    """The length of the last run in seconds."""
     attempt: Output[int]
     """The number of the last run."""
     ran: Output[str]
     """What ran last: "script" or "on_update"."""
     guest_id: Output[str]
-    """What tells the VM from every other VM: vCenter, managed object ID and instance UUID."""
+    """The identity of the VM: vCenter, managed object ID and instance UUID."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ def deleted_first(opts: ResourceOptions | None) -> ResourceOptions:
 
 
 def secret(value: Any) -> Any:
-    """Wraps an input as a secret, so that it stands encrypted in state however the program wrote it."""
+    """Returns an input as a secret, so that the state always holds it encrypted."""
     return None if value is None else pulumi.Output.secret(value)
 
 

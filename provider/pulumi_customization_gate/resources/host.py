@@ -112,7 +112,7 @@ def diff_result(difference: Difference) -> DiffResult:
 
 
 def has_terminal() -> bool:
-    """Whether somebody watches `pulumi up` on a terminal; elsewhere a line that does not last is printed all the same.
+    """Whether `pulumi up` writes to a terminal; elsewhere a temporary line is printed too.
 
     The host's own output is a pipe, but a terminal that the engine runs in is the controlling one of its plugins too.
     """
@@ -160,7 +160,7 @@ class Call:
 
     @property
     def has_terminal(self) -> bool:
-        """Whether somebody watches `pulumi up` on a terminal."""
+        """Whether `pulumi up` writes to a terminal."""
         return has_terminal()
 
     def cancelled(self) -> bool:
@@ -237,7 +237,7 @@ def _status_message() -> Any:
 
 
 def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- the host hands its call to nobody: it is on the stack
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- the host does not pass its call on: it is on the stack
     while frame is not None:
         yield frame
         frame = frame.f_back
