@@ -478,3 +478,23 @@ def test_no_secret_is_told_or_kept(engine: Engine, outcome: str) -> None:
     told = [planted.output, *(repr(event) for event in planted.events)]
     assert leaks(stack, told, secret) != []
     assert leaks(stack, told, password) != []
+
+
+# ---- the log
+
+
+def test_the_log_is_shown_where_it_is_asked_for_and_holds_no_secret(engine: Engine) -> None:
+    """CUSTOMIZATION_GATE_LOG=debug shows log-in, long poll and verdict among the diagnostics, and no password."""
+    moid = engine.machine(engine.unique("web"))
+    shown = engine.stack(gate([moid]), environment={"CUSTOMIZATION_GATE_LOG": "debug"}).up()
+    silent = engine.stack(gate([moid])).up()
+
+    assert (shown.succeeded, silent.succeeded) == (True, True), shown.output
+    expected = [
+        f"pulumi_customization_gate.vsphere.session: logged in to {engine.lab.server} as {engine.lab.user}",
+        "pulumi_customization_gate.vsphere.event_listener: event collector for the whole inventory",
+        f"pulumi_customization_gate.core.tracking: {moid}: CustomizationSucceeded",
+    ]
+    assert [line for line in expected if line not in shown.output] == []
+    assert "pulumi_customization_gate." not in silent.output
+    assert engine.lab.password not in shown.output

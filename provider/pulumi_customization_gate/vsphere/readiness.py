@@ -7,6 +7,7 @@ followed by a reboot, and often not: what counts is that guest operations stay r
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.core.model import VmRef
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
+
+_log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two readings."""
@@ -154,6 +157,7 @@ class GuestReadiness:
                     self._learn(session.with_retries(lambda: self._read(session)))
                     self._closing.wait(INTERVAL)
         except ServerError as error:
+            _log.debug("reading the guests failed: %s", error)
             self._say(str(error))
             return not isinstance(error, AuthenticationError | CertificateError)
         return False
@@ -180,6 +184,8 @@ class GuestReadiness:
         for moid, facts in readings.items():
             missing = self._stabilities[moid].learn(facts, now, self._ports.answers)
             with self._lock:
+                if missing != self._unmet[moid]:
+                    _log.debug("%s: %s", moid, missing or "ready")
                 self._unmet[moid] = missing
                 if not missing:
                     self._ready_at[moid] = facts.at

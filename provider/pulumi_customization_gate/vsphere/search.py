@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fnmatch
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pulumi_customization_gate.vsphere.session import Session
+
+_log = logging.getLogger(__name__)
 
 _HOLDERS = (vim.Folder, vim.Datacenter, vim.VirtualApp)
 _MOST_NAMED = 5
@@ -110,6 +113,7 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
         ConfigurationError: If a name or a pattern fits no VM, or a name fits several.
     """
     vms = read(session)
+    _log.debug("the inventory has %d VMs", len(vms))
     references: dict[Reference, None] = {}
     problems = []
     for word in words:
