@@ -18,7 +18,7 @@ from pulumi_customization_gate.cloud_director.session import CONCURRENCY
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import GateReport, Snapshot
+from pulumi_customization_gate.core.model import GateReport, PowerState, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from tests.lab.sources import cloud_director_source
@@ -216,9 +216,9 @@ def test_a_machine_that_is_off_has_not_started(lab: Running) -> None:
     source = cloud_director_source(settings(lab), {"web-0": machine.urn})
     try:
         source.start()
-        assert observed_until(source, lambda snapshot: snapshot.powered_on is False)
+        assert observed_until(source, lambda snapshot: snapshot.power is PowerState.OFF)
         machine.powered_on_at = time.monotonic()
-        assert observed_until(source, lambda snapshot: snapshot.powered_on is True and snapshot.tools_running)
+        assert observed_until(source, lambda snapshot: snapshot.power is PowerState.ON and snapshot.tools_running)
     finally:
         source.close()
 

@@ -499,7 +499,7 @@ def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> N
     finally:
         source.close()
     assert isinstance(snapshot, Snapshot)
-    assert (vm.name, snapshot.powered_on, snapshot.tools_running) == ("web-0", True, False)
+    assert (vm.name, snapshot.power.is_on, snapshot.tools_running) == ("web-0", True, False)
 
 
 def test_nothing_secret_reaches_a_log(lab: Running, caplog: pytest.LogCaptureFixture) -> None:

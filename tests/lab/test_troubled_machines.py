@@ -102,12 +102,16 @@ def test_an_ha_restart_before_the_end(harness: FaultHarness) -> None:
     wait, vms = harness.watching("good", "bad")
     for vm in vms.values():
         harness.vcenter.lab.power(vm.name, "ha_restart")
-        harness.vcenter.lab.post_event(vm.moid, "CustomizationStartedEvent")
     harness.hear_the_long_poll()
     harness.hear_the_long_poll()
     assert not wait.ending.done()
-    harness.vcenter.lab.post_event(vms["good"].moid, "CustomizationSucceeded")
-    harness.vcenter.lab.post_event(vms["bad"].moid, SUBCLASS)
+    for vm in vms.values():
+        harness.vcenter.lab.power(vm.name, "off")
+        harness.vcenter.lab.customize(vm.moid)
+        harness.vcenter.lab.power(vm.name, "on")
+    until(lambda: all("CustomizationStartedEvent" in harness.story(vm) for vm in vms.values()))
+    harness.vcenter.lab.end(vms["good"].moid, "succeeded")
+    harness.vcenter.lab.end(vms["bad"].moid, SUBCLASS)
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_the_first_collector_leaves_the_past_to_the_history(vcenter: VCenter, mo
     try:
         source.start()
         until(lambda: "WaitForUpdatesEx" in calls(vcenter))
-        assert sorted(events(source)) == ["CustomizationStartedEvent", "VmStartingEvent"]
+        assert sorted(events(source)) == ["CustomizationStartedEvent", "VmPoweredOnEvent", "VmStartingEvent"]
         assert "ReadNextEvents" not in calls(vcenter)
     finally:
         source.close()
@@ -131,7 +132,7 @@ def test_few_machines_do_not_read_what_others_did(vcenter: VCenter, machines: in
         vcenter.lab.reset_stats()
         events = history.read(session, snapshots)
     assert sorted((vm, event.name) for vm, told in events.items() for event in told) == sorted(
-        (vm, name) for vm in ours for name in ("VmStartingEvent", "CustomizationStartedEvent")
+        (vm, name) for vm in ours for name in ("VmStartingEvent", "VmPoweredOnEvent", "CustomizationStartedEvent")
     )
     assert calls(vcenter)["QueryEvents"] == queries
 
@@ -151,7 +152,7 @@ def test_a_query_that_returns_mostly_the_events_of_others_is_given_up(
         vcenter.lab.reset_stats()
         found = history.read(session, snapshots)
     names = {vm: sorted(event.name for event in told) for vm, told in found.items()}
-    assert names == {vm: ["CustomizationStartedEvent", "VmStartingEvent"] for vm in ours}
+    assert names == {vm: ["CustomizationStartedEvent", "VmPoweredOnEvent", "VmStartingEvent"] for vm in ours}
     assert calls(vcenter)["QueryEvents"] == history.MOST_FOREIGN_PAGES + len(ours)
 
 
@@ -173,11 +174,14 @@ def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
     vms = [vcenter.clone(custom=linux(), plan={"outcome": "never-ends"}) for _ in range(2)]
     until(lambda: all("CustomizationStartedEvent" in vcenter.story(vm) for vm in vms))
     with acquire(settings_of(vcenter)) as session:
-        snapshots = inventory.read(session, map(moid_of, vms))
-        known = {moid_of(vms[0]): snapshots[0].at + 2 * history.LATENESS, moid_of(vms[1]): None}
+        now = session.current_time()
+        snapshots = [
+            replace(state, at=now + 3 * history.LATENESS) for state in inventory.read(session, map(moid_of, vms))
+        ]
+        known = {moid_of(vms[0]): now + 2 * history.LATENESS, moid_of(vms[1]): None}
         vcenter.lab.post_event(moid_of(vms[0]), "CustomizationSucceeded")
         found = history.read(session, snapshots, known)
-    assert {vm: len(told) for vm, told in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 2}
+    assert {vm: len(told) for vm, told in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 3}
 
 
 def test_no_end_of_a_burst_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,9 @@ from pulumi_customization_gate.core.model import (
     Failure,
     FailureKind,
     GateReport,
+    HistoryRead,
     Observation,
+    PowerState,
     Progress,
     Signal,
     Snapshot,
@@ -602,9 +604,9 @@ def test_status_tells_a_failure_beside_machines_on_their_way(run: Callable[..., 
 )
 def test_a_machine_that_nobody_customizes_is_judged_by_expect(run: Callable[..., Any], expect: str, code: int) -> None:
     """NotCustomized is a failure or good, as the option says."""
-    idle = Snapshot("vm-1", NOON, powered_on=True, booted_at=NOON, progress=Progress.IDLE, tools_running=True)
+    idle = Snapshot("vm-1", NOON, power=PowerState.ON, booted_at=NOON, progress=Progress.IDLE, tools_running=True)
 
-    result = run("wait", "vm-1", "--expect", expect, told=[idle])
+    result = run("wait", "vm-1", "--expect", expect, told=[idle, HistoryRead("vm-1")])
 
     assert result.exit_code == code
     assert re.search("NoCustomization|NotCustomized", result.stdout)
@@ -659,7 +661,7 @@ def test_wrong_usage_ends_with_2(run: Callable[..., Any], arguments: list[str], 
 
 def test_a_start_timeout_is_no_longer_than_the_time_out(run: Callable[..., Any]) -> None:
     """Its default gives way, as the gate's does."""
-    off = Snapshot("vm-1", NOON, powered_on=False)
+    off = Snapshot("vm-1", NOON, power=PowerState.OFF)
 
     result = run("wait", "vm-1", "--timeout", "0.05", told=[off])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.diagnosis import FAILED
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
-from pulumi_customization_gate.core.model import Missing, Progress, Snapshot, VmRef
+from pulumi_customization_gate.core.model import Missing, PowerState, Progress, Snapshot, VmRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ class TrackedVm:
         return Snapshot(
             vm=self.ref.id,
             at=self._at,
-            powered_on=inventory.powered_on if inventory else None,
+            power=PowerState.of(inventory.powered_on if inventory else None),
             progress=progress,
             state=self.state,
             message=FAILED if progress is Progress.FAILED else "",

@@ -30,6 +30,7 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             "Find out why customization does not start on {vms}; run the same command again to resume waiting, "
             "and increase --start-timeout to wait longer."
         ),
+        Advice.POWER_ON: "Power on {vms}, then run the same command again.",
         Advice.WAIT_LONGER: (
             "{vms} may still become ready: run the same command again to resume waiting, "
             "and increase --timeout to wait longer."

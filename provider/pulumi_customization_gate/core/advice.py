@@ -27,6 +27,8 @@ class Advice(enum.Enum):
     REQUEST_CUSTOMIZATION = "request a customization"
     """Give the VM a specification, or accept that it has none."""
     FIND_START_FAULT = "find what prevents the start"
+    POWER_ON = "power on"
+    """The VM is customized, and work needs it to run."""
     WAIT_LONGER = "wait longer"
 
 

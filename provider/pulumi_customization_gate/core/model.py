@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -59,7 +60,13 @@ class Signal(enum.Enum):
     """What a server's event means for a VM, whatever the event's class is called there."""
 
     VM_STARTING = "starting"
+    """The beginning of a power-on."""
+    VM_POWERED_ON = "powered on"
+    """The end of a power-on; the only report of it where no VM_STARTING precedes."""
     VM_POWERED_OFF = "powered off"
+    VM_SUSPENDED = "suspended"
+    VM_RESUMING = "resuming"
+    """The end of a suspension, which is not a power-on."""
     VM_REMOVED = "removed"
     VM_MIGRATED = "migrated"
     CUSTOMIZATION_STARTED = "customization started"
@@ -70,6 +77,25 @@ class Signal(enum.Enum):
     def is_end(self) -> bool:
         """Whether the event ends a customization."""
         return self in (Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
+
+
+class PowerState(enum.Enum):
+    """Whether a VM runs."""
+
+    ON = "on"
+    OFF = "off"
+    SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, powered_on: bool | None) -> PowerState:
+        """Returns the power state of a server that distinguishes only on and off."""
+        return cls.UNKNOWN if powered_on is None else cls.ON if powered_on else cls.OFF
+
+    @property
+    def is_on(self) -> bool | None:
+        """Whether the VM runs, None where that is not known."""
+        return None if self is PowerState.UNKNOWN else self is PowerState.ON
 
 
 class Progress(enum.Enum):
@@ -131,9 +157,11 @@ class FailureKind(enum.Enum):
     NOT_FOUND = "NotFound"
     """The inventory never had such a VM."""
     NO_PERMISSION = "NoPermission"
-    """The user may not read the VM."""
+    """The user may not read the VM, which is not to say that it was removed."""
     VM_REMOVED = "VmRemoved"
     """The VM left the inventory during the wait."""
+    POWERED_OFF = "PoweredOff"
+    """The VM is customized and was powered off, or suspended, at the end of the wait."""
     START_TIMEOUT = "StartTimeout"
     """The customization did not start in time."""
     TIMEOUT = "Timeout"
@@ -152,6 +180,7 @@ class FailureKind(enum.Enum):
     def is_lack_of_time(self) -> bool:
         """Whether a longer wait might have ended well."""
         return self in (
+            FailureKind.POWERED_OFF,
             FailureKind.START_TIMEOUT,
             FailureKind.TIMEOUT,
             FailureKind.NOT_READY,
@@ -218,11 +247,12 @@ class VmRef:
 
 @dataclass(frozen=True)
 class Event:
-    """One event that the server recorded. Two events of one server are ordered by `key` alone."""
+    """One event that the server recorded. Two events of one server are ordered by `key` alone: see `event_order`."""
 
     vm: str
     """The `id` of the VM's VmRef."""
     key: int
+    """A counter that wraps at 2^31: after 2147483647 comes -2147483648."""
     signal: Signal
     at: datetime
     """The server's time, timezone-aware."""
@@ -231,6 +261,8 @@ class Event:
     reason: str = ""
     message: str = ""
     log_location: str = ""
+    read_at: float = math.inf
+    """When the reader had it, by its monotonic clock. Infinity where that is not known: then the times decide."""
 
 
 @dataclass(frozen=True)
@@ -241,10 +273,9 @@ class Snapshot:
     """The `id` of the VM's VmRef."""
     at: datetime
     """The server's time just before the state was read, timezone-aware."""
-    powered_on: bool | None = None
-    """None where the server did not report it."""
+    power: PowerState = PowerState.UNKNOWN
     booted_at: datetime | None = None
-    """The last power-on by the server's clock."""
+    """The last power-on by the host's clock, which may differ from the server's by minutes."""
     specification_pending: bool = False
     """Whether a customization specification waits for the next power-on."""
     progress: Progress | None = None
@@ -262,6 +293,8 @@ class Snapshot:
     name: str = ""
     host_name: str = ""
     ip_addresses: tuple[str, ...] = ()
+    asked_at: float = 0.0
+    """When the state was asked for, by the reader's monotonic clock: what was read before that is not newer."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +308,18 @@ class Missing:
     kind: FailureKind = FailureKind.NOT_FOUND
     """NOT_FOUND or NO_PERMISSION."""
     message: str = ""
+    needs_second_look: bool = False
+    """Whether it counts only once another look agrees: a server that restarts may not know all of its VMs yet."""
+    asked_at: float = 0.0
+    """When the VM was looked for, by the reader's monotonic clock."""
+
+
+@dataclass(frozen=True)
+class HistoryRead:
+    """What the server remembers of the customizations of a VM was read, however long ago they were."""
+
+    vm: str
+    """The `id` of the VM's VmRef."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +330,7 @@ class PreviouslyCustomized:
     """The `id` of the VM's VmRef."""
 
 
-Observation = Event | Snapshot | Missing | PreviouslyCustomized
+Observation = Event | Snapshot | Missing | HistoryRead | PreviouslyCustomized
 
 
 @dataclass(frozen=True)

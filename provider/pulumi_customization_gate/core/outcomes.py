@@ -8,7 +8,14 @@ from datetime import datetime  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Failure, FailureKind, VmOutcome
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Evidence,
+    Failure,
+    FailureKind,
+    PowerState,
+    VmOutcome,
+)
 from pulumi_customization_gate.core.text import clock_time, duration
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ _ADVICE = {
     FailureKind.NOT_FOUND: Advice.CORRECT_REFERENCE,
     FailureKind.NO_PERMISSION: Advice.GRANT_PERMISSION,
     FailureKind.VM_REMOVED: Advice.RESTORE_OR_DROP,
+    FailureKind.POWERED_OFF: Advice.POWER_ON,
     FailureKind.START_TIMEOUT: Advice.FIND_START_FAULT,
     FailureKind.TIMEOUT: Advice.WAIT_LONGER,
     FailureKind.NOT_READY: Advice.WAIT_LONGER,
@@ -68,6 +76,8 @@ class Situation:
     @property
     def is_settled(self) -> bool:
         """Whether the wait has nothing more to learn about this VM."""
+        if self.judgement.facts.is_unreadable:
+            return True
         return self.is_ready if self.is_customized else self.judgement.status.is_terminal or self.is_overdue
 
 
@@ -86,6 +96,16 @@ def is_customized(judgement: Judgement, rules: WaitRules, *, is_overdue: bool) -
     if rules.requires_customization:
         return False
     return judgement.status is CustomizationStatus.NOT_CUSTOMIZED or (judgement.is_untraced and is_overdue)
+
+
+def unmet_by_state(judgement: Judgement) -> str:
+    """Returns what a customized VM lacks by its power state, or by a look that did not find it; empty where nothing."""
+    facts = judgement.facts
+    if facts.missing is not None:
+        return f"the VM could not be read: {facts.missing.message}"
+    if facts.power is PowerState.OFF:
+        return "the VM is customized and powered off"
+    return "the VM is customized and suspended" if facts.power is PowerState.SUSPENDED else ""
 
 
 def outcome_of(situation: Situation, failure: Failure | None = None) -> VmOutcome:
@@ -116,7 +136,7 @@ def absence_of(judgement: Judgement) -> Failure | None:
     facts = judgement.facts
     if facts.removed is not None:
         return _failure(FailureKind.VM_REMOVED, f"it left the inventory at {clock_time(facts.removed.at)}")
-    if facts.missing is None:
+    if facts.missing is None or not facts.looks_agree:
         return None
     if facts.was_there and facts.missing.kind is FailureKind.NOT_FOUND:
         return _failure(FailureKind.VM_REMOVED, "it left the inventory")
@@ -139,11 +159,13 @@ def failure_of(
         return None
     if (absence := absence_of(judgement)) is not None:
         return absence
+    if (missing := judgement.facts.missing) is not None:
+        return _failure(missing.kind, missing.message)
     if judgement.status is CustomizationStatus.CUSTOMIZATION_FAILED:
         return _customization_failure(judgement)
     kind = _kind_of(situation, timed_out=timed_out)
     message = judgement.because
-    if kind is FailureKind.NOT_READY:
+    if situation.is_customized:
         message = situation.unmet
     elif kind is FailureKind.START_TIMEOUT:
         allowed = duration(rules.start_timeout)
@@ -153,7 +175,8 @@ def failure_of(
 
 def _kind_of(situation: Situation, *, timed_out: bool) -> FailureKind:
     if situation.is_customized:
-        return FailureKind.NOT_READY
+        is_off = situation.judgement.facts.is_on is False
+        return FailureKind.POWERED_OFF if is_off else FailureKind.NOT_READY
     if situation.judgement.status is CustomizationStatus.NOT_CUSTOMIZED:
         return FailureKind.NO_CUSTOMIZATION
     if situation.is_overdue:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.model import CustomizationStatus
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.core.model import VmOutcome, VmRef
+    from pulumi_customization_gate.core.model import FailureKind, VmOutcome, VmRef
 
 HEARTBEAT = 30.0
 """Seconds between two reports of progress when nothing changes."""
@@ -46,7 +46,7 @@ class ProgressReporter:
     def __init__(self, listener: Callable[[Update], None], began: float, heartbeat: float = HEARTBEAT) -> None:
         self._listener, self._began, self._heartbeat = listener, began, heartbeat
         self._outcomes: dict[str, VmOutcome] = {}
-        self._reported: dict[str, tuple[CustomizationStatus, bool]] = {}
+        self._reported: dict[str, tuple[CustomizationStatus, bool, FailureKind | None]] = {}
         self._since: dict[str, float] = {}
         self._reported_at = began
         self._pending: list[str] = []
@@ -79,8 +79,8 @@ class ProgressReporter:
         """
         fresh = tuple(fresh)
         self._outcomes.update({o.id: o for o in fresh})
-        changed = tuple(o for o in fresh if self._reported.get(o.id) != (o.status, o.ready))
-        self._reported.update({o.id: (o.status, o.ready) for o in changed})
+        changed = tuple(o for o in fresh if self._reported.get(o.id) != _shown(o))
+        self._reported.update({o.id: _shown(o) for o in changed})
         self._since.update({o.id: now for o in changed})
         notes, self._pending = self._pending, []
         if changed or notes or now - self._reported_at >= self._heartbeat:
@@ -98,3 +98,7 @@ class ProgressReporter:
         if since is None or server_now is None:
             return now - self._since[outcome.id]
         return max(0.0, server_now - since.timestamp())
+
+
+def _shown(outcome: VmOutcome) -> tuple[CustomizationStatus, bool, FailureKind | None]:
+    return outcome.status, outcome.ready, outcome.failure.kind if outcome.failure else None

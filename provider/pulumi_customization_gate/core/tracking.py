@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.facts import compact
+from pulumi_customization_gate.core.facts import AGREEMENT, compact
 from pulumi_customization_gate.core.model import Progress, Snapshot
-from pulumi_customization_gate.core.outcomes import Situation, is_customized, is_waiting_to_start
+from pulumi_customization_gate.core.outcomes import (
+    Situation,
+    is_customized,
+    is_waiting_to_start,
+    unmet_by_state,
+)
 from pulumi_customization_gate.core.verdict import judge
 
 if TYPE_CHECKING:
@@ -18,6 +24,11 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import Observation, VmRef
     from pulumi_customization_gate.core.outcomes import WaitRules
     from pulumi_customization_gate.core.source import Readiness
+
+SHORTEST_DOUBT, LONGEST_DOUBT = AGREEMENT, 30.0
+"""Seconds from an observation that contradicts another to the look that tells, and between two such looks."""
+TOOLS_GRACE = 10.0
+"""Seconds that VMware Tools run before it is certain that they found no specification to apply."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +48,11 @@ class TrackedVms:
         self._observations: dict[str, frozenset[Observation]] = {vm.id: frozenset() for vm in vms}
         self._judgements = {vm.id: judge(()) for vm in vms}
         self._power_changes = dict.fromkeys(self._judgements, began)
+        """When the power of each VM last changed, by the clock of the wait; may lie before its beginning."""
+        self._tools_since: dict[str, float] = {}
+        """When VMware Tools were first seen to run since the last power-on."""
+        self._look_at = math.inf
+        self._doubt = SHORTEST_DOUBT
         self._dirty: set[str] = set()
         self._server_ahead: float | None = None
         """Seconds by which the server's clock is ahead of the wait's; a snapshot that arrives late says less."""
@@ -56,8 +72,14 @@ class TrackedVms:
             self._judgements[vm] = judgement
             self._dirty.add(vm)
             self._observe_power_change(vm, before.facts, judgement.facts, now)
+            if not judgement.facts.tools_running:
+                self._tools_since.pop(vm, None)
+            else:
+                self._tools_since.setdefault(vm, now)
             if judgement.because != before.because:
                 _log.debug("%s: %s, because %s", vm, judgement.status.value, judgement.because)
+        self._settle_power_ons(now)
+        self._plan_look(now)
 
     def take_dirty(self) -> frozenset[str]:
         """Returns the identifiers of the VMs that were observed since the last call."""
@@ -65,12 +87,22 @@ class TrackedVms:
         self._dirty.clear()
         return dirty
 
+    def is_look_due(self, now: float) -> bool:
+        """Returns whether a VM needs another look by now; the next one is further away."""
+        if now < self._look_at:
+            return False
+        self._doubt = min(2 * self._doubt, LONGEST_DOUBT)
+        self._look_at = now + self._doubt
+        return True
+
     def situation(self, vm: VmRef, now: float, readiness: Readiness | None) -> Situation:
         """Returns what decides about one VM; `readiness` is asked only about a customized one."""
+        self._settle_power_ons(now)
         judgement, is_overdue = self._judgements[vm.id], self.is_overdue(vm, now)
         customized = is_customized(judgement, self._rules, is_overdue=is_overdue)
-        if not customized or readiness is None:
-            return Situation(vm, judgement, customized, is_overdue, ready_at=judgement.completed_at)
+        unmet = unmet_by_state(judgement) if customized else ""
+        if not customized or unmet or readiness is None:
+            return Situation(vm, judgement, customized, is_overdue, unmet, ready_at=judgement.completed_at)
         return Situation(vm, judgement, customized, is_overdue, readiness.unmet(vm), readiness.ready_at(vm))
 
     def is_overdue(self, vm: VmRef, now: float) -> bool:
@@ -81,21 +113,22 @@ class TrackedVms:
         may_run = judgement.facts.progress is Progress.PENDING_OR_RUNNING and judgement.facts.is_on is not False
         if may_run and self._rules.start_timeout >= self._rules.timeout:
             return False  # the deadline cannot show that it did not start
-        return now >= self._power_changes[vm.id] + self._rules.start_timeout
+        return now >= self._start_due(vm.id)
 
     def is_any_overdue(self, now: float) -> bool:
         """Returns whether the start time-out has decided about a VM."""
         return any(self.is_overdue(vm, now) for vm in self.refs)
 
     def is_any_missing(self) -> bool:
-        """Returns whether a VM was looked for in vain."""
-        return any(judgement.facts.missing for judgement in self._judgements.values())
+        """Returns whether a VM was looked for in vain, and was never there."""
+        facts = (judgement.facts for judgement in self._judgements.values())
+        return any((fact.is_removed or fact.is_unreadable) and not fact.was_there for fact in facts)
 
     def next_due(self, now: float, deadline: float) -> float:
         """Returns the next moment at which time alone may decide something, at most the deadline."""
         waiting = [vm for vm, judgement in self._judgements.items() if is_waiting_to_start(judgement)]
-        dues = (self._power_changes[vm] + self._rules.start_timeout for vm in waiting)
-        return min((due for due in dues if now < due < deadline), default=deadline)
+        dues = [self._start_due(vm) for vm in waiting] + [self._settled_at(vm) for vm in self._held()]
+        return min((due for due in (*dues, self._look_at) if now < due < deadline), default=deadline)
 
     def server_now(self, now: float) -> float | None:
         """Returns the server's time in seconds since the epoch, None before a snapshot told it."""
@@ -107,10 +140,33 @@ class TrackedVms:
         looks = [look for fact in facts for look in (fact.latest, fact.missing) if look is not None]
         return max((look.at for look in looks), default=None)
 
+    def _start_due(self, vm: str) -> float:
+        return max(self._began, self._power_changes[vm]) + self._rules.start_timeout
+
+    def _held(self) -> Iterable[str]:
+        return (vm for vm, judgement in self._judgements.items() if judgement.is_held)
+
+    def _settled_at(self, vm: str) -> float:
+        """Returns when it is certain that nothing was requested for the last power-on of a VM."""
+        by_tools = self._tools_since.get(vm, math.inf) + TOOLS_GRACE
+        return min(by_tools, self._power_changes[vm] + self._rules.start_timeout)
+
+    def _settle_power_ons(self, now: float) -> None:
+        for vm in self._held():
+            if now >= self._settled_at(vm):
+                self._judgements[vm] = judge(self._observations[vm], power_on_is_settled=True)
+                self._dirty.add(vm)
+
+    def _plan_look(self, now: float) -> None:
+        if not any(judgement.needs_look for judgement in self._judgements.values()):
+            self._look_at, self._doubt = math.inf, SHORTEST_DOUBT
+        elif self._look_at == math.inf:
+            self._look_at = now + self._doubt
+
     def _observe_power_change(self, vm: str, before: Facts, now: Facts, clock: float) -> None:
         """Dates the last power-on or power-off by the clock of the wait, also one that is observed late."""
         if now.power_event is not None and now.power_event != before.power_event:
             age = (now.latest.at - now.power_event.at).total_seconds() if now.latest else 0.0
-            self._power_changes[vm] = max(self._began, clock - max(0.0, age))
+            self._power_changes[vm] = clock - max(0.0, age)
         elif {before.is_on, now.is_on} == {True, False}:
             self._power_changes[vm] = clock

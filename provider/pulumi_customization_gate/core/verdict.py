@@ -6,7 +6,7 @@ Any order and any duplicates of the observations give the same verdict.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator  # noqa: TC003 -- dataclass fields are read at run time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import Facts, gather
@@ -57,9 +57,31 @@ class Judgement:
             self.status in (CustomizationStatus.NOT_CUSTOMIZED, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
             and bool(facts.is_on)
             and facts.tools_running
+            and facts.history_was_read
+            and facts.interrupted is None
+            and facts.end is None
+            and not facts.is_open
+        )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an earlier end would count if it were certain that the last power-on brought no customization.
+
+        A vCenter before 7.0.2 reports no state that would show it: only time does, or VMware Tools that have run.
+        """
+        facts = self.facts
+        is_known = facts.previously_customized or facts.ended_before is not None
+        return (
+            is_known
+            and self.status is CustomizationStatus.CUSTOMIZATION_NOT_STARTED
             and facts.interrupted is None
             and not facts.is_open
         )
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether another look at the VM, soon, is what decides."""
+        return self.facts.needs_look or self.is_held
 
     @property
     def started_at(self) -> datetime | None:
@@ -76,7 +98,9 @@ class Judgement:
         """From the last power-on to the end of the customization, where an event after it decided."""
         if self.evidence is not Evidence.EVENT or self.facts.anchor is None or self.completed_at is None:
             return None
-        return (self.completed_at - self.facts.anchor.at).total_seconds()
+        seconds = (self.completed_at - self.facts.anchor.at).total_seconds()
+        # Unknown where the server's clock was set back in between.
+        return seconds if seconds >= 0 else None
 
     @property
     def powered_on_at(self) -> datetime | None:
@@ -95,7 +119,7 @@ class Judgement:
         if latest is None or latest.progress is None:
             return True
         if latest.progress is Progress.PENDING_OR_RUNNING:
-            return latest.powered_on is False or latest.tools_running
+            return latest.power.is_on is False or latest.tools_running
         return latest.progress is not Progress.UNKNOWN
 
 
@@ -115,18 +139,16 @@ def _ended_by_state(applies: Callable[[Facts, Progress], bool], because: str) ->
         yield Rule(status, Evidence.STATE, lambda facts, end=progress: applies(facts, end), because.format(word))  # type: ignore[misc]
 
 
+def _excludes_request(facts: Facts) -> bool:
+    return facts.excludes_request or facts.power_on_is_settled or not facts.has_power_on
+
+
 TABLE: tuple[Rule, ...] = (
     Rule(
         CustomizationStatus.VM_REMOVED,
         Evidence.INVENTORY,
-        lambda f: f.is_gone,
+        lambda f: f.is_removed,
         "the VM is not in the inventory",
-    ),
-    Rule(
-        CustomizationStatus.VM_NOT_STARTED,
-        None,
-        lambda f: f.is_on is False and f.is_pending,
-        "the VM is powered off and a specification is pending for its next power-on",
     ),
     *_ended_by_event(
         Evidence.EVENT,
@@ -141,7 +163,7 @@ TABLE: tuple[Rule, ...] = (
         CustomizationStatus.VM_NOT_STARTED,
         None,
         lambda f: f.is_open and f.is_on is False,
-        "customization was requested and the VM is powered off",
+        "customization was requested and the VM is not powered on",
     ),
     Rule(
         CustomizationStatus.CUSTOMIZATION_STARTED,
@@ -157,23 +179,23 @@ TABLE: tuple[Rule, ...] = (
     ),
     *_ended_by_event(
         Evidence.EARLIER_EVENT,
-        Facts.ended_before_with,
+        lambda f, signal: f.ended_before_with(signal) and _excludes_request(f),
         "the customization {} before the last power-on and none was requested since",
     ),
     *_ended_by_state(
-        lambda f, progress: f.progress is progress,
+        Facts.reports,
         "no event is available and the state is {}",
     ),
     Rule(
         CustomizationStatus.CUSTOMIZATION_SUCCEEDED,
         Evidence.STORED,
-        lambda f: f.previously_customized and f.interrupted is None,
+        lambda f: f.previously_customized and f.end is None and f.interrupted is None and _excludes_request(f),
         "an earlier wait found it customized and the server has no newer record",
     ),
     Rule(
         CustomizationStatus.NOT_CUSTOMIZED,
         Evidence.NO_TRACE,
-        lambda f: bool(f.is_on) and f.is_idle_for_good and f.interrupted is None,
+        lambda f: bool(f.is_on) and f.is_idle_for_good and f.interrupted is None and f.end is None,
         "the VM and its VMware Tools are running, no specification is pending and the state is idle",
     ),
     Rule(
@@ -192,8 +214,13 @@ TABLE: tuple[Rule, ...] = (
 """The whole decision, first match wins."""
 
 
-def judge(observations: Iterable[Observation]) -> Judgement:
-    """Returns the verdict of one VM."""
-    facts = gather(observations)
+def judge(observations: Iterable[Observation], *, power_on_is_settled: bool = False) -> Judgement:
+    """Returns the verdict of one VM.
+
+    Args:
+        observations: What was observed, in any order.
+        power_on_is_settled: Whether a customization that was requested for the last power-on would have started by now.
+    """
+    facts = replace(gather(observations), power_on_is_settled=power_on_is_settled)
     rule = next(rule for rule in TABLE if rule.applies(facts))
     return Judgement(rule.status, rule.evidence, rule.because, facts)

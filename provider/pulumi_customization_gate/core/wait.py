@@ -86,16 +86,18 @@ class WaitLoop:
         # A start or a read that hangs keeps its thread; closing needs another one.
         self._background = Background("customization-gate-wait", threads=3)
         self._vms = TrackedVms((), rules, self._began)
-        self._must_stop = self._server_unresponsive = self._timed_out = self._was_cancelled = False
+        self._server_unresponsive = self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
 
     def run(self) -> GateReport:
         """Waits, and returns the report."""
         self._vms = TrackedVms(self._start(), self._rules, self._began)
         self._poll(0)
-        self._must_stop = self._rules.stop_on_missing and self._vms.is_any_missing()
         while not self._is_over():
             self._notify()
+            if self._vms.is_look_due(self._clock()):
+                self._refresh(min(CONFIRM_TIMEOUT, self._deadline - self._clock()))
+                continue
             left = self._vms.next_due(self._clock(), self._deadline) - self._clock()
             self._poll(max(0.0, min(left, CANCEL_CHECK_INTERVAL)))
         self._notify()
@@ -154,7 +156,9 @@ class WaitLoop:
         return True
 
     def _is_decided(self) -> bool:
-        return self._must_stop or all(self._situation(vm).is_settled for vm in self._vms.refs)
+        if self._rules.stop_on_missing and self._vms.is_any_missing():
+            return True
+        return all(self._situation(vm).is_settled for vm in self._vms.refs)
 
     def _poll(self, timeout: float) -> None:
         try:

@@ -30,6 +30,7 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             "Find out why customization does not start on {vms}; run `pulumi up` again to resume waiting, "
             "and increase `start_timeout` to wait longer."
         ),
+        Advice.POWER_ON: "Power on {vms}, then run `pulumi up` again.",
         Advice.WAIT_LONGER: (
             "{vms} may still become ready: run `pulumi up` again to resume waiting, "
             "and increase `timeout` to wait longer."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import Event, Progress, Signal, Snapshot
+from pulumi_customization_gate.core.event_order import in_order
+from pulumi_customization_gate.core.model import Event, PowerState, Progress, Signal, Snapshot
 from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:
@@ -13,27 +14,30 @@ if TYPE_CHECKING:
 
 _UNMANAGED = 2**31 - 1
 """What the API reports for VMware Tools that came with the guest's operating system, where it knows no more."""
+_POWER_ONS = (Signal.VM_STARTING, Signal.VM_POWERED_ON)
 LAST_EVENTS = 5
 """How many of the newest events are shown."""
 
 
 def explain(snapshot: Snapshot | None, events: Iterable[Event]) -> list[str]:
     """Returns the likeliest cause and what to do, then the facts, a line each."""
-    newest_first = sorted(events, key=lambda event: event.key, reverse=True)
+    newest_first = in_order(events)[::-1]
     return [*_cause(snapshot, newest_first), *_facts(snapshot), *_history(snapshot, newest_first)]
 
 
 def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
     """Yields the first cause that fits, the surest first."""
     # An earlier power-on or an earlier customization says nothing about this one.
-    this_time = itertools.takewhile(lambda e: not (e.signal is Signal.VM_STARTING or e.signal.is_end), events)
+    this_time = itertools.takewhile(lambda e: not (e.signal in _POWER_ONS or e.signal.is_end), events)
     seen = {event.signal for event in this_time}
     if snapshot is None:
         yield "likely cause: the user may not read the state of the VM; grant the role Read-only on it"
-    elif snapshot.powered_on is False and snapshot.specification_pending:
+    elif snapshot.power is PowerState.OFF and snapshot.specification_pending:
         yield "likely cause: the VM was never powered on, and its specification is pending until it is"
-    elif snapshot.powered_on is False:
+    elif snapshot.power is PowerState.OFF:
         yield "likely cause: the VM is powered off; power it on"
+    elif snapshot.power is PowerState.SUSPENDED:
+        yield "likely cause: the VM is suspended; resume it"
     elif not snapshot.tools_running:
         yield (
             "likely cause: VMware Tools are not running in the guest, and customization needs them; "
@@ -62,13 +66,12 @@ def _is_customized(snapshot: Snapshot, events: list[Event]) -> bool:
 def _facts(snapshot: Snapshot | None) -> Iterator[str]:
     if snapshot is None:
         return
-    power = {True: "on", False: "off", None: "unknown"}[snapshot.powered_on]
     lasting = ""
-    if snapshot.powered_on and snapshot.booted_at is not None:
+    if snapshot.power.is_on and snapshot.booted_at is not None:
         lasting = f" for {duration(max(0.0, (snapshot.at - snapshot.booted_at).total_seconds()))}"
     tools = f"{'running' if snapshot.tools_running else 'not running'}{_version(snapshot.tools_version)}"
     pending = "pending" if snapshot.specification_pending else "none pending"
-    yield f"power: {power}{lasting}; VMware Tools: {tools}; specification: {pending}"
+    yield f"power: {snapshot.power.value}{lasting}; VMware Tools: {tools}; specification: {pending}"
     said = f": {sanitize(snapshot.message)}" if snapshot.message else ""
     yield f"customizationInfo: {sanitize(snapshot.state) or 'not reported by this vCenter'}{said}"
 

@@ -72,7 +72,10 @@ class EventFeed:
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
         """For the long poll alone: every other call has a shorter time-out."""
         self._subscribers = Subscribers()
-        self._seen: set[int] = set()
+        self._seen: dict[tuple[int, datetime], None] = {}
+        """Keys and times of events: a vCenter that was restored from a backup hands keys out again."""
+        self._heard_at = time.monotonic()
+        """When the listener last worked, by the monotonic clock."""
         self._closing = threading.Event()
         self._failing_since: float | None = None
         self._next_login = 0.0
@@ -174,9 +177,10 @@ class EventFeed:
         assert self._listener is not None
         horizon = self._horizon
         newest = self._listener.wait_for_events(self._stub, LONGEST_POLL)
+        self._heard_at = time.monotonic()
         self._publish_recovery()
         if newest is not None:
-            unseen = {event.key for event in newest} - self._seen
+            unseen = {(event.key, event.createdTime) for event in newest} - self._seen.keys()
             # An empty page signals only that something happened: the events are still to be read.
             if unseen or not newest:
                 self._deliver_all(newest)
@@ -194,21 +198,29 @@ class EventFeed:
         )
         self._listener.rewind()
         self._drain()
-        for event in history.since(self._session, horizon - OVERLAP, self._listener.entity):
+        for event in history.since(self._session, self._capped(horizon) - OVERLAP, self._listener.entity):
             self._deliver(event)
         self._state.soon()
 
-    def _drain(self, newest: Collection[int] = ()) -> set[int]:
-        """Publishes the collector's unread events; returns their keys.
+    def _capped(self, horizon: datetime) -> datetime:
+        """Returns the server's time since when events may be unread, never ahead of the server's present.
+
+        An event with a date in the future, or a clock that was set back, would put it there.
+        """
+        silence = timedelta(seconds=time.monotonic() - self._heard_at)
+        return min(horizon, self._session.current_time() - silence)
+
+    def _drain(self, newest: Collection[tuple[int, datetime]] = ()) -> set[tuple[int, datetime]]:
+        """Publishes the collector's unread events; returns their keys and times.
 
         A page that is not full and holds the newest events is the last one: later events are reported anew, so the
         call that would return nothing is saved.
         """
         assert self._listener is not None
-        keys: set[int] = set()
+        keys: set[tuple[int, datetime]] = set()
         for page in self._listener.drain():
             self._deliver_all(page)
-            keys |= {event.key for event in page}
+            keys |= {(event.key, event.createdTime) for event in page}
             if newest and len(page) < PAGE and keys.issuperset(newest):
                 break
         return keys
@@ -218,14 +230,16 @@ class EventFeed:
             self._deliver(event)
 
     def _deliver(self, event: Event) -> None:
-        if event.key in self._seen:
+        identity = event.key, event.at
+        if identity in self._seen:
             return
-        self._seen.add(event.key)
+        self._seen[identity] = None
         self._horizon = max(self._horizon, event.at)
         self._state.unsettle(event.vm)
         self._subscribers.dispatch(event)
         if len(self._seen) > MAX_SEEN_KEYS:
-            self._seen = set(sorted(self._seen)[MAX_SEEN_KEYS // 2 :])
+            # Dictionaries keep their order, and keys wrap: the first are the oldest, whatever their numbers.
+            self._seen = dict.fromkeys([*self._seen][MAX_SEEN_KEYS // 2 :])
 
     def _recover(self, state: tenacity.RetryCallState) -> None:
         """Prepares a retry after an error: publishes it once, drops the listener, logs in again if the session ended.
@@ -275,6 +289,7 @@ class EventFeed:
             self._listener = None
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
+        self._horizon = self._capped(self._horizon)
         if self._invalid >= MAX_INVALID:
             self._skip_unreadable()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,11 @@ def event_filter(begin: datetime | None, end: datetime | None = None, entity: An
 
 
 def observations(events: Iterable[Any]) -> Iterator[Event]:
-    """Yields an observation for each event that is about a virtual machine and of a class that is asked for."""
+    """Yields an observation for each event that is about a virtual machine and of a class that is asked for.
+
+    They count as read when this is called, so it is called as soon as they are there.
+    """
+    read_at = time.monotonic()
     for event in events:
         name = type(event).__name__.rsplit(".", 1)[-1]
         if name in EVENTS and event.vm is not None:
@@ -56,6 +61,7 @@ def observations(events: Iterable[Any]) -> Iterator[Event]:
                 reason=str(getattr(event, "reason", None) or ""),
                 message=str(event.fullFormattedMessage or ""),
                 log_location=_log_location(event),
+                read_at=read_at,
             )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.background import Background
-from pulumi_customization_gate.core.model import Event, Missing, Snapshot
+from pulumi_customization_gate.core.event_order import in_order
+from pulumi_customization_gate.core.model import Event, Missing, Progress, Snapshot
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 from pulumi_customization_gate.vsphere.faults import InvalidXmlError, raise_if_logged_out
 
@@ -59,17 +60,24 @@ def read(
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
     present = {snapshot.vm: snapshot for snapshot in snapshots if isinstance(snapshot, Snapshot)}
-    begins: dict[str, datetime | None] = {vm: at - LATENESS for vm, at in known.items() if at is not None}
+    # Of a clock that was set back since, no time is known: these VMs' events are read as if for the first time.
+    begins: dict[str, datetime | None] = {
+        vm: at - LATENESS for vm, at in known.items() if at is not None and vm in present and at <= present[vm].at
+    }
     recent = {
         vm: max(s.booted_at - MARGIN, begins.get(vm) or s.booted_at - MARGIN)
         for vm, s in present.items()
         if s.booted_at is not None and s.at - s.booted_at < RECENT
     }
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
-    events = _of_each(session, recent) if len(recent) <= FEW else _of_all(session, recent)
-    # A vCenter that reports no state has only events that report a customization before the last power-on.
-    ended = {event.vm for event in events if event.signal.is_end}
-    single |= {vm for vm in recent.keys() - ended - begins.keys() if not present[vm].state}
+    # Only events report a customization before the last power-on where there is no state, and where it is idle.
+    unknown = {vm for vm in recent.keys() - begins.keys() if _leaves_open(present[vm])}
+    if len(recent) <= FEW:
+        events = _of_each(session, {vm: None if vm in unknown else begin for vm, begin in recent.items()})
+    else:
+        events = _of_all(session, recent)
+        single |= unknown - {event.vm for event in events if event.signal.is_end}
+        events = [event for event in events if event.vm not in single]
     found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
     for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
         found[event.vm].append(event)
@@ -82,7 +90,7 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
-    return sorted(_of_each(session, dict.fromkeys(moids)), key=lambda event: event.key)
+    return in_order(_of_each(session, dict.fromkeys(moids)))
 
 
 def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
@@ -112,7 +120,12 @@ def since_for_each(session: Session, moids: Iterable[str], begin: datetime) -> l
 def _is_settled(snapshot: Snapshot) -> bool:
     """Whether the state alone decides, because what events could add is long gone or never was."""
     progress = snapshot.progress
-    return progress is not None and (progress.is_end or progress.is_idle) and not snapshot.specification_pending
+    return progress is not None and progress.is_end and not snapshot.specification_pending
+
+
+def _leaves_open(snapshot: Snapshot) -> bool:
+    """Whether the state does not show what came of an earlier customization."""
+    return snapshot.progress in (None, Progress.UNKNOWN) or snapshot.progress.is_idle
 
 
 class _TooManyPagesError(Exception):

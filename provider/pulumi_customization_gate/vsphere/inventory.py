@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass
 from datetime import timezone
 from types import MappingProxyType
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import FailureKind, Missing, Snapshot
+from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.vocabulary import progress_of
+from pulumi_customization_gate.vsphere.vocabulary import POWER, progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,16 +176,17 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
     if not wanted:
         return []
     at = session.current_time()
+    asked_at = time.monotonic()
     paths = [*_DECIDING, *(_DETAILS if details else ())]
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    found = {moid_of(content.obj): _seen(session, content, at) for content in _retrieve(session, vms, paths)}
-    missing = (_gone(session, moid, at) for moid in wanted if moid not in found)
+    found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in _retrieve(session, vms, paths)}
+    missing = (_gone(session, moid, at, asked_at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
 
 
-def _seen(session: Session, content: Any, at: datetime) -> Snapshot | Missing:
+def _seen(session: Session, content: Any, at: datetime, asked_at: float) -> Snapshot | Missing:
     """Returns what was read of a VM; of one without rights only that.
 
     A session that has ended can show in the same place: the call itself succeeds, and no property is there.
@@ -194,21 +196,21 @@ def _seen(session: Session, content: Any, at: datetime) -> Snapshot | Missing:
         raise fault
     if isinstance(fault, vim.fault.NoPermission):
         message = f"{session.settings.user} may not read it; grant the role Read-only on it, or on its folder"
-        return Missing(moid_of(content.obj), at, FailureKind.NO_PERMISSION, message)
-    return _snapshot(content, at)
+        moid = moid_of(content.obj)
+        return Missing(moid, at, FailureKind.NO_PERMISSION, message, needs_second_look=True, asked_at=asked_at)
+    return _snapshot(content, at, asked_at)
 
 
-def _snapshot(content: Any, at: datetime) -> Snapshot:
+def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
     values = {change.name: change.val for change in content.propSet}
     state, message = (str(values.get(path) or "") for path in _CUSTOMIZATION_INFO)
-    power = values.get("runtime.powerState")
     addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
     primary = values.get("guest.ipAddress")
     booted_at = values.get(_BOOT_TIME)
     return Snapshot(
         vm=moid_of(content.obj),
         at=at,
-        powered_on=None if power is None else power == "poweredOn",
+        power=POWER.get(values.get("runtime.powerState") or "", PowerState.UNKNOWN),
         booted_at=booted_at.astimezone(timezone.utc) if booted_at else None,
         specification_pending=bool(values.get("config.tools.pendingCustomization")),
         progress=progress_of(state),
@@ -219,13 +221,14 @@ def _snapshot(content: Any, at: datetime) -> Snapshot:
         name=values.get("name") or "",
         host_name=values.get("guest.hostName") or "",
         ip_addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
+        asked_at=asked_at,
     )
 
 
-def _gone(session: Session, moid: str, at: datetime) -> Missing:
+def _gone(session: Session, moid: str, at: datetime, asked_at: float) -> Missing:
     settings = session.settings
     message = f"{settings.server} has no virtual machine {moid} that {settings.user} may see"
-    return Missing(moid, at, message=message)
+    return Missing(moid, at, message=message, needs_second_look=True, asked_at=asked_at)
 
 
 def not_found(session: Session, reference: str, at: datetime) -> Missing:

@@ -151,7 +151,7 @@ def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:
     """Whether VMware Tools have yet to start before the state can say that no customization was requested."""
     return (
         isinstance(snapshot, Snapshot)
-        and bool(snapshot.powered_on)
+        and bool(snapshot.power.is_on)
         and not snapshot.specification_pending
         and not snapshot.tools_running
         and snapshot.progress is not None
@@ -163,7 +163,7 @@ def _is_settled(snapshot: Snapshot | Missing | None) -> bool:
     """Whether the customization has ended on a VM that is on: an event reports whatever changes that."""
     return (
         isinstance(snapshot, Snapshot)
-        and bool(snapshot.powered_on)
+        and bool(snapshot.power.is_on)
         and not snapshot.specification_pending
         and snapshot.progress is not None
         and snapshot.progress.is_end

@@ -13,6 +13,7 @@ from pulumi_customization_gate.core.background import Background, wait_until_don
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     Event,
+    HistoryRead,
     Missing,
     Observation,
     PreviouslyCustomized,
@@ -64,6 +65,8 @@ class VsphereSource:
         self._feed: event_feed.EventFeed | None = None
         self._session: Session | None = None
         self._events: dict[str, dict[int, Event]] = {}
+        self._present: Sequence[str] = ()
+        """The managed object IDs of all VMs that are observed."""
         self._snapshots: dict[str, Snapshot] = {}
         self._details: dict[str, Snapshot] = {}
         """The newest state of each VM that was read with names and addresses."""
@@ -85,11 +88,11 @@ class VsphereSource:
         _reject_duplicates(found)
         self.already_ready = [(target.key, moid) for target, moid in found if moid and moid in self._already_ready]
         found = [(target, moid) for target, moid in found if moid not in self._already_ready]
-        present = [moid for _, moid in found if moid is not None]
+        present = self._present = [moid for _, moid in found if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
         # A VM that is not customized yet has no final name and address; a later read gets them.
         reading = feed.read(dict.fromkeys(present), details=False)
-        self._take(reading, reading.snapshots)
+        self._take(reading)
         for known in present:
             if known in self._previously_customized:
                 self._queue.put(PreviouslyCustomized(known))
@@ -101,11 +104,13 @@ class VsphereSource:
         self._notes += session.retries_since(began)
         return [_vm_ref(target, moid, names.get(moid or "")) for target, moid in found]
 
-    def _take(self, reading: Reading, snapshots: Iterable[Snapshot | Missing]) -> None:
+    def _take(self, reading: Reading) -> None:
         for event in itertools.chain.from_iterable(reading.events.values()):
             self._queue.put(event)
-        for snapshot in snapshots:
+        for snapshot in reading.snapshots:
             self._queue.put(snapshot)
+        for vm in reading.events:
+            self._queue.put(HistoryRead(vm))
         read_at = {snapshot.vm: snapshot.at for snapshot in reading.snapshots}
         self._known_until.update({vm: read_at[vm] for vm in reading.events})
 
@@ -116,9 +121,7 @@ class VsphereSource:
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())
             while True:
                 items.append(self._queue.get_nowait())
-        observations = self._with_details(
-            [item for item in items if isinstance(item, Event | Snapshot | Missing | PreviouslyCustomized)]
-        )
+        observations = self._with_details([item for item in items if isinstance(item, Observation)])
         self._notes += (item for item in items if isinstance(item, str))
         self._keep(observations)
         self._end = next((item for item in items if isinstance(item, Exception)), self._end)
@@ -134,9 +137,7 @@ class VsphereSource:
 
         def ask() -> None:
             with contextlib.suppress(*FAULTS, ServerError):
-                reading = feed.read({vm: self._known_until.get(vm) for vm in list(self._snapshots)})
-                # One read cannot distinguish a removed VM from one that a restarted vCenter has yet to list.
-                self._take(reading, [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)])
+                self._take(feed.read({vm: self._known_until.get(vm) for vm in self._present}))
 
         with contextlib.closing(Background("customization-gate-refresh")) as background:
             asking = background.submit(ask)
@@ -186,7 +187,7 @@ class VsphereSource:
         for observation in observations:
             if isinstance(observation, Snapshot):
                 known = self._snapshots.get(observation.vm)
-                if known is None or known.at <= observation.at:
+                if known is None or known.asked_at <= observation.asked_at:
                     self._snapshots[observation.vm] = observation
             elif isinstance(observation, Missing):
                 self._snapshots.pop(observation.vm, None)

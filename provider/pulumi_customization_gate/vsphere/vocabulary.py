@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import Progress, Signal
+from pulumi_customization_gate.core.model import PowerState, Progress, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 EVENTS: Mapping[str, Signal] = MappingProxyType(
     {
         "VmStartingEvent": Signal.VM_STARTING,
+        "VmPoweredOnEvent": Signal.VM_POWERED_ON,
+        "DrsVmPoweredOnEvent": Signal.VM_POWERED_ON,
+        "VmRestartedOnAlternateHostEvent": Signal.VM_POWERED_ON,
         "VmPoweredOffEvent": Signal.VM_POWERED_OFF,
+        "VmPowerOffOnIsolationEvent": Signal.VM_POWERED_OFF,
+        "VmShutdownOnIsolationEvent": Signal.VM_POWERED_OFF,
+        "VmSuspendedEvent": Signal.VM_SUSPENDED,
+        "VmResumingEvent": Signal.VM_RESUMING,
         "VmRemovedEvent": Signal.VM_REMOVED,
         "VmMigratedEvent": Signal.VM_MIGRATED,
         "DrsVmMigratedEvent": Signal.VM_MIGRATED,
@@ -39,6 +46,11 @@ STATES: Mapping[str, Progress] = MappingProxyType(
     }
 )
 """`guest.customizationInfo.customizationStatus` (GuestInfoCustomizationStatus, API 7.0.2)."""
+
+POWER: Mapping[str, PowerState] = MappingProxyType(
+    {"poweredOn": PowerState.ON, "poweredOff": PowerState.OFF, "suspended": PowerState.SUSPENDED}
+)
+"""`runtime.powerState` (VirtualMachinePowerState)."""
 
 
 def progress_of(state: str) -> Progress | None:

@@ -51,7 +51,7 @@ def test_the_first_poll_returns_what_the_start_read(lab: InMemory) -> None:
     sent = len(lab.server.log)
     *_, snapshot = source.poll(0)
     assert isinstance(snapshot, Snapshot)
-    assert (snapshot.state, snapshot.powered_on, snapshot.ip_addresses) == ("GC_COMPLETE", True, (machine.ip_address,))
+    assert (snapshot.state, snapshot.power.is_on, snapshot.ip_addresses) == ("GC_COMPLETE", True, (machine.ip_address,))
     assert len(lab.server.log) == sent
 
 

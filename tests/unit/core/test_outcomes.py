@@ -21,7 +21,7 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import Situation, WaitRules, failure_of, is_customized, outcome_of
 from pulumi_customization_gate.core.verdict import judge
-from tests.unit.core.timeline import VM, at, failed, gone, read, removed, started, starting, succeeded
+from tests.unit.core.timeline import ALL_READ, VM, at, failed, gone, read, removed, started, starting, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +46,11 @@ def situation(
         pytest.param([started(5)], False, RULES, False, False, id="runs"),
         pytest.param([read(5, "PENDING")], False, RULES, False, False, id="pending"),
         pytest.param([read(5, "PENDING")], True, RULES, False, True, id="pending and overdue"),
-        pytest.param([read(5, "IDLE")], False, RULES, False, True, id="none requested, one required"),
-        pytest.param([read(5, "IDLE")], False, OPTIONAL, True, True, id="none requested, none required"),
-        pytest.param([read(5)], False, OPTIONAL, False, False, id="no state reported yet"),
-        pytest.param([read(5)], True, OPTIONAL, True, True, id="no state reported in time"),
-        pytest.param([gone(5)], False, OPTIONAL, False, True, id="not there"),
+        pytest.param([read(5, "IDLE"), ALL_READ], False, RULES, False, True, id="none requested, one required"),
+        pytest.param([read(5, "IDLE"), ALL_READ], False, OPTIONAL, True, True, id="none requested, none required"),
+        pytest.param([read(5), ALL_READ], False, OPTIONAL, False, False, id="no state reported yet"),
+        pytest.param([read(5), ALL_READ], True, OPTIONAL, True, True, id="no state reported in time"),
+        pytest.param([gone(5), gone(7)], False, OPTIONAL, False, True, id="not there"),
     ],
 )
 def test_ready_and_settled(
@@ -71,7 +71,7 @@ def test_a_customized_vm_that_lacks_something_is_neither_ready_nor_settled() -> 
 
 def test_an_untraced_vm_is_reported_as_not_customized() -> None:
     """Where time alone showed that none was requested, the outcome says so."""
-    outcome = outcome_of(situation(starting(1), read(5), rules=OPTIONAL, overdue=True))
+    outcome = outcome_of(situation(starting(1), read(5), ALL_READ, rules=OPTIONAL, overdue=True))
 
     assert (
         outcome.status,
@@ -92,7 +92,7 @@ def test_an_untraced_vm_is_reported_as_not_customized() -> None:
             id="failed where the same VM can be customized again",
         ),
         pytest.param(
-            situation(read(5, "IDLE")),
+            situation(read(5, "IDLE"), ALL_READ),
             False,
             FailureKind.NO_CUSTOMIZATION,
             Advice.REQUEST_CUSTOMIZATION,
@@ -110,7 +110,9 @@ def test_an_untraced_vm_is_reported_as_not_customized() -> None:
         pytest.param(
             situation(succeeded(1), unmet="x"), True, FailureKind.NOT_READY, Advice.WAIT_LONGER, id="not ready"
         ),
-        pytest.param(situation(gone(1)), False, FailureKind.NOT_FOUND, Advice.CORRECT_REFERENCE, id="never there"),
+        pytest.param(
+            situation(gone(1), gone(3)), False, FailureKind.NOT_FOUND, Advice.CORRECT_REFERENCE, id="never there"
+        ),
         pytest.param(
             situation(Missing(VM, at(1), FailureKind.NO_PERMISSION)),
             False,
@@ -122,7 +124,7 @@ def test_an_untraced_vm_is_reported_as_not_customized() -> None:
             situation(read(0), removed(1)), False, FailureKind.VM_REMOVED, Advice.RESTORE_OR_DROP, id="removed"
         ),
         pytest.param(
-            situation(read(0, "GC_PENDING"), gone(1)),
+            situation(read(0, "GC_PENDING"), gone(1), gone(3)),
             False,
             FailureKind.VM_REMOVED,
             Advice.RESTORE_OR_DROP,

@@ -8,21 +8,33 @@ from datetime import timedelta
 
 import pytest
 
-from pulumi_customization_gate.core.facts import Facts, gather
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Observation, PreviouslyCustomized
+from pulumi_customization_gate.core.facts import gather
+from pulumi_customization_gate.core.model import (
+    CustomizationStatus,
+    Evidence,
+    HistoryRead,
+    Observation,
+    PreviouslyCustomized,
+    Snapshot,
+)
 from pulumi_customization_gate.core.verdict import TABLE, judge
 from tests.unit.core.timeline import (
+    ALL_READ,
     VM,
     at,
     failed,
     gone,
     migrated,
     powered_off,
+    powered_on,
     read,
     removed,
+    resuming,
     started,
     starting,
     succeeded,
+    suspended,
+    unreadable,
 )
 
 NOT_ON = CustomizationStatus.VM_NOT_STARTED
@@ -35,6 +47,7 @@ REMOVED = CustomizationStatus.VM_REMOVED
 
 REMEMBER = PreviouslyCustomized(VM)
 EVENT, EARLIER, STATE = Evidence.EVENT, Evidence.EARLIER_EVENT, Evidence.STATE
+INVENTORY = Evidence.INVENTORY
 
 Scenario = tuple[Sequence[Observation], CustomizationStatus, Evidence | None]
 
@@ -61,7 +74,13 @@ FIRST_POWER_ON = [
     row("succeeds", [starting(10), started(20), succeeded(30)], SUCCEEDED, EVENT),
     row("succeeds, the start was lost", [starting(10), succeeded(30)], SUCCEEDED, EVENT),
     row("succeeds, the power-on was purged", [succeeded(30)], SUCCEEDED, EVENT),
-    row("succeeds, the state lags", [starting(10), succeeded(30), read(31, "RUNNING")], SUCCEEDED, EVENT),
+    row("succeeds, the state lags until another look", [starting(10), succeeded(30), read(31, "RUNNING")], RUNNING),
+    row(
+        "succeeds, and the state, too, at another look",
+        [starting(10), succeeded(30), read(31, "RUNNING"), read(33, "SUCCEEDED")],
+        SUCCEEDED,
+        EVENT,
+    ),
     row("succeeds at the moment of a read", [starting(10), read(30, "RUNNING"), succeeded(30)], SUCCEEDED, EVENT),
     row("fails", [starting(10), started(20), failed(30)], FAILED, EVENT),
     row("fails, the start was lost", [starting(10), failed(30)], FAILED, EVENT),
@@ -79,14 +98,19 @@ RESTARTS = [
         "HA restart before success, it ends", [starting(10), started(20), starting(30), succeeded(40)], SUCCEEDED, EVENT
     ),
     row("HA restart before failure", [starting(10), started(20), starting(30), failed(40)], FAILED, EVENT),
-    row("HA restart after success", [starting(10), succeeded(20), powered_off(25), starting(30)], SUCCEEDED, EARLIER),
+    row("HA restart after success", [starting(10), succeeded(20), powered_off(25), starting(30)], WAITING),
     row(
         "HA restart after success, state confirms",
         [starting(10), succeeded(20), starting(30), read(40, "SUCCEEDED")],
         SUCCEEDED,
         EARLIER,
     ),
-    row("HA restart after failure", [starting(10), failed(20), starting(30)], FAILED, EARLIER),
+    row(
+        "HA restart after failure, state confirms",
+        [starting(10), failed(20), starting(30), read(40, "FAILED")],
+        FAILED,
+        EARLIER,
+    ),
     row(
         "HA restart after success, state only",
         [read(0, "RUNNING"), starting(30), read(40, "SUCCEEDED")],
@@ -107,7 +131,7 @@ SECOND_TIME = [
     row("second runs", [starting(1), succeeded(2), starting(10), started(20)], RUNNING),
     row(
         "second failed, then HA restart",
-        [starting(1), succeeded(2), starting(3), failed(4), starting(5)],
+        [starting(1), succeeded(2), starting(3), failed(4), starting(5), read(6, "FAILED")],
         FAILED,
         EARLIER,
     ),
@@ -216,7 +240,15 @@ STATE_ONLY = [
 ]
 
 NO_TRACE = [
-    row("idle with Tools", [starting(1), read(5, "IDLE")], UNTOUCHED, Evidence.NO_TRACE),
+    row("idle with Tools", [starting(1), read(5, "IDLE"), ALL_READ], UNTOUCHED, Evidence.NO_TRACE),
+    row("idle with Tools, earlier events were not read", [starting(1), read(5, "IDLE")], WAITING),
+    row("idle, customized 25 h ago", [succeeded(2), read(90_000, "IDLE"), ALL_READ], SUCCEEDED, EVENT),
+    row(
+        "idle, failed two hours ago and restarted",
+        [starting(1), failed(2), starting(7000), read(7200, "IDLE"), ALL_READ],
+        FAILED,
+        EARLIER,
+    ),
     row("idle before Tools ran", [starting(1), read(5, "IDLE", tools=False)], WAITING),
     row("idle and a specification waits", [read(5, "IDLE", pending=True)], WAITING),
     row("idle and it started", [starting(1), started(2), read(5, "IDLE")], RUNNING),
@@ -230,8 +262,7 @@ NO_TRACE = [
     row(
         "vCenter older than 7.0.2, HA restart after success",
         [starting(1), succeeded(2), starting(3), read(5)],
-        SUCCEEDED,
-        EARLIER,
+        WAITING,
     ),
 ]
 
@@ -242,14 +273,23 @@ REMEMBERED = [
     row("an earlier wait's success, another runs", [REMEMBER, starting(1), started(2)], RUNNING),
     row("an earlier wait's success, another failed", [REMEMBER, starting(1), failed(2)], FAILED, EVENT),
     row("an earlier wait's success, another was cut short", [REMEMBER, started(2), starting(3), read(5)], WAITING),
-    row("an earlier wait's success, removed", [REMEMBER, gone(5)], REMOVED, Evidence.INVENTORY),
+    row("an earlier wait's success, removed", [REMEMBER, gone(5), gone(8)], REMOVED, Evidence.INVENTORY),
 ]
 
 REMOVALS = [
     row("removed", [starting(1), started(2), removed(3)], REMOVED, Evidence.INVENTORY),
     row("removed after success", [starting(1), succeeded(2), removed(3)], REMOVED, Evidence.INVENTORY),
-    row("not found", [gone(0)], REMOVED, Evidence.INVENTORY),
-    row("found gone by a read", [read(0, "RUNNING"), gone(5)], REMOVED, Evidence.INVENTORY),
+    row("not found", [gone(0), gone(2)], REMOVED, Evidence.INVENTORY),
+    row("not found once", [gone(0)], NOT_ON),
+    row("not found twice at once", [gone(0), gone(1)], NOT_ON),
+    row("not found, nothing to look at again", [replace(gone(0), needs_second_look=False)], REMOVED, INVENTORY),
+    row("found gone by two reads", [read(0, "RUNNING"), gone(5), gone(8)], REMOVED, Evidence.INVENTORY),
+    row("found gone by one read", [read(0, "RUNNING"), gone(5)], RUNNING),
+    row("found gone and there again", [read(0, "RUNNING"), gone(5), gone(8), read(9, "RUNNING")], RUNNING),
+    row("gone, there, gone once more", [gone(5), gone(8), read(9, "RUNNING"), gone(11)], RUNNING),
+    row("found gone, then it says something", [read(0), gone(5), gone(8), starting(9)], WAITING),
+    row("unreadable, readable again, succeeds", [unreadable(0), read(1, "RUNNING"), succeeded(2)], SUCCEEDED, EVENT),
+    row("unreadable for good is not removed", [read(0, "RUNNING"), unreadable(5), unreadable(9)], RUNNING),
 ]
 
 CLOCKS = [
@@ -274,7 +314,167 @@ CLOCKS = [
     row("a power-off and a power-on in one instant", [powered_off(5, key=1), starting(5, key=2)], WAITING),
 ]
 
-SCENARIOS = [*FIRST_POWER_ON, *RESTARTS, *SECOND_TIME, *STATE_ONLY, *NO_TRACE, *REMEMBERED, *REMOVALS, *CLOCKS]
+NEWER_WORDS = [
+    row(
+        "started again after success",
+        [starting(1), started(2), succeeded(3), started(4), read(5, "RUNNING")],
+        RUNNING,
+    ),
+    row("started again after success, no state reported", [starting(1), succeeded(3), started(4), read(5)], RUNNING),
+    row("started again after failure", [starting(1), failed(3), started(4)], RUNNING),
+    row("started again, then it ends", [starting(1), succeeded(3), started(4), failed(5)], FAILED, EVENT),
+    row(
+        "started again, its end is reported by the state only",
+        [starting(1), succeeded(3), started(4), read(5, "RUNNING"), read(9, "FAILED")],
+        FAILED,
+        STATE,
+    ),
+    row(
+        "old success, power-off, then on and running: the power-on was lost",
+        [starting(1), succeeded(2), powered_off(3), read(9, "RUNNING")],
+        RUNNING,
+    ),
+    row(
+        "old success, power-off, then on and no state reported: the power-on was lost",
+        [starting(1), succeeded(2), powered_off(3), read(9)],
+        WAITING,
+    ),
+    row(
+        "old success, power-off, then on and idle: the power-on was lost",
+        [starting(1), succeeded(2), powered_off(3), read(9, "IDLE")],
+        SUCCEEDED,
+        EARLIER,
+    ),
+    row(
+        "old success, seen off, then on: power-off and power-on were lost",
+        [starting(1), succeeded(2), read(5, on=False), read(9)],
+        WAITING,
+    ),
+    row("old success, the boot time is newer", [starting(1), succeeded(2), read(999, booted=900)], WAITING),
+    row(
+        "a boot time that the host's clock puts after the success",
+        [succeeded(2), read(30, booted=29)],
+        SUCCEEDED,
+        EVENT,
+    ),
+    row(
+        "old success, pending since, no power-on seen",
+        [starting(1), succeeded(2), read(9, "PENDING")],
+        WAITING,
+    ),
+    row(
+        "old success, another power-on is reported when it is complete",
+        [starting(1), powered_on(2), succeeded(3), powered_on(9)],
+        WAITING,
+    ),
+    row(
+        "one power-on is reported twice",
+        [starting(1), started(2), powered_on(3), succeeded(9)],
+        SUCCEEDED,
+        EVENT,
+    ),
+    row(
+        "failed, restarted, customized again: a fresh state waits, newer events are on their way",
+        [
+            starting(1),
+            failed(2),
+            starting(3),
+            starting(5),
+            succeeded(6),
+            powered_off(7),
+            read(9, "PENDING", pending=False),
+        ],
+        WAITING,
+    ),
+]
+
+WRAP = 2**31
+
+KEYS_WRAP = [
+    row(
+        "second runs behind the wrap",
+        [
+            starting(1, key=WRAP - 21),
+            succeeded(2, key=WRAP - 16),
+            powered_off(3, key=WRAP - 10),
+            starting(4, key=5 - WRAP),
+            started(5, key=6 - WRAP),
+            read(6, "RUNNING"),
+        ],
+        RUNNING,
+    ),
+    row(
+        "succeeds behind the wrap",
+        [starting(1, key=WRAP - 1), started(2, key=-WRAP), succeeded(3, key=1 - WRAP)],
+        SUCCEEDED,
+        EVENT,
+    ),
+    row(
+        "fails behind zero",
+        [starting(1, key=-1), succeeded(2, key=0), started(3, key=1), failed(4, key=2)],
+        FAILED,
+        EVENT,
+    ),
+]
+
+IN_ANOTHER_ORDER = [
+    row(
+        "a success stamped in the future was read before the state that waits",
+        [starting(1), replace(succeeded(2), at=at(25_200)), powered_off(3), read(5, "PENDING", on=False, pending=True)],
+        NOT_ON,
+    ),
+    row(
+        "a success stamped in the future, then powered on again",
+        [
+            starting(1),
+            replace(succeeded(2), at=at(25_200)),
+            powered_off(3),
+            read(5, "PENDING", on=False, pending=True),
+            starting(6),
+            read(7, "PENDING"),
+        ],
+        WAITING,
+    ),
+    row(
+        "the clock was set back: the newest state is the one that was asked for last",
+        [read(5, "RUNNING"), replace(read(7, "SUCCEEDED"), at=at(-9000))],
+        SUCCEEDED,
+        STATE,
+    ),
+    row(
+        "an event that is read a second time is no newer",
+        [
+            starting(1),
+            replace(succeeded(2), at=at(900)),
+            read(5, "PENDING"),
+            replace(succeeded(2), at=at(900), read_at=9),
+        ],
+        WAITING,
+    ),
+]
+
+POWER = [
+    row("suspended during customization", [starting(1), started(2), suspended(3)], NOT_ON),
+    row("resumed during customization", [starting(1), started(2), suspended(3), resuming(4)], RUNNING),
+    row(
+        "resumed after success is no power-on", [starting(1), succeeded(2), suspended(3), resuming(4)], SUCCEEDED, EVENT
+    ),
+]
+
+SCENARIOS = [
+    *NEWER_WORDS,
+    *KEYS_WRAP,
+    *IN_ANOTHER_ORDER,
+    *POWER,
+    *FIRST_POWER_ON,
+    *RESTARTS,
+    *SECOND_TIME,
+    *STATE_ONLY,
+    *NO_TRACE,
+    *REMEMBERED,
+    *REMOVALS,
+    *CLOCKS,
+]
 
 
 @pytest.mark.parametrize(("observations", "status", "evidence"), SCENARIOS)
@@ -298,9 +498,11 @@ def test_only_differences_of_the_server_clock_count(
     observations: Sequence[Observation], status: CustomizationStatus, evidence: Evidence | None, hours: int
 ) -> None:
     """No verdict compares the server's clock with another: the whole time line moved is the same verdict."""
+    ahead = timedelta(hours=hours)
     moved = [
-        o if isinstance(o, PreviouslyCustomized) else replace(o, at=o.at + timedelta(hours=hours)) for o in observations
+        o if isinstance(o, PreviouslyCustomized | HistoryRead) else replace(o, at=o.at + ahead) for o in observations
     ]
+    moved = [replace(o, booted_at=o.booted_at + ahead) if isinstance(o, Snapshot) and o.booted_at else o for o in moved]
     judgement = judge(moved)
 
     assert (status, evidence) == (judgement.status, judgement.evidence)
@@ -309,8 +511,10 @@ def test_only_differences_of_the_server_clock_count(
 @pytest.mark.parametrize(
     ("observations", "untraced"),
     [
-        pytest.param([starting(1), read(5)], True, id="no state told, Tools run"),
-        pytest.param([starting(1), read(5, "IDLE")], True, id="idle"),
+        pytest.param([starting(1), read(5), ALL_READ], True, id="no state told, Tools run"),
+        pytest.param([starting(1), read(5, "IDLE"), ALL_READ], True, id="idle"),
+        pytest.param([starting(1), read(5)], False, id="earlier events were not read"),
+        pytest.param([starting(1), failed(2), starting(3), read(5), ALL_READ], False, id="an earlier one failed"),
         pytest.param([starting(1), read(5, tools=False)], False, id="Tools never ran"),
         pytest.param([starting(1), read(5, pending=True)], False, id="a specification waits"),
         pytest.param([starting(1), read(5, "PENDING")], False, id="state pending"),
@@ -358,7 +562,7 @@ def test_times_are_the_server_events() -> None:
 
 def test_an_earlier_end_has_no_length() -> None:
     """An end before the last power-on has a time, and no length: it is not the last power-on's."""
-    judgement = judge([starting(1), succeeded(2), starting(10)])
+    judgement = judge([starting(1), succeeded(2), starting(10), read(11, "SUCCEEDED")])
 
     assert (at(2), None) == (judgement.completed_at, judgement.customization_seconds)
 
@@ -372,4 +576,4 @@ def test_facts_of_another_life_are_kept_apart() -> None:
     """What came before the last power-on is no fact of the life after it."""
     facts = gather([starting(1), started(2), powered_off(3), starting(4)])
 
-    assert Facts(anchor=starting(4), interrupted=started(2), was_there=True) == facts
+    assert (starting(4), started(2), None, None) == (facts.anchor, facts.interrupted, facts.started, facts.end)

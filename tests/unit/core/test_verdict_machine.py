@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pulumi_customization_gate.core.event_order import is_newer
 from pulumi_customization_gate.core.facts import compact
 from pulumi_customization_gate.core.model import CustomizationStatus as Status
-from pulumi_customization_gate.core.model import Evidence
+from pulumi_customization_gate.core.model import Event, Evidence, PowerState, Snapshot
 from pulumi_customization_gate.core.verdict import judge
-from tests.unit.core.timeline import failed, gone, powered_off, read, removed, started, starting, succeeded
+from tests.unit.core.timeline import (
+    ALL_READ,
+    at,
+    failed,
+    gone,
+    powered_off,
+    powered_on,
+    read,
+    removed,
+    resuming,
+    started,
+    starting,
+    succeeded,
+    suspended,
+)
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.core.model import Event, Missing, Snapshot
+    from collections.abc import Callable
+
+    from pulumi_customization_gate.core.model import Missing, Observation
 
 FEW = 12
 """Steps after which a VM may be removed."""
+POWER_ONS = st.sampled_from([(starting,), (starting, powered_on), (powered_on,)])
 ENDS = {"SUCCEEDED": Status.CUSTOMIZATION_SUCCEEDED, "FAILED": Status.CUSTOMIZATION_FAILED}
 
 
@@ -28,13 +48,17 @@ class Verdicts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.second = 0
+        self.key = 0
+        self.clock = 0
+        """Seconds by which the server's clock is ahead."""
+        self.clock_was_set = self.is_suspended = False
         self.exists, self.on, self.pending = True, False, False
         self.state = "IDLE"
         """The server's state of the customization; RUNNING remains where a power-off or a restart interrupts it."""
         self.is_running = self.is_about_to_run = False
         self.has_succeeded = False
         self.undelivered: list[Event | Snapshot | Missing] = []
-        self.delivered: list[Event | Snapshot | Missing] = []
+        self.delivered: list[Observation] = [ALL_READ]
         self.is_read = False
         """Whether the observer has read the state since something happened."""
         self.powered_on: Event | None = None
@@ -44,16 +68,22 @@ class Verdicts(RuleBasedStateMachine):
         """The newest end."""
         self.is_up_to_date = False
 
-    @initialize(is_requested=st.booleans(), keeps_events=st.booleans())
-    def begin(self, *, is_requested: bool, keeps_events: bool) -> None:
-        """A server that keeps no events, or denies them, leaves the state as the only evidence."""
-        self.keeps_events = keeps_events
+    @initialize(is_requested=st.booleans(), keeps_events=st.booleans(), key=st.sampled_from([0, 2**31 - 6, -4]))
+    def begin(self, *, is_requested: bool, keeps_events: bool, key: int) -> None:
+        """A server that keeps no events, or denies them, leaves the state as the only evidence; its keys wrap."""
+        self.keeps_events, self.key = keeps_events, key
         if is_requested:
             self.request()
 
     def tick(self) -> int:
         self.second += 1
         return self.second
+
+    def event(self, make: Callable[[int], Event]) -> Event:
+        """Returns an event as the server records it now; it is read when it is delivered."""
+        second = self.tick()
+        self.key = (self.key + 1 + 2**31) % 2**32 - 2**31
+        return replace(make(second), key=self.key, at=at(second + self.clock), read_at=math.inf)
 
     def happened(self, *events: Event) -> None:
         self.is_up_to_date = self.is_read = False
@@ -71,41 +101,56 @@ class Verdicts(RuleBasedStateMachine):
         self.happened()
 
     @precondition(lambda self: self.exists and not self.on)
-    @rule()
-    def power_on(self) -> None:
+    @rule(makes=POWER_ONS)
+    def power_on(self, makes: tuple[Callable[[int], Event], ...] = (starting,)) -> None:
         self.on, self.is_about_to_run, self.pending = True, self.pending, False
-        self.boot()
+        self.boot(*makes)
 
-    def boot(self) -> None:
-        self.powered_on, self.started = starting(self.tick()), None
-        self.happened(self.powered_on)
+    def boot(self, *makes: Callable[[int], Event]) -> None:
+        """The server reports a power-on when it begins, when it is complete, or both times."""
+        events = [self.event(make) for make in makes or (starting,)]
+        self.powered_on, self.started = events[0], None
+        self.happened(*events)
 
-    @precondition(lambda self: self.is_about_to_run)
+    @precondition(lambda self: self.is_about_to_run and not self.is_suspended)
     @rule()
     def start(self) -> None:
         self.is_running, self.is_about_to_run, self.state = True, False, "RUNNING"
-        self.started = started(self.tick())
+        self.started = self.event(started)
         self.happened(self.started)
 
-    @precondition(lambda self: self.is_running)
+    @precondition(lambda self: self.is_running and not self.is_suspended)
     @rule(success=st.booleans())
     def end(self, *, success: bool) -> None:
         self.is_running, self.state = False, "SUCCEEDED" if success else "FAILED"
         self.has_succeeded |= success
-        self.ended = (succeeded if success else failed)(self.tick())
+        self.ended = self.event(succeeded if success else failed)
         self.happened(self.ended)
 
     @precondition(lambda self: self.on)
     @rule()
     def power_off(self) -> None:
-        self.on = self.is_running = self.is_about_to_run = False
-        self.happened(powered_off(self.tick()))
+        self.on = self.is_running = self.is_about_to_run = self.is_suspended = False
+        self.happened(self.event(powered_off))
+
+    @precondition(lambda self: self.on)
+    @rule(makes=POWER_ONS)
+    def ha_restart(self, makes: tuple[Callable[[int], Event], ...]) -> None:
+        self.is_running = self.is_about_to_run = self.is_suspended = False
+        self.happened(self.event(powered_off))
+        self.boot(*makes)
 
     @precondition(lambda self: self.on)
     @rule()
-    def ha_restart(self) -> None:
-        self.is_running = self.is_about_to_run = False
-        self.boot()
+    def suspend_or_resume(self) -> None:
+        self.is_suspended = not self.is_suspended
+        self.happened(self.event(suspended if self.is_suspended else resuming))
+
+    @precondition(lambda self: not self.clock_was_set)
+    @rule(ahead=st.sampled_from([-25_200, -7, 7, 25_200]))
+    def set_clock(self, ahead: int) -> None:
+        """The server's clock is set, forward or back."""
+        self.clock, self.clock_was_set = ahead, True
 
     @precondition(lambda self: self.exists)
     @rule(success=st.booleans())
@@ -130,7 +175,7 @@ class Verdicts(RuleBasedStateMachine):
     @rule()
     def remove(self) -> None:
         self.exists = self.pending = False
-        self.removal = removed(self.tick())
+        self.removal = self.event(removed)
         self.happened(self.removal)
 
     # What the observer hears of it.
@@ -148,22 +193,30 @@ class Verdicts(RuleBasedStateMachine):
 
     def snapshot(self) -> Snapshot | Missing:
         second = self.tick()
-        return (
-            read(second, self.state, on=self.on, pending=self.pending, tools=self.on) if self.exists else gone(second)
-        )
+        if not self.exists:
+            return replace(gone(second), at=at(second + self.clock))
+        power = PowerState.SUSPENDED if self.is_suspended else PowerState.of(self.on)
+        state = read(second, self.state, power=power, pending=self.pending, tools=self.on)
+        return replace(state, at=at(second + self.clock))
+
+    def receive(self, observation: Event | Snapshot | Missing) -> None:
+        if isinstance(observation, Event):
+            observation = replace(observation, read_at=self.tick())
+        self.delivered.append(observation)
 
     @precondition(lambda self: self.undelivered)
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
         """One observation arrives, not necessarily the oldest."""
         index = data.draw(st.integers(0, len(self.undelivered) - 1))
-        self.delivered.append(self.undelivered.pop(index))
+        self.receive(self.undelivered.pop(index))
 
     @precondition(lambda self: self.delivered)
     @rule(data=st.data())
     def deliver_again(self, data: st.DataObject) -> None:
-        """An observation arrives for a second time."""
-        self.delivered.append(data.draw(st.sampled_from(self.delivered)))
+        """An observation arrives for a second time; an event is read again, which makes it no newer."""
+        again = data.draw(st.sampled_from(self.delivered))
+        self.delivered.append(replace(again, read_at=self.tick()) if isinstance(again, Event) else again)
 
     @rule()
     def drop_what_is_not_needed(self) -> None:
@@ -175,8 +228,12 @@ class Verdicts(RuleBasedStateMachine):
     def catch_up(self, data: st.DataObject) -> None:
         """Everything arrives, in any order, and the state is read: now the verdict must be the truth."""
         self.read_state()
-        self.delivered += data.draw(st.permutations(self.undelivered))
+        for observation in data.draw(st.permutations(self.undelivered)):
+            self.receive(observation)
         self.undelivered.clear()
+        if self.clock_was_set or not self.exists:
+            self.tick()
+            self.read_state_at_once()
         self.is_up_to_date = self.is_read = True
 
     @property
@@ -185,7 +242,7 @@ class Verdicts(RuleBasedStateMachine):
             return {Status.VM_REMOVED}
         if self.state in ENDS:
             return {ENDS[self.state]}
-        if not self.on:
+        if not self.on or self.is_suspended:
             return {Status.VM_NOT_STARTED}
         if self.state == "IDLE":
             return {Status.NOT_CUSTOMIZED}
@@ -199,7 +256,7 @@ class Verdicts(RuleBasedStateMachine):
         if not self.exists:
             return Evidence.INVENTORY
         if self.state in ENDS and self.ended and self.powered_on:
-            has_booted_since = self.powered_on.key > self.ended.key
+            has_booted_since = is_newer(self.powered_on.key, self.ended.key)
             return (
                 (Evidence.EARLIER_EVENT if has_booted_since else Evidence.EVENT)
                 if self.keeps_events
@@ -216,6 +273,8 @@ class Verdicts(RuleBasedStateMachine):
             return
         judgement = judge(self.delivered)
         assert judgement.status in self.expected_statuses, judgement.because
+        if self.clock_was_set:
+            return
         assert judgement.evidence == self.expected_evidence, judgement.because
         if self.keeps_events:
             assert judgement.started_at == (self.started and self.started.at)
@@ -237,8 +296,12 @@ class Verdicts(RuleBasedStateMachine):
 
     @invariant()
     def a_known_removal_is_final(self) -> None:
-        # Since then there is the event, and reads that find no VM.
-        if not self.exists and any(one.at >= self.removal.at for one in self.delivered):
+        is_told = (
+            any(isinstance(one, Event) and one.key == self.removal.key for one in self.delivered)
+            if not self.exists
+            else False
+        )
+        if is_told:
             assert judge(self.delivered).status is Status.VM_REMOVED
 
     @invariant()
@@ -246,6 +309,14 @@ class Verdicts(RuleBasedStateMachine):
         """The events of an earlier customization may still arrive, or never arrive."""
         if self.is_read and self.pending:
             assert judge(self.delivered).status is Status.VM_NOT_STARTED
+        if self.is_read and self.exists and self.state in ("PENDING", "RUNNING"):
+            assert judge(self.delivered).status is not Status.CUSTOMIZATION_SUCCEEDED
+
+    @invariant()
+    def nothing_is_ready_that_a_fresh_look_finds_off(self) -> None:
+        """Customized and powered off, or suspended, is not ready."""
+        if self.is_read and self.exists and not (self.on and not self.is_suspended):
+            assert judge(self.delivered).facts.is_on is False
 
 
 TestVerdicts = Verdicts.TestCase

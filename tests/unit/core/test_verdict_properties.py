@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hypothesis import given
@@ -12,8 +13,11 @@ from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Event,
     Evidence,
+    FailureKind,
+    HistoryRead,
     Missing,
     Observation,
+    PowerState,
     PreviouslyCustomized,
     Progress,
     Signal,
@@ -25,27 +29,50 @@ from tests.unit.core.timeline import VM, at
 ENDS = [signal for signal in Signal if signal.is_end]
 SECONDS = st.integers(0, 30)
 
+STEPS = st.sampled_from([0, 0, 0, -3, 3, 40])
+"""By how much the server's clock is wrong, in seconds."""
+
 events = st.builds(
-    lambda signal, second, drift: Event(VM, second, signal, at(second + drift), signal.value),
+    lambda signal, second, step, late: Event(
+        VM, second, signal, at(second + step), signal.value, read_at=second + late
+    ),
     st.sampled_from([signal for signal in Signal if signal is not Signal.VM_REMOVED]),
     SECONDS,
-    st.sampled_from([0, 0, 0, -3, 3]),
+    STEPS,
+    st.sampled_from([0.1, 0.1, 5.1, math.inf]),
 )
 snapshots = st.builds(
-    Snapshot,
-    vm=st.just(VM),
-    at=SECONDS.map(at),
-    powered_on=st.sampled_from([True, True, False, None]),
-    specification_pending=st.booleans(),
-    progress=st.sampled_from([None, *Progress]),
-    tools_running=st.booleans(),
+    lambda second, step, power, pending, progress, tools, booted: Snapshot(
+        VM,
+        at(second + step),
+        power,
+        None if booted is None else at(booted),
+        specification_pending=pending,
+        progress=progress,
+        tools_running=tools,
+        asked_at=second,
+    ),
+    SECONDS,
+    STEPS,
+    st.sampled_from([PowerState.ON, PowerState.ON, *PowerState]),
+    st.booleans(),
+    st.sampled_from([None, *Progress]),
+    st.booleans(),
+    st.sampled_from([None, None, -400, 10, 400]),
 )
-histories = st.lists(st.one_of(events, events, snapshots, st.just(PreviouslyCustomized(VM))), max_size=14)
+misses = st.builds(
+    lambda second, kind: Missing(VM, at(second), kind, needs_second_look=True, asked_at=second),
+    SECONDS,
+    st.sampled_from([FailureKind.NOT_FOUND, FailureKind.NO_PERMISSION]),
+)
+once = st.sampled_from([PreviouslyCustomized(VM), HistoryRead(VM)])
+histories = st.lists(st.one_of(events, events, snapshots, once), max_size=14)
 with_removals = st.lists(
     st.one_of(
         events,
         snapshots,
-        SECONDS.map(lambda second: Missing(VM, at(second))),
+        once,
+        misses,
         SECONDS.map(lambda second: Event(VM, second, Signal.VM_REMOVED, at(second))),
     ),
     max_size=10,
@@ -61,12 +88,13 @@ def test_order_and_duplicates_never_change_a_verdict(history: list[Observation],
     assert judge(history) == judge(shuffled)
 
 
-@given(with_removals, with_removals)
-def test_compacting_never_changes_a_verdict(before: list[Observation], after: list[Observation]) -> None:
+@given(with_removals, with_removals, st.booleans())
+def test_compacting_never_changes_a_verdict(before: list[Observation], after: list[Observation], settled: bool) -> None:
     """What is dropped could not have mattered, now or with whatever is observed later."""
     kept = compact(before)
 
-    assert (judge(before), judge([*before, *after])) == (judge(kept), judge([*kept, *after]))
+    for one, other in ((before, [*kept]), ([*before, *after], [*kept, *after])):
+        assert judge(one, power_on_is_settled=settled) == judge(other, power_on_is_settled=settled)
     assert kept <= set(before)
     assert kept == compact(kept)
 
@@ -80,7 +108,7 @@ def test_compacting_step_by_step_is_compacting_once(first: list[Observation], th
 @given(st.lists(snapshots, max_size=200))
 def test_compacting_keeps_memory_flat(history: list[Observation]) -> None:
     """However often the state is read, no more stays than there are different things to say."""
-    assert len(compact(history)) <= 2 * (len(Progress) + 1)
+    assert len(compact(history)) <= 3 * 2 * (len(Progress) + 1) * len(PowerState)
 
 
 @given(histories, st.lists(events, max_size=6))
@@ -102,7 +130,7 @@ def test_stale_events_never_unset_a_terminal_status(history: list[Observation], 
 @given(histories)
 def test_nothing_is_ready_while_a_specification_waits(history: list[Observation]) -> None:
     """No success and no "not customized" stands against the newest read, which sees a machine off with work to do."""
-    waiting = Snapshot(VM, at(1000), powered_on=False, specification_pending=True)
+    waiting = Snapshot(VM, at(1000), PowerState.OFF, specification_pending=True, asked_at=1000)
 
     assert judge([*history, waiting]).status is CustomizationStatus.VM_NOT_STARTED
 
@@ -110,9 +138,9 @@ def test_nothing_is_ready_while_a_specification_waits(history: list[Observation]
 @given(histories)
 def test_nothing_is_ready_once_the_power_on_has_used_a_specification_up(history: list[Observation]) -> None:
     """Between that power-on and the guest's first word no earlier success counts, and no lack of a trace."""
-    waiting = Snapshot(VM, at(1000), powered_on=False, specification_pending=True)
-    power_on = Event(VM, 1100, Signal.VM_STARTING, at(1100))
-    silent = Snapshot(VM, at(1200), powered_on=True, tools_running=True)
+    waiting = Snapshot(VM, at(1000), PowerState.OFF, specification_pending=True, asked_at=1000)
+    power_on = Event(VM, 1100, Signal.VM_STARTING, at(1100), read_at=1100)
+    silent = Snapshot(VM, at(1200), PowerState.ON, tools_running=True, asked_at=1200)
     judgement = judge([*history, waiting, power_on, silent])
 
     assert judgement.status is CustomizationStatus.CUSTOMIZATION_NOT_STARTED

@@ -15,10 +15,12 @@ from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
+    Event,
     Evidence,
     Failure,
     FailureKind,
     GateReport,
+    HistoryRead,
     Observation,
     PreviouslyCustomized,
     VmOutcome,
@@ -28,7 +30,7 @@ from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
 from pulumi_customization_gate.core.wait import FINAL_READ_TIMEOUT, wait
 from tests.unit.core.timeline import (
-    NOON,
+    ALL_READ,
     VM,
     at,
     failed,
@@ -36,9 +38,12 @@ from tests.unit.core.timeline import (
     powered_off,
     read,
     removed,
+    resuming,
     started,
     starting,
     succeeded,
+    suspended,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +107,11 @@ class ScriptedSource:
 
     @staticmethod
     def _second(observation: Observation) -> float:
-        return 0.0 if isinstance(observation, PreviouslyCustomized) else (observation.at - NOON).total_seconds()
+        return (
+            0.0
+            if isinstance(observation, PreviouslyCustomized | HistoryRead)
+            else (observation.read_at if isinstance(observation, Event) else observation.asked_at)
+        )
 
     def start(self) -> Sequence[VmRef]:
         return self.vms
@@ -261,14 +270,14 @@ ONE_MACHINE = [
     ),
     row(
         "nobody asked for one",
-        ScriptedSource(ALONE, [starting(-5), read(0, "IDLE", tools=False), read(7, "IDLE")]),
+        ScriptedSource(ALONE, [starting(-5), ALL_READ, read(0, "IDLE", tools=False), read(7, "IDLE")]),
         REQUIRED,
         7,
         ("NotCustomized", False, "NoCustomization"),
     ),
     row(
         "nobody asked for one, and none is required",
-        ScriptedSource(ALONE, [starting(-5), read(0, "IDLE", tools=False), read(7, "IDLE")]),
+        ScriptedSource(ALONE, [starting(-5), ALL_READ, read(0, "IDLE", tools=False), read(7, "IDLE")]),
         OPTIONAL,
         7,
         ("NotCustomized", True, ""),
@@ -282,7 +291,7 @@ ONE_MACHINE = [
     ),
     row(
         "none required, vCenter older than 7.0.2",
-        ScriptedSource(ALONE, [starting(-5), read(0)]),
+        ScriptedSource(ALONE, [starting(-5), read(0), ALL_READ]),
         OPTIONAL,
         20,
         ("NotCustomized", True, ""),
@@ -324,12 +333,159 @@ ONE_MACHINE = [
     ),
     row(
         "removed during the wait, its event was lost",
-        ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)]),
+        ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)], unheard=[gone(10)]),
         REQUIRED,
-        8,
+        10,
         ("VmRemoved", False, "VmRemoved"),
     ),
-    row("never there", ScriptedSource(ALONE, [gone(0)]), REQUIRED, 0, ("VmRemoved", False, "NotFound")),
+    row(
+        "never there",
+        ScriptedSource(ALONE, [gone(0)], unheard=[gone(2)]),
+        REQUIRED,
+        2,
+        ("VmRemoved", False, "NotFound"),
+    ),
+    row(
+        "not found by the first look, there a second later, succeeds",
+        ScriptedSource(ALONE, [gone(0), read(1, "RUNNING"), succeeded(30)]),
+        REQUIRED,
+        30,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "may not be read by the first look, and may be a second later, succeeds",
+        ScriptedSource(ALONE, [unreadable(0), read(1, "RUNNING"), succeeded(30)]),
+        REQUIRED,
+        30,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "may not be read at all",
+        ScriptedSource(ALONE, [unreadable(0)], unheard=[unreadable(2)]),
+        REQUIRED,
+        2,
+        ("VmNotStarted", False, "NoPermission"),
+    ),
+    row(
+        "the last look may not read it, the one after that may",
+        ScriptedSource(
+            ALONE, [starting(15), succeeded(30)], unheard=[unreadable(31), read(32, "SUCCEEDED")], look_takes=1.0
+        ),
+        REQUIRED,
+        35,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "the state is late: it still runs at the last look, and ended at the next",
+        ScriptedSource(
+            ALONE, [starting(15), succeeded(30)], unheard=[read(31, "RUNNING"), read(32, "SUCCEEDED")], look_takes=1.0
+        ),
+        REQUIRED,
+        35,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "customized again without an event: the state stays RUNNING, and fails",
+        ScriptedSource(
+            ALONE,
+            [starting(15), succeeded(30), read(60, "FAILED")],
+            unheard=[read(31, "RUNNING")],
+            look_takes=1.0,
+        ),
+        REQUIRED,
+        61,
+        ("CustomizationFailed", False, "TOOLSDEPLOYPKG_FAILED"),
+    ),
+    row(
+        "customized and powered off",
+        ScriptedSource(
+            ALONE, [starting(15), succeeded(30), read(32, "SUCCEEDED", on=False)], unheard=[powered_off(30, key=31)]
+        ),
+        REQUIRED,
+        100,
+        ("CustomizationSucceeded", False, "PoweredOff"),
+    ),
+    row(
+        "customized, powered off at the last look, and on again",
+        ScriptedSource(
+            ALONE,
+            [starting(15), succeeded(30), starting(50), read(51, "SUCCEEDED")],
+            unheard=[read(30.5, "SUCCEEDED", on=False)],
+            look_takes=1.0,
+        ),
+        REQUIRED,
+        52,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "customized, suspended and resumed",
+        ScriptedSource(ALONE, [starting(1), suspended(20), succeeded(30, key=19), resuming(45)]),
+        REQUIRED,
+        45,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no state reported, restarted just before the wait: it counts once VMware Tools have run for a while",
+        ScriptedSource(ALONE, [starting(-90), succeeded(-60), starting(-1), read(0, tools=False), read(6)]),
+        REQUIRED,
+        16,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no state reported, restarted just before the wait: it counts once the power-on is older than the time-out",
+        ScriptedSource(ALONE, [starting(-90), succeeded(-60), starting(-5), read(0, tools=False)]),
+        REQUIRED,
+        15,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no state reported, restarted long before the wait",
+        ScriptedSource(ALONE, [starting(-90), succeeded(-60), starting(-30), read(0, tools=False)]),
+        REQUIRED,
+        0,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no state reported, restarted just before the wait for another customization, which fails",
+        ScriptedSource(
+            ALONE, [starting(-90), succeeded(-60), starting(-5), read(0, tools=False), started(9), failed(50)]
+        ),
+        REQUIRED,
+        50,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+    row(
+        "no state reported, an earlier failure, restarted just before the wait for another customization",
+        ScriptedSource(
+            ALONE, [starting(-90), failed(-60), starting(-5), read(0, tools=False), started(9), succeeded(50)]
+        ),
+        REQUIRED,
+        50,
+        ("CustomizationSucceeded", True, ""),
+    ),
+    row(
+        "no state reported, an earlier failure, none required",
+        ScriptedSource(ALONE, [starting(-90), failed(-60), starting(-5), read(0), ALL_READ]),
+        OPTIONAL,
+        10,
+        ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+    ),
+    row(
+        "a success stamped in the future, then another customization",
+        ScriptedSource(
+            ALONE,
+            [
+                starting(-9),
+                read(0, "RUNNING"),
+                dataclasses.replace(succeeded(1), at=at(25_200)),
+            ],
+            unheard=[read(1.5, "PENDING", on=False, pending=True)],
+            look_takes=0.5,
+        ),
+        REQUIRED,
+        22,
+        ("VmNotStarted", False, "StartTimeout"),
+    ),
     row(
         "an earlier wait's success is remembered",
         ScriptedSource(ALONE, [read(0, "IDLE"), PreviouslyCustomized(VM)]),
@@ -471,7 +627,8 @@ MANY = [
     row(
         "one is not found: the wait stops at once and keeps what it knows of the others",
         ScriptedSource(
-            (WEB_0, WEB_1, WEB_2), [gone(0, WEB_0.id), succeeded(-5, WEB_1.id), read(0, "RUNNING", vm=WEB_2.id)]
+            (WEB_0, WEB_1, WEB_2),
+            [gone(-3, WEB_0.id), gone(0, WEB_0.id), succeeded(-5, WEB_1.id), read(0, "RUNNING", vm=WEB_2.id)],
         ),
         REQUIRED,
         0,
@@ -483,7 +640,7 @@ MANY = [
     ),
     row(
         "one is not found and the wait goes on for the other",
-        ScriptedSource((WEB_0, WEB_1), [*SLOW, gone(0, WEB_1.id)]),
+        ScriptedSource((WEB_0, WEB_1), [*SLOW, gone(0, WEB_1.id), gone(3, WEB_1.id)]),
         WaitRules(timeout=100, start_timeout=20, stop_on_missing=False),
         70,
         {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmRemoved", False, "NotFound")},
@@ -599,7 +756,7 @@ FAILURES = [
         id="never ended",
     ),
     pytest.param(
-        [read(0, "IDLE")],
+        [read(0, "IDLE"), ALL_READ],
         Failure(
             FailureKind.NO_CUSTOMIZATION,
             message="the VM and its VMware Tools are running, no specification is pending and the state is idle",
@@ -614,12 +771,12 @@ FAILURES = [
         id="removed",
     ),
     pytest.param(
-        [read(0, "RUNNING"), gone(9)],
+        [read(0, "RUNNING"), gone(9), gone(12)],
         Failure(FailureKind.VM_REMOVED, message="it left the inventory", advice=Advice.RESTORE_OR_DROP),
         id="removed unheard",
     ),
     pytest.param(
-        [gone(0)],
+        [gone(-3), gone(0)],
         Failure(
             FailureKind.NOT_FOUND,
             message="vc.example.com has no virtual machine vm-87",
@@ -638,9 +795,8 @@ def test_failure(told: Sequence[Observation], failure: Failure) -> None:
 
 def test_why_a_machine_is_not_there_is_told_at_once() -> None:
     """A listener hears the reason with the status, for it is what the machine's row says."""
-    unreadable = dataclasses.replace(gone(0, "vm-87"), kind=FailureKind.NO_PERMISSION)
     updates: list[Update] = []
-    ScriptedSource(ALONE, [unreadable]).wait(REQUIRED, listener=updates.append)
+    ScriptedSource(ALONE, [unreadable(-3), unreadable(0)]).wait(REQUIRED, listener=updates.append)
     assert [o.failure.name for update in updates for o in update.changed if o.failure] == ["NoPermission"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized, Target, VmRef
+from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Target, VmRef
 from pulumi_customization_gate.lifecycle import arguments, gate
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded
@@ -82,8 +82,8 @@ class FakeSource:
             "good": [starting(0, vm), succeeded(5, vm), read(6, "SUCCEEDED", vm=vm, name=self._name(vm))],
             "bad": [starting(0, vm), failed(5, vm, message="why"), read(6, "FAILED", vm=vm, name=self._name(vm))],
             "slow": [starting(0, vm), read(6, "RUNNING", vm=vm, name=self._name(vm))],
-            "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm))],
-            "gone": [gone(6, vm)],
+            "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm)), HistoryRead(vm)],
+            "gone": [gone(4, vm), gone(6, vm)],
         }
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
         return story[self._centre.stories.get(vm, "good")] + known

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulumi_customization_gate.core.model import PowerState
 from pulumi_customization_gate.vsphere.diagnosis import LAST_EVENTS, explain
 from tests.unit.core.timeline import at, failed, migrated, read, started, starting, succeeded
 
@@ -108,7 +109,7 @@ def test_version_of_the_tools(told: str, shown: str) -> None:
 
 def test_diagnosis_of_a_silent_machine() -> None:
     """What is not known is said, too."""
-    assert explain(replace(NEVER_ON, state="", powered_on=None), [])[1:] == [
+    assert explain(replace(NEVER_ON, state="", power=PowerState.UNKNOWN), [])[1:] == [
         "power: unknown; VMware Tools: not running; specification: pending",
         "customizationInfo: not reported by this vCenter",
         "event: none available",

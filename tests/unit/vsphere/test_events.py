@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,12 +24,26 @@ def vcenter_event(kind: type, *, key: int = 7, moid: str | None = "vm-87", **val
     return kind(key=key, chainId=key, userName="", vm=vm or None, **said)
 
 
-def an_event(signal: Signal, name: str, **said: str) -> Event:
-    return Event("vm-87", 7, signal, NOON, name, **{"message": "what happened", **said})
+def an_event(
+    signal: Signal, name: str, *, reason: str = "", message: str = "what happened", log_location: str = ""
+) -> Event:
+    return Event("vm-87", 7, signal, NOON, name, reason, message, log_location)
 
 
 EACH_CLASS = [
     pytest.param(vim.event.VmStartingEvent, {}, an_event(Signal.VM_STARTING, "VmStartingEvent"), id="power-on"),
+    pytest.param(vim.event.VmPoweredOnEvent, {}, an_event(Signal.VM_POWERED_ON, "VmPoweredOnEvent"), id="powered on"),
+    pytest.param(
+        vim.event.DrsVmPoweredOnEvent, {}, an_event(Signal.VM_POWERED_ON, "DrsVmPoweredOnEvent"), id="power-on by DRS"
+    ),
+    pytest.param(
+        vim.event.VmRestartedOnAlternateHostEvent,
+        {},
+        an_event(Signal.VM_POWERED_ON, "VmRestartedOnAlternateHostEvent"),
+        id="restart by HA",
+    ),
+    pytest.param(vim.event.VmSuspendedEvent, {}, an_event(Signal.VM_SUSPENDED, "VmSuspendedEvent"), id="suspension"),
+    pytest.param(vim.event.VmResumingEvent, {}, an_event(Signal.VM_RESUMING, "VmResumingEvent"), id="resumption"),
     pytest.param(vim.event.VmPoweredOffEvent, {}, an_event(Signal.VM_POWERED_OFF, "VmPoweredOffEvent"), id="power-off"),
     pytest.param(vim.event.VmRemovedEvent, {}, an_event(Signal.VM_REMOVED, "VmRemovedEvent"), id="removal"),
     pytest.param(vim.event.VmMigratedEvent, {}, an_event(Signal.VM_MIGRATED, "VmMigratedEvent"), id="migration"),
@@ -75,13 +92,16 @@ EACH_CLASS = [
 @pytest.mark.parametrize(("kind", "values", "event"), EACH_CLASS)
 def test_observations(kind: type, values: dict[str, Any], event: Event) -> None:
     """Each class of event that is asked for becomes one observation, with all that a verdict or a person needs."""
-    assert [event] == list(observations([vcenter_event(kind, **values)]))
+    begin = time.monotonic()
+    (seen,) = observations([vcenter_event(kind, **values)])
+
+    assert begin <= seen.read_at <= time.monotonic()
+    assert event == replace(seen, read_at=math.inf)
 
 
 def test_only_what_is_asked_for_becomes_an_observation() -> None:
     """Other classes, also those that derive from one that counts, and events about no machine are passed over."""
     other = [
-        vcenter_event(vim.event.VmPoweredOnEvent),
         vcenter_event(vim.event.VmStartingSecondaryEvent),
         vcenter_event(vim.event.UserLoginSessionEvent, moid=None, ipAddress="", locale="", sessionId=""),
         vcenter_event(vim.event.CustomizationSucceeded, moid=None, logLocation=""),
@@ -96,6 +116,18 @@ def test_times_are_utc() -> None:
     (event,) = observations([vcenter_event(vim.event.VmStartingEvent, createdTime=abroad)])
 
     assert (NOON, timezone.utc) == (event.at, event.at.tzinfo)
+
+
+POWER = ("VmPoweredOnEvent", "VmPoweredOffEvent", "VmSuspendedEvent", "VmResumingEvent", "VmRemovedEvent")
+
+
+def test_every_class_of_power_event_is_asked_for() -> None:
+    """Each subclass of a power event of the API is listed by name, for the same reason."""
+    known = [getattr(vim.event, name[10:]) for name in VmomiSupport.ListDataTypes() if name.startswith("vim.event.")]
+    bases = tuple(getattr(vim.event, name) for name in POWER)
+    names = {kind.__name__.rsplit(".", 1)[-1] for kind in known if issubclass(kind, bases)}
+
+    assert names == {name for name in EVENTS if issubclass(getattr(vim.event, name), bases)}
 
 
 def test_every_class_of_customization_event_is_asked_for() -> None:

@@ -28,7 +28,7 @@ FEW = MANY[:2]
 def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     fake = connected(monkeypatch)
     for moid in MANY:
-        fake.state.add(moid)
+        fake.state.add(moid, guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
     return fake
 
 
@@ -119,13 +119,31 @@ def test_what_is_known_is_not_read_again(vcenter: FakeVcenter, session: Session)
 def test_a_vm_that_has_run_for_long_is_read_only_where_its_state_does_not_decide(
     vcenter: FakeVcenter, session: Session
 ) -> None:
-    """IDLE and an end decide; a specification that is pending does not."""
+    """An end decides; a specification that is pending does not, and IDLE says nothing of an earlier customization."""
     ago = NOON - timedelta(days=3)
-    vcenter.state.add("vm-0", summary__runtime__bootTime=ago)
+    succeeded = "TOOLSDEPLOYPKG_SUCCEEDED"
+    vcenter.state.add("vm-0", summary__runtime__bootTime=ago, guest__customizationInfo__customizationStatus=succeeded)
+    vcenter.state.add("vm-2", summary__runtime__bootTime=ago)
     vcenter.state.add("vm-1", summary__runtime__bootTime=ago, config__tools__pendingCustomization="/spec")
     key = vcenter.events.happen(STARTED, "vm-1", ago)
+    failure = vcenter.events.happen(vim.event.CustomizationFailed, "vm-2", ago)
 
-    assert read(session, ["vm-0", "vm-1"]) == {"vm-1": [key]}
+    assert read(session, ["vm-0", "vm-1", "vm-2"]) == {"vm-1": [key], "vm-2": [failure]}
+
+
+def test_an_idle_vm_is_read_back_to_its_last_end(vcenter: FakeVcenter, session: Session) -> None:
+    """It failed two hours ago and was restarted since: its boot is not where its events begin."""
+    vcenter.state.add("vm-0")
+    failure = vcenter.events.happen(vim.event.CustomizationFailed, "vm-0", NOON - timedelta(hours=2))
+    for moids in (["vm-0"], MANY):
+        assert read(session, moids)["vm-0"] == [failure]
+
+
+def test_a_clock_that_was_set_back_has_all_read_again(vcenter: FakeVcenter, session: Session) -> None:
+    """What is known until a time that is yet to come says nothing of the events since."""
+    key = vcenter.events.happen(SUCCEEDED, "vm-0", NOON - timedelta(minutes=1))
+
+    assert read(session, ["vm-0"], {"vm-0": NOON + timedelta(hours=7)}) == {"vm-0": [key]}
 
 
 def test_the_whole_history_and_the_part_since_a_time(vcenter: FakeVcenter, session: Session) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import FailureKind, Missing, Progress, Snapshot
+from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Progress, Snapshot
 from pulumi_customization_gate.vsphere.inventory import _seen, _snapshot
 from pulumi_customization_gate.vsphere.references import Reference, parse_reference
 from tests.unit.core.timeline import at
@@ -86,7 +86,7 @@ READS = [
         Snapshot(
             "vm-87",
             at(5),
-            powered_on=True,
+            power=PowerState.ON,
             booted_at=at(1),
             specification_pending=True,
             progress=Progress.FAILED,
@@ -102,10 +102,12 @@ READS = [
     ),
     pytest.param(
         {"runtime__powerState": "poweredOff", "guest__toolsRunningStatus": "guestToolsNotRunning"},
-        Snapshot("vm-87", at(5), powered_on=False),
+        Snapshot("vm-87", at(5), power=PowerState.OFF),
         id="off, vCenter older than 7.0.2",
     ),
-    pytest.param({"runtime__powerState": "suspended"}, Snapshot("vm-87", at(5), powered_on=False), id="suspended"),
+    pytest.param(
+        {"runtime__powerState": "suspended"}, Snapshot("vm-87", at(5), power=PowerState.SUSPENDED), id="suspended"
+    ),
     pytest.param(
         {"guest__toolsRunningStatus": "guestToolsExecutingScripts"}, Snapshot("vm-87", at(5)), id="Tools just start"
     ),
@@ -116,7 +118,7 @@ READS = [
 @pytest.mark.parametrize(("properties", "snapshot"), READS)
 def test_snapshot(properties: dict[str, Any], snapshot: Snapshot) -> None:
     """A read becomes a snapshot at the server's time; what was not told is unknown, the guest's clock is not read."""
-    assert snapshot == _snapshot(content(**properties), at(5))
+    assert snapshot == _snapshot(content(**properties), at(5), 0.0)
 
 
 def unread(fault: Exception) -> Any:
@@ -130,13 +132,13 @@ def unread(fault: Exception) -> Any:
 def test_a_machine_without_rights_is_told_as_such() -> None:
     """What may not be read is not taken for a machine that is off: the snapshot says what is missing, and from whom."""
     session = cast("Session", SimpleNamespace(settings=SimpleNamespace(user="ann")))
-    seen = _seen(session, unread(vim.fault.NoPermission()), at(5))
+    seen = _seen(session, unread(vim.fault.NoPermission()), at(5), 3.5)
 
     message = "ann may not read it; grant the role Read-only on it, or on its folder"
-    assert Missing("vm-87", at(5), FailureKind.NO_PERMISSION, message) == seen
+    assert Missing("vm-87", at(5), FailureKind.NO_PERMISSION, message, needs_second_look=True, asked_at=3.5) == seen
 
 
 def test_a_session_that_ended_is_no_machine_without_rights() -> None:
     """A vCenter may answer a call without a session, each property missing: that is no news of the machine."""
     with pytest.raises(vim.fault.NotAuthenticated):
-        _seen(cast("Session", None), unread(vim.fault.NotAuthenticated()), at(5))
+        _seen(cast("Session", None), unread(vim.fault.NotAuthenticated()), at(5), 0.0)

@@ -68,10 +68,11 @@ def test_a_read_has_an_answer_for_each_vm(vcenter: FakeVcenter, session: Session
     assert isinstance(first, Snapshot)
     assert (first.name, first.tools_running) == ("web-1", True)
     assert isinstance(private, Missing)
-    assert (private.kind, gone) == (
-        FailureKind.NO_PERMISSION,
-        Missing("vm-3", vcenter.now, message="vc.example.com has no virtual machine vm-3 that ann may see"),
-    )
+    assert isinstance(gone, Missing)
+    message = "vc.example.com has no virtual machine vm-3 that ann may see"
+    assert (private.kind, gone.kind, gone.message) == (FailureKind.NO_PERMISSION, FailureKind.NOT_FOUND, message)
+    assert private.needs_second_look
+    assert gone.needs_second_look
     assert inventory.read(session, []) == []
 
 

@@ -57,7 +57,13 @@ def test_a_start_reads_state_and_history(vcenter: FakeVcenter) -> None:
     source.close()
 
     assert vms == [VmRef(f"name of {moid}", moid, f"name of {moid}", given=moid) for moid in ("vm-1", "vm-2")]
-    assert sorted(type(one).__name__ + one.vm for one in first) == ["Eventvm-1", "Snapshotvm-1", "Snapshotvm-2"]
+    assert sorted(type(one).__name__ + one.vm for one in first) == [
+        "Eventvm-1",
+        "HistoryReadvm-1",
+        "HistoryReadvm-2",
+        "Snapshotvm-1",
+        "Snapshotvm-2",
+    ]
     assert (vcenter.sessions, vcenter.events.collectors) == (set(), {})
 
 
