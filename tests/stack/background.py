@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds until something that has to happen counts as not happening."""
+
+
+def of_gates(result: Result) -> str:
+    """Returns what an `up` reported about its gates."""
+    messages = (event.diagnostic_event for event in result.events if event.diagnostic_event)
+    return "\n".join(message.message for message in messages if "CustomizationGate" in (message.urn or ""))
 
 
 def until(condition: Callable[[], object]) -> float:
@@ -33,6 +40,23 @@ def is_quiet(engine: Engine) -> bool:
     return bool(engine.lab.stats()["calls"] == before)
 
 
+def end_all_ups() -> None:
+    """Interrupts every `up` that a test has left running, so that it makes no call during the next test."""
+    running = [cli for cli in psutil.Process().children() if _is_up(cli)]
+    for cli in running:
+        cli.send_signal(signal.SIGINT)
+    for cli in running:
+        cli.wait(PATIENCE)
+
+
+def _is_up(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+    return words != [] and words[0].endswith("pulumi") and "up" in words
+
+
 class Running:
     """An `up` in the background, and the processes that serve it."""
 
@@ -45,8 +69,7 @@ class Running:
     def cli(self) -> psutil.Process | None:
         """The CLI of this stack."""
         for child in psutil.Process().children():
-            words = child.cmdline()
-            if words[:1] and words[0].endswith("pulumi") and "up" in words and self._name in words:
+            if _is_up(child) and self._name in child.cmdline():
                 return child
         return None
 

@@ -8,6 +8,7 @@ import pytest
 
 from lab.bootstrap import prepare
 from lab.paths import Home
+from tests.stack.background import end_all_ups
 from tests.stack.engine import Engine
 
 if TYPE_CHECKING:
@@ -22,3 +23,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         monkeypatch.setenv("PULUMI_HOME", "")
         with Engine.running(prepare(Home()), Home(tmp_path_factory.mktemp("engine"))) as running:
             yield running
+
+
+@pytest.fixture(autouse=True)
+def ended_ups() -> Iterator[None]:
+    """Nothing of a test that failed runs during the next one."""
+    yield
+    end_all_ups()

@@ -14,10 +14,10 @@ import pytest
 
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.resources import engine_watch
-from tests.stack.background import Running, is_quiet, until
+from tests.stack.background import Running, is_quiet, of_gates, until
 
 if TYPE_CHECKING:
-    from tests.stack.engine import Engine, Result, Stack
+    from tests.stack.engine import Engine, Stack
 
 PROMISED = 2.0
 """Seconds within which one Ctrl-C ends an `up`."""
@@ -64,7 +64,7 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
             break
     assert took < PROMISED
     assert "the wait was cancelled with 1 of 1 VM not ready" in result.errors
-    assert "Traceback" not in _of_gates(result)
+    assert "Traceback" not in of_gates(result)
     assert _pending(stack) == []
     until(lambda: engine.lab.stats()["collectors"] == others)
     for moid in moids:
@@ -165,8 +165,3 @@ def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
         cli.resume()
     engine.lab.post_event(moids[0], "CustomizationSucceeded")
     assert running.wait().succeeded
-
-
-def _of_gates(result: Result) -> str:
-    messages = (event.diagnostic_event for event in result.events if event.diagnostic_event)
-    return "\n".join(message.message for message in messages if "CustomizationGate" in (message.urn or ""))

@@ -14,7 +14,7 @@ import pytest
 from lab.environment import make_oldest
 from lab.paths import ROOT, Home
 from pulumi_customization_gate import CustomizationGate
-from tests.stack.background import Running, until
+from tests.stack.background import Running, is_quiet, of_gates, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,13 +66,17 @@ def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, old
     engine.lab.reset_stats()
     stack = engine.stack(program, environment=oldest)
     running = Running(stack)
-    until(lambda: engine.lab.stats()["calls"].get("QueryEvents", 0) >= len(moids))
+    until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
+    until(lambda: is_quiet(engine))
     cli = running.cli()
     assert cli is not None
     hosts = [words for child in cli.children(recursive=True) if "pulumi.dynamic" in (words := child.cmdline())]
     assert [words[0].startswith(oldest["PULUMI_RUNTIME_VIRTUALENV"]) for words in hosts] == [True]
     cli.send_signal(signal.SIGINT)
     took = until(lambda: not cli.is_running() or cli.status() == psutil.STATUS_ZOMBIE)
-    assert not running.wait().succeeded
+    result = running.wait()
+    assert not result.succeeded
     assert took < ENDED
+    # A gate that had not begun to wait would know nothing of its VM.
+    assert of_gates(result).count("CustomizationStarted: the customization started and has not ended") == len(moids)
     assert stack.pending_operations == []
