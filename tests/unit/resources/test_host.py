@@ -360,7 +360,8 @@ def serve():
 serving = threading.Thread(target=serve)
 with contextlib.suppress(KeyboardInterrupt):  # The signal may come as soon as the thread has printed.
     serving.start()
-    threading.Event().wait()
+    while True:  # A signal just before a wait is seen by Python after it, so that no wait may be endless.
+        threading.Event().wait(0.05)
 serving.join()
 print("ended", flush=True)
 """
@@ -381,7 +382,10 @@ def test_a_signal_ends_the_waits_and_closes_every_session(number: signal.Signals
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(number)
-        printed = process.communicate(timeout=10)[0].splitlines()
+        try:
+            printed = process.communicate(timeout=10)[0].splitlines()
+        finally:
+            process.kill()
     assert (sorted(printed), process.returncode) == (sorted(["closed in use", "closed unused", *end]), status)
 
 
