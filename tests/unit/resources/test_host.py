@@ -343,7 +343,7 @@ from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.resources import host
 
 def close(session):
-    print("closed", session, flush=True)
+    print(f"closed {session}\\n", end="", flush=True)  # In one piece: two threads print.
 
 sessions = refcounted.RefCounted(lambda key: key, close)
 
