@@ -118,8 +118,8 @@ def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param({}, "give one of content and source", id="neither"),
-        pytest.param({"content": "a", "source": "b"}, "give one of content and source", id="both"),
+        pytest.param({}, "expected one of content and source", id="neither"),
+        pytest.param({"content": "a", "source": "b"}, "expected one of content and source", id="both"),
         pytest.param({"source": pulumi.RemoteAsset("https://example.com")}, "got a RemoteAsset", id="from afar"),
     ],
 )

@@ -110,7 +110,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         opts: ResourceOptions | None = None,
     ) -> None:
         if (script is None) == (script_path is None):
-            raise TypeError("give one of script and script_path: the text, or the local file that holds it")
+            raise TypeError("expected one of script and script_path: the text, or a local file that holds it")
         inputs = {
             "vm": machine(vm),
             "script": script if script_path is None else Path(script_path).read_text(encoding="utf-8"),
