@@ -1,4 +1,4 @@
-"""What to do about a failure, and what the settings are called, in the words of this program's options."""
+"""The sentences about what to do, and the names of the settings, for the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about a failure, as a decision; whoever shows a report has its own sentence for each."""
+"""What to do about a failure, as a decision. The program that shows a report has a sentence for each."""
 
 from __future__ import annotations
 

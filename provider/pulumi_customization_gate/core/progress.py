@@ -1,4 +1,4 @@
-"""What a listener is told during a wait."""
+"""The progress reports of a wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEARTBEAT = 30.0
 
 @dataclass(frozen=True)
 class Update:
-    """What a listener is told: on every change of a status, and every `heartbeat` seconds."""
+    """A progress report: on every change of a status, and every `heartbeat` seconds."""
 
     outcomes: tuple[VmOutcome, ...]
     changed: tuple[VmOutcome, ...]
@@ -35,7 +35,7 @@ class Update:
 
 
 class ProgressReporter:
-    """Keeps what a listener was told, and tells it what is new.
+    """Reports to a listener what is new since its last report.
 
     Args:
         listener: Takes an update.
@@ -54,7 +54,7 @@ class ProgressReporter:
         """All notes of the wait."""
 
     def note(self, text: str) -> None:
-        """Takes down what the wait recovered from, for the next report."""
+        """Notes what the wait recovered from, for the next report."""
         self._pending.append(text)
         self.notes.append(text)
 
@@ -69,7 +69,7 @@ class ProgressReporter:
         now: float,
         server_now: float | None = None,
     ) -> None:
-        """Tells the listener if a status changed, if there is a note, or if nothing was told for `heartbeat` seconds.
+        """Reports if a status changed, if there is a note, or if `heartbeat` seconds have passed since the last report.
 
         Args:
             vms: All VMs of the wait.

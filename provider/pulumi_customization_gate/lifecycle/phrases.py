@@ -1,4 +1,4 @@
-"""What to do about a failure, in the words of a Pulumi program."""
+"""The sentences about what to do, for a Pulumi program."""
 
 from __future__ import annotations
 
