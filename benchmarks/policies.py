@@ -1,14 +1,13 @@
 """How long the rules take to judge a stack: `python -m benchmarks.policies`.
 
-A stack of n resources has n/4 virtual machines, a gate for every ten of them except for one ten in five, and guest work
-of which each waits for the one before: the longest chain there can be, so work has hundreds of machines before it.
-The machines without a gate and most of the work break a rule. The properties come in the SDK's own wrapping, like those
+A stack of n resources has n/4 VMs, a gate for every ten of them except for one ten in five, and guest work of which each
+waits for the one before: the longest possible chain, so work has hundreds of VMs before it. The VMs without a gate and most of the work break a rule. The properties come in the SDK's own wrapping, like those
 of a preview.
 
 The first time is that of the rules alone. The second is that of the whole question as an engine asks it: the running
 pack, its socket, and the SDK, which unpacks the stack anew for each rule.
 
-Ends with status 1 if 2000 resources with 500 machines take a second or more either way, or if a time grows much faster
+Ends with status 1 if 2000 resources with 500 VMs take a second or more either way, or if a time grows much faster
 than the number of resources.
 """
 
@@ -62,7 +61,7 @@ def _resource(kind: str, name: str, props: dict[str, Any], by: dict[str, list[Po
 
 
 def stack_of(size: int) -> list[PolicyResource]:
-    """Returns a stack of so many resources, a quarter of them virtual machines."""
+    """Returns a stack of so many resources, a quarter of them VMs."""
     clone = {"templateUuid": "t", "customize": {"timeout": 0, "linuxOptions": {"hostName": UNKNOWN_STRING_VALUE}}}
     common = {"moid": UNKNOWN_STRING_VALUE, "uuid": UNKNOWN_STRING_VALUE, "guestId": "ubuntu64Guest", "clone": clone}
     vms = [
@@ -129,7 +128,7 @@ def _message(resource: PolicyResource) -> analyzer_pb2.AnalyzerResource:
 
 def main() -> int:
     """Prints a table and returns the exit status."""
-    print("resources  machines  violations  rules alone  whole question")
+    print("resources       VMs  violations  rules alone  whole question")
     alone, whole = {}, {}
     with policy_runner.running() as analyzer:
         for size in SIZES:
