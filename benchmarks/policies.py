@@ -1,11 +1,11 @@
 """How long the rules take to judge a stack: `python -m benchmarks.policies`.
 
-A stack of n resources has n/4 VMs, a gate for every ten of them except for one ten in five, and guest work of which each
-waits for the one before: the longest possible chain, so work has hundreds of VMs before it. The VMs without a gate and most of the work break a rule. The properties come in the SDK's own wrapping, like those
-of a preview.
+A stack of n resources has n/4 VMs, a gate for every ten of them except for one ten in five, and guest work of which
+each waits for the one before: the longest possible chain, so work has hundreds of VMs before it. The VMs without a gate
+and most of the work break a rule. The properties are wrapped by the SDK, like those of a preview.
 
-The first time is that of the rules alone. The second is that of the whole question as an engine asks it: the running
-pack, its socket, and the SDK, which unpacks the stack anew for each rule.
+The first time is that of the rules alone. The second is that of the whole request of an engine: the running pack, its
+socket, and the SDK, which decodes the stack again for each rule.
 
 Ends with status 1 if 2000 resources with 500 VMs take a second or more either way, or if a time grows much faster
 than the number of resources.
