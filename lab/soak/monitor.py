@@ -39,6 +39,7 @@ class Monitor:
 
     def __init__(self, lab: Lab, port: int) -> None:
         self._lab, self._port, self._process = lab, port, psutil.Process()
+        self._earlier_threads = set(threading.enumerate())
         self.memory: list[tuple[float, float]] = []
         """Time and MiB."""
         self.most_sessions = self.most_collectors = 0
@@ -61,7 +62,8 @@ class Monitor:
 
     def _found(self) -> list[str]:
         stats = self._lab.stats()
-        threads = sorted(one.name for one in threading.enumerate() if one.name.startswith(_OUR_THREADS))
+        later = set(threading.enumerate()) - self._earlier_threads
+        threads = sorted(one.name for one in later if one.name.startswith(_OUR_THREADS))
         sockets = sum(bool(c.raddr) and c.raddr.port == self._port for c in self._process.net_connections("tcp"))
         left = {
             f"{stats['sessions']} sessions on the server": stats["sessions"],
