@@ -6,7 +6,7 @@ Whatever needs a platform's client library is imported when it is used: the comm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from collections.abc import Callable, Collection, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,13 @@ class Platform:
     start_timeout: float
     """Seconds in which customization must have started by default, where the whole wait is not shorter."""
     source: Callable[..., GateSource]
-    """Takes settings and targets, and the identifiers of VMs that are `already_ready` and `previously_customized`."""
+    """Takes settings and targets, and the identifiers of VMs that are `already_ready` and `previously_customized`,
+    and their identities, `judged_as`."""
+    named_now: Callable[..., Sequence[Mapping[str, str]]]
+    """Takes settings, references without identifiers, and the identifiers of the VMs that were judged. Returns for
+    each reference the VMs that it names now: identifier and instance UUID, which may be empty."""
+    uuid_attribute: str = ""
+    """The attribute of a program's resource that is a UUID of its VM, where an identifier alone does not name it."""
     readiness: Callable[..., Readiness] | None = None
     """Takes settings, and `guest_operations`, `settle` and `checks`; None where the platform does not report guests."""
 
@@ -46,6 +52,12 @@ def _vsphere_source(settings: Any, targets: Sequence[Any], **known: Any) -> Gate
     from pulumi_customization_gate.vsphere.source import VsphereSource  # noqa: PLC0415 -- see the module's docstring
 
     return VsphereSource(settings, targets, **known)
+
+
+def _vsphere_named_now(settings: Any, references: Sequence[Any], judged: Collection[str]) -> Any:
+    from pulumi_customization_gate.vsphere.identity import named_now  # noqa: PLC0415 -- see the module's docstring
+
+    return named_now(settings, references, judged)
 
 
 def _vsphere_readiness(
@@ -65,6 +77,14 @@ def _cloud_director_source(settings: Any, targets: Sequence[Any], **known: Any) 
     return CloudDirectorSource(settings, targets, **known)
 
 
+def _cloud_director_named_now(settings: Any, references: Sequence[Any], judged: Collection[str]) -> Any:
+    from pulumi_customization_gate.cloud_director.source import (  # noqa: PLC0415 -- see the module's docstring
+        named_now,
+    )
+
+    return named_now(settings, references, judged)
+
+
 VSPHERE = Platform(
     name="vsphere",
     default_namespace=vsphere_settings.NAMESPACE,
@@ -74,6 +94,8 @@ VSPHERE = Platform(
     parse_reference=lambda text, _settings: vsphere_references.parse_reference(text),
     start_timeout=600.0,
     source=_vsphere_source,
+    named_now=_vsphere_named_now,
+    uuid_attribute="uuid",
     readiness=_vsphere_readiness,
 )
 CLOUD_DIRECTOR = Platform(
@@ -88,5 +110,6 @@ CLOUD_DIRECTOR = Platform(
     # GC_PENDING means both "not started" and "running": a Windows guest is in it throughout Sysprep.
     start_timeout=math.inf,
     source=_cloud_director_source,
+    named_now=_cloud_director_named_now,
 )
 PLATFORMS: Mapping[str, Platform] = {platform.name: platform for platform in (VSPHERE, CLOUD_DIRECTOR)}

@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_customization_gate.cloud_director import diagnosis, tracked_vm
@@ -18,10 +19,11 @@ from pulumi_customization_gate.cloud_director.retries import with_retries
 from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.tracked_vm import TrackedVm
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import Missing, Observation, Target, VmRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pulumi_customization_gate.cloud_director.references import Reference
@@ -46,6 +48,7 @@ class CloudDirectorSource:
         already_ready: Identifiers (`vm-{uuid}`) of VMs that are not observed, because an earlier wait found them ready.
         previously_customized: Identifiers of VMs that an earlier wait found customized. Disabling guest customization
             after it has succeeded leaves no other trace of it.
+        judged_as: The identities of both, as far as they are known: a VM of another server inherits nothing.
         retry_timeout: Seconds for which `start` retries where the server does not answer well.
         connect: Returns the session for settings, for the length of a `with` block.
         clock: A monotonic clock.
@@ -60,13 +63,21 @@ class CloudDirectorSource:
         *,
         already_ready: Collection[str] = (),
         previously_customized: Collection[str] = (),
+        judged_as: Mapping[str, Identity] = MappingProxyType({}),
         retry_timeout: float = START_RETRY_TIMEOUT,
         connect: Callable[[CloudDirectorSettings], AbstractContextManager[Session]] = acquire,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], bool] | None = None,
     ) -> None:
         self._settings, self._targets = settings, targets
-        self._already_ready, self._previously_customized = already_ready, previously_customized
+        self.server_id = settings.address
+        """What tells the server from every other: its address."""
+        self.instance_uuids: Mapping[str, str] = MappingProxyType({})
+        """Nothing: an identifier of Cloud Director never names a second VM."""
+        here = Identity(self.server_id)
+        others = {vm for vm, judged in judged_as.items() if judged.differs(here)}
+        self._already_ready = frozenset(already_ready) - others
+        self._previously_customized = frozenset(previously_customized) - others
         self._retry_timeout, self._connect = retry_timeout, connect
         self._closed = threading.Event()
         self._clock, self._sleep = clock, sleep or self._closed.wait
@@ -200,3 +211,29 @@ class CloudDirectorSource:
             clock=self._clock,
             sleep=self._sleep,
         )
+
+
+def named_now(
+    settings: CloudDirectorSettings,
+    references: Sequence[Reference],
+    judged: Iterable[str],  # noqa: ARG001 -- the members of a vApp are read whatever they were
+    connect: Callable[[CloudDirectorSettings], AbstractContextManager[Session]] = acquire,
+) -> list[Mapping[str, str]]:
+    """Returns the VMs that each vApp holds now, by identifier; a vApp that cannot be read as what it is itself.
+
+    Args:
+        settings: The server and the login.
+        references: vApps.
+        judged: The identifiers of the VMs that were judged.
+        connect: Returns the session for settings, for the length of a `with` block.
+
+    Raises:
+        ServerError: If the server cannot be used.
+    """
+    with connect(settings) as session:
+        session.open()
+        found = [(reference, read_vapp(session, reference.id)) for reference in references]
+    return [
+        {reference.id: ""} if isinstance(vms, Refusal) else dict.fromkeys((vm.id for vm in vms), "")
+        for reference, vms in found
+    ]

@@ -196,6 +196,8 @@ class Target(Generic[R]):
     """The caller's own key, None where there is none: then the outcome is reported under the VM's name."""
     reference: R
     """What names it on the server, as the platform parsed it."""
+    uuid: str = ""
+    """A UUID that the VM has if it is the one that the caller means; empty where the caller does not know it."""
 
 
 def targets_of(vms: Mapping[str, str] | Iterable[str], parse: Callable[[str], R]) -> list[Target[R]]:
@@ -295,6 +297,9 @@ class Snapshot:
     ip_addresses: tuple[str, ...] = ()
     asked_at: float = 0.0
     """When the state was asked for, by the reader's monotonic clock: what was read before that is not newer."""
+    instance_uuid: str = ""
+    """What no two VMs of a server share; like the next, empty where it was not read."""
+    bios_uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -377,6 +382,8 @@ class VmOutcome:
     failure: Failure | None = None
     host_name: str = ""
     ip_addresses: tuple[str, ...] = ()
+    instance_uuid: str = ""
+    """The VM's instance UUID, empty where the server has none."""
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def outcome_of(situation: Situation, failure: Failure | None = None) -> VmOutcom
         failure=None if situation.is_ready else failure,
         host_name=latest.host_name if latest else "",
         ip_addresses=latest.ip_addresses if latest else (),
+        instance_uuid=latest.instance_uuid if latest else "",
     )
 
 

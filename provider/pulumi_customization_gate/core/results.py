@@ -20,6 +20,7 @@ def result_of(outcome: VmOutcome) -> dict[str, Any]:
     return {
         "name": outcome.name,
         "moid": outcome.id,
+        "instance_uuid": outcome.instance_uuid,
         "status": outcome.status.value,
         "evidence": outcome.evidence.value if outcome.evidence else None,
         "powered_on_at": time_of(outcome.powered_on_at),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import Observation, VmRef
@@ -55,11 +55,21 @@ class Source(Protocol):
 
 
 class GateSource(Source, Protocol):
-    """A source that leaves out VMs that an earlier wait found ready."""
+    """A source that leaves out VMs that an earlier wait found ready, as long as they are the same VMs."""
 
     @property
     def already_ready(self) -> Sequence[tuple[str | None, str]]:
         """After `start`: the caller's key and the identifier of each VM that is not observed."""
+        ...
+
+    @property
+    def server_id(self) -> str:
+        """After `start`: what tells the server from every other."""
+        ...
+
+    @property
+    def instance_uuids(self) -> Mapping[str, str]:
+        """After `start`: the instance UUIDs of VMs that are not observed, by identifier, where they are known."""
         ...
 
 

@@ -22,7 +22,7 @@ from pulumi_customization_gate.lifecycle.description import (
     seconds_or_none,
 )
 from pulumi_customization_gate.lifecycle.engine import is_unknown
-from pulumi_customization_gate.lifecycle.inputs import BadInput, is_hidden, reject, shown
+from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, BadInput, is_hidden, is_list, reject, shown
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
 
 if TYPE_CHECKING:
@@ -135,9 +135,12 @@ ARGUMENTS: Mapping[str, Argument] = {argument.name: argument for argument in GAT
 OUTPUTS: Mapping[str, str] = {
     "ready": "whether every VM is ready",
     "statuses": "the status of each VM, by your key; for a list by the VM's name, or its ID where two share a name",
+    "addresses": "the first usable IP address of each VM that reports one, by the same keys",
     "results": "what is known of each VM, by the same keys",
     "wait_seconds": "the length of the last wait in seconds",
     "opened_at": "when the gate opened, by the server's clock",
+    "server": "the server on which the VMs were judged: its `address`, and as `id` its instance UUID; Cloud Director "
+    "has none, there it is the address",
 }
 """Every output, and what it means."""
 
@@ -226,7 +229,7 @@ def examine(inputs: Mapping[str, Any], settings: Any = None) -> tuple[list[BadIn
         def parse(text: str) -> Any:
             return platform.parse_reference(text, settings)
 
-        found = _targets(inputs.get("vms"), parse)
+        found = _targets(inputs.get("vms"), inputs.get(VM_UUIDS), parse)
         problems += (item for item in found if isinstance(item, BadInput))
         targets = [item for item in found if isinstance(item, Target)]
         may_name_keys = isinstance(inputs.get("vms"), Mapping) or not is_hidden("vms", inputs)
@@ -238,7 +241,7 @@ def examine(inputs: Mapping[str, Any], settings: Any = None) -> tuple[list[BadIn
     return sorted(problems, key=lambda problem: order.index(problem.argument)), targets
 
 
-def _targets(vms: Any, parse: Callable[[str], Any]) -> list[Target[Any] | BadInput]:
+def _targets(vms: Any, uuids: Any, parse: Callable[[str], Any]) -> list[Target[Any] | BadInput]:
     """Parses references; a map in the order of its keys, because the engine keeps none and people read reports."""
     if isinstance(vms, str) or not isinstance(vms, Mapping | Sequence):
         return []
@@ -259,11 +262,20 @@ def _targets(vms: Any, parse: Callable[[str], Any]) -> list[Target[Any] | BadInp
         except InvalidReferenceError as error:
             found.append(BadInput("vms", error.expected, text, place))
             continue
-        found.append(Target(key if is_map else None, reference))
+        found.append(Target(key if is_map else None, reference, _uuid_of(uuids, key)))
         named.append((place, reference))
     for first, second in duplicates(named):
         found.append(BadInput("vms", "each VM once", texts[second], second, f"vms{first} is the same VM"))
     return found
+
+
+def _uuid_of(uuids: Any, key: Any) -> str:
+    """Returns the UUID that the program knows of a VM; it knows none of a text."""
+    if isinstance(uuids, Mapping):
+        uuid = uuids.get(key)
+    else:
+        uuid = uuids[key] if is_list(uuids) and isinstance(key, int) and key < len(uuids) else None
+    return uuid if isinstance(uuid, str) else ""
 
 
 def _is_reference(parse: Callable[[str], Any], text: str) -> bool:

@@ -1,4 +1,7 @@
-"""The lifecycle of CustomizationGate: it waits in `create` and `update`, and opens no connection anywhere else."""
+"""The lifecycle of CustomizationGate: it waits in `create` and `update`.
+
+Elsewhere it opens a connection only in `diff`, and only for references that the server alone can turn into VMs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from pulumi_customization_gate.core.addresses import first_usable
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.progress import HEARTBEAT
@@ -25,6 +29,7 @@ from pulumi_customization_gate.lifecycle.arguments import (
 from pulumi_customization_gate.lifecycle.description import Effect
 from pulumi_customization_gate.lifecycle.engine import Created, Difference, Engine, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.judged import are_others, identities, is_elsewhere, stored_results, without_ids
 from pulumi_customization_gate.lifecycle.phrases import PHRASES
 
 if TYPE_CHECKING:
@@ -55,11 +60,21 @@ def check(config: Config, news: Mapping[str, Any]) -> list[str]:
     return [*filter(None, [missing]), *reasons(problems, news)]
 
 
-def diff(_engine: Engine, _config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
-    """Replaces for another server only; any other change is an update. The order of a list is not a change."""
+def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
+    """Returns what new inputs change, and whether the gate's VMs are still those that were judged.
+
+    Another platform or namespace of settings replaces the gate; any other change is an update, also another address
+    of the server, and another VM behind a path or a UUID. The order of a list is not a change.
+    """
     changed = _changed(olds, news)
     replaces = [name for name, effect in changed.items() if effect is Effect.REPLACES]
-    return Difference(changes=bool(changed) or _is_closed(olds), replaces=replaces)
+    if changed or _is_closed(olds):
+        return Difference(changes=True, replaces=replaces)
+    try:
+        settings = _settings(config, news)
+    except ConfigurationError:
+        return Difference(changes=False)  # `check` has reported it.
+    return Difference(changes=are_others(engine, settings, olds, news))
 
 
 def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
@@ -69,21 +84,23 @@ def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
         PartialFailureError: If the gate stays closed; it holds all outputs.
     """
     gate_id = secrets.token_hex(8)
-    return Created(gate_id, _judge(engine, config, gate_id, inputs, {}))
+    return Created(gate_id, _judge(engine, config, gate_id, inputs, {}, {}))
 
 
 def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
     """Waits for the VMs that are new or were not ready, and returns all outputs.
 
-    It waits for all if `triggers` changed, or if what makes a VM ready has become more: then nobody knows whether those
-    that were ready are so in this sense.
+    A VM that was ready is judged again if it is another one by now, or on another server. All are judged if `triggers`
+    changed, or if what makes a VM ready has become more: whether those that were ready are so in this sense is unknown.
 
     Raises:
         PartialFailureError: If the gate stays closed; it holds all outputs.
     """
     effects = set(_changed(olds, news).values())
-    stored = _stored(olds)
-    if effects <= {Effect.STORES} and not _is_closed(olds):
+    stored = stored_results(olds)
+    settings = _settings(config, news)
+    is_certain = not is_elsewhere(olds, settings) and not without_ids(news, settings)
+    if effects <= {Effect.STORES} and not _is_closed(olds) and is_certain:
         return {**news, **{name: olds.get(name) for name in OUTPUTS}, "results": stored}
     is_required = value_of(news, "expect") == "required"
     ready = {
@@ -91,13 +108,13 @@ def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any]
     }
     if Effect.JUDGES_ALL in effects or not _implies(olds, news):
         customized = frozenset(moid for moid, result in ready.items() if result["status"] == _SUCCEEDED)
-        return _judge(engine, config, gate_id, news, {}, customized)
-    return _judge(engine, config, gate_id, news, ready, opened_at=str(olds.get("opened_at") or ""))
+        return _judge(engine, config, gate_id, news, olds, {}, customized)
+    return _judge(engine, config, gate_id, news, olds, ready)
 
 
 def read(outputs: Mapping[str, Any]) -> Inputs:
     """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
-    return {**outputs, "results": _stored(outputs)}
+    return {**outputs, "results": stored_results(outputs)}
 
 
 def delete(_engine: Engine, _config: Config, _gate_id: str, _outputs: Mapping[str, Any]) -> None:
@@ -117,10 +134,9 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     config: Config,
     gate_id: str,
     inputs: Inputs,
+    olds: Mapping[str, Any],
     already_ready: Mapping[str, Mapping[str, Any]],
     previously_customized: frozenset[str] = frozenset(),
-    *,
-    opened_at: str = "",
 ) -> Inputs:
     """Waits and returns all outputs.
 
@@ -129,24 +145,27 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
         config: The stack's config.
         gate_id: The gate's ID.
         inputs: The gate's inputs.
+        olds: The outputs of the last wait, empty where there is none.
         already_ready: Stored results, by ID, of VMs that are not judged again.
         previously_customized: IDs of VMs that were found customized, which counts where the server has no record.
-        opened_at: When the gate opened before, for the case that nothing has to be judged.
 
     Raises:
         PartialFailureError: If the gate stays closed; it holds all outputs.
     """
     settings = _settings(config, inputs)
     arguments = GateArguments.of(inputs, settings, engine.custom_timeout)
-    if all(target.reference.vm_id in already_ready for target in arguments.targets):
+    opened_at, server = str(olds.get("opened_at") or ""), olds.get("server")
+    is_here = not is_elsewhere(olds, settings)
+    if is_here and all(target.reference.vm_id in already_ready for target in arguments.targets):
         known = [(target.key, already_ready[target.reference.vm_id]) for target in arguments.targets]
         opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
-        return {**inputs, **_outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at)}
+        return {**inputs, **_outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)}
     source = arguments.platform.source(
         settings,
         arguments.targets,
         already_ready=frozenset(already_ready),
         previously_customized=previously_customized,
+        judged_as=identities(olds),
     )
     report = wait(
         source,
@@ -161,13 +180,22 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
         from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs  # noqa: PLC0415 -- see above
 
         report = with_guest_logs(report, settings, config, inputs, engine.cancelled)
-    skipped = [(key, already_ready[vm]) for key, vm in source.already_ready]
+    skipped = [
+        (
+            key,
+            {**already_ready[vm], "instance_uuid": source.instance_uuids.get(vm) or already_ready[vm]["instance_uuid"]},
+        )
+        for key, vm in source.already_ready
+    ]
     judged = [
         (outcome.key if arguments.has_keys else None, _shown_result(outcome, inputs)) for outcome in report.outcomes
     ]
     is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.fatal_error)
     opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
-    results = _outputs([*skipped, *judged], arguments, wait_seconds=report.wait_seconds, opened_at=opened_at)
+    server = {"address": settings.address, "id": source.server_id}
+    results = _outputs(
+        [*skipped, *judged], arguments, wait_seconds=report.wait_seconds, opened_at=opened_at, server=server
+    )
     outputs = {**inputs, **results}
     if is_closed:
         raise PartialFailureError(str(error_for(report, PHRASES, len(skipped))), gate_id, outputs)
@@ -234,11 +262,6 @@ def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
     return result
 
 
-def _stored(outputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the results of an earlier wait; the engine leaves out what is None, and a program may ask for it."""
-    return {key: {**_NOTHING_KNOWN, **result} for key, result in (outputs.get("results") or {}).items()}
-
-
 def _is_ready(result: Mapping[str, Any], *, requires_customization: bool) -> bool:
     status = result.get("status")
     is_customized = status == _SUCCEEDED or (status == _NOT_CUSTOMIZED and not requires_customization)
@@ -251,6 +274,7 @@ def _outputs(
     *,
     wait_seconds: float,
     opened_at: str,
+    server: object,
 ) -> Inputs:
     """Returns the outputs by the user's keys; for a list by name, or by ID where two VMs share a name."""
     keyed = by_key(results)
@@ -258,21 +282,11 @@ def _outputs(
     return {
         "ready": all(_is_ready(result, requires_customization=required) for result in keyed.values()),
         "statuses": {key: result["status"] for key, result in keyed.items()},
+        "addresses": {
+            key: address for key, result in keyed.items() if (address := first_usable(result.get("ip_addresses") or ()))
+        },
         "results": keyed,
         "wait_seconds": round(wait_seconds, 3),
         "opened_at": opened_at,
+        "server": server,
     }
-
-
-_NOTHING_KNOWN = dict.fromkeys(
-    (
-        "evidence",
-        "powered_on_at",
-        "started_at",
-        "completed_at",
-        "ready_at",
-        "customization_seconds",
-        "failure",
-    )
-)
-"""What a result says where nothing is known."""

@@ -19,6 +19,11 @@ SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 
 The engine unwraps secrets before it hands inputs to a dynamic provider, so the provider cannot tell by itself.
 """
+VM_UUIDS = "vm_uuids"
+"""The input in which a gate names the UUIDs of those VMs that are resources of the program, in the form of `vms`.
+
+It belongs to no argument, so that it is no change for a gate that was made without it.
+"""
 ALWAYS_HIDDEN = frozenset(
     {"arguments", "content", "environment", "on_delete", "on_update", "password", "script", "stdin", "triggers"}
 )
@@ -89,7 +94,7 @@ def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:
     """Removes the values of secret inputs from a message that others worded: a guest, a server, or a check's reason."""
     names = {"password", "environment", "stdin", *(inputs.get(SECRET_INPUTS) or ())}
     values = [_without_kinds(inputs.get(name)) if name == "checks" else inputs.get(name) for name in names]
-    secrets = {text for text in _texts(values) if len(text) >= SHORTEST_SECRET}
+    secrets = {text for text in texts_in(values) if len(text) >= SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
     return text
@@ -102,16 +107,16 @@ def _without_kinds(checks: object) -> object:
     return [{**check, "kind": None} if isinstance(check, Mapping) else check for check in checks]
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
     """Yields every string in a value, without the keys of its maps: those are never secrets."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts_in(item)
     elif isinstance(value, Sequence):
         for item in value:
-            yield from _texts(item)
+            yield from texts_in(item)
 
 
 def shown(value: object) -> str:

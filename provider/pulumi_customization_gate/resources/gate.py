@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_customization_gate.core.addresses import first_usable
+from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
 from pulumi_customization_gate.lifecycle.arguments import OUTPUTS
-from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
+from pulumi_customization_gate.lifecycle.description import nearest
+from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, shown, texts_in
+from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
@@ -61,14 +66,19 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
     """Whether every VM is ready."""
     statuses: Output[dict[str, str]]
     """The status of each VM, by your key; for a list by the VM's name, or its ID where two share a name."""
+    addresses: Output[dict[str, str]]
+    """The first usable IP address of each VM that reports one, by the same keys."""
     results: Output[dict[str, Any]]
-    """The result of each VM, by your key: name, moid, status, evidence, powered_on_at, started_at, completed_at,
-    ready_at (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason, message,
-    log_location}, host_name, ip_addresses."""
+    """The result of each VM, by your key: name, moid, instance_uuid, status, evidence, powered_on_at, started_at,
+    completed_at, ready_at (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason,
+    message, log_location}, host_name, ip_addresses."""
     wait_seconds: Output[float]
     """The length of the last wait in seconds."""
     opened_at: Output[str]
     """When the gate opened, by the server's clock (ISO 8601, UTC)."""
+    server: Output[dict[str, str]]
+    """The server on which the VMs were judged: its address, and as id its instance UUID; Cloud Director has none, there
+    it is the address."""
 
     def __init__(
         self,
@@ -88,8 +98,9 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         triggers: Input[Mapping[str, Any] | Sequence[Any]] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
+        references = _references(vms, platform)
         inputs = {
-            "vms": _references(vms, platform),
+            "vms": references,
             "platform": platform,
             "config_namespace": config_namespace,
             "timeout": timeout,
@@ -102,16 +113,100 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "guest_logs": guest_logs,
             "triggers": triggers,
         }
-        outputs = dict.fromkeys(OUTPUTS)
-        super().__init__(CustomizationGateProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, opts)
+        sent = {**with_secret_inputs(inputs), VM_UUIDS: _uuids(vms, platform), **dict.fromkeys(OUTPUTS)}
+        super().__init__(CustomizationGateProvider(), resource_name, sent, opts)
+        self._references = pulumi.Output.from_input(references)
 
     def after(self, value: Input[T]) -> Output[T]:
         """Returns the value once the gate is open; a resource that uses it waits for the gate.
 
         A preview knows it if it knows the value itself. When the gate is updated because of one VM, the guest work of
         the other VMs does not change.
+
+        Args:
+            value: Any value, for example `vm.moid`.
+
+        Raises:
+            ConfigurationError: In the output, if the value names a VM that is among the gate's `vms` and that the gate
+                has not judged. `pulumi up --target` of the work alone leaves the gate as it was.
         """
-        return pulumi.Output.all(value, self.id).apply(lambda both: both[0])
+
+        async def once_open(both: Sequence[Any]) -> T:
+            # In a preview of an update the gate's outputs are unknown, and this output must not be.
+            references, results = await self._references.future(), await self.results.future()
+            if (vm := _not_judged(both[0], references, results)) is not None:
+                raise ConfigurationError(
+                    f"{vm} is in the vms of this gate, and the gate has not judged it: run `pulumi up` without "
+                    f"`--target`, or with the gate as a target too: --target '{await self.urn.future()}'"
+                )
+            opened: T = both[0]
+            return opened
+
+        return pulumi.Output.all(value, self.id).apply(once_open)
+
+    def address(self, key: str) -> Output[str]:
+        """Returns the first usable IP address of a VM: it is not link-local, loopback or multicast.
+
+        Args:
+            key: The VM's key in `results`: your own, or for a list the VM's name.
+
+        Raises:
+            ConfigurationError: In the output, if there is no such VM, or if it reports no such address.
+        """
+        return self.results.apply(lambda results: _address(results, key))
+
+
+def _not_judged(value: Any, references: Any, results: Any) -> str | None:
+    """Returns the first text in a value that names a VM of the gate without a result, as far as both are known."""
+    if references is None or results is None:
+        return None
+    given = set(filter(None, map(_identifier, texts_in(references))))
+    judged = {_identifier(str(result["moid"])) for result in results.values()}
+    return next((text for text in texts_in(value) if _identifier(text) in given - judged), None)
+
+
+def _identifier(text: str) -> str | None:
+    """Returns the identifier that a reference spells, None where only the server knows it."""
+    for platform in PLATFORMS.values():
+        with contextlib.suppress(InvalidReferenceError):
+            identifier: str | None = platform.parse_reference(text, None).vm_id
+            return identifier
+    return None
+
+
+def _address(results: Mapping[str, Mapping[str, Any]], key: str) -> str:
+    if key not in results:
+        hint = nearest(key, results)
+        raise ConfigurationError(
+            f"key: expected a key of the gate's results, got {shown(key)}" + (f"; {hint}" if hint else "")
+        )
+    reported = results[key].get("ip_addresses") or ()
+    if address := first_usable(reported):
+        return address
+    raise ConfigurationError(
+        f"{shown(key)} has no usable IP address: VMware Tools reported {shown(list(reported) or None)}. "
+        'The check {"kind": "address"} lets the gate wait for one'
+    )
+
+
+def _uuids(vms: Any, platform: object) -> Any:
+    """Returns the UUID of each VM that is a resource, in the form of `vms`; None where none is."""
+    attribute = _platform(platform).uuid_attribute
+
+    def uuid_of(vm: Any) -> Any:
+        return getattr(vm, attribute, None) if attribute and isinstance(vm, pulumi.Resource) else None
+
+    if isinstance(vms, Mapping):
+        uuids: Any = {key: uuid for key, vm in vms.items() if (uuid := uuid_of(vm)) is not None}
+        return uuids or None
+    if isinstance(vms, Sequence) and not isinstance(vms, str):
+        uuids = [uuid_of(vm) for vm in vms]
+        return uuids if any(uuid is not None for uuid in uuids) else None
+    return None
+
+
+def _platform(platform: object) -> Platform:
+    return PLATFORMS.get(platform, VSPHERE) if isinstance(platform, str) else VSPHERE
 
 
 def _references(vms: Any, platform: object) -> Any:
@@ -128,8 +223,7 @@ def _references(vms: Any, platform: object) -> Any:
 def _reference(vm: Any, platform: object) -> Any:
     if not isinstance(vm, pulumi.Resource):
         return vm
-    kind = PLATFORMS.get(platform, VSPHERE) if isinstance(platform, str) else VSPHERE
-    output = getattr(vm, kind.resource_attribute, None)
+    output = getattr(vm, _platform(platform).resource_attribute, None)
     if output is None:
         raise TypeError(
             "vms: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a "

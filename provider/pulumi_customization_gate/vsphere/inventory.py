@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from datetime import timezone
@@ -25,18 +24,25 @@ if TYPE_CHECKING:
 
 
 _BOOT_TIME = "summary.runtime.bootTime"
+UUIDS = ("config.instanceUuid", "config.uuid")
+"""The UUIDs of a VM: one that no two VMs of a vCenter share, and one of its BIOS, which a copy may share."""
 _DECIDING = (
     "name",
     "runtime.powerState",
     _BOOT_TIME,
     "config.tools.pendingCustomization",
     "guest.toolsRunningStatus",
+    *UUIDS,
 )
 _CUSTOMIZATION_INFO = ("guest.customizationInfo.customizationStatus", "guest.customizationInfo.errorMsg")
-_PARENTS: Mapping[type, Sequence[str]] = MappingProxyType(
-    {vim.VirtualMachine: ("parentVApp",), vim.VirtualApp: ("parentFolder", "parentVApp")}
+_PLACE: Mapping[type, Sequence[str]] = MappingProxyType(
+    {
+        vim.ManagedEntity: ("name", "parent"),
+        vim.VirtualApp: ("parentFolder", "parentVApp"),
+        vim.VirtualMachine: ("parentVApp", *UUIDS),
+    }
 )
-"""Where else an entity's parent may be: a VM in a vApp has no `parent`, and a vApp's is a resource pool."""
+"""What says where an entity is: a VM in a vApp has no `parent`, and a vApp's is a resource pool."""
 _DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
 """What decides nothing, and makes up most of the answer."""
 
@@ -69,19 +75,26 @@ def find(session: Session, reference: Reference) -> str | None:
 
 @dataclass(frozen=True)
 class Place:
-    """A managed entity and where it hangs in the inventory."""
+    """A managed entity and where it is in the inventory."""
 
     entity: Any
     name: str
     parent: Any
     """What holds it; None for the root folder, and where this user may not look further up."""
+    instance_uuid: str = ""
+    """Of a VM, like the next; empty where it is not known."""
+    bios_uuid: str = ""
 
 
 def inventory_path(session: Session, entity: Any) -> str:
     """Returns the inventory path of a managed entity, `/Datacenter/vm/folder/web-1`, as far up as may be read."""
+    return path_in(places(session, [entity]), session, moid_of(entity))
+
+
+def path_in(known: Mapping[str, Place], session: Session, moid: str) -> str:
+    """Returns the inventory path of an entity whose place was read."""
     root = moid_of(session.content.rootFolder)
-    chain = _chain(_places(session, [entity]), moid_of(entity))
-    return "/" + "/".join(place.name for place in reversed(chain) if moid_of(place.entity) != root)
+    return "/" + "/".join(place.name for place in reversed(_chain(known, moid)) if moid_of(place.entity) != root)
 
 
 def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
@@ -89,8 +102,10 @@ def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
 
     A VM that is not there, or that may not be read, counts for nothing: its events are out of reach anywhere.
     """
-    places = _places(session, [vim.VirtualMachine(moid, session.stub) for moid in moids])
-    chains = [chain[1:] for moid in moids if len(chain := _chain(places, moid)) > 1]
+    vms = read_places(session, [vim.VirtualMachine(moid, session.stub) for moid in moids])
+    above = {moid_of(place.parent): place.parent for place in vms.values() if place.parent is not None}
+    known = {**vms, **places(session, above.values())}
+    chains = [chain[1:] for moid in moids if len(chain := _chain(known, moid)) > 1]
     if not chains:
         return None
     # A vApp is a resource pool: events are those of folders.
@@ -99,55 +114,84 @@ def common_folder(session: Session, moids: Sequence[str]) -> Place | None:
     return next((place for place in chains[0] if moid_of(place.entity) in shared), None)
 
 
-def _chain(places: Mapping[str, Place], moid: str) -> list[Place]:
+def _chain(known: Mapping[str, Place], moid: str) -> list[Place]:
     """Returns an entity and what holds it, upwards."""
     chain = []
-    place = places.get(moid)
+    place = known.get(moid)
     while place is not None:
         chain.append(place)
-        place = places.get(moid_of(place.parent)) if place.parent is not None else None
+        place = known.get(moid_of(place.parent)) if place.parent is not None else None
     return chain
 
 
-def _places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
-    """Reads where entities hang, and all that is above them: a call per level, however many entities there are."""
-    places: dict[str, Place] = {}
-    level = list(entities)
-    while level:
-        read_level = functools.partial(_retrieve, session, level, ("name", "parent"), _PARENTS)
-        found = [_place(content) for content in session.with_retries(read_level)]
-        places.update({moid_of(place.entity): place for place in found})
-        above = {moid_of(place.parent): place.parent for place in found if place.parent is not None}
-        level = [entity for moid, entity in above.items() if moid not in places]
-    return places
+def places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
+    """Reads where entities are, and all that is above them, in one call: the server itself goes up to the root."""
+    above = [vmodl.query.PropertyCollector.SelectionSpec(name=f"{kind.__name__}.{path}") for kind, path in _UPWARDS]
+    upwards = [
+        vmodl.query.PropertyCollector.TraversalSpec(name=spec.name, type=kind, path=path, skip=False, selectSet=above)
+        for spec, (kind, path) in zip(above, _UPWARDS, strict=True)
+    ]
+    return read_places(session, entities, upwards)
+
+
+def read_places(session: Session, entities: Iterable[Any], also: Sequence[Any] = ()) -> dict[str, Place]:
+    """Reads where entities are, in one call; see `retrieve`. One that is not there is left out."""
+    listed = list(entities)
+    contents = session.with_retries(lambda: retrieve(session, listed, _PLACE, also)) if listed else ()
+    return {moid_of(content.obj): _place(content) for content in contents}
+
+
+_UPWARDS = (
+    (vim.ManagedEntity, "parent"),
+    (vim.VirtualMachine, "parentVApp"),
+    (vim.VirtualApp, "parentVApp"),
+    (vim.VirtualApp, "parentFolder"),
+)
+"""The properties that lead from an entity to what holds it."""
 
 
 def _place(content: Any) -> Place:
-    values = {change.name: change.val for change in content.propSet}
+    values = _values_of(content)
     parent = values.get("parentFolder") or values.get("parent") or values.get("parentVApp")
-    return Place(content.obj, values.get("name") or "", parent)
+    return Place(content.obj, values.get("name") or "", parent, *_uuids_of(values))
 
 
-def _retrieve(
+def _values_of(content: Any) -> dict[str, Any]:
+    """Returns what was read of an entity, by property.
+
+    Raises:
+        vim.fault.NotAuthenticated: If the session has ended. The call itself succeeds, and no property is there.
+    """
+    for missing in content.missingSet or ():
+        if isinstance(missing.fault, vim.fault.NotAuthenticated):
+            raise missing.fault
+    return {change.name: change.val for change in content.propSet}
+
+
+def _uuids_of(values: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the instance UUID and the BIOS UUID among the properties of a VM; empty where they are not known."""
+    instance, bios = (str(values.get(path) or "").lower() for path in UUIDS)
+    return instance, bios
+
+
+def retrieve(
     session: Session,
     entities: Iterable[Any],
-    paths: Sequence[str],
-    paths_of: Mapping[type, Sequence[str]] = MappingProxyType({}),
+    paths: Mapping[type, Sequence[str]],
+    also: Sequence[Any] = (),
 ) -> list[Any]:
     """Reads properties of entities in one call (more where the server pages its answer); without those not there.
 
     Args:
         session: The session on which it reads.
         entities: What to read.
-        paths: The properties of each.
-        paths_of: More properties of the entities of a type.
+        paths: The properties of the entities of a type.
+        also: Traversals that select more entities.
     """
     collector = vmodl.query.PropertyCollector
-    objects = [collector.ObjectSpec(obj=entity) for entity in entities]
-    kinds = {type(spec.obj) for spec in objects}
     spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=kind, pathSet=[*paths, *paths_of.get(kind, ())]) for kind in kinds],
-        objectSet=objects,
+        propSet=[collector.PropertySpec(type=kind, pathSet=list(names)) for kind, names in paths.items()],
+        objectSet=[collector.ObjectSpec(obj=entity, selectSet=list(also)) for entity in entities],
         reportMissingObjectsInResults=True,
     )
     service = session.content.propertyCollector
@@ -181,32 +225,30 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in _retrieve(session, vms, paths)}
+    contents = retrieve(session, vms, {vim.VirtualMachine: paths})
+    found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in contents}
     missing = (_gone(session, moid, at, asked_at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
 
 
 def _seen(session: Session, content: Any, at: datetime, asked_at: float) -> Snapshot | Missing:
-    """Returns what was read of a VM; of one without rights only that.
-
-    A session that has ended can show in the same place: the call itself succeeds, and no property is there.
-    """
+    """Returns what was read of a VM; of one without rights only that."""
+    snapshot = _snapshot(content, at, asked_at)
     fault = next((missing.fault for missing in content.missingSet or () if missing.path == "name"), None)
-    if isinstance(fault, vim.fault.NotAuthenticated):
-        raise fault
     if isinstance(fault, vim.fault.NoPermission):
         message = f"{session.settings.user} may not read it; grant the role Read-only on it, or on its folder"
         moid = moid_of(content.obj)
         return Missing(moid, at, FailureKind.NO_PERMISSION, message, needs_second_look=True, asked_at=asked_at)
-    return _snapshot(content, at, asked_at)
+    return snapshot
 
 
 def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
-    values = {change.name: change.val for change in content.propSet}
+    values = _values_of(content)
     state, message = (str(values.get(path) or "") for path in _CUSTOMIZATION_INFO)
     addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
     primary = values.get("guest.ipAddress")
     booted_at = values.get(_BOOT_TIME)
+    instance_uuid, bios_uuid = _uuids_of(values)
     return Snapshot(
         vm=moid_of(content.obj),
         at=at,
@@ -222,6 +264,8 @@ def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
         host_name=values.get("guest.hostName") or "",
         ip_addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
         asked_at=asked_at,
+        instance_uuid=instance_uuid,
+        bios_uuid=bios_uuid,
     )
 
 

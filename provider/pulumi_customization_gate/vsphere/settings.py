@@ -51,6 +51,11 @@ class VsphereSettings:
         """How the server's certificate is verified."""
         return Trust(self.ca_file, self.thumbprint, self.allow_unverified_ssl)
 
+    @property
+    def address(self) -> str:
+        """The server's address in one spelling."""
+        return "{}:{}".format(*self.host_and_port()).lower()
+
     def host_and_port(self) -> tuple[str, int]:
         """Returns the host, and the port or 443."""
         host, colon, port = self.server.rpartition(":")

@@ -7,10 +7,12 @@ import itertools
 import queue
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import (
     Event,
     HistoryRead,
@@ -22,12 +24,13 @@ from pulumi_customization_gate.core.model import (
     VmRef,
     duplicates,
 )
-from pulumi_customization_gate.vsphere import diagnosis, event_feed, inventory
+from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.vsphere import diagnosis, event_feed, identity, inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.references import Reference
@@ -43,6 +46,8 @@ class VsphereSource:
         targets: What names each VM, and the user's key.
         already_ready: Managed object IDs of VMs that are not observed, because an earlier wait found them ready.
         previously_customized: Managed object IDs of VMs that an earlier wait found customized.
+        judged_as: The identities of both, as far as they are known: another server, or another VM under the same
+            managed object ID, inherits nothing.
     """
 
     def __init__(
@@ -52,9 +57,14 @@ class VsphereSource:
         *,
         already_ready: Collection[str] = (),
         previously_customized: Collection[str] = (),
+        judged_as: Mapping[str, Identity] = MappingProxyType({}),
     ) -> None:
-        self._settings, self._targets = settings, targets
+        self._settings, self._targets, self._judged_as = settings, targets, judged_as
         self._already_ready, self._previously_customized = already_ready, previously_customized
+        self.server_id = ""
+        """After `start`: the server's instance UUID."""
+        self.instance_uuids: dict[str, str] = {}
+        """After `start`: the instance UUID of each VM that is not observed."""
         self.already_ready: list[tuple[str | None, str]] = []
         """After `start`: the user's key and the managed object ID of each VM that is not observed."""
         self._queue: queue.SimpleQueue[Observation | str | Exception] = queue.SimpleQueue()
@@ -86,23 +96,48 @@ class VsphereSource:
         session = self._session = self._held.enter_context(acquire(self._settings))
         found = [(target, inventory.find(session, target.reference)) for target in self._targets]
         _reject_duplicates(found)
-        self.already_ready = [(target.key, moid) for target, moid in found if moid and moid in self._already_ready]
-        found = [(target, moid) for target, moid in found if moid not in self._already_ready]
+        located = found
+        self.server_id = str(session.about.instanceUuid or "").lower()
+        uuids = self._uuids_of_ready(session, found)
+        self.already_ready = [(target.key, moid) for target, moid in found if moid and moid in self.instance_uuids]
+        found = [(target, moid) for target, moid in found if moid not in self.instance_uuids]
         present = self._present = [moid for _, moid in found if moid is not None]
         feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
         # A VM that is not customized yet has no final name and address; a later read gets them.
         reading = feed.read(dict.fromkeys(present), details=False)
         self._take(reading)
+        snapshots = {snapshot.vm: snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)}
+        uuids.update({vm: (snapshot.instance_uuid, snapshot.bios_uuid) for vm, snapshot in snapshots.items()})
+        _reject_others(session, located, uuids)
         for known in present:
-            if known in self._previously_customized:
+            if known in self._previously_customized and not self._is_another(known, uuids.get(known, ("", ""))[0]):
                 self._queue.put(PreviouslyCustomized(known))
         for target, moid in found:
             if moid is None:
                 at = session.with_retries(session.current_time)
                 self._queue.put(inventory.not_found(session, target.reference.given, at))
-        names = {snapshot.vm: snapshot.name for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)}
+        names = {vm: snapshot.name for vm, snapshot in snapshots.items()}
         self._notes += session.retries_since(began)
         return [_vm_ref(target, moid, names.get(moid or "")) for target, moid in found]
+
+    def _uuids_of_ready(
+        self, session: Session, found: Sequence[tuple[Target[Reference], str | None]]
+    ) -> dict[str, Sequence[str]]:
+        """Finds out which VMs are still those that were found ready; returns the UUIDs of all that were asked for."""
+        listed = {moid: target for target, moid in found if moid is not None and moid in self._already_ready}
+        uuids = identity.read_uuids(session, listed)
+        for moid, target in listed.items():
+            instance_uuid = uuids.get(moid, ("", ""))[0]
+            if self._is_another(moid, instance_uuid):
+                named = sanitize(target.key or target.reference.given)
+                self._notes.append(f"{named}: {moid} is not the VM that was judged before, so it is judged again")
+            else:
+                self.instance_uuids[moid] = instance_uuid
+        return uuids
+
+    def _is_another(self, moid: str, instance_uuid: str) -> bool:
+        judged = self._judged_as.get(moid, Identity())
+        return judged.differs(Identity(self.server_id, instance_uuid))
 
     def _take(self, reading: Reading) -> None:
         for event in itertools.chain.from_iterable(reading.events.values()):
@@ -207,6 +242,20 @@ def _vm_ref(target: Target[Reference], moid: str | None, name: str | None) -> Vm
         name=name or target.key or given,
         given="" if target.key else given,
     )
+
+
+def _reject_others(
+    session: Session, found: Iterable[tuple[Target[Reference], str | None]], uuids: Mapping[str, Sequence[str]]
+) -> None:
+    """Rejects a VM that is not the one that the caller means: a gate on the wrong vCenter finds others by its IDs."""
+    for target, moid in found:
+        known = uuids.get(moid or "", ())
+        if known and not identity.may_be(known, target.uuid):
+            named, server = sanitize(target.key or target.reference.given), session.settings.server
+            raise ConfigurationError(
+                f"{named}: expected the VM with the UUID {sanitize(target.uuid)}, got {moid} on {server} with the UUID "
+                f"{known[1]}. Set {session.settings.called['vsphereServer']} to the vCenter on which the VM is."
+            )
 
 
 def _reject_duplicates(found: Iterable[tuple[Target[Reference], str | None]]) -> None:

@@ -16,7 +16,7 @@ from pulumi_customization_gate.cloud_director.connection import Answer, Unreacha
 from pulumi_customization_gate.cloud_director.references import parse_reference
 from pulumi_customization_gate.cloud_director.session import Session
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
+from pulumi_customization_gate.cloud_director.source import CloudDirectorSource, named_now
 from pulumi_customization_gate.core.model import targets_of
 
 if TYPE_CHECKING:
@@ -154,6 +154,10 @@ class InMemory:
             sleep=self.clock.sleep,
             **options,
         )
+
+    def named_now(self, *vapps: str) -> list[Mapping[str, str]]:
+        references = [parse_reference(vapp, self.settings.address) for vapp in vapps]
+        return named_now(self.settings, references, (), self._connect)
 
     @contextmanager
     def _connect(self, settings: CloudDirectorSettings) -> Iterator[Session]:

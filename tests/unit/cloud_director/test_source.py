@@ -9,6 +9,7 @@ import pytest
 from lab.cloud_director.cloud import Plan, vapp_uuid
 from lab.cloud_director.faults import Fault
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import FailureKind, Missing, PreviouslyCustomized, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
@@ -86,6 +87,28 @@ def test_a_vm_that_was_ready_before_is_not_read(lab: InMemory) -> None:
     assert [vm.key for vm in source.start()] == ["b"]
     assert source.already_ready == [("a", f"vm-{ready.uuid}")]
     assert lab.server.count(ready.uuid) == 0
+
+
+def test_a_vm_of_another_server_inherits_nothing(lab: InMemory) -> None:
+    """What was found at another address is neither kept nor evidence; what is not known does not count."""
+    machine = lab.machine("web-0", "GC_DISABLED")
+    vm = f"vm-{machine.uuid}"
+    for judged_on, kept in (("https://vcd2.example.com", False), ("https://vcd.example.com", True), ("", True)):
+        known = {"previously_customized": {vm}, "judged_as": {vm: Identity(judged_on)}}
+        ready = lab.source({"web-0": machine.urn}, already_ready={vm}, **known)
+        ready.start()
+        judged = lab.source({"web-0": machine.urn}, **known)
+        judged.start()
+        assert (bool(ready.already_ready), PreviouslyCustomized(vm) in judged.poll(0)) == (kept, kept)
+        assert ready.server_id == "https://vcd.example.com"
+
+
+def test_a_vapp_names_the_vms_that_are_in_it_now(lab: InMemory) -> None:
+    """A diff finds out which VMs are in a vApp by one request; a vApp that is gone is named itself."""
+    members = [lab.cloud.add(name, "shop") for name in ("app", "db")]
+    named = lab.named_now(f"urn:vcloud:vapp:{vapp_uuid('shop')}", nobody("vapp"))
+    assert named == [{f"vm-{vm.uuid}": "" for vm in members}, {f"vapp-{vapp_uuid('nobody')}": ""}]
+    assert lab.server.count("/api/vApp/vapp-") == len(named)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])

@@ -9,7 +9,8 @@ import pytest
 
 from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Target, VmRef
+from pulumi_customization_gate.core.identity import Identity
+from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.lifecycle import arguments, gate
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded
@@ -34,6 +35,15 @@ class Centre:
     waits: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
     """The references that were asked for, those kept out, and those remembered, of each wait."""
     breaks: ServerError | None = None
+    uuid: str = "server-a"
+    uuids: dict[str, str] = field(default_factory=dict)
+    """The instance UUIDs of VMs, where they have one."""
+    behind: dict[str, str] = field(default_factory=dict)
+    """The VM at each path."""
+    questions: list[list[str]] = field(default_factory=list)
+    """The VMs that were judged, each time that a diff asked what its references name."""
+    uuids_given: list[str] = field(default_factory=list)
+    """What the last wait knew of the UUIDs of its VMs."""
 
     def source(
         self,
@@ -42,10 +52,26 @@ class Centre:
         *,
         already_ready: Collection[str],
         previously_customized: Collection[str],
+        judged_as: Mapping[str, Identity],
     ) -> FakeSource:
-        references = [target.reference.vm_id for target in targets]
+        references = [self.vm_of(target.reference) for target in targets]
         self.waits.append((sorted(references), sorted(already_ready), sorted(previously_customized)))
-        return FakeSource(self, targets, already_ready, previously_customized)
+        others = {vm for vm, judged in judged_as.items() if judged.differs(Identity(self.uuid, self.uuids.get(vm, "")))}
+        self.uuids_given = [target.uuid for target in targets]
+        return FakeSource(self, targets, set(already_ready) - others, set(previously_customized) - others)
+
+    def vm_of(self, reference: Any) -> str:
+        """Returns the VM that a reference names now."""
+        return str(reference.vm_id or self.behind.get(reference.text) or reference.given)
+
+    def named_now(
+        self, _settings: object, references: Sequence[Any], judged: Collection[str]
+    ) -> Sequence[Mapping[str, str]]:
+        self.questions.append(sorted(judged))
+        if self.breaks is not None:
+            raise self.breaks
+        named = map(self.vm_of, references)
+        return [{vm: self.uuids.get(vm, "")} for vm in named]
 
 
 class FakeSource:
@@ -57,7 +83,9 @@ class FakeSource:
         previously_customized: Collection[str],
     ) -> None:
         self._centre, self._kept, self._previously_customized = centre, kept, previously_customized
-        self._vms = [(target.key, target.reference.vm_id) for target in targets]
+        self._vms = [(target.key, centre.vm_of(target.reference)) for target in targets]
+        self.server_id = centre.uuid
+        self.instance_uuids = {vm: centre.uuids.get(vm, "") for vm in kept}
         self.already_ready: list[tuple[str | None, str]] = []
         self._told = False
 
@@ -86,7 +114,9 @@ class FakeSource:
             "gone": [gone(4, vm), gone(6, vm)],
         }
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
-        return story[self._centre.stories.get(vm, "good")] + known
+        told = story[self._centre.stories.get(vm, "good")] + known
+        uuid = self._centre.uuids.get(vm, "")
+        return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in told]
 
     def refresh(self, timeout: float) -> Sequence[Observation]:
         del timeout
@@ -126,7 +156,10 @@ class Gate:
 @pytest.fixture
 def centre(monkeypatch: pytest.MonkeyPatch) -> Centre:
     made = Centre()
-    changed = {name: replace(platform, source=made.source) for name, platform in platforms.PLATFORMS.items()}
+    changed = {
+        name: replace(platform, source=made.source, named_now=made.named_now)
+        for name, platform in platforms.PLATFORMS.items()
+    }
     monkeypatch.setattr(arguments, "PLATFORMS", changed)
     return made
 
@@ -241,16 +274,18 @@ def test_a_closed_gate_is_judged_again(the_gate: Gate, outputs: dict[str, Any], 
 
 def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
     """A new gate asks for every machine, and its outputs say everything by the machines' names."""
-    centre.names = {"vm-1": "web", "vm-2": "db"}
+    centre.names, centre.uuids = {"vm-1": "web", "vm-2": "db"}, {"vm-1": "uuid-1"}
     outputs = created(the_gate, vms=["vm-1", "vm-2"], __provider="pickled")
     assert centre.waits == [(["vm-1", "vm-2"], [], [])]
     assert outputs["__provider"] == "pickled"
     assert outputs["vms"] == ["vm-1", "vm-2"]
     assert (outputs["ready"], outputs["opened_at"]) == (True, "2025-03-01T12:00:06.000Z")
     assert outputs["statuses"] == {"web": SUCCEEDED, "db": SUCCEEDED}
+    assert outputs["server"] == {"address": "vc.example.com:443", "id": "server-a"}
     assert outputs["results"]["web"] == {
         "name": "web",
         "moid": "vm-1",
+        "instance_uuid": "uuid-1",
         "status": SUCCEEDED,
         "evidence": "event",
         "powered_on_at": "2025-03-01T12:00:00.000Z",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PASSWORD = "canary-password"
 SETTINGS = VsphereSettings("vc.example.com", "ann", PASSWORD, allow_unverified_ssl=True)
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+SERVER_UUID = "8f1d3c52-0c1c-4a4e-9b1d-6a3f6f0d2b11"
 TIMEOUT = 10.0
 """Seconds after which something that should have happened counts as missing."""
 IDLE: dict[str, Any] = {
@@ -215,14 +216,32 @@ class FakeState:
     def retrieve(self, mo: Any, specs: Any, _options: Any) -> Any:
         paths = {one.type: set(one.pathSet) for one in specs[0].propSet}
         self.paths.append(set().union(*paths.values()))
-        asked = [one.obj for one in specs[0].objectSet]
-        if isinstance(asked[0], vim.view.ContainerView):
+        (first, *_) = specs[0].objectSet
+        selected = {moid_of(one.obj): one.obj for one in specs[0].objectSet}
+        if isinstance(first.obj, vim.view.ContainerView):
             # All below the root folder.
             kinds = {"group": vim.Folder, "resgroup": vim.VirtualApp, "vm": vim.VirtualMachine}
             below = [moid for moid, values in self.entities.items() if values.get("parent") or "parentVApp" in values]
-            asked = [kinds[moid.partition("-")[0]](moid, mo._stub) for moid in below]
-        known = [entity for entity in asked if moid_of(entity) in self.entities]
-        return SimpleNamespace(objects=[self._content(one, paths[type(one)]) for one in known], token=None)
+            selected = {moid: kinds[moid.partition("-")[0]](moid, mo._stub) for moid in below}
+        elif first.selectSet:
+            self._select_holders(selected, first.selectSet)
+        known = [entity for moid, entity in selected.items() if moid in self.entities]
+        asked = [set().union(*(names for kind, names in paths.items() if isinstance(one, kind))) for one in known]
+        return SimpleNamespace(objects=list(map(self._content, known, asked)), token=None)
+
+    def _select_holders(self, selected: dict[str, Any], steps: Any) -> None:
+        """Adds all that holds what is selected, as far up as may be read."""
+        pending = [moid for moid in selected if moid in self.entities]
+        while pending:
+            moid = pending.pop()
+            if moid in self.private:
+                continue
+            held = [self.entities[moid].get(step.path) for step in steps if isinstance(selected[moid], step.type)]
+            for holder in filter(None, held):
+                name = moid_of(holder)
+                if name in self.entities and name not in selected:
+                    selected[name] = type(holder)(name, selected[moid]._stub)
+                    pending.append(name)
 
     def _content(self, mo: Any, paths: set[str]) -> Any:
         if moid_of(mo) in self.private:
@@ -249,8 +268,8 @@ class FakeVcenter:
         self.events, self.state = FakeEvents(), FakeState()
         self.now = NOON
         self.about = vim.AboutInfo(
-            name="", fullName="fake vCenter", vendor="", version="8.0.3", build="", osType="", productLineId="",
-            apiType="VirtualCenter", apiVersion="8.0.3.0",
+            instanceUuid=SERVER_UUID, apiType="VirtualCenter", apiVersion="8.0.3.0", name="",
+            fullName="fake vCenter", vendor="", version="8.0.3", build="", osType="", productLineId="",
         )  # fmt: skip
         self.password = PASSWORD
         self.sessions: set[str] = set()

@@ -72,6 +72,8 @@ READS = [
             "config__tools__pendingCustomization": "imc-1",
             "guest__toolsRunningStatus": "guestToolsRunning",
             "guest__toolsVersion": "12421",
+            "config__instanceUuid": UUID.upper(),
+            "config__uuid": UUID.replace("4", "5"),
             "guest__hostName": "web-2.example.com",
             "guest__ipAddress": "192.0.2.2",
             "guest__net": vim.vm.GuestInfo.NicInfo.Array(
@@ -97,6 +99,8 @@ READS = [
             name="web-2",
             host_name="web-2.example.com",
             ip_addresses=("192.0.2.2", "2001:db8::2"),
+            instance_uuid=UUID,
+            bios_uuid=UUID.replace("4", "5"),
         ),
         id="everything is there",
     ),

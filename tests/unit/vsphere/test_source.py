@@ -11,10 +11,11 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError
+from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import Event, Missing, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
-from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import NOON, SERVER_UUID, SETTINGS, TIMEOUT, FakeVcenter, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,82 @@ def test_what_an_earlier_wait_found_is_kept() -> None:
 
     assert ([vm.key for vm in vms], source.already_ready) == (["b"], [("a", "vm-1")])
     assert PreviouslyCustomized("vm-2") in observations
+
+
+@pytest.mark.parametrize(
+    ("judged", "kept"),
+    [
+        pytest.param(Identity(SERVER_UUID, "uuid-1"), ["vm-1"], id="the same VM"),
+        pytest.param(Identity(SERVER_UUID, "uuid-2"), [], id="another VM under the same ID"),
+        pytest.param(Identity("another server", "uuid-1"), [], id="another server"),
+        pytest.param(Identity(), ["vm-1"], id="a state that knows no UUIDs"),
+    ],
+)
+def test_only_the_same_vm_on_the_same_server_is_kept(vcenter: FakeVcenter, judged: Identity, kept: list[str]) -> None:
+    """A verdict is that of one VM on one server: whoever has its ID by now is judged like a new one."""
+    vcenter.state.add("vm-1", config__instanceUuid="uuid-1", config__uuid="bios-1")
+    known: Any = {"previously_customized": {"vm-1"}, "judged_as": {"vm-1": judged}}
+    ready, customized = source_of("vm-1", already_ready={"vm-1"}, **known), source_of("vm-1", **known)
+    refs = ready.start()
+    notes = ready.notes()
+    customized.start()
+    observations = list(customized.poll(0))
+    ready.close()
+    customized.close()
+
+    assert [vm for _, vm in ready.already_ready] == kept
+    assert ready.instance_uuids == dict.fromkeys(kept, "uuid-1")
+    assert ready.server_id == SERVER_UUID
+    assert [vm.id for vm in refs] == ([] if kept else ["vm-1"])
+    assert notes == ([] if kept else ["vm-1: vm-1 is not the VM that was judged before, so it is judged again"])
+    assert (PreviouslyCustomized("vm-1") in observations) == bool(kept)
+
+
+def test_ready_vms_are_compared_in_one_read(vcenter: FakeVcenter) -> None:
+    """However many VMs are kept, their UUIDs cost one call."""
+    moids = [vcenter.state.add(f"vm-{number}", config__instanceUuid=f"uuid-{number}") for number in range(1, 51)]
+    source = source_of(*moids, already_ready=set(moids))
+    source.start()
+    source.close()
+
+    assert (len(source.already_ready), vcenter.calls["RetrievePropertiesEx"]) == (50, 1)
+
+
+@pytest.mark.parametrize(
+    ("uuid", "ready"),
+    [
+        pytest.param("bios-1", False, id="judged, by the BIOS UUID"),
+        pytest.param("UUID-1", False, id="judged, by the instance UUID"),
+        pytest.param("bios-1", True, id="kept"),
+        pytest.param("", True, id="not known"),
+    ],
+)
+def test_a_vm_has_the_uuid_that_the_program_knows(vcenter: FakeVcenter, uuid: str, ready: bool) -> None:
+    """The UUID of the program's resource is one of the VM's two."""
+    vcenter.state.add("vm-1", config__instanceUuid="uuid-1", config__uuid="bios-1")
+    target = Target("web", parse_reference("vm-1"), uuid)
+    source = VsphereSource(SETTINGS, [target], already_ready={"vm-1"} if ready else ())
+    source.start()
+    source.close()
+
+    assert len(source.already_ready) == ready
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_gate_on_the_wrong_vcenter_is_found_out(vcenter: FakeVcenter, ready: bool) -> None:
+    """The same ID on another vCenter is another VM: the error names both UUIDs and the setting."""
+    vcenter.state.add("vm-1", config__instanceUuid="uuid-1", config__uuid="bios-1")
+    target = Target("web", parse_reference("vm-1"), "bios-7")
+    source = VsphereSource(SETTINGS, [target], already_ready={"vm-1"} if ready else ())
+    with pytest.raises(ConfigurationError) as caught:
+        source.start()
+    source.close()
+
+    assert str(caught.value) == (
+        "web: expected the VM with the UUID bios-7, got vm-1 on vc.example.com with the UUID bios-1. Set "
+        "`vsphere:vsphereServer` or VSPHERE_SERVER to the vCenter on which the VM is."
+    )
+    assert vcenter.sessions == set()
 
 
 def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
