@@ -79,6 +79,10 @@ class Lab(servers.Server):
         """Purges all events so far."""
         self._control("POST", "/events/purge")
 
+    def set_clock(self, ahead: float) -> None:
+        """Sets the server's clock so many seconds ahead of this computer's, or behind; events keep their times."""
+        self._control("POST", "/clock", {"ahead": ahead})
+
     def reset_stats(self) -> None:
         """Resets the server's counters."""
         self._control("POST", "/stats/reset")

@@ -53,6 +53,10 @@ def _link(conditions: LinkConditions) -> Fault:
     return Fault(lambda t: t.proxy.set_conditions(conditions), lambda t: t.proxy.set_conditions(NORMAL))
 
 
+def _clock(ahead: float) -> Fault:
+    return Fault(lambda t: t.lab.set_clock(ahead), lambda t: t.lab.set_clock(0))
+
+
 def _refuse(target: FaultTarget) -> None:
     target.proxy.refuse()
     target.proxy.reset()
@@ -94,6 +98,8 @@ FAULTS: Mapping[str, Fault] = {
     "HostCommunication fault": _rule("host_communication", method=_BUT_LOGIN, probability=0.5),
     "NotAuthenticated fault": _rule("not_authenticated", method=_BUT_LOGIN, count=2),
     "no collector available": _rule("invalid_state", method="CreateCollectorForEvents", count=2),
+    "clock set forward, then right": _clock(25_200),
+    "clock set back, then right": _clock(-25_200),
     "no permission on the inventory": Fault(_deny_inventory, lambda t: t.lab.clear_faults()),
 }
 

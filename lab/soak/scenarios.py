@@ -38,7 +38,7 @@ class Phase:
     """One action on a VM, at a random time between two shares of the time that the scenario has."""
 
     action: str
-    """on, off, ha_restart, customize, destroy; end, succeed, fail; repeat (the end's event), start (a late event)."""
+    """on, off, ha_restart, customize, destroy; end, succeed, fail; repeat (the end's event)."""
     earliest: float
     latest: float
 
@@ -66,7 +66,6 @@ SCENARIOS = (
     Scenario("removed", 4, (_ON, Phase("off", 0.15, 1), Phase("destroy", 0.2, 1))),
     Scenario("customized twice", 10, (_ON, Phase("end", 0.06, 0.4), *_SECOND)),
     Scenario("HA restart before the end", 6, (_ON, Phase("ha_restart", 0.05, 0.3), *_SECOND)),
-    Scenario("start reported late", 6, (_ON, Phase("end", 0.15, 1), Phase("start", 0, 0))),
 )
 LAST = Scenario("last of its group", 1, (_ON, Phase("succeed", 1, 1)))
 
@@ -176,8 +175,6 @@ class VmRun:
         elif action == "destroy":
             self.mark("removed")
             lab.destroy(self.moid)
-        elif action == "start":
-            lab.post_event(self.moid, "CustomizationStartedEvent")
         else:
             event = (self.verdict.failure or SUCCEEDED) if action == "repeat" else action
             reason, message = FAILURES.get(event, ("", ""))

@@ -196,6 +196,8 @@ def prepared(program: Path, folder: Path, *, machines: int, seconds: float, seed
     """Starts a vCenter with so many VMs in a folder, and gives the soak for them."""
     # The template and the noisy VM come on top; no customization ends by itself.
     options = ("-vms", str(machines + 2), "-customize", "-start-delay", "200ms", "-duration", "24h")
+    # Keys wrap as soon as the first customizations end.
+    options += ("-first-event-key", str(2**31 - 4 * machines))
     lab = vcenter_client.start(program, folder, options)
     try:
         with lab.connected() as service:

@@ -32,6 +32,10 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 		if manager, ok := ctx.Map.Get(m.This).(*simulator.EventManager); ok {
 			return instead(m, &eventCalls{EventManager: manager, lab: l}), nil
 		}
+	case "CurrentTime":
+		if service, ok := ctx.Map.Get(m.This).(*simulator.ServiceInstance); ok {
+			return instead(m, &serviceCalls{ServiceInstance: service, lab: l}), nil
+		}
 	case "CreateVM_Task":
 		if folder, ok := ctx.Map.Get(m.This).(*simulator.Folder); ok {
 			return instead(m, &folderCalls{Folder: folder}), nil

@@ -55,6 +55,7 @@ func (c *Control) routes() http.Handler {
 		"POST /stats/reset":          c.resetStats,
 		"POST /sessions/terminate":   c.terminateSessions,
 		"POST /connections/reset":    c.resetConnections,
+		"POST /clock":                c.setClock,
 		"POST /restart":              c.restart,
 		"GET /faults":                c.listFaults,
 		"POST /faults":               c.addFault,

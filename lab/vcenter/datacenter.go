@@ -49,7 +49,7 @@ func newLab(options Options) (*Lab, error) {
 		model:    model,
 		service:  model.Service,
 		session:  &simulator.Session{Registry: simulator.NewRegistry(), Map: model.Map()},
-		journal:  newJournal(),
+		journal:  newJournal(options.KeysAhead),
 		stats:    newStats(),
 		sessions: newSessions(),
 		faults:   new(Faults),

@@ -29,6 +29,8 @@ type Journal struct {
 	entries    []entry
 	collectors map[types.ManagedObjectReference]*eventCollector
 	amendments map[types.BaseEvent]amendment
+	keysAhead  int32         // of the simulator's own keys, which begin with 1; the sum wraps, as a vCenter's keys do
+	ahead      time.Duration // of the computer's clock
 }
 
 // entry is one event with the inventory as it was when the event happened: the machine may be gone by the time that
@@ -42,8 +44,9 @@ type entry struct {
 // amendment is what the lab wants changed in an event after the simulator's event manager has stamped it.
 type amendment func(*types.Event)
 
-func newJournal() *Journal {
+func newJournal(keysAhead int32) *Journal {
 	return &Journal{
+		keysAhead:  keysAhead,
 		collectors: make(map[types.ManagedObjectReference]*eventCollector),
 		amendments: make(map[types.BaseEvent]amendment),
 	}
@@ -77,6 +80,8 @@ func (j *Journal) Post(ctx *simulator.Context, event types.BaseEvent, change ame
 // record keeps an event and hands it to the collectors. It runs while the event manager is locked, so in key order.
 func (j *Journal) record(ctx *simulator.Context, event types.BaseEvent) {
 	j.mu.Lock()
+	event.GetEvent().Key += j.keysAhead
+	event.GetEvent().CreatedTime = event.GetEvent().CreatedTime.Add(j.ahead)
 	if change := j.amendments[event]; change != nil {
 		delete(j.amendments, event)
 		change(event.GetEvent())
@@ -109,6 +114,20 @@ func (j *Journal) Query(accept func(entry) bool, limit int) []types.BaseEvent {
 		}
 	}
 	return found
+}
+
+// Ahead returns by how much the server's clock is ahead of the computer's.
+func (j *Journal) Ahead() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ahead
+}
+
+// SetAhead sets the server's clock.
+func (j *Journal) SetAhead(by time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ahead = by
 }
 
 // Purge forgets all history. What collectors hold already stays with them.

@@ -42,6 +42,7 @@ type Options struct {
 	Machines      int
 	Hosts         int
 	MaxCollectors int
+	KeysAhead     int32
 	ESXi          bool
 	Autostart     bool
 	Customize     bool
@@ -86,6 +87,7 @@ func parseOptions(arguments []string) (Options, error) {
 	flags.IntVar(&o.Machines, "vms", 1, "`number` of machines at the start, the template among them; the others are vm-0, vm-1, ..")
 	flags.IntVar(&o.Hosts, "hosts", 1, "`number` of hosts in the cluster")
 	flags.IntVar(&o.MaxCollectors, "max-collectors", 32, "`number` of event collectors that may exist at once")
+	firstKey := flags.Int("first-event-key", 1, "`key` of the first event; after 2147483647 comes -2147483648")
 	flags.BoolVar(&o.ESXi, "esxi", false, "say that this is an ESXi host")
 	flags.BoolVar(&o.Autostart, "autostart", false, "power the machines on, all but the template")
 	flags.BoolVar(&o.Customize, "customize", false, "have a customization wait for the machines' power-on, all but the template's")
@@ -99,6 +101,7 @@ func parseOptions(arguments []string) (Options, error) {
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
+	o.KeysAhead = int32(*firstKey - 1)
 	err := func() error {
 		switch {
 		case flags.NArg() != 0:

@@ -113,7 +113,7 @@ def test_events_tells_the_history_in_its_order(vcenter: VCenter, shell: Shell) -
     said = shell("events", vm.name)
     document = json.loads(shell("events", vm._moId, "-o", "json").stdout)
 
-    expected = ["VmStartingEvent", "CustomizationStartedEvent", "CustomizationLinuxIdentityFailed"]
+    expected = ["VmStartingEvent", "VmPoweredOnEvent", "CustomizationStartedEvent", "CustomizationLinuxIdentityFailed"]
     assert [line.split()[4] for line in said.stdout.splitlines()] == expected
     assert [event["event"] for event in document] == expected
     assert document[-1]["message"] == "told by the guest"

@@ -1,0 +1,79 @@
+"""What is newer than an end, on real sockets: off, customized again, keys that wrap and a clock that is set."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.outcomes import WaitRules
+from tests.lab.test_vsphere_source import moid, wait
+from tests.lab.vcenter_fixture import PATIENCE, linux, running, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_customization_gate.core.model import GateReport
+    from tests.lab.vcenter_fixture import VCenter
+
+
+def customized(vcenter: VCenter) -> tuple[str, str]:
+    """Returns the managed object ID and the name of a VM whose customization succeeded."""
+    vm = vcenter.clone(custom=linux(), plan={"duration": "50ms"})
+    until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
+    return moid(vm), str(vm.name)
+
+
+def told(report: GateReport) -> list[tuple[str, bool, str]]:
+    return [(o.status.value, o.ready, o.failure.name if o.failure else "") for o in report.outcomes]
+
+
+def test_customized_and_off_is_not_ready(vcenter: VCenter) -> None:
+    """The gate stays closed while the VM is off, says so, and opens once it is on."""
+    vm, _ = customized(vcenter)
+    vcenter.lab.power(vm, "off")
+    off = wait(vcenter, {"web": vm}, WaitRules(timeout=2))
+    timer = threading.Timer(1.0, lambda: vcenter.lab.power(vm, "on"))
+    timer.start()
+    on = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE))
+    timer.join()
+
+    assert told(off) == [("CustomizationSucceeded", False, "PoweredOff")]
+    assert off.outcomes[0].failure is not None
+    assert off.outcomes[0].failure.message == "the VM is customized and powered off"
+    assert told(on) == [("CustomizationSucceeded", True, "")]
+
+
+def test_customized_again_just_before_the_wait(tmp_path: Path) -> None:
+    """Before vCenter 7.0.2 an old success does not open the gate between the second power-on and its start."""
+    with running(tmp_path, "-api-version", "7.0.1.0") as vcenter:
+        vm, name = customized(vcenter)
+        vcenter.lab.power(vm, "off")
+        vcenter.lab.customize(vm)
+        vcenter.lab.plan(name, startDelay="2s", duration="1s")
+        vcenter.lab.power(vm, "on")
+        began = time.monotonic()
+        report = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE, start_timeout=PATIENCE))
+        lasted = time.monotonic() - began
+
+    assert told(report) == [("CustomizationSucceeded", True, "")]
+    assert lasted > 1.0
+    assert report.outcomes[0].started_at is not None
+
+
+def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
+    """A success from before the wrap, dated in the future, does not open the gate for the customization after it."""
+    with running(tmp_path, "-first-event-key", str(2**31 - 60)) as vcenter:
+        vcenter.lab.set_clock(25_200)
+        vm, name = customized(vcenter)
+        vcenter.lab.set_clock(0)
+        vcenter.lab.post_event("linux-template", "CustomizationStartedEvent", count=60)
+        vcenter.lab.power(vm, "off")
+        vcenter.lab.customize(vm)
+        vcenter.lab.plan(name, outcome="CustomizationSysprepFailed", duration="1s")
+        timer = threading.Timer(0.5, lambda: vcenter.lab.power(vm, "on"))
+        timer.start()
+        report = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE))
+        timer.join()
+
+    assert told(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]
