@@ -196,9 +196,9 @@ def prepared(program: Path, folder: Path, *, machines: int, seconds: float, seed
     """Starts a vCenter with so many VMs in a folder, and gives the soak for them."""
     # The template and the noisy VM come on top; no customization ends by itself.
     options = ("-vms", str(machines + 2), "-customize", "-start-delay", "200ms", "-duration", "24h")
-    # Keys wrap as soon as the first customizations end.
-    options += ("-first-event-key", str(2**31 - 4 * machines))
-    lab = vcenter_client.start(program, folder, options)
+    # Keys wrap while customizations end.
+    first_key = ("-first-event-key", str(2**31 - 4 * machines))
+    lab = vcenter_client.start(program, folder, (*options, *first_key))
     try:
         with lab.connected() as service:
             moids = {name: moid_of(vm) for name, vm in machines_by_name(service.content).items()}
