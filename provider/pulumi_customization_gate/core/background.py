@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -69,10 +70,12 @@ class Background:
         with self._lock:
             self._is_closed = True
             dropped: list[Future[Any]] = []
-            while not self._calls.empty():
-                waiting = self._calls.get()
-                if waiting is not None:
-                    dropped.append(waiting[0])
+            # A thread may take the last call meanwhile: a `get` that waits would hold the lock that the thread needs.
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    waiting = self._calls.get_nowait()
+                    if waiting is not None:
+                        dropped.append(waiting[0])
             for _ in range(self._started):
                 self._calls.put(None)
         # Outside the lock, because a cancelled future runs its callbacks here, and one of them may submit.

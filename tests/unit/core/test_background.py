@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from concurrent.futures import CancelledError
 
@@ -125,6 +126,22 @@ def test_close_cancels_what_has_not_begun_and_does_not_wait_for_what_has() -> No
     assert [hanging.done(), queued.cancelled(), background.submit(hang).cancelled()] == [False, True, True]
     may_return.set()
     assert hanging.result(LONG) == "returned"
+
+
+def test_close_returns_although_a_thread_takes_the_last_call_meanwhile() -> None:
+    """A queue that was not empty when `close` looked may be empty when it takes from it."""
+
+    class TakenMeanwhile(queue.SimpleQueue[object]):
+        def empty(self) -> bool:
+            return False
+
+    background = Background("worker")
+    background._calls = TakenMeanwhile()  # type: ignore[assignment]  # a fake of the race
+    closing = threading.Thread(target=background.close, daemon=True)
+    closing.start()
+    closing.join(LONG)
+
+    assert not closing.is_alive()
 
 
 def test_a_callback_of_a_cancelled_call_may_submit() -> None:
