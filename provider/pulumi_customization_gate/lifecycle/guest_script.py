@@ -173,7 +173,7 @@ def _run(
     """
     arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     script = arguments.on_update if what == "on_update" and arguments.on_update else arguments.script
-    live = LiveOutput(engine, logs_all=inputs.get("log") == "all")
+    live = LiveOutput(engine, inputs, logs_all=inputs.get("log") == "all")
     script = replace(_with_previous_output(script, inputs, previous), shows_output=live.is_wanted)
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
         known = {**inputs, "attempt": attempt.number, "ran": what, GUEST_ID: guest.id}

@@ -32,6 +32,8 @@ MOST_PROBLEMS = 10
 """Problems that are listed of one argument."""
 SHORTEST_SECRET = 4
 """Characters below which a value is too common a word to be removed from a message."""
+SHORTEST_SECRET_LINE = 8
+"""The same for a line of a value that has several."""
 
 NOT_GIVEN = object()
 """Stands for a value that a sentence does not mention."""
@@ -94,10 +96,19 @@ def without_secrets(text: str, inputs: Mapping[str, Any]) -> str:
     """Removes the values of secret inputs from a message that others worded: a guest, a server, or a check's reason."""
     names = {"password", "environment", "stdin", *(inputs.get(SECRET_INPUTS) or ())}
     values = [_without_kinds(inputs.get(name)) if name == "checks" else inputs.get(name) for name in names]
-    secrets = {text for text in texts_in(values) if len(text) >= SHORTEST_SECRET}
+    secrets = {secret for text in texts_in(values) for secret in _shown_parts(text)}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
     return text
+
+
+def _shown_parts(secret: str) -> Iterator[str]:
+    """Yields a secret, and its lines, as a message has them: most messages are made of single lines."""
+    lines = [line.strip() for line in secret.splitlines() if line.strip()]
+    shortest = SHORTEST_SECRET if len(lines) == 1 else SHORTEST_SECRET_LINE
+    if len(secret) >= SHORTEST_SECRET:
+        yield secret.strip("\r\n") or secret
+    yield from (line for line in lines if len(line) >= shortest)
 
 
 def _without_kinds(checks: object) -> object:

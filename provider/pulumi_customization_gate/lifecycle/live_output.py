@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.lifecycle.inputs import without_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from pulumi_customization_gate.lifecycle.engine import Engine
     from pulumi_customization_gate.vsphere.guest.program import Outcome
 
@@ -16,11 +20,12 @@ class LiveOutput:
 
     Args:
         engine: Where lines are written.
+        inputs: The script's inputs; the secrets among them are removed before a line is shortened, which could cut one.
         logs_all: Whether every line is logged; else the last one is shown where a person watches.
     """
 
-    def __init__(self, engine: Engine, *, logs_all: bool) -> None:
-        self._engine, self._logs_all = engine, logs_all
+    def __init__(self, engine: Engine, inputs: Mapping[str, Any], *, logs_all: bool) -> None:
+        self._engine, self._inputs, self._logs_all = engine, inputs, logs_all
         self._seen = 0
         """Bytes whose lines were logged."""
 
@@ -35,7 +40,7 @@ class LiveOutput:
             whole = end.rfind(b"\n") + 1
             self._log(total - len(end) + whole, end[:whole])
         else:
-            lines = _lines(end)
+            lines = self._lines(end if total <= len(end) else _from_next_line(end))
             if lines:
                 self._engine.log(lines[-1], lasting=False)
 
@@ -50,11 +55,17 @@ class LiveOutput:
         if new <= 0:
             return
         if new > len(end):
+            end = _from_next_line(end)
             self._engine.log(f"({new - len(end)} bytes of output are not shown)")
-        for line in _lines(end[max(0, len(end) - new) :]):
+        for line in self._lines(end[max(0, len(end) - new) :]):
             self._engine.log(line)
         self._seen = total
 
+    def _lines(self, output: bytes) -> list[str]:
+        text = without_secrets(output.decode("utf-8", errors="replace"), self._inputs)
+        return [line for line in map(sanitize, text.splitlines()) if line]
 
-def _lines(output: bytes) -> list[str]:
-    return [line for line in map(sanitize, output.decode("utf-8", errors="replace").splitlines()) if line]
+
+def _from_next_line(end: bytes) -> bytes:
+    """Returns what follows the first line, which may begin within a secret."""
+    return end.partition(b"\n")[2]

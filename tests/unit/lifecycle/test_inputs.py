@@ -94,3 +94,11 @@ def test_the_values_of_secret_inputs_are_removed_from_a_message() -> None:
         "host_name: it is 'a', not '[secret]' (vm-1)"
     )
     assert without_secrets("web-canary", {"checks": checks}) == "web-canary"
+
+
+def test_a_secret_of_several_lines_is_removed_line_by_line() -> None:
+    """A message has one line of it; a password that ends with a line feed is one line, and short words stay."""
+    key = "-----BEGIN KEY-----\nMIIEvQIBADAN\nthen\n"
+    inputs = {"stdin": "hunt\n", "environment": {"KEY": key}}
+
+    assert without_secrets("hunt MIIEvQIBADAN then", inputs) == "[secret] [secret] then"
