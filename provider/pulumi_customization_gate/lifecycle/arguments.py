@@ -146,7 +146,7 @@ OUTPUTS: Mapping[str, str] = {
 
 
 def platform_of(inputs: Mapping[str, Any]) -> Platform | None:
-    """Returns the platform of inputs, None where it is not known or there is no such platform."""
+    """Returns the platform of inputs, or None if it is unknown or does not exist."""
     return PLATFORMS.get(str(ARGUMENTS["platform"].value_of(inputs)))
 
 

@@ -20,9 +20,9 @@ from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.inputs import NOT_GIVEN, BadInput, is_list, is_whole, shown
 
 _EMPTY: tuple[Any, ...] = ("", [], {})
-"""Values that are no other input than none at all."""
+"""Values that are the same as no value."""
 _LONGEST_GUESS = 100
-"""Characters above which no similar word is looked for: that takes the square of the length."""
+"""The longest text in characters for which a similar word is searched: the search takes the square of the length."""
 
 
 class Effect(enum.Enum):
@@ -71,7 +71,7 @@ class Type:
 
     @property
     def annotation(self) -> Any:
-        """The Python type of a plain value, for whoever writes or checks annotations."""
+        """The Python type of a plain value, for annotations."""
         raise NotImplementedError
 
 

@@ -90,8 +90,8 @@ def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
 def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
     """Waits for the VMs that are new or were not ready, and returns all outputs.
 
-    A VM that was ready is judged again if it is another one by now, or on another server. All are judged if `triggers`
-    changed, or if what makes a VM ready has become more: whether those that were ready are so in this sense is unknown.
+    A VM that was ready is judged again if it is another VM now, or on another server. All VMs are judged if `triggers`
+    changed, or if the conditions of readiness became stricter.
 
     Raises:
         PartialFailureError: If the gate stays closed; it holds all outputs.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.lifecycle.engine import Engine
 
 GUEST_ID = "guest_id"
-"""The output that tells the VM from every other VM, however its inputs spell it."""
+"""The output that identifies the VM, whatever the reference in the inputs."""
 DELETE_TIMEOUT = 60.0
 """Seconds that a guest gets to become ready for what is done at a resource's deletion."""
 LOCATE_TIMEOUT = 30.0
@@ -71,7 +71,7 @@ def open_guest(engine: Engine, config: Config, inputs: Mapping[str, Any], timeou
 def open_guest_for_deletion(
     engine: Engine, config: Config, inputs: Mapping[str, Any], timeout: float, task: str
 ) -> Iterator[Guest | None]:
-    """Gives the guest for a resource's deletion, or None, with a warning, where the guest lets nobody in.
+    """Yields the guest for a resource's deletion, or None, with a warning, if the guest refuses its user.
 
     Args:
         engine: Who asks.
@@ -140,7 +140,7 @@ def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news
     try:
         is_same = _locate(engine, config, news) == (olds.get(GUEST_ID) or _locate(engine, config, olds))
     except GateError as error:
-        engine.log(f"cannot tell whether this is the same guest, so it counts as another: {error}", warning=True)
+        engine.log(f"it is unknown whether this is the same guest, so it counts as another: {error}", warning=True)
         return changed
     return [] if is_same else changed
 

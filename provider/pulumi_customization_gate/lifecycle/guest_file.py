@@ -64,7 +64,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     the two may be one file after all, by a link for example.
     """
     replaces = [*changed_target(engine, config, olds, news), *(["path"] if _is_another_path(olds, news) else [])]
-    # Where the source is on this computer is no change, only what it holds.
+    # Another local path is not a change, another content is.
     changed = any(argument.is_changed(olds, news) for argument in FILE if argument.name not in {"content", "source"})
     return Difference(
         changes=changed or _is_another(olds, news),
@@ -97,7 +97,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
 
 
 def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
-    """Removes the file; a guest that lets nobody in is a warning."""
+    """Removes the file; if the guest refuses its user, it logs a warning."""
     timeout = timeout_of(inputs, engine.custom_timeout)
     with open_guest_for_deletion(engine, config, inputs, timeout, "the file stays in the guest") as guest:
         if guest is not None:
@@ -105,7 +105,7 @@ def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
 
 
 def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
-    """Uploads beside the path and renames, so that nobody in the guest sees half a file."""
+    """Uploads to a path beside the file and renames it, so that no process in the guest sees half a file."""
     arguments = GuestFileArguments.of(inputs, engine.custom_timeout)
     content = arguments.content
     if isinstance(content, Path) and _digest(content) != inputs.get("sha256"):
@@ -130,9 +130,9 @@ def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
 
 
 def _new_draft(guest: Guest, path: str) -> str:
-    """Returns a path beside a path, which nobody can guess; makes the folder where it is missing.
+    """Returns a random path beside a path, and creates the folder if it is missing.
 
-    What an update that was killed left there is removed.
+    What a killed update left there is removed.
     """
     folder, name = re.fullmatch(r"(.*[\\/])(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]  # it is absolute
     prefix = f".{name}{_DRAFT}"

@@ -123,7 +123,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
-    """Runs `on_delete` and removes what the runs have left in the guest; a guest that lets nobody in is a warning."""
+    """Runs `on_delete` and removes what the runs left in the guest; logs a warning if the guest refuses its user."""
     arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     task = "on_delete did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"
     with open_guest_for_deletion(engine, config, inputs, arguments.timeout, task) as guest:

@@ -17,7 +17,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 """The input in which a resource lists those of its inputs that the program marked as secrets.
 
-The engine unwraps secrets before it hands inputs to a dynamic provider, so the provider cannot tell by itself.
+The engine decrypts secrets before it passes inputs to a dynamic provider, so the provider does not see which they are.
 """
 VM_UUIDS = "vm_uuids"
 """The input in which a gate names the UUIDs of those VMs that are resources of the program, in the form of `vms`.

@@ -1,4 +1,4 @@
-"""The words of the violations: names of resources, and lines of a program to write."""
+"""The texts of the violations: names of resources, and lines of a program to write."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _foreign_namespace(gate: PolicyResource, vm: PolicyResource) -> Iterator[Wea
     # The dynamic provider of a gate is configured with the whole configuration of the stack.
     expected, watched = _server(vm, key), _server(gate, f"{namespace}:{key}")
     is_other_server = expected != watched if expected and watched else None
-    # Without both servers, a VM of the default provider still tells its namespace.
+    # Without both servers, the namespace of a VM of the default provider is known.
     if is_other_server or (is_other_server is None and namespace != default and _has_default_provider(vm)):
         yield Weakness(
             "config_namespace",

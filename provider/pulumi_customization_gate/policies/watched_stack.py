@@ -84,7 +84,7 @@ class WatchedStack:
         return {vm.urn for vm in self._index.named(lookup(work, _VM_OF_WORK))}
 
     def customization(self, vm: PolicyResource) -> bool | None:
-        """Returns whether a VM has a customization, or None where a preview cannot tell."""
+        """Returns whether a VM has a customization, or None if it is unknown in a preview."""
         paths = self._paths_of_type(vm.resource_type)
         if not paths:
             return True
@@ -114,7 +114,7 @@ class WatchedStack:
         found = {vm.urn: vm for vms in named for vm in vms}
         dependencies = gate.property_dependencies.get("vms", ())
         others = {vm.urn: vm for other in dependencies for vm in members.get(other.urn, ()) if vm.urn not in found}
-        # One reference stands for one VM: with fewer references than VMs, which of these is watched is not known.
+        # One reference names one VM: with fewer references than VMs, which of these is watched is not known.
         count = sum(self.customization(vm) is not False for vm in others.values())
         if value is UNKNOWN or count <= named.count([]):
             found.update(others)

@@ -10,7 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
-from pulumi_customization_gate.resources.guest_script import deleted_first, machine, secret
+from pulumi_customization_gate.resources.guest_script import deleted_first, reference_of, secret
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         if (content is None) == (source is None):
             raise TypeError("expected one of content and source: the text, or a local file that holds it")
         inputs = {
-            "vm": machine(vm),
+            "vm": reference_of(vm),
             "path": path,
             **(_content(source) if source is not None else {"content": content}),
             "permissions": permissions,

@@ -44,5 +44,5 @@ class GuestFileProvider(ConfiguredProvider):
 
     @host.clean_errors
     def delete(self, _id: str, _props: Inputs) -> None:
-        """Removes the file; a guest that lets nobody in is a warning."""
+        """Removes the file; if the guest refuses its user, it logs a warning."""
         guest_file.delete(host.Call(_props), self._config, _props)

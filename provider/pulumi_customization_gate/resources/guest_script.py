@@ -112,7 +112,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         if (script is None) == (script_path is None):
             raise TypeError("expected one of script and script_path: the text, or a local file that holds it")
         inputs = {
-            "vm": machine(vm),
+            "vm": reference_of(vm),
             "script": script if script_path is None else Path(script_path).read_text(encoding="utf-8"),
             "interpreter": interpreter,
             "arguments": arguments,
@@ -150,8 +150,8 @@ def secret(value: Any) -> Any:
     return None if value is None else pulumi.Output.secret(value)
 
 
-def machine(vm: Any) -> Any:
-    """Puts the managed object ID in the place of a resource.
+def reference_of(vm: Any) -> Any:
+    """Replaces a resource by its managed object ID.
 
     Raises:
         TypeError: If the resource has none.

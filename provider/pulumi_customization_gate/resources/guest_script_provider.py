@@ -44,5 +44,5 @@ class GuestScriptProvider(ConfiguredProvider):
 
     @host.clean_errors
     def delete(self, _id: str, _props: Inputs) -> None:
-        """Runs `on_delete`; a guest that lets nobody in is a warning."""
+        """Runs `on_delete`; if the guest refuses its user, it logs a warning."""
         guest_script.delete(host.Call(_props), self._config, _id, _props)

@@ -47,7 +47,7 @@ END_TIMEOUT = 10.0
 """Seconds that sessions may take to close once the engine is gone: a cancelled wait ends and logs out within two."""
 KEEP_UNUSED = 10.0
 """Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
-another, and each would log in anew."""
+another, and each would log in again."""
 QUERY_TIMEOUT = 5.0
 """Seconds that a question to the engine may take."""
 
