@@ -12,7 +12,7 @@ from pyVmomi import vim
 
 from lab.soak import monitor, soak
 from lab.soak.monitor import growth, is_flat
-from lab.soak.scenarios import SUCCEEDED, VmRun, verdict
+from lab.soak.scenarios import VmRun, verdict
 from lab.soak.soak import Soak, prepared
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.progress import Update
@@ -50,7 +50,8 @@ def test_a_small_soak_reports_what_is_wrong_and_nothing_else(tmp_path: Path) -> 
     """Of thirty random scenarios with faults only those are wrong whose verdict was falsified; nothing is left open."""
     seen: list[str] = []
     with small_soak(tmp_path) as small:
-        falsified = [vm for vm in scenarios(small) if vm.verdict == verdict([SUCCEEDED])][:3]
+        # A scenario that reports its end again would report the falsified one.
+        falsified = [vm for vm in scenarios(small) if vm.scenario.name == "success"][:3]
         for vm in falsified:
             vm.verdict = verdict(["CustomizationSysprepFailed"])
         figures = small.run(seen.append)
