@@ -1,5 +1,5 @@
-# What a newcomer needs: `make up`, `make down`, `make check`, `make test`. Everything that is built or fetched lands in .venv/ and
-# .lab/, both ignored by git; the second run of any target finds them and is quick.
+# Start with `make up`, `make down`, `make check` and `make test`. All downloads and builds are in .venv/ and .lab/, which git
+# ignores. The second run of a target uses them and is fast.
 
 PYTHON ?= python3
 # Tests wait for the engine most of the time, so three at once suit two cores.
@@ -11,7 +11,7 @@ platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 .DEFAULT_GOAL := help
 .PHONY: help environment tools up preview refresh destroy down test test-pythons lint check bench soak lock clean
 
-help: ## say what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 environment:
@@ -36,13 +36,13 @@ destroy: environment ## delete the example, keep the lab's vCenter running
 down: environment ## delete the example and stop the lab, on both platforms or on PLATFORM
 	@$(stack) down $(platform)
 
-lint: environment ## check style, types, and who imports whom
+lint: environment ## check style, types and import contracts
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	.venv/bin/lint-imports
 
-check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests, and how much of the library they cover
+check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests with their coverage
 	$(python) -m pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
 	$(python) -m tests.coverage_floor
 
@@ -52,7 +52,7 @@ test: lint tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go test lab/vcenter
 	$(python) -m pytest -n $(WORKERS) --hypothesis-profile thorough
 
-test-pythons: environment ## run the unit tests on every Python from 3.10 that is here
+test-pythons: environment ## run the unit tests on every installed Python from 3.10
 	$(python) -m tests.pythons
 
 bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 5000 VMs, writes docs/
@@ -61,7 +61,7 @@ bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 5
 soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=
 	$(python) -m lab.soak $(if $(MACHINES),--machines $(MACHINES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
-lock: environment ## write requirements.lock and requirements-oldest.lock anew
+lock: environment ## update requirements.lock and requirements-oldest.lock
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements.lock
 	printf 'ansible==12.3.0\npyvmomi\nrequests\n' | $(python) -m uv pip compile - --universal --python-version 3.11 \
@@ -69,6 +69,6 @@ lock: environment ## write requirements.lock and requirements-oldest.lock anew
 	$(python) -m uv pip compile pyproject.toml --universal --python-version 3.10 --resolution lowest-direct \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-oldest.lock
 
-clean: ## stop the lab and remove all that `make` made
+clean: ## stop the lab and remove everything that `make` created
 	@if [ -x $(python) ]; then $(stack) down || true; fi
 	rm -rf .venv .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

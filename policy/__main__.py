@@ -1,4 +1,4 @@
-"""The policy pack that the engine starts; the rules are the library's."""
+"""The policy pack with the rules of the library."""
 
 from pulumi_policy import PolicyPack
 
@@ -7,5 +7,5 @@ from pulumi_customization_gate.policies import POLICIES
 PolicyPack(
     name="customization-gate",
     policies=POLICIES,
-    description="Requires a CustomizationGate between customized virtual machines and what works in their guests.",
+    description="Requires a CustomizationGate between customized VMs and the work in their guests.",
 )
