@@ -13,6 +13,7 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 from pulumi_customization_gate.vsphere.vocabulary import POWER, progress_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def places(session: Session, entities: Iterable[Any]) -> dict[str, Place]:
 
 
 def read_places(session: Session, entities: Iterable[Any], also: Sequence[Any] = ()) -> dict[str, Place]:
-    """Reads where entities are, in one call; see `retrieve`. One that is not there is left out."""
+    """Reads where entities are, in one call; see `properties.retrieve`. One that is not there is left out."""
     listed = list(entities)
     contents = session.with_retries(lambda: retrieve(session, listed, _PLACE, also)) if listed else ()
     return {moid_of(content.obj): _place(content) for content in contents}
@@ -151,56 +152,15 @@ _UPWARDS = (
 
 
 def _place(content: Any) -> Place:
-    values = _values_of(content)
+    values = values_of(content)
     parent = values.get("parentFolder") or values.get("parent") or values.get("parentVApp")
     return Place(content.obj, values.get("name") or "", parent, *_uuids_of(values))
-
-
-def _values_of(content: Any) -> dict[str, Any]:
-    """Returns what was read of an entity, by property.
-
-    Raises:
-        vim.fault.NotAuthenticated: If the session has ended. The call itself succeeds, and no property is there.
-    """
-    for missing in content.missingSet or ():
-        if isinstance(missing.fault, vim.fault.NotAuthenticated):
-            raise missing.fault
-    return {change.name: change.val for change in content.propSet}
 
 
 def _uuids_of(values: Mapping[str, Any]) -> tuple[str, str]:
     """Returns the instance UUID and the BIOS UUID among the properties of a VM; empty where they are not known."""
     instance, bios = (str(values.get(path) or "").lower() for path in UUIDS)
     return instance, bios
-
-
-def retrieve(
-    session: Session,
-    entities: Iterable[Any],
-    paths: Mapping[type, Sequence[str]],
-    also: Sequence[Any] = (),
-) -> list[Any]:
-    """Reads properties of entities in one call (more where the server pages its answer); without those not there.
-
-    Args:
-        session: The session on which it reads.
-        entities: What to read.
-        paths: The properties of the entities of a type.
-        also: Traversals that select more entities.
-    """
-    collector = vmodl.query.PropertyCollector
-    spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=kind, pathSet=list(names)) for kind, names in paths.items()],
-        objectSet=[collector.ObjectSpec(obj=entity, selectSet=list(also)) for entity in entities],
-        reportMissingObjectsInResults=True,
-    )
-    service = session.content.propertyCollector
-    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-    contents: list[Any] = []
-    while page is not None:
-        contents += page.objects
-        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
-    return contents
 
 
 def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot | Missing]:
@@ -243,7 +203,7 @@ def _seen(session: Session, content: Any, at: datetime, asked_at: float) -> Snap
 
 
 def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
-    values = _values_of(content)
+    values = values_of(content)
     state, message = (str(values.get(path) or "") for path in _CUSTOMIZATION_INFO)
     addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
     primary = values.get("guest.ipAddress")

@@ -15,6 +15,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 from pulumi_customization_gate.vsphere.references import Reference, parse_reference
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_HOLDERS = (vim.Folder, vim.Datacenter, vim.VirtualApp)
 _MOST_NAMED = 5
 """How many VMs, or wrong words, an error names."""
 
@@ -51,35 +51,19 @@ def read(session: Session) -> list[InventoryVm]:
 
 def _properties(session: Session) -> dict[str, dict[str, Any]]:
     """Returns names and parents of VMs and of the folders above them, by ID."""
-    collector = vmodl.query.PropertyCollector
-    kinds = [vim.VirtualMachine, *_HOLDERS]
-    view = session.content.viewManager.CreateContainerView(session.content.rootFolder, kinds, recursive=True)
+    paths: dict[type, list[str]] = {
+        vim.VirtualMachine: ["name", "parent", "parentVApp", "summary.config.template"],
+        vim.VirtualApp: ["name", "parent", "parentVApp", "parentFolder"],
+        vim.Folder: ["name", "parent"],
+        vim.Datacenter: ["name", "parent"],
+    }
+    view = session.content.viewManager.CreateContainerView(session.content.rootFolder, list(paths), recursive=True)
+    below = vmodl.query.PropertyCollector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
     try:
-        paths = {
-            vim.VirtualMachine: ["name", "parent", "parentVApp", "summary.config.template"],
-            vim.VirtualApp: ["name", "parent", "parentVApp", "parentFolder"],
+        return {
+            moid_of(content.obj): {**values_of(content), "is_vm": isinstance(content.obj, vim.VirtualMachine)}
+            for content in retrieve(session, [view], paths, [below], skip=True)
         }
-        spec = collector.FilterSpec(
-            propSet=[collector.PropertySpec(type=kind, pathSet=paths.get(kind, ["name", "parent"])) for kind in kinds],
-            objectSet=[
-                collector.ObjectSpec(
-                    obj=view,
-                    skip=True,
-                    selectSet=[
-                        collector.TraversalSpec(name="all", type=vim.view.ContainerView, path="view", skip=False)
-                    ],
-                )
-            ],
-        )
-        service = session.content.propertyCollector
-        page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-        found = {}
-        while page is not None:
-            for content in page.objects:
-                values = {change.name: change.val for change in content.propSet}
-                found[moid_of(content.obj)] = {**values, "is_vm": isinstance(content.obj, vim.VirtualMachine)}
-            page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
-        return found
     finally:
         view.DestroyView()
 

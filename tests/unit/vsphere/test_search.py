@@ -9,7 +9,7 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.command_line.history import histories
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import ApiError, ConfigurationError
 from pulumi_customization_gate.vsphere import search
 from pulumi_customization_gate.vsphere.session import acquire
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
@@ -49,6 +49,13 @@ def test_the_inventory_is_read_in_one_call(vcenter: FakeVcenter, session: Sessio
         "vm-3": ("/vm/web-golden", True),
     }
     assert (vcenter.calls["RetrievePropertiesEx"], vcenter.calls["DestroyView"]) == (1, 1)
+
+
+def test_a_session_that_ended_is_not_an_inventory_without_names(vcenter: FakeVcenter, session: Session) -> None:
+    """NotAuthenticated in the place of a property is an error, although the call itself succeeds."""
+    vcenter.state.private, vcenter.state.refusal = {"vm-1"}, vim.fault.NotAuthenticated()
+    with pytest.raises(ApiError, match="session not authenticated"):
+        search.read(session)
 
 
 def test_words_of_each_kind_lead_to_vms(session: Session) -> None:

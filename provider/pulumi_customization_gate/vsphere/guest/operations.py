@@ -30,6 +30,7 @@ from pulumi_customization_gate.vsphere.guest.errors import (
     translated,
 )
 from pulumi_customization_gate.vsphere.guest.transfer import Transfers
+from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,14 +131,10 @@ class Guest:
         return self._label
 
     def _read(self, *paths: str) -> dict[str, Any]:
-        collector = vmodl.query.PropertyCollector
-        spec = collector.FilterSpec(
-            propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=list(paths))],
-            objectSet=[collector.ObjectSpec(obj=self._vm)],
-        )
-        service = self.session.content.propertyCollector
-        found = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-        return {change.name: change.val for content in (found.objects if found else ()) for change in content.propSet}
+        found = retrieve(self.session, [self._vm], {vim.VirtualMachine: paths})
+        if not found:
+            raise vmodl.fault.ManagedObjectNotFound(obj=self._vm)
+        return values_of(found[0])
 
     def with_deadline(self, deadline: Deadline) -> Guest:
         """Returns the same guest for work that has its own time, for example to tidy up."""

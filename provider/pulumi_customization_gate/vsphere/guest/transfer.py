@@ -18,6 +18,7 @@ from pulumi_customization_gate.core.errors import CertificateError, ServerError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.https import trusting_session
 from pulumi_customization_gate.tls import Trust, distrust
+from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,14 +142,9 @@ class Transfers:
         return hashlib.sha256(der).hexdigest()
 
     def _reported_certificate(self, host: Any) -> bytes:
-        collector = vmodl.query.PropertyCollector
-        spec = collector.FilterSpec(
-            propSet=[collector.PropertySpec(type=type(host), pathSet=["config.certificate"])],
-            objectSet=[collector.ObjectSpec(obj=host)],
-        )
-        found = self._session.content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-        values = [change.val for content in (found.objects if found else ()) for change in content.propSet]
-        return _bytes(values[0]) if values else b""
+        found = retrieve(self._session, [host], {type(host): ["config.certificate"]})
+        reported = values_of(found[0]).get("config.certificate") if found else None
+        return _bytes(reported) if reported else b""
 
     def _untrusted(self, where: str, reason: str) -> str:
         return (
