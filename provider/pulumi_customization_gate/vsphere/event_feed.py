@@ -180,7 +180,8 @@ class EventFeed:
         self._heard_at = time.monotonic()
         self._publish_recovery()
         if newest is not None:
-            unseen = {(event.key, event.createdTime) for event in newest} - self._seen.keys()
+            # Others in the page are never delivered, so none of them shows that the collector lost an event.
+            unseen = {(event.key, event.at) for event in observations(newest)} - self._seen.keys()
             # An empty page signals only that something happened: the events are still to be read.
             if unseen or not newest:
                 self._deliver_all(newest)

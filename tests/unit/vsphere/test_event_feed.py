@@ -107,6 +107,19 @@ def test_an_empty_page_means_that_something_happened(vcenter: FakeVcenter) -> No
         assert watcher.notes() == []
 
 
+def test_an_event_that_is_not_delivered_is_not_a_lost_one(vcenter: FakeVcenter) -> None:
+    """A class that was not asked for may be in the latest page, again and again: the history is not read for it."""
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        queries = vcenter.calls["QueryEvents"]
+        vcenter.events.happen(vim.event.VmRenamedEvent, "vm-1", NOON)
+        for _ in range(3):
+            last = vcenter.events.happen(STARTED, "vm-1", NOON)
+            watcher.keys(last)
+        assert watcher.notes() == []
+    assert vcenter.calls["QueryEvents"] == queries
+
+
 def test_what_a_collector_lost_is_read_from_the_history(vcenter: FakeVcenter) -> None:
     """More events at once than a collector holds are read by queries, and the state is read as well."""
     vcenter.events.capacity = 5
