@@ -28,6 +28,8 @@ class GateArgs(TypedDict, total=False):
     """The time for which guest operations must stay ready; default 30."""
     checks: Input[Sequence[Input[Check | Mapping[str, Any]]]]
     """Conditions that must hold after success."""
+    accept: Input[Mapping[str, Input[str]]]
+    """A map from your keys to reasons: a VM that failed and was repaired by hand counts as ready."""
     on_failure: Input[Literal["fail", "report"]]
     """"fail" (default), or "report": the gate opens, and its statuses say what failed."""
     guest_logs: Input[bool]

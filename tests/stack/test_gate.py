@@ -321,6 +321,74 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
     assert kept["wait_seconds"] < 20
 
 
+# ---- which VM was judged
+
+
+def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
+    """A path costs a preview one log-in and one read; a VM that was replaced there is judged, and work waits for it."""
+    name = engine.unique("web")
+    first = engine.machine(name)
+    program = gate({"web": f"/DC0/vm/{name}"}, work={"work": first})
+    stack = engine.stack(program)
+    up = stack.up()
+    assert up.succeeded, up.output
+    result = outputs(stack)["results"]["web"]
+    assert (result["moid"], len(result["instance_uuid"])) == (first, 36)
+
+    engine.lab.reset_stats()
+    assert stack.preview().changes == {}
+    calls = engine.lab.stats()["calls"]
+    assert (calls["Login"], calls["RetrievePropertiesEx"]) == (1, 1), calls
+    assert "FindByInventoryPath" not in calls
+
+    engine.lab.destroy(name)
+    second = engine.machine(name, outcome="CustomizationSysprepFailed", message="no domain")
+    changed = gate({"web": f"/DC0/vm/{name}"}, work={"work": second})
+    preview = stack.preview(changed)
+    assert preview.changes["gate"] == ["update"], preview.output
+    failed = stack.up(changed)
+    assert not failed.succeeded
+    assert "no domain" in failed.errors
+    assert outputs(stack)["results"]["web"]["moid"] == second
+    assert stack.resource("work")["outputs"]["vm"] == first
+
+
+def test_work_alone_does_not_pass_a_gate_that_has_not_judged_its_vm(engine: Engine) -> None:
+    """With --target of the work alone the gate stays as it was, and `after` refuses the VM that it does not know."""
+    old, new = engine.machine(engine.unique("web")), engine.machine(engine.unique("web"), outcome="never-ends")
+    stack = engine.stack(gate({"web": old}, work={"work": old}))
+    assert stack.up().succeeded
+
+    replaced = gate({"web": new}, work={"work": new}, timeout=2)
+    refused = stack.up(replaced, target=[stack.resource("work")["urn"]])
+    assert not refused.succeeded
+    assert f"{new} is in the vms of this gate, and the gate has not judged it" in refused.output + refused.errors
+    assert f"--target '{stack.resource('gate')['urn']}'" in refused.output + refused.errors
+    assert stack.resource("work")["outputs"]["vm"] == old
+
+
+def test_a_failure_that_was_repaired_is_accepted(engine: Engine) -> None:
+    """The gate opens with the reason in its outputs and in a warning; the next run changes nothing."""
+    name = engine.unique("web")
+    a = engine.machine(name, outcome="CustomizationSysprepFailed", message="no domain")
+    stack = engine.stack(gate({"web": a}, work={"work": a}))
+    assert not stack.up().succeeded
+
+    accept = {"web": "joined by hand, ticket 4711"}
+    accepted = stack.up(gate({"web": a}, work={"work": a}, accept=accept))
+    assert accepted.succeeded, accepted.output
+    assert accepted.changes == {"gate": ["update"], "work": ["create"]}
+    assert re.search(r"web: the customization failed at .*Z, accepted: joined by hand, ticket 4711", accepted.output)
+    opened = outputs(stack)
+    assert (opened["ready"], opened["statuses"]) == (True, {"web": FAILED})
+    assert opened["results"]["web"]["accepted"] == accept["web"]
+    assert opened["results"]["web"]["failure"]["message"] == "no domain"
+    assert stack.up().changes == {}
+
+    misspelled = stack.preview(gate({"web": a}, accept={"wen": "joined by hand"}))
+    assert "accept: expected keys of the gate's vms, got 'wen'; did you mean 'web'?" in misspelled.errors
+
+
 # ---- another server
 
 

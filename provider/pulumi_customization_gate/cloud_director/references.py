@@ -30,6 +30,11 @@ class Reference:
         return self.id if self.kind == "vm" else None
 
     @property
+    def is_group(self) -> bool:
+        """Whether it may name more than one VM."""
+        return self.kind == "vapp"
+
+    @property
     def id(self) -> str:
         """The identifier in the API's paths: `vm-{uuid}` or `vapp-{uuid}`."""
         return f"{self.kind}-{self.uuid}"

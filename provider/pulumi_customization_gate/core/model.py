@@ -384,6 +384,8 @@ class VmOutcome:
     ip_addresses: tuple[str, ...] = ()
     instance_uuid: str = ""
     """The VM's instance UUID, empty where the server has none."""
+    accepted: str = ""
+    """Why its failure counts as success; empty where it does not."""
 
 
 @dataclass(frozen=True)

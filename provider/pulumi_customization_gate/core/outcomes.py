@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence  # noqa: TC003 -- dataclass fields are read at run time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from pulumi_customization_gate.core.model import (
 from pulumi_customization_gate.core.text import clock_time, duration
 
 if TYPE_CHECKING:
+    from pulumi_customization_gate.core.acceptance import Acceptance
     from pulumi_customization_gate.core.model import VmRef
     from pulumi_customization_gate.core.verdict import Judgement
 
@@ -51,6 +52,8 @@ class WaitRules:
     """Whether a VM of which no customization was requested is a failure; else it is ready."""
     stop_on_missing: bool = True
     """Whether a VM that the server does not have ends the wait at once."""
+    accepted: Mapping[str, Acceptance] = field(default_factory=dict)
+    """The failures that count as success, by the VMs' identifiers."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Situation:
     """What a customized VM still lacks to be ready for work."""
     ready_at: datetime | None = None
     """When it was ready, by the server's clock."""
+    accepted: str = ""
+    """Why its failure counts as success."""
 
     @property
     def is_ready(self) -> bool:
@@ -125,7 +130,8 @@ def outcome_of(situation: Situation, failure: Failure | None = None) -> VmOutcom
         completed_at=judgement.completed_at,
         ready_at=situation.ready_at if situation.is_ready else None,
         customization_seconds=judgement.customization_seconds,
-        failure=None if situation.is_ready else failure,
+        failure=None if situation.is_ready and not situation.accepted else failure,
+        accepted=situation.accepted,
         host_name=latest.host_name if latest else "",
         ip_addresses=latest.ip_addresses if latest else (),
         instance_uuid=latest.instance_uuid if latest else "",
@@ -147,7 +153,7 @@ def absence_of(judgement: Judgement) -> Failure | None:
 def failure_of(
     situation: Situation, rules: WaitRules, *, timed_out: bool, diagnose: Callable[[], Sequence[str]]
 ) -> Failure | None:
-    """Returns why a VM is not ready at the end of a wait, None of one that is.
+    """Returns why a VM is not ready at the end of a wait, None of one that is; an accepted failure stays one.
 
     Args:
         situation: What decides about it.
@@ -157,12 +163,12 @@ def failure_of(
     """
     judgement = situation.judgement
     if situation.is_ready:
-        return None
+        return _customization_failure(judgement) if situation.accepted else None
     if (absence := absence_of(judgement)) is not None:
         return absence
     if (missing := judgement.facts.missing) is not None:
         return _failure(missing.kind, missing.message)
-    if judgement.status is CustomizationStatus.CUSTOMIZATION_FAILED:
+    if judgement.status is CustomizationStatus.CUSTOMIZATION_FAILED and not situation.accepted:
         return _customization_failure(judgement)
     kind = _kind_of(situation, timed_out=timed_out)
     message = judgement.because

@@ -50,7 +50,8 @@ def outcome_line(outcome: VmOutcome) -> str:
 def status_line(outcome: VmOutcome) -> str:
     """Returns the status of one VM, in few words and without the VM's name."""
     seconds = outcome.customization_seconds
-    return status_words(outcome) + (f" in {duration(seconds)}" if seconds is not None else "")
+    line = status_words(outcome) + (f" in {duration(seconds)}" if seconds is not None else "")
+    return f"{line}, accepted: {sanitize(outcome.accepted)}" if outcome.accepted else line
 
 
 def status_words(outcome: VmOutcome) -> str:

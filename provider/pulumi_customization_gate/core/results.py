@@ -37,6 +37,7 @@ def result_of(outcome: VmOutcome) -> dict[str, Any]:
             "log_location": sanitize(failure.log_location),
             "log": [sanitize(line) for line in failure.log],
         },
+        "accepted": sanitize(outcome.accepted) or None,
         "host_name": sanitize(outcome.host_name),
         "ip_addresses": [sanitize(address) for address in outcome.ip_addresses],
     }

@@ -7,13 +7,14 @@ import math
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import AGREEMENT, compact
-from pulumi_customization_gate.core.model import Progress, Snapshot
+from pulumi_customization_gate.core.model import CustomizationStatus, Progress, Snapshot
 from pulumi_customization_gate.core.outcomes import (
     Situation,
     is_customized,
     is_waiting_to_start,
     unmet_by_state,
 )
+from pulumi_customization_gate.core.results import time_of
 from pulumi_customization_gate.core.verdict import judge
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import Observation, VmRef
     from pulumi_customization_gate.core.outcomes import WaitRules
     from pulumi_customization_gate.core.source import Readiness
+    from pulumi_customization_gate.core.verdict import Judgement
 
 SHORTEST_DOUBT, LONGEST_DOUBT = AGREEMENT, 30.0
 """Seconds from an observation that contradicts another to the look that tells, and between two such looks."""
@@ -54,6 +56,8 @@ class TrackedVms:
         self._look_at = math.inf
         self._doubt = SHORTEST_DOUBT
         self._dirty: set[str] = set()
+        self._without_failure: set[str] = set()
+        """The VMs that were observed in another state than that of a failed customization."""
         self._server_ahead: float | None = None
         """Seconds by which the server's clock is ahead of the wait's; a snapshot that arrives late says less."""
 
@@ -71,6 +75,8 @@ class TrackedVms:
             before, judgement = self._judgements[vm], judge(self._observations[vm])
             self._judgements[vm] = judgement
             self._dirty.add(vm)
+            if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:
+                self._without_failure.add(vm)
             self._observe_power_change(vm, before.facts, judgement.facts, now)
             if not judgement.facts.tools_running:
                 self._tools_since.pop(vm, None)
@@ -99,11 +105,27 @@ class TrackedVms:
         """Returns what decides about one VM; `readiness` is asked only about a customized one."""
         self._settle_power_ons(now)
         judgement, is_overdue = self._judgements[vm.id], self.is_overdue(vm, now)
-        customized = is_customized(judgement, self._rules, is_overdue=is_overdue)
-        unmet = unmet_by_state(judgement) if customized else ""
-        if not customized or unmet or readiness is None:
-            return Situation(vm, judgement, customized, is_overdue, unmet, ready_at=judgement.completed_at)
-        return Situation(vm, judgement, customized, is_overdue, readiness.unmet(vm), readiness.ready_at(vm))
+        accepted = self._accepted(vm, judgement)
+        customized = bool(accepted) or is_customized(judgement, self._rules, is_overdue=is_overdue)
+        unmet, ready_at = unmet_by_state(judgement) if customized else "", judgement.completed_at
+        if customized and not unmet and readiness is not None:
+            unmet, ready_at = readiness.unmet(vm), readiness.ready_at(vm)
+        return Situation(vm, judgement, customized, is_overdue, unmet, ready_at, accepted)
+
+    def _accepted(self, vm: VmRef, judgement: Judgement) -> str:
+        """Returns why the VM's failure counts as success, nothing where it does not.
+
+        A failure is known by its time. Where the server reports none, it is the accepted one as long as this wait has
+        observed nothing but it.
+        """
+        acceptance = self._rules.accepted.get(vm.id)
+        if acceptance is None or acceptance.key not in (vm.key, vm.id):
+            return ""
+        if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:
+            return ""
+        at = time_of(judgement.completed_at)
+        is_same = vm.id not in self._without_failure if at is None else at == acceptance.failed_at
+        return acceptance.reason if is_same else ""
 
     def is_overdue(self, vm: VmRef, now: float) -> bool:
         """Returns whether the customization should have started: a later start still counts."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pulumi_customization_gate.core.errors import InvalidReferenceError
 from pulumi_customization_gate.core.model import Target, duplicates
 from pulumi_customization_gate.core.outcomes import WaitRules
-from pulumi_customization_gate.lifecycle.checks import CHECKS, key_problems
+from pulumi_customization_gate.lifecycle.checks import CHECKS, accept_problems, key_problems
 from pulumi_customization_gate.lifecycle.description import (
     Argument,
     Boolean,
     Choice,
     Duration,
     Effect,
+    MapOf,
     MapOrListOfAnything,
     Text,
     VmReferences,
@@ -105,6 +106,18 @@ GATE: Sequence[Argument] = (
         CHECKS,
         "conditions that must hold after success",
         Effect.JUDGES_ALL_IF_STRICTER,
+        default_text="none",
+    ),
+    Argument(
+        "accept",
+        MapOf(
+            Text('a reason that is not empty, for example "host name set by hand, ticket 4711"'),
+            'a map from keys of vms to reasons, for example {"web-1": "host name set by hand, ticket 4711"}',
+            Text('keys of the gate\'s vms, for example "web-1"'),
+        ),
+        "a map from your keys to reasons: a VM whose customization failed and that was repaired by hand counts as "
+        "ready",
+        Effect.JUDGES_REMAINING,
         default_text="none",
     ),
     Argument(
@@ -236,6 +249,8 @@ def examine(inputs: Mapping[str, Any], settings: Any = None) -> tuple[list[BadIn
         checks, vms = inputs.get("checks"), inputs.get("vms")
         problems += key_problems(checks, vms, lambda text: _is_reference(parse, text), may_name_keys=may_name_keys)
         problems += _guest_problems(platform, inputs)
+        single = {target.key for target in targets if not target.reference.is_group}
+        problems += accept_problems(inputs.get("accept"), vms, single, may_name_keys=may_name_keys)
     problems += _start_problems(inputs)
     order = list(ARGUMENTS)
     return sorted(problems, key=lambda problem: order.index(problem.argument)), targets

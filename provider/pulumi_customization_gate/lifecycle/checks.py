@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,3 +192,28 @@ def _wrong_keys(
             if not is_unknown(key) and key not in entries:
                 expected = f"an entry for each VM in the check's vms, also for {shown(key)}"
                 yield Wrong(expected, entries, f".{name}")
+
+
+def accept_problems(
+    accept: object, vms: object, single: Collection[str | None], *, may_name_keys: bool = True
+) -> Iterator[BadInput]:
+    """Yields keys in `accept` under which there is no VM.
+
+    Args:
+        accept: The argument, as it was given.
+        vms: The gate's VMs, as they were given.
+        single: Those keys of `vms` that certainly name one VM; under each other one there may be several, as
+            `key/name`.
+        may_name_keys: Whether a message may show keys.
+    """
+    if not accept or not isinstance(accept, Mapping):
+        return
+    if is_list(vms):
+        expected = 'vms to be a map, for example {"web-1": web.moid}, because it names VMs by your keys'
+        yield BadInput("accept", expected)
+    elif isinstance(vms, Mapping):
+        for key in accept:
+            group, slash, _ = str(key).partition("/")
+            if key not in vms and not (slash and group in vms and group not in single):
+                hint = nearest(key, list(vms)) if may_name_keys else ""
+                yield BadInput("accept", _EXPECTED_KEY[False], key, hint=hint)

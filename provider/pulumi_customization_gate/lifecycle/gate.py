@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.addresses import first_usable
@@ -17,6 +18,7 @@ from pulumi_customization_gate.core.report import error_for, label, progress_lin
 from pulumi_customization_gate.core.results import by_key, result_of, time_of
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.core.wait import wait
+from pulumi_customization_gate.lifecycle.acceptance import accepted_failures, has_failed, warnings
 from pulumi_customization_gate.lifecycle.arguments import (
     GATE,
     OUTPUTS,
@@ -103,9 +105,13 @@ def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any]
     if effects <= {Effect.STORES} and not _is_closed(olds) and is_certain:
         return {**news, **{name: olds.get(name) for name in OUTPUTS}, "results": stored}
     is_required = value_of(news, "expect") == "required"
-    ready = {
-        result["moid"]: result for result in stored.values() if _is_ready(result, requires_customization=is_required)
-    }
+    accepted = accepted_failures(olds, news, examine(news, settings)[1])
+    # What is accepted for the first time is judged: it may have failed again, or be off.
+    reasons_kept = {vm: without_secrets(acceptance.reason, news) for vm, acceptance in accepted.items()}
+    carried = [
+        {**result, "accepted": result["accepted"] and reasons_kept.get(result["moid"])} for result in stored.values()
+    ]
+    ready = {result["moid"]: result for result in carried if _is_ready(result, requires_customization=is_required)}
     if Effect.JUDGES_ALL in effects or not _implies(olds, news):
         customized = frozenset(moid for moid, result in ready.items() if result["status"] == _SUCCEEDED)
         return _judge(engine, config, gate_id, news, olds, {}, customized)
@@ -159,7 +165,10 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     if is_here and all(target.reference.vm_id in already_ready for target in arguments.targets):
         known = [(target.key, already_ready[target.reference.vm_id]) for target in arguments.targets]
         opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
-        return {**inputs, **_outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)}
+        outputs = _outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)
+        _warn(engine, inputs, outputs)
+        return {**inputs, **outputs}
+    rules = replace(arguments.rules, accepted=accepted_failures(olds, inputs, arguments.targets))
     source = arguments.platform.source(
         settings,
         arguments.targets,
@@ -169,7 +178,7 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     )
     report = wait(
         source,
-        arguments.rules,
+        rules,
         readiness=_readiness(settings, arguments),
         listener=_Progress(engine),
         cancelled=engine.cancelled,
@@ -196,10 +205,17 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     results = _outputs(
         [*skipped, *judged], arguments, wait_seconds=report.wait_seconds, opened_at=opened_at, server=server
     )
+    _warn(engine, inputs, results)
     outputs = {**inputs, **results}
     if is_closed:
         raise PartialFailureError(str(error_for(report, PHRASES, len(skipped))), gate_id, outputs)
     return outputs
+
+
+def _warn(engine: Engine, inputs: Inputs, outputs: Inputs) -> None:
+    """Says on the gate's row which failures are accepted, and which are not covered."""
+    for sentence in warnings(inputs.get("accept") or {}, outputs["results"]):
+        engine.log(sanitize(sentence), warning=True)
 
 
 class _Progress:
@@ -252,6 +268,7 @@ def _readiness(settings: Any, arguments: GateArguments) -> Readiness | None:
 def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
     """Returns an outcome as it is stored; a failure may quote a secret that a check was given."""
     result = result_of(outcome)
+    result["accepted"] = result["accepted"] and without_secrets(result["accepted"], inputs)
     if result["failure"]:
         result["failure"] = {
             name: [without_secrets(line, inputs) for line in value]
@@ -265,7 +282,7 @@ def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
 def _is_ready(result: Mapping[str, Any], *, requires_customization: bool) -> bool:
     status = result.get("status")
     is_customized = status == _SUCCEEDED or (status == _NOT_CUSTOMIZED and not requires_customization)
-    return is_customized and not result.get("failure")
+    return (is_customized and not result.get("failure")) or (bool(result.get("accepted")) and has_failed(result))
 
 
 def _outputs(

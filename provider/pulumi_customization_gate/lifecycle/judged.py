@@ -24,6 +24,7 @@ _NOTHING_KNOWN = dict.fromkeys(
         "ready_at",
         "customization_seconds",
         "failure",
+        "accepted",
     )
 )
 """What a result says where nothing is known."""

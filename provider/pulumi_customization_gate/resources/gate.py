@@ -52,6 +52,8 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             for `settle`.
         settle: The time for which guest operations must stay ready; default 30.
         checks: Conditions that must hold after success.
+        accept: A map from your keys to reasons: a VM whose customization failed and that was repaired by hand counts as
+            ready. A reason covers the failure that the gate has reported by then, and no later one.
         on_failure: "fail" (default), or "report": the gate opens, and `statuses` says what failed.
         guest_logs: Whether a failure shows the last 40 lines of the guest's customization log, where config or
             environment have guest credentials; default true.
@@ -71,7 +73,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
     results: Output[dict[str, Any]]
     """The result of each VM, by your key: name, moid, instance_uuid, status, evidence, powered_on_at, started_at,
     completed_at, ready_at (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason,
-    message, log_location}, host_name, ip_addresses."""
+    message, log_location}, accepted, host_name, ip_addresses."""
     wait_seconds: Output[float]
     """The length of the last wait in seconds."""
     opened_at: Output[str]
@@ -93,6 +95,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         ready_when: Input[Literal["customized", "guest_operations"]] | None = None,
         settle: Input[float | str] | None = None,
         checks: Input[Sequence[Input[Check | Mapping[str, Any]]]] | None = None,
+        accept: Input[Mapping[str, Input[str]]] | None = None,
         on_failure: Input[Literal["fail", "report"]] | None = None,
         guest_logs: Input[bool] | None = None,
         triggers: Input[Mapping[str, Any] | Sequence[Any]] | None = None,
@@ -109,6 +112,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "ready_when": ready_when,
             "settle": settle,
             "checks": checks,
+            "accept": accept,
             "on_failure": on_failure,
             "guest_logs": guest_logs,
             "triggers": triggers,

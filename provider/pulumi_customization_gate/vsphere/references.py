@@ -27,6 +27,11 @@ class Reference:
         """The VM's managed object ID, None where only the server knows it."""
         return self.text if self.kind == "moid" else None
 
+    @property
+    def is_group(self) -> bool:
+        """Whether it may name more than one VM."""
+        return False
+
 
 def parse_reference(text: str) -> Reference:
     """Returns what kind of reference a text is.

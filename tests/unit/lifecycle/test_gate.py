@@ -109,6 +109,9 @@ class FakeSource:
         story: dict[str, list[Observation]] = {
             "good": [starting(0, vm), succeeded(5, vm), read(6, "SUCCEEDED", vm=vm, name=self._name(vm))],
             "bad": [starting(0, vm), failed(5, vm, message="why"), read(6, "FAILED", vm=vm, name=self._name(vm))],
+            "bad again": [starting(7, vm), failed(8, vm, message="why"), read(9, "FAILED", vm=vm, name=self._name(vm))],
+            "bad and off": [starting(0, vm), failed(5, vm), read(6, "FAILED", vm=vm, on=False, name=self._name(vm))],
+            "bad by state": [read(6, "FAILED", vm=vm, name=self._name(vm))],
             "slow": [starting(0, vm), read(6, "RUNNING", vm=vm, name=self._name(vm))],
             "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm)), HistoryRead(vm)],
             "gone": [gone(4, vm), gone(6, vm)],
@@ -294,6 +297,7 @@ def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
         "ready_at": "2025-03-01T12:00:05.000Z",
         "customization_seconds": 5.0,
         "failure": None,
+        "accepted": None,
         "host_name": "",
         "ip_addresses": [],
     }
