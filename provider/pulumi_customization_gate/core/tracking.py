@@ -142,8 +142,10 @@ class TrackedVms:
         return any(self.is_overdue(vm, now) for vm in self.refs)
 
     def is_any_missing(self) -> bool:
-        """Returns whether a VM was looked for in vain, and was never there."""
-        facts = (judgement.facts for judgement in self._judgements.values())
+        """Returns whether a VM was never there, and each other one that was not found either was looked for again."""
+        facts = [judgement.facts for judgement in self._judgements.values()]
+        if any(fact.missing is not None and not fact.looks_agree for fact in facts):
+            return False
         return any((fact.is_removed or fact.is_unreadable) and not fact.was_there for fact in facts)
 
     def next_due(self, now: float, deadline: float) -> float:

@@ -228,7 +228,8 @@ class _Progress:
         for note in update.notes:
             self._engine.log(sanitize(note), warning=True)
         for outcome in update.changed:
-            if outcome.ready or outcome.status.is_terminal:
+            is_absent = outcome.failure is not None
+            if outcome.ready or outcome.status.is_terminal or is_absent:
                 self._engine.log(f"{label(outcome)}  {status_line(outcome)}")
         if update.changed or self._engine.has_terminal:
             self._engine.log(progress_line(update), lasting=False)

@@ -639,6 +639,28 @@ MANY = [
         },
     ),
     row(
+        "one is not found and a second look does not find the other",
+        ScriptedSource(
+            (WEB_0, WEB_1),
+            [dataclasses.replace(gone(0, WEB_0.id), needs_second_look=False), gone(0, WEB_1.id)],
+            unheard=[gone(2, WEB_1.id)],
+        ),
+        REQUIRED,
+        2,
+        {"web-0": ("VmRemoved", False, "NotFound"), "web-1": ("VmRemoved", False, "NotFound")},
+    ),
+    row(
+        "one is not found and a second look finds the other",
+        ScriptedSource(
+            (WEB_0, WEB_1),
+            [dataclasses.replace(gone(0, WEB_0.id), needs_second_look=False), gone(0, WEB_1.id)],
+            unheard=[read(2, "RUNNING", vm=WEB_1.id)],
+        ),
+        REQUIRED,
+        2,
+        {"web-0": ("VmRemoved", False, "NotFound"), "web-1": ("CustomizationStarted", False, "Unfinished")},
+    ),
+    row(
         "one is not found and the wait goes on for the other",
         ScriptedSource((WEB_0, WEB_1), [*SLOW, gone(0, WEB_1.id), gone(3, WEB_1.id)]),
         WaitRules(timeout=100, start_timeout=20, stop_on_missing=False),

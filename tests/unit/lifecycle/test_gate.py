@@ -13,7 +13,7 @@ from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.lifecycle import arguments, gate
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
-from tests.unit.core.timeline import failed, gone, read, starting, succeeded
+from tests.unit.core.timeline import failed, gone, read, starting, succeeded, unreadable
 from tests.unit.lifecycle.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class FakeSource:
             "slow": [starting(0, vm), read(6, "RUNNING", vm=vm, name=self._name(vm))],
             "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm)), HistoryRead(vm)],
             "gone": [gone(4, vm), gone(6, vm)],
+            "forbidden": [unreadable(4, vm), unreadable(6, vm)],
         }
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
         told = story[self._centre.stories.get(vm, "good")] + known
@@ -333,6 +334,22 @@ def test_a_closed_gate_keeps_its_report(the_gate: Gate, centre: Centre) -> None:
         "log_location": "",
         "log": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("story", "line"),
+    [
+        pytest.param("good", "a (name-of-vm-1, vm-1)  CustomizationSucceeded in 5 s", id="customized"),
+        pytest.param("bad", "a (name-of-vm-1, vm-1)  CustomizationFailed in 5 s", id="failed"),
+        pytest.param("gone", "a (name-of-vm-1, vm-1)  not found", id="not there"),
+        pytest.param("forbidden", "a (name-of-vm-1, vm-1)  no permission", id="may not be read"),
+    ],
+)
+def test_each_end_has_a_line_that_lasts(the_gate: Gate, centre: Centre, story: str, line: str) -> None:
+    """The engine shows for each VM of which nothing more will be known what became of it."""
+    centre.stories = {"vm-1": story}
+    created(the_gate, vms={"a": "vm-1"})
+    assert the_gate.engine.lines == [line]
 
 
 def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, centre: Centre) -> None:
