@@ -185,7 +185,8 @@ class GuestReadiness:
             missing = self._stabilities[moid].learn(facts, now, self._ports.answers)
             with self._lock:
                 if missing != self._unmet[moid]:
-                    _log.debug("%s: %s", moid, missing or "ready")
+                    # What follows the kind of a check may quote its options, and those may be secrets.
+                    _log.debug("%s: %s", moid, f"not ready ({missing.partition(':')[0]})" if missing else "ready")
                 self._unmet[moid] = missing
                 if not missing:
                     self._ready_at[moid] = facts.at

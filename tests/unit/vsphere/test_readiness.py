@@ -56,6 +56,19 @@ def test_guest_operations_must_stay_ready(vcenter: FakeVcenter, made: list[Guest
     assert ready.ready_at(WEB) == NOON.astimezone(timezone.utc)
 
 
+def test_the_log_shows_no_option_of_a_check(
+    vcenter: FakeVcenter, made: list[GuestReadiness], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The debug log names the check that does not hold; what it expects may be a secret."""
+    vcenter.state.add("vm-1", guest__hostName="web")
+    checks = checks_of([{"kind": "host_name", "value": "hunter2"}])
+    with caplog.at_level("DEBUG", logger="pulumi_customization_gate"):
+        ready = following(made, checks=checks)
+        until(lambda: ready.unmet(WEB).startswith("host_name: "))
+        until(lambda: "vm-1: not ready (host_name)" in caplog.messages)
+    assert "hunter2" not in caplog.text
+
+
 def test_each_check_that_does_not_hold_is_named(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
     """Addresses, adapters, the guest's variables and its name are read in one call."""
     adapter = vim.vm.device.VirtualVmxnet3(
