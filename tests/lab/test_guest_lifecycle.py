@@ -14,6 +14,7 @@ from pyVmomi import vim
 from pulumi_customization_gate.lifecycle import guest as guests
 from pulumi_customization_gate.lifecycle import guest_file, guest_script
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
+from pulumi_customization_gate.vsphere import session
 from pulumi_customization_gate.vsphere.guest import run
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.transfer import Transfers
@@ -262,7 +263,9 @@ def test_a_private_directory_of_another_user_is_refused(lab: Lab) -> None:
 def _difference(life: Life, **changes: Any) -> tuple[bool, list[str], bool]:
     assert life.state is not None
     module = guest_script if life.kind == "script" else guest_file
-    difference = module.diff(FakeEngine(life.urn), life.config.get, life.outputs, {**life.inputs, **changes})
+    difference = module.diff(
+        FakeEngine(life.urn, life.lines), life.config.get, life.outputs, {**life.inputs, **changes}
+    )
     return difference.changes, list(difference.replaces), difference.delete_before_replace
 
 
@@ -299,6 +302,34 @@ def test_another_guest_is_a_replacement_that_deletes_first(lab: Lab, kind: Kind)
     assert _difference(life, vm=other._moId) == (True, ["vm"], True)
     assert _difference(life, vm="/no/such/vm") == (True, ["vm"], True)
     assert _difference(life, vm=UNKNOWN) == (True, ["vm"], True)
+
+
+@pytest.mark.parametrize("kind", ["script", "file"])
+def test_a_vm_replaced_behind_its_path_is_another_guest(lab: Lab, kind: Kind) -> None:
+    """The diff finds the new VM, also where none is there; the deletion of the old resource does nothing in it."""
+    life = lab.life(kind, vm=lab.path, **({"on_delete": f"echo gone >>{lab.log}"} if kind == "script" else {}))
+    assert life.up() == ""
+    assert _difference(life) == (False, [], True)
+
+    name, path = lab.vm.name, lab.path
+    finish(lab.vm.PowerOffVM_Task())
+    finish(lab.vm.Destroy_Task())
+    assert _difference(life) == (True, ["vm"], True)
+    other = lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
+    finish(other.Rename_Task(name))
+    assert _difference(life) == (True, ["vm"], True)
+    assert any(f"{path} is another VM by now" in line for line in _delete(life))
+    assert "gone" not in lab.runs()
+
+
+def test_an_unreachable_vcenter_is_a_warning_of_the_diff(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview works without the server, and says what it could not check."""
+    life = lab.life("script", vm=lab.path)
+    assert life.up() == ""
+    monkeypatch.setattr(session, "START_TIMEOUT", session.CALL_TIMEOUT)
+    life.config["vsphere:vsphereServer"] = "127.0.0.1:9"
+    assert _difference(life) == (False, [], True)
+    assert any("cannot check whether vm still names the same guest" in line for line in life.lines)
 
 
 # ---- a VM that moves

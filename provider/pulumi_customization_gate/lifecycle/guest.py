@@ -86,7 +86,9 @@ def open_guest_for_deletion(
         try:
             short = Deadline(min(timeout, DELETE_TIMEOUT), engine.cancelled)
             guest = held.enter_context(_connected(engine, config, inputs, short))
-            if guest.is_powered_on:
+            if guest.id != inputs.get(GUEST_ID, guest.id):
+                guest, reason = None, f"{sanitize(str(inputs['vm']))} is another VM by now"
+            elif guest.is_powered_on:
                 guest.check_login()
                 guest = guest.with_deadline(Deadline(timeout, engine.cancelled))
             else:
@@ -132,10 +134,13 @@ def settings_problems(inputs: Mapping[str, Any], config: Config) -> list[str]:
 def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Sequence[str]:
     """Returns the arguments by which new inputs name another guest, or may turn out to.
 
-    Another spelling of the same VM is the same guest: a connection is opened to find that out, and only then.
+    Another spelling of the same VM is the same guest, and another VM behind the same path or UUID is another guest: a
+    connection is opened to find that out, and only then.
     """
     changed = [name for name in ("vm", "config_namespace") if _spelling(olds, name) != _spelling(news, name)]
-    if not changed or any(is_unknown(news.get(name)) for name in changed):
+    if not changed:
+        return ["vm"] if _is_replaced(engine, config, olds, news) else []
+    if any(is_unknown(news.get(name)) for name in changed):
         return changed
     try:
         is_same = _locate(engine, config, news) == (olds.get(GUEST_ID) or _locate(engine, config, olds))
@@ -143,6 +148,20 @@ def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news
         engine.log(f"it is unknown whether this is the same guest, so it counts as another: {error}", warning=True)
         return changed
     return [] if is_same else changed
+
+
+def _is_replaced(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether another VM, or none, is behind a reference that is not an identifier."""
+    known = olds.get(GUEST_ID)
+    if not known or parse_reference(str(news["vm"])).vm_id is not None:
+        return False
+    try:
+        return bool(_locate(engine, config, news) != known)
+    except GuestGoneError:
+        return True
+    except GateError as error:
+        engine.log(f"cannot check whether vm still names the same guest: {error}", warning=True)
+        return False
 
 
 def _spelling(inputs: Mapping[str, Any], name: str) -> object:

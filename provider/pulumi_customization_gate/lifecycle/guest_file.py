@@ -67,7 +67,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     # Another local path is not a change, another content is.
     changed = any(argument.is_changed(olds, news) for argument in FILE if argument.name not in {"content", "source"})
     return Difference(
-        changes=changed or _is_another(olds, news),
+        changes=bool(replaces) or changed or _is_another(olds, news),
         replaces=replaces,
         delete_before_replace=True,
     )

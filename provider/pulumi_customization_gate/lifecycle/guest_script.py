@@ -82,7 +82,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     replaces = changed_target(engine, config, olds, news)
     changed = any(argument.is_changed(olds, news) for argument in SCRIPT)
     return Difference(
-        changes=changed or _has_failed(olds, news),
+        changes=bool(replaces) or changed or _has_failed(olds, news),
         replaces=replaces,
         delete_before_replace=True,
     )
