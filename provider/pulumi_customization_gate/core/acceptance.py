@@ -14,3 +14,5 @@ class Acceptance:
     reason: str
     failed_at: str | None
     """When the accepted failure happened, in the form of `results`; None where the server did not say."""
+    instance_uuid: str = ""
+    """The failed VM's, empty where it is not known: its identifier may belong to another VM by now."""

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import AGREEMENT, compact
+from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import CustomizationStatus, Progress, Snapshot
 from pulumi_customization_gate.core.outcomes import (
     Situation,
@@ -122,6 +123,10 @@ class TrackedVms:
         if acceptance is None or acceptance.key not in (vm.key, vm.id):
             return ""
         if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:
+            return ""
+        latest = judgement.facts.latest
+        found = Identity(instance_uuid=latest.instance_uuid if latest else "")
+        if found.differs(Identity(instance_uuid=acceptance.instance_uuid)):
             return ""
         at = time_of(judgement.completed_at)
         is_same = vm.id not in self._without_failure if at is None else at == acceptance.failed_at

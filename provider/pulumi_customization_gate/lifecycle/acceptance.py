@@ -38,7 +38,7 @@ def accepted_failures(
         result = stored.get(old_key, {})
         is_new = has_failed(result) and before.get(old_key) != reason
         if is_new or result.get("accepted"):
-            found[result["moid"]] = Acceptance(key, reason, result["completed_at"])
+            found[result["moid"]] = Acceptance(key, reason, result["completed_at"], result["instance_uuid"] or "")
     return found
 
 

@@ -168,7 +168,9 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
         outputs = _outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)
         _warn(engine, inputs, outputs)
         return {**inputs, **outputs}
-    rules = replace(arguments.rules, accepted=accepted_failures(olds, inputs, arguments.targets))
+    # On another server an identifier names another VM.
+    accepted = accepted_failures(olds, inputs, arguments.targets) if is_here else {}
+    rules = replace(arguments.rules, accepted=accepted)
     source = arguments.platform.source(
         settings,
         arguments.targets,

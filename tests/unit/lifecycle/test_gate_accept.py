@@ -145,6 +145,17 @@ def test_a_new_vm_under_the_key_is_not_accepted(the_gate: Gate, centre: Centre) 
     assert (second["ready"], second["results"]["web-1"]["accepted"]) == (False, None)
 
 
+@pytest.mark.parametrize("server", ["vc.example.com", "vc2.example.com"])
+def test_another_vm_with_the_same_id_is_not_accepted(the_gate: Gate, centre: Centre, server: str) -> None:
+    """A failure without a time is known by its VM alone: neither another server's VM nor a later one inherits it."""
+    centre.uuids = {"vm-1": "uuid-1"}
+    first = closed(the_gate, centre, "bad by state")
+    if server == "vc.example.com":
+        centre.uuids = {"vm-1": "uuid-9"}
+    second = updated(Gate({**CONFIG, "vsphere:vsphereServer": server}), first, vms=VMS, accept=ACCEPT)
+    assert (second["ready"], second["results"]["web-1"]["accepted"]) == (False, None)
+
+
 def test_an_accepted_vm_that_is_off_is_not_ready(the_gate: Gate, centre: Centre) -> None:
     """A repaired VM is held to what holds for every customized one; once it is on, the same reason counts."""
     first = closed(the_gate, centre)
