@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FIXED = 3.0
 """Seconds between two questions of go-vcloud-director about one VM."""
-_PASSWORD = "s3cret"  # noqa: S105 -- of a server that lives for this measurement
+_PASSWORD = "s3cret"  # noqa: S105 -- of a server that runs only for this measurement
 
 
 @dataclass

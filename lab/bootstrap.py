@@ -95,7 +95,7 @@ def _pulumi(home: Home) -> Path:
 
 
 def _usable(pulumi: Path) -> bool:
-    """Tells whether a CLI is new enough and whether the launcher of Python's dynamic resources is installed."""
+    """Whether a CLI is new enough and whether the launcher of Python's dynamic resources is installed."""
     try:
         said = run("pulumi version", [pulumi, "version"], seconds=60, env=_VARIABLES)
     except LabError:
@@ -121,7 +121,7 @@ def _install_official(root: Path) -> bool:
 
 
 def reachable(url: str) -> bool:
-    """Tells whether a server answers within five seconds, whatever holds it up: name service, connection, answer."""
+    """Whether a server answers within five seconds, whatever holds it up: name service, connection, answer."""
     answered = threading.Event()
 
     def ask() -> None:

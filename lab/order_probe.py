@@ -2,7 +2,7 @@
 
 It takes the place of guest work in a real stack, and its output proves the order. The class of a
 dynamic provider is in an importable module, never in `__main__`: its path is what the stack's state holds, and so
-an edit of the program is no change of the resource.
+an edit of the program is not a change of the resource.
 """
 
 from __future__ import annotations

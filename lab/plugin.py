@@ -31,7 +31,7 @@ class Choice:
     name: str
     """`REAL` or `STAND_IN`."""
     sentence: str
-    """What a person is told about it."""
+    """What is printed about it."""
 
 
 def choose(home: Home, pulumi: Path, *, made_with: str = "") -> Choice:
@@ -124,7 +124,7 @@ def _find_real(home: Home) -> Path | None:
 
 
 def _install_real(home: Home, pulumi: Path, *, download: bool) -> bool:
-    """Installs the real plugin into the lab's PULUMI_HOME from where it can be had, and tells whether it is there."""
+    """Installs the real plugin into the lab's PULUMI_HOME from where it can be had, and returns whether it is there."""
     found, version = _find_real(home), vsphere_version()
     if found is not None:
         if found != _installed(home):

@@ -46,7 +46,7 @@ class Server:
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Tells whether the API and the control endpoint answer."""
+        """Whether the API and the control endpoint answer."""
         try:
             self.stats()
             _http().get(self.front, verify=self.ca_file, timeout=CALL_SECONDS)

@@ -123,7 +123,7 @@ def find(folder: Path) -> CloudDirectorLab | None:
 
 
 def stop(folder: Path) -> None:
-    """Stops the Cloud Director that was started in a folder; one that is gone already is no error."""
+    """Stops the Cloud Director that was started in a folder; one that is gone already is not an error."""
     servers.stop(folder, _MODULE)
 
 

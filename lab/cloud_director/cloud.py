@@ -199,7 +199,7 @@ class Cloud:
             self.logins["ok" if good else "failed"] += 1
             if not good:
                 return ""
-            # As long as a real token: clients tell it from the older kind by its length.
+            # As long as a real token: clients distinguish it from the older kind by its length.
             token = _Token(secrets.token_urlsafe(450), time.monotonic() + self.token_life)
             self._tokens[token.value] = token
             return token.value

@@ -60,7 +60,7 @@ class Platform(ABC, Generic[LabT]):
         """Returns the server that was started, or None where it has ended or does not answer."""
 
     def was_started(self) -> bool:
-        """Tells whether a server was started and not stopped by `down` since."""
+        """Whether a server was started and not stopped by `down` since."""
         return (self.folder / "ready.json").exists()
 
     @abstractmethod

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lab.vcenter_client import Lab
 
 _BUT_LOGIN = "[^L]*|Logout"
-"""A pattern for every call but a log-in: nobody can log out a session whose ID was lost with the answer."""
+"""A pattern for every call but a log-in: a session whose ID was lost with the response cannot be logged out."""
 _BURST = 1500
 """Events at once: more than a collector holds."""
 _SHORTEST = 0.3
@@ -127,7 +127,7 @@ class FaultSchedule:
         self.windows: list[FaultWindow] = []
 
     def is_normal(self, begin: float, end: float) -> bool:
-        """Tells whether there was no fault between two times."""
+        """Whether there was no fault between two times."""
         return not any(window.begin <= end and window.end >= begin for window in self.windows)
 
     async def run(self) -> None:

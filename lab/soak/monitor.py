@@ -85,5 +85,5 @@ def growth(memory: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
 
 
 def is_flat(early: float, late: float) -> bool:
-    """Tells whether memory grew by no more than is allowed."""
+    """Whether memory grew by no more than is allowed."""
     return late - early <= max(_MOST_GROWTH_MIB, _MOST_GROWTH * early)

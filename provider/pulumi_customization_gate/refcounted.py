@@ -177,7 +177,8 @@ _keeper = _Keeper()
 def keep_unused(seconds: float) -> None:
     """Keeps every object for so many seconds after its last user, so that the next one need not make it again.
 
-    Without this call none is kept. Only a process that hears of its own end may make it, and calls `close_all` then.
+    Without this call none is kept. Only a process that is notified before its end may make it; it calls `close_all`
+    then.
     """
     _keeper.keep_for(seconds)
 

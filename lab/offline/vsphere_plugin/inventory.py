@@ -157,7 +157,7 @@ class Inventory:
             return None
 
     def destroy(self, uuid: str) -> None:
-        """Powers a virtual machine off and destroys it; one that is gone already is no error.
+        """Powers a virtual machine off and destroys it; one that is gone already is not an error.
 
         Raises:
             RuntimeError: vCenter refused; with its message.

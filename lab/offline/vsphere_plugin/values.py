@@ -35,7 +35,7 @@ def wrapped(value: Any) -> PropertyValue:
 
 
 def is_known(value: Any) -> bool:
-    """Tells whether a value contains no unknown value."""
+    """Whether a value contains no unknown value."""
     if isinstance(value, Mapping):
         return all(map(is_known, value.values()))
     if isinstance(value, list):

@@ -78,6 +78,6 @@ def _login(settings: CloudDirectorSettings) -> str:
 
 
 def digest(settings: CloudDirectorSettings) -> bytes:
-    """Returns what tells credentials apart within this process, without holding them."""
+    """Returns what identifies credentials within this process, without holding them."""
     parts = (settings.address, settings.org, settings.user, settings.password, settings.api_token)
     return hashlib.sha256(_salt + json.dumps(parts).encode()).digest()

@@ -31,7 +31,7 @@ def with_retries(
     Args:
         call: It may fail with a fault that passes.
         timeout: Seconds after which no further attempt is made.
-        on_retry: Is told the fault before the next attempt.
+        on_retry: Receives the fault before the next attempt.
         clock: A monotonic clock.
         sleep: Waits for so many seconds and returns False, or True as soon as the caller has given up.
 

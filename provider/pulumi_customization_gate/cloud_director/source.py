@@ -71,7 +71,7 @@ class CloudDirectorSource:
     ) -> None:
         self._settings, self._targets = settings, targets
         self.server_id = settings.address
-        """What tells the server from every other: its address."""
+        """The identity of the server: its address."""
         self.instance_uuids: Mapping[str, str] = MappingProxyType({})
         """Nothing: an identifier of Cloud Director never names a second VM."""
         here = Identity(self.server_id)

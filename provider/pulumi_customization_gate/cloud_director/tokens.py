@@ -76,7 +76,7 @@ def successor(body: bytes, sent: str) -> str | None:
 
 
 def _lifetime(value: object) -> float:
-    """Returns the seconds that a token is said to live; infinite where that is not a number of usable size."""
+    """Returns the seconds until a token expires; infinite where the response has no number of usable size."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return math.inf
     try:

@@ -1,4 +1,4 @@
-"""What tells one VM from every other, also from one that has its identifier on another server or later."""
+"""The identity of a VM, which differs from that of a VM with the same identifier on another server or later."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class GateSource(Source, Protocol):
 
     @property
     def server_id(self) -> str:
-        """After `start`: what tells the server from every other."""
+        """After `start`: the identity of the server."""
         ...
 
     @property

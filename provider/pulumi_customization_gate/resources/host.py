@@ -268,7 +268,7 @@ def _widen_pool() -> bool:
 
 
 def _cancel(_servicer: object, _request: object, _context: object) -> object:
-    """Stands in for the host's Cancel, which does nothing. Runs with the host's globals, so it imports its own."""
+    """Replaces the host's Cancel, which does nothing. Runs with the host's globals, so it imports its own."""
     from google.protobuf import empty_pb2  # noqa: PLC0415 -- see above
 
     from pulumi_customization_gate.resources import host  # noqa: PLC0415, PLW0406 -- see above

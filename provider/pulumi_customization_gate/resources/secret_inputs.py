@@ -1,4 +1,4 @@
-"""Tells the provider which inputs the program marked as secrets: the engine unwraps them on their way to it."""
+"""Names to the provider the inputs that the program marked as secrets: the engine unwraps them on their way."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Draws a chart as SVG: opaque, so that it can be read on any page, with texts that can be searched and copied.
 
-The colours are close to those of Okabe and Ito, which people with any kind of colour vision can tell apart, and
+The colours are close to those of Okabe and Ito, which people with any kind of colour vision can distinguish, and
 contrast with the background. The end of a VM also has a shape of its own.
 """
 

@@ -64,7 +64,7 @@ class EventFeed:
     """Publishes events and state of VMs to its subscribers; get one from `subscribe`.
 
     Args:
-        session: The session on which collector and long poll live.
+        session: The session of the collector and the long poll.
     """
 
     def __init__(self, session: Session) -> None:
@@ -73,7 +73,7 @@ class EventFeed:
         """For the long poll alone: every other call has a shorter time-out."""
         self._subscribers = Subscribers()
         self._seen: dict[tuple[int, datetime], None] = {}
-        """Keys and times of events: a vCenter that was restored from a backup hands keys out again."""
+        """Keys and times of events: a vCenter that was restored from a backup assigns keys again."""
         self._heard_at = time.monotonic()
         """When the listener last worked, by the monotonic clock."""
         self._closing = threading.Event()

@@ -43,7 +43,7 @@ LOGIN_ATTEMPTS = 2
 LOGOUT_TIMEOUT = 5.0
 """Seconds in which a lost log-out is retried: a session that is left behind takes half an hour to expire."""
 OLDEST_VERSION = "vim.version.version12"
-"""The API version (6.7) in which a server is asked for its own."""
+"""The API version (6.7) of the first call, which reads the version of the server."""
 CUSTOMIZATION_INFO_SINCE = (7, 0, 2)
 """The API version that brought `guest.customizationInfo` (vSphere Web Services API, GuestInfo)."""
 

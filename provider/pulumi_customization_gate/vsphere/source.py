@@ -186,14 +186,14 @@ class VsphereSource:
         return diagnosis.explain(self._snapshots.get(vm.id), events)
 
     def notes(self) -> Sequence[str]:
-        """Returns what the feed rode out since the last call."""
+        """Returns what the feed recovered from since the last call."""
         notes, self._notes = self._notes, []
         return notes
 
     def close(self) -> None:
-        """Ends the subscription; the last of a process gives back collector and session.
+        """Ends the subscription; the last of a process releases collector and session.
 
-        A start that is still under way gives back what it gets by itself.
+        A start that is still running releases by itself what it acquires.
         """
         self._is_closed = True
         self._held.close()

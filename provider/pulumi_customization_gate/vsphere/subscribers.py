@@ -1,4 +1,4 @@
-"""The subscribers of an event feed: who waits for which VMs, and what each of them was told."""
+"""The subscribers of an event feed: who waits for which VMs, and the last warning of each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Subscribers:
             sink(item)
 
     def warn(self, warning: str) -> None:
-        """Passes a warning to each subscriber whose last one was another; without text nobody is told."""
+        """Passes a warning to each subscriber whose last one was another; an empty one is only noted."""
         with self._lock:
             sinks = [sink for sink in self._moids if self._warnings.get(sink, "") != warning]
             self._warnings.update(dict.fromkeys(sinks, warning))

@@ -123,7 +123,7 @@ class Guest:
         )
         """Whether the guest runs Windows, by its VMware Tools, or by the VM's settings while those do not run."""
         self.id = f"{session.about.instanceUuid}/{moid}/{known.get('config.instanceUuid') or ''}"
-        """What tells this VM from every other VM: its vCenter, its managed object ID and its instance UUID."""
+        """The identity of the VM: its vCenter, its managed object ID and its instance UUID."""
         self.is_powered_on = known.get("runtime.powerState") == "poweredOn"
         self._transfers = Transfers(session)
 
@@ -262,11 +262,11 @@ class Guest:
                 raise
 
     def remove_directory(self, path: str) -> None:
-        """Removes a directory with all that is in it; one that is missing is no error."""
+        """Removes a directory with all that is in it; one that is missing is not an error."""
         self._remove(lambda: self._files.DeleteDirectory(self._vm, self._login, path, True))  # noqa: FBT003 -- the API's
 
     def remove_file(self, path: str) -> None:
-        """Removes a file; one that is missing is no error."""
+        """Removes a file; one that is missing is not an error."""
         self._remove(lambda: self._files.DeleteFile(self._vm, self._login, path))
 
     def _remove(self, call: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """Runs a script in a guest, once per attempt, and brings back how it ended.
 
 An attempt has a directory of its own in the private directory under the guest user's home. Its name is made of the
-resource and the attempt's number, so whoever comes later - after a crash, a lost answer, a time-out - finds it and
+resource and the attempt's number, so a later attempt - after a crash, a lost response, a time-out - finds it and
 follows the run, or takes its outcome, instead of starting a second one. A request to start may be repeated, and may
 arrive late: in the guest, one process claims the run. See program.py for the files.
 """
@@ -44,7 +44,7 @@ STOP_TIMEOUT = 15.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """What tells one run of one resource from every other run."""
+    """What identifies one run of one resource."""
 
     key: str
     """The resource's: letters and digits, the same for all of its attempts."""

@@ -38,10 +38,10 @@ class TransferError(ServerError):
 
 
 class Transfers:
-    """The way of files to guests and back.
+    """Uploads files to guests and downloads them.
 
     Args:
-        session: The session of the vCenter that gives the addresses out.
+        session: The session of the vCenter that issues the addresses.
     """
 
     def __init__(self, session: Session) -> None:
@@ -51,7 +51,7 @@ class Transfers:
         """Uploads bytes, or a file of this computer.
 
         Args:
-            url: The address that vCenter gave out for this.
+            url: The address that vCenter issued for this transfer.
             host: The ESXi host on which the VM runs, or None if vCenter does not report it.
             content: The bytes, or the file.
             check: Raises an error if the upload has to end; asked before each block.
@@ -108,7 +108,7 @@ class Transfers:
             except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
                 if reason := distrust(error):
                     raise CertificateError(self._untrusted(where, reason)) from None
-                # The address holds a token: of the error, only its kind is told.
+                # The address holds a token, so the message has only the kind of the error.
                 said = f"the transfer of a guest file over {where} failed: {type(error).__name__}"
                 raise TransferError(said) from None
 
