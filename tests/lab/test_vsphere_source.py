@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ from pulumi_customization_gate.core.errors import (
     GateError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal
+from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal, Target
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere import event_listener, session
+from pulumi_customization_gate.vsphere.identity import named_now
+from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
+from pulumi_customization_gate.vsphere.source import VsphereSource
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
 
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 
     from lab.vcenter_client import Lab
     from pulumi_customization_gate.core.progress import Update
-    from pulumi_customization_gate.vsphere.source import VsphereSource
 
 SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 RULES = WaitRules(timeout=PATIENCE)
@@ -61,6 +64,54 @@ def started(vcenter: VCenter, **references: str) -> Iterator[VsphereSource]:
 
 def moid(vm: Any) -> str:
     return str(vm._moId)
+
+
+# ---- which VM it is
+
+
+def test_a_vm_that_replaced_a_judged_one_is_found_by_its_path(vcenter: VCenter) -> None:
+    """One read tells which judged VMs are where they were, also in a folder; the others are searched for."""
+    folder = vcenter.content.rootFolder.childEntity[0].vmFolder.CreateFolder("identity")
+    kept, moved, gone = (vcenter.clone(on=False) for _ in range(3))
+    finish(folder.MoveIntoFolder_Task([kept]))
+    name, judged = gone.name, [moid(vm) for vm in (kept, moved, gone)]
+    finish(gone.Destroy_Task())
+    new = vcenter.clone(on=False)
+    finish(new.Rename_Task(name))
+    paths = [f"/DC0/vm/identity/{kept.name}", f"/DC0/vm/{name}", "/DC0/vm/nobody"]
+    references = [paths[0], moved.config.instanceUuid, moved.config.uuid, *paths[1:]]
+    vcenter.lab.reset_stats()
+    named = named_now(settings(vcenter.lab), [parse_reference(text) for text in references], judged)
+    calls = vcenter.lab.stats()["calls"]
+    first = {moid(moved): moved.config.instanceUuid}
+    assert named == [
+        {moid(kept): kept.config.instanceUuid},
+        first,
+        first,
+        {moid(new): new.config.instanceUuid},
+        {"/DC0/vm/nobody": ""},
+    ]
+    # One read for all, and one for the UUID of the VM that was searched for.
+    assert (calls["Login"], calls["RetrievePropertiesEx"], calls["FindByInventoryPath"]) == (1, 2, 2)
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_vm_of_another_vcenter_is_refused(vcenter: VCenter, is_kept: bool) -> None:
+    """The UUID of the program's VM is held against the VM with its ID, also where nothing else is judged."""
+    vm = vcenter.clone(on=False)
+    already_ready = {moid(vm)} if is_kept else set()
+    right = VsphereSource(
+        settings(vcenter.lab), [Target("web", parse_reference(moid(vm)), vm.config.uuid)], already_ready=already_ready
+    )
+    with contextlib.closing(right):
+        right.start()
+    wrong = VsphereSource(
+        settings(vcenter.lab),
+        [Target("web", parse_reference(moid(vm)), str(uuid.uuid4()))],
+        already_ready=already_ready,
+    )
+    with contextlib.closing(wrong), pytest.raises(ConfigurationError, match="web: expected the VM with the UUID"):
+        wrong.start()
 
 
 # ---- whom a reference names

@@ -341,6 +341,7 @@ def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
     assert (calls["Login"], calls["RetrievePropertiesEx"]) == (1, 1), calls
     assert "FindByInventoryPath" not in calls
 
+    engine.lab.power(name, "off")
     engine.lab.destroy(name)
     second = engine.machine(name, outcome="CustomizationSysprepFailed", message="no domain")
     changed = gate({"web": f"/DC0/vm/{name}"}, work={"work": second})
