@@ -86,7 +86,7 @@ def open_guest_for_deletion(
         try:
             short = Deadline(min(timeout, DELETE_TIMEOUT), engine.cancelled)
             guest = held.enter_context(_connected(engine, config, inputs, short))
-            if guest.id != inputs.get(GUEST_ID, guest.id):
+            if not is_same_guest(guest.id, inputs.get(GUEST_ID) or guest.id):
                 guest, reason = None, f"{sanitize(str(inputs['vm']))} is another VM by now"
             elif guest.is_powered_on:
                 guest.check_login()
@@ -143,7 +143,7 @@ def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news
     if any(is_unknown(news.get(name)) for name in changed):
         return changed
     try:
-        is_same = _locate(engine, config, news) == (olds.get(GUEST_ID) or _locate(engine, config, olds))
+        is_same = is_same_guest(_locate(engine, config, news), olds.get(GUEST_ID) or _locate(engine, config, olds))
     except GateError as error:
         engine.log(f"it is unknown whether this is the same guest, so it counts as another: {error}", warning=True)
         return changed
@@ -156,12 +156,22 @@ def _is_replaced(engine: Engine, config: Config, olds: Mapping[str, Any], news: 
     if not known or parse_reference(str(news["vm"])).vm_id is not None:
         return False
     try:
-        return bool(_locate(engine, config, news) != known)
+        return not is_same_guest(_locate(engine, config, news), str(known))
     except GuestGoneError:
         return True
     except GateError as error:
         engine.log(f"cannot check whether vm still names the same guest: {error}", warning=True)
         return False
+
+
+def is_same_guest(guest: str, other: str) -> bool:
+    """Returns whether two values of GUEST_ID are those of one guest.
+
+    A part that could not be read differs from nothing: of a VM whose host is disconnected, vCenter reports no UUID, and
+    another guest would be a replacement, which runs a script again.
+    """
+    parts = zip(guest.split("/"), other.split("/"), strict=False)
+    return all(part == known for part, known in parts if part and known)
 
 
 def _spelling(inputs: Mapping[str, Any], name: str) -> object:
