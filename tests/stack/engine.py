@@ -122,6 +122,12 @@ class Stack:
         self._state = state
         self._program = program
 
+    def configure(self, **settings: str) -> None:
+        """Sets keys of the namespace `vsphere` and of the library's own from the next operation on."""
+        for name, value in settings.items():
+            namespace = "customization" if name == "thumbprint" else "vsphere"
+            self._stack.set_config(f"{namespace}:{name}", automation.ConfigValue(value))
+
     def preview(self, program: Callable[[], None] | None = None, **options: Any) -> Result:
         """Previews the program, or another one from now on."""
         self._program = program or self._program

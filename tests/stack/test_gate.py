@@ -13,9 +13,11 @@ import pytest
 
 from lab.order_probe import OrderProbe
 from pulumi_customization_gate import CustomizationGate
+from tests.lab.vcenter_fixture import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from tests.stack.engine import Engine, Stack
 
@@ -305,8 +307,8 @@ def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
 def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None:
     """A reference that names nothing ends the wait at once; what is known of the other machines is kept."""
     good, slow = engine.unique("web"), engine.unique("web")
-    done, running = engine.machine(good), engine.machine(slow, duration="1h")
-    stack = engine.stack(gate({"good": done, "slow": running, "lost": "vm-999999", "typo": "/DC0/vm/nobody"}))
+    done, going = engine.machine(good), engine.machine(slow, duration="1h")
+    stack = engine.stack(gate({"good": done, "slow": going, "lost": "vm-999999", "typo": "/DC0/vm/nobody"}))
 
     failed = stack.up()
     assert not failed.succeeded
@@ -317,7 +319,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
     assert "Correct the reference of lost and typo in `vms`, then run `pulumi up` again." in failed.errors
     kept = outputs(stack)
     assert kept["statuses"]["lost"] == "VmRemoved"
-    assert kept["results"]["slow"]["moid"] == running
+    assert kept["results"]["slow"]["moid"] == going
     assert kept["wait_seconds"] < 20
 
 
@@ -411,6 +413,31 @@ def test_another_server_is_another_gate(engine: Engine) -> None:
     assert moved.succeeded, moved.output
     assert sorted(moved.changes["gate"]) == ["create-replacement", "delete-replaced", "replace"]
     assert stack.resource("gate")["id"] != before
+
+
+def test_another_address_is_another_server_by_its_uuid(engine: Engine, tmp_path: Path) -> None:
+    """The same vCenter by another name keeps the verdict; on another vCenter, the VM with the ID is judged."""
+    a = engine.machine(engine.unique("web"))
+    stack = engine.stack(gate({"web": a}))
+    assert stack.up().succeeded
+    before = outputs(stack)
+
+    stack.configure(vsphereServer=engine.lab.server.replace("127.0.0.1", "localhost"), thumbprint=engine.lab.thumbprint)
+    alias = stack.up()
+    assert alias.succeeded, alias.output
+    assert alias.changes == {"gate": ["update"]}
+    after = outputs(stack)
+    assert (after["results"], after["opened_at"]) == (before["results"], before["opened_at"])
+    assert (before["server"]["id"], before["server"]["address"]) == (after["server"]["id"], engine.lab.server)
+    assert stack.up().changes == {}
+
+    with running(tmp_path) as other:
+        lab = other.lab
+        stack.configure(vsphereServer=lab.server, password=lab.password, thumbprint=lab.thumbprint)
+        elsewhere = stack.up()
+    assert not elsewhere.succeeded
+    assert f"web ({a})  NotFound: {lab.server} has no virtual machine {a}" in elsewhere.errors
+    assert outputs(stack)["ready"] is False
 
 
 # ---- bad input
