@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import ApiError
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.tls import untrusted
@@ -155,7 +155,7 @@ class EventFeed:
 
     def _run(self) -> None:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(FAULTS),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
             stop=tenacity.stop_when_event_set(self._closing),
             sleep=tenacity.sleep_using_event(self._closing),
@@ -165,9 +165,9 @@ class EventFeed:
         try:
             while not self._closing.is_set():
                 retrying(self._turn)
-        except FAULTS:
-            pass  # The feed is closing: the fault is the end of its own long poll.
         except Exception as error:  # noqa: BLE001 -- whatever it is, the subscribers must learn of it
+            if _may_pass(error):
+                return  # The feed is closing: the fault is the end of its own long poll.
             self._end = error
             self._subscribers.publish(error)
 
@@ -324,6 +324,14 @@ class EventFeed:
             self._session, self._horizon - reach, self._subscribers.moids
         )
         return listener
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a later attempt may succeed: a vCenter that restarts may for a while answer some calls and not others."""
+    is_unreachable = isinstance(error, ServerError) and not isinstance(
+        error, (ApiError, AuthenticationError, CertificateError)
+    )
+    return isinstance(error, FAULTS) or is_unreachable
 
 
 def _started(session: Session) -> EventFeed:

@@ -13,6 +13,7 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError
 from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 from pulumi_customization_gate.vsphere import event_feed, event_listener, reconciliation
+from pulumi_customization_gate.vsphere import session as session_module
 from pulumi_customization_gate.vsphere.event_feed import subscribe
 from pulumi_customization_gate.vsphere.session import acquire
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected, until
@@ -169,6 +170,23 @@ def test_a_restricted_user_reads_the_folder(vcenter: FakeVcenter) -> None:
         key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         assert watcher.keys(key) == [key]
     assert note == "ann may not read events of the whole inventory; reading those of vm"
+
+
+def test_a_folder_that_cannot_be_read_for_a_while_does_not_end_the_feed(
+    vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vCenter that restarts may refuse the collector, and not answer the read of the folders: that passes."""
+    vcenter.events.allowed = {"group-v1"}
+    with watching("vm-1") as watcher:
+        watcher.note("may not read")
+        monkeypatch.setattr(session_module, "START_TIMEOUT", session_module.CALL_TIMEOUT)
+        vcenter.failures["RetrievePropertiesEx"] = [ConnectionResetError(), ConnectionResetError()]
+        vcenter.end_sessions()
+        watcher.note("watching again after")
+        key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        assert watcher.keys(key) == [key]
+        assert not watcher.feed.has_ended
+    assert vcenter.failures["RetrievePropertiesEx"] == []
 
 
 def test_a_user_of_single_vms_queries_each(vcenter: FakeVcenter) -> None:
