@@ -96,6 +96,14 @@ class CloudDirectorSource:
             ServerError: If the server refuses the login, or does not answer well for `retry_timeout` seconds.
             ConfigurationError: If a VM is named twice, or a vApp holds none.
         """
+        try:
+            return self._start()
+        finally:
+            # A start that was still running at `close` releases by itself what it acquired since.
+            if self._closed.is_set():
+                self._login.close()
+
+    def _start(self) -> Sequence[VmRef]:
         deadline = self._clock() + self._retry_timeout
         self._session = self._login.enter_context(self._connect(self._settings))
         self._with_retries(self._session.open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,10 @@ from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle.arguments import GateArguments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_customization_gate.cloud_director.session import Session
+    from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
     from tests.unit.cloud_director.in_memory import InMemory
 
 STATUS = "guestcustomizationstatus"
@@ -63,6 +68,26 @@ def test_a_vapp_stands_for_its_vms(lab: InMemory) -> None:
     vapp = f"urn:vcloud:vapp:{vapp_uuid('shop')}"
     assert [vm.key for vm in lab.source({"shop": vapp}).start()] == ["shop/app", "shop/db"]
     assert [vm.key for vm in lab.source([vapp]).start()] == ["app", "db"]
+
+
+def test_a_start_that_acquires_the_login_after_close_releases_it(lab: InMemory) -> None:
+    """A wait that is cancelled closes the source while its start still runs: no session is left behind."""
+    held: list[str] = []
+    source = lab.source([lab.machine("web-0").urn])
+    connect = source._connect
+
+    @contextlib.contextmanager
+    def slow(settings: CloudDirectorSettings) -> Iterator[Session]:
+        source.close()
+        with connect(settings) as session:
+            held.append("acquired")
+            yield session
+        held.append("released")
+
+    source._connect = slow
+    with contextlib.suppress(ServerError):
+        source.start()
+    assert held == ["acquired", "released"]
 
 
 def test_a_vm_that_is_named_twice_is_an_error(lab: InMemory) -> None:
