@@ -20,12 +20,6 @@ ON_REAL_GUESTS = frozenset(
         "lifecycle/guest_file.py",
         "lifecycle/guest_logs.py",
         "lifecycle/guest_script.py",
-        "vsphere/guest/directory.py",
-        "vsphere/guest/errors.py",
-        "vsphere/guest/logs.py",
-        "vsphere/guest/operations.py",
-        "vsphere/guest/run.py",
-        "vsphere/guest/transfer.py",
     }
 )
 """Work in a guest, which tests/lab does with real processes and files; a module leaves the list once it can."""

@@ -276,9 +276,11 @@ class FakeVcenter:
         self.stubs: list[FakeStub] = []
         self.calls: Counter[str] = Counter()
         self.failures: dict[str, list[BaseException]] = {}
-        """By the method's name, what its next calls raise."""
+        """By the method's name, what its next calls raise instead of being carried out."""
+        self.lost_answers: dict[str, list[BaseException]] = {}
+        """By the method's name, what its next calls raise after they were carried out."""
         self._logins = 0
-        self._methods: dict[str, Callable[..., Any]] = {
+        self.methods: dict[str, Callable[..., Any]] = {
             "CreateCollectorForEvents": self.events.create,
             "QueryEvents": self.events.query,
             "ReadNextEvents": self.events.read,
@@ -321,7 +323,10 @@ class FakeVcenter:
             raise vim.fault.NotAuthenticated
         if method == "Logout":
             return self.sessions.discard(stub.cookie)
-        return self._methods[method](mo, *args)
+        answer = self.methods[method](mo, *args)
+        if self.lost_answers.get(method):
+            raise self.lost_answers[method].pop(0)
+        return answer
 
     def _content(self, stub: FakeStub) -> Any:
         return SimpleNamespace(
@@ -332,6 +337,11 @@ class FakeVcenter:
             propertyCollector=vmodl.query.PropertyCollector("properties", stub),
             viewManager=vim.view.ViewManager("views", stub),
             searchIndex=vim.SearchIndex("search", stub),
+            guestOperationsManager=SimpleNamespace(
+                fileManager=vim.vm.guest.FileManager("files", stub),
+                processManager=vim.vm.guest.ProcessManager("processes", stub),
+                authManager=vim.vm.guest.AuthManager("logins", stub),
+            ),
         )
 
     def _log_in(self, stub: FakeStub, _user: str, password: str) -> None:

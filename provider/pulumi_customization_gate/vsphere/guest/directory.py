@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.guest.operations import Guest
+
+_log = logging.getLogger(__name__)
 
 SETTLE_INTERVAL = 10.0
 """The longest time in seconds between two checks in the guest whether a run without an outcome has died."""
@@ -66,12 +69,18 @@ class Directory:
     def outcome(self) -> Outcome | None:
         """Returns what the run left behind; None where that is not there yet."""
         content = self.read(OUTCOME)
-        return None if content is None else Outcome.parse(content, self._limit)
+        if content is None:
+            return None
+        outcome = Outcome.parse(content, self._limit)
+        _log.debug("%s: %s: %s, exit code %s", self.guest, self.path, outcome.ending.value, outcome.exit_code)
+        return outcome
 
     def call(self, word: str) -> int:
         """Calls the wrapper, and returns its process."""
         command = self._program.command(self.path, word)
-        return self.guest.start(self._program.path, command, self._count if word == RUN else lambda _: None)
+        process = self.guest.start(self._program.path, command, self._count if word == RUN else lambda _: None)
+        _log.debug("%s: %s: %s is process %d", self.guest, self.path, word, process)
+        return process
 
     def _count(self, change: int) -> None:
         self.requests += change

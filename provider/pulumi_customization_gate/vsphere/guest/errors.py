@@ -68,17 +68,19 @@ class GuestCancelledError(GuestError):
     """The user cancelled the work."""
 
 
-def translated(fault: Any, guest: str, user: str) -> GateError:
+def translated(fault: Any, guest: str, user: str, password: str) -> GateError:
     """Returns the error for a fault of the API.
 
     Args:
         fault: The fault.
         guest: What the VM is called.
         user: Who works in the guest.
+        password: What a server may repeat and nobody is to read.
     """
     error: GateError
+    answer = describe(fault).replace(password, "[secret]")
     if isinstance(fault, _NOT_READY):
-        error = GuestNotReadyError(f"{guest} answers {describe(fault)}")
+        error = GuestNotReadyError(f"{guest} answers {answer}")
     elif isinstance(fault, vmodl.fault.ManagedObjectNotFound):
         error = GuestGoneError(f"{guest} is not in the inventory")
     elif isinstance(fault, vim.fault.InvalidGuestLogin):
@@ -90,7 +92,7 @@ def translated(fault: Any, guest: str, user: str) -> GateError:
         error = ApiError(f"vCenter does not allow this: grant the privilege {wanted} on {guest}", code="NoPermission")
     elif isinstance(fault, vim.fault.FileNotFound | vim.fault.FileAlreadyExists):
         kind = GuestNotFoundError if isinstance(fault, vim.fault.FileNotFound) else GuestExistsError
-        error = kind(f"{guest} answers {describe(fault)} about {sanitize(fault.file or 'a file')}")
+        error = kind(f"{guest} answers {answer} about {sanitize(fault.file or 'a file')}")
     else:
-        error = GuestError(f"{guest} answers {describe(fault)}")
+        error = GuestError(f"{guest} answers {answer}")
     return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
+
+_log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
 """Seconds that reading all logs may take."""
@@ -64,16 +66,19 @@ def read_logs(
 
             def read(moid: str) -> list[GuestLog]:
                 logs: list[GuestLog] = []
-                with contextlib.suppress(GateError):
+                try:
                     guest = Guest(session, moid, credentials, deadline)
                     if guest.is_powered_on:
                         for path in _WINDOWS if guest.is_windows else _LINUX:
                             logs += _read(guest, path, credentials.password)
+                except GateError as error:
+                    _log.debug("%s: logs cannot be read: %s", moid, error)
                 return logs
 
             chosen = moids[:MOST_GUESTS]
             found = dict(zip(chosen, readers.map(read, chosen), strict=True))
-    except GateError:
+    except GateError as error:
+        _log.debug("%s: guest logs cannot be read: %s", settings.server, error)
         return {}
     finally:
         readers.close()
@@ -84,7 +89,8 @@ def _read(guest: Guest, path: str, secret: str) -> list[GuestLog]:
     """Returns the log, or nothing where the guest does not have it or does not give it."""
     try:
         content = guest.download(path, _LARGEST, keeps_end=True)
-    except GateError:
+    except GateError as error:
+        _log.debug("%s: %s cannot be read: %s", guest, path, error)
         return []
     lines = [sanitize(line.replace(secret, "[secret]")) for line in _decoded(content).splitlines()]
     kept = tuple(line for line in lines if line)[-LINES:]

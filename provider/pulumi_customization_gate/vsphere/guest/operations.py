@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _UNSENT = (ConnectionRefusedError, socket.gaierror)
 """Failures of a call that cannot have reached the server."""
@@ -115,7 +118,7 @@ class Guest:
         self._login = vim.vm.guest.NamePasswordAuthentication(
             username=credentials.user, password=credentials.password, interactiveSession=False
         )
-        known = self.ask(lambda: self._read(*_PROPERTIES))
+        known = self.ask(lambda: self._read(*_PROPERTIES), "RetrievePropertiesEx")
         self._label = f"{sanitize(str(known.get('name') or moid))} ({moid})"
         family = str(known.get("guest.guestFamily") or "")
         self.is_windows = family == "windowsGuest" or (
@@ -142,8 +145,12 @@ class Guest:
         other.__dict__.update(self.__dict__, deadline=deadline)
         return other
 
-    def ask(self, call: Callable[[], T]) -> T:
+    def ask(self, call: Callable[[], T], name: str) -> T:
         """Makes a call that may be made twice, again while network or guest are not ready for it.
+
+        Args:
+            call: The call.
+            name: The API's name of what it calls, for the log.
 
         Raises:
             GuestTimeoutError: If they never were.
@@ -154,12 +161,14 @@ class Guest:
         reason = ""
         for pause in backoff(0.5, 5.0):
             self.deadline.check(reason)
+            _log.debug("%s: calling %s", self, name)
             try:
                 return self._within_deadline(lambda: self.session.with_retries(lambda: self._translated(call)))
             except (AuthenticationError, CertificateError, ApiError):
                 raise
             except (GuestNotReadyError, ServerError) as error:
                 reason = str(error)
+            _log.debug("%s: %s failed and is repeated: %s", self, name, reason)
             self._tell(f"waiting for the guest: {reason}")
             self.deadline.pause(pause, reason)
         raise AssertionError("the pauses never end")
@@ -181,11 +190,11 @@ class Guest:
             raise self._error(fault) from None
 
     def _error(self, fault: Any) -> GateError:
-        return translated(fault, str(self), self._user)
+        return translated(fault, str(self), self._user, self._login.password)
 
     def check_login(self) -> None:
         """Waits until the guest is ready, and has it check user and password."""
-        self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login))
+        self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login), "ValidateCredentials")
 
     # Files
 
@@ -217,7 +226,10 @@ class Guest:
         """Takes all rights on a directory away from other users; `entry` is what is known of it."""
         if not self.is_windows and (entry is None or entry.permissions != _PRIVATE):
             attributes = vim.vm.guest.FileManager.PosixFileAttributes(permissions=_PRIVATE)
-            self.ask(lambda: self._files.ChangeFileAttributes(self._vm, self._login, path, attributes))
+            self.ask(
+                lambda: self._files.ChangeFileAttributes(self._vm, self._login, path, attributes),
+                "ChangeFileAttributes",
+            )
 
     def join(self, directory: str, name: str) -> str:
         """Returns the path of a name in a directory."""
@@ -226,7 +238,9 @@ class Guest:
 
     def environment_variable(self, name: str) -> str:
         """Returns a variable of the user's environment; empty if there is none."""
-        found = self.ask(lambda: self._processes.ReadEnvironmentVariable(self._vm, self._login, [name]))
+        found = self.ask(
+            lambda: self._processes.ReadEnvironmentVariable(self._vm, self._login, [name]), "ReadEnvironmentVariable"
+        )
         return next((str(pair).partition("=")[2] for pair in found or () if str(pair).startswith(f"{name}=")), "")
 
     def list_files(self, path: str, pattern: str = "") -> list[FileEntry]:
@@ -243,7 +257,8 @@ class Guest:
         while True:
             index = len(entries)
             page = self.ask(
-                lambda index=index: self._files.ListFiles(self._vm, self._login, path, index, _PAGE, pattern or None)  # type: ignore[misc]
+                lambda index=index: self._files.ListFiles(self._vm, self._login, path, index, _PAGE, pattern or None),  # type: ignore[misc]
+                "ListFiles",
             )
             entries += [FileEntry.of(file) for file in page.files or ()]
             if not page.remaining or len(entries) == index:
@@ -256,23 +271,26 @@ class Guest:
             GuestExistsError: If there is such a path already.
         """
         try:
-            self.ask(lambda: self._files.MakeDirectory(self._vm, self._login, path, parents))
+            self.ask(lambda: self._files.MakeDirectory(self._vm, self._login, path, parents), "MakeDirectory")
         except GuestExistsError:
             if not exist_ok:
                 raise
 
     def remove_directory(self, path: str) -> None:
         """Removes a directory with all that is in it; one that is missing is not an error."""
-        self._remove(lambda: self._files.DeleteDirectory(self._vm, self._login, path, True))  # noqa: FBT003 -- the API's
+        self._remove(
+            lambda: self._files.DeleteDirectory(self._vm, self._login, path, True),  # noqa: FBT003 -- the API's
+            "DeleteDirectory",
+        )
 
     def remove_file(self, path: str) -> None:
         """Removes a file; one that is missing is not an error."""
-        self._remove(lambda: self._files.DeleteFile(self._vm, self._login, path))
+        self._remove(lambda: self._files.DeleteFile(self._vm, self._login, path), "DeleteFile")
 
-    def _remove(self, call: Callable[[], None]) -> None:
+    def _remove(self, call: Callable[[], None], name: str) -> None:
         # A request whose first answer was lost finds nothing either.
         with contextlib.suppress(GuestNotFoundError):
-            self.ask(call)
+            self.ask(call, name)
 
     def upload(self, path: str, content: bytes | Path, permissions: int = 0o600) -> None:
         """Writes a file, over one that is there.
@@ -293,7 +311,7 @@ class Guest:
             url = self._files.InitiateFileTransferToGuest(self._vm, self._login, path, attributes, size, True)  # noqa: FBT003 -- the API's
             self._transfers.put(url, self._host(), content if size else b"", self.deadline.check)
 
-        self.ask(lambda: self._on_the_right_host(transfer))
+        self.ask(lambda: self._on_the_right_host(transfer), "InitiateFileTransferToGuest, upload")
 
     def download(self, path: str, largest: int, *, keeps_end: bool = False) -> bytes:
         """Reads a file of at most `largest` bytes, or the end of a longer one.
@@ -307,7 +325,7 @@ class Guest:
             check, host = self.deadline.check, self._host()
             return self._transfers.get(found.url, host, largest, check, keeps_end=keeps_end)
 
-        return self.ask(lambda: self._on_the_right_host(transfer))
+        return self.ask(lambda: self._on_the_right_host(transfer), "InitiateFileTransferFromGuest, download")
 
     def _on_the_right_host(self, transfer: Callable[[], T]) -> T:
         """Makes a transfer anew where the VM has moved to another host since its address was given out."""
@@ -339,7 +357,7 @@ class Guest:
                 lost_answers.append(error)
                 raise
 
-        self.ask(move)
+        self.ask(move, "MoveFile")
 
     def _is_there(self, path: str, size: int) -> bool:
         found = self._files.ListFiles(self._vm, self._login, path, 0, _PAGE, None)
@@ -370,11 +388,13 @@ class Guest:
                 requested(-1)
                 raise
 
-        return self.ask(call)
+        return self.ask(call, "StartProgram")
 
     def processes(self, pid: int) -> list[Any]:
         """Returns what vCenter knows of a process, an ended one included: no entry, or one."""
-        return list(self.ask(lambda: self._processes.ListProcesses(self._vm, self._login, [pid])) or ())
+        return list(
+            self.ask(lambda: self._processes.ListProcesses(self._vm, self._login, [pid]), "ListProcesses") or ()
+        )
 
     @property
     def _files(self) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pulumi_customization_gate.vsphere.guest.operations import Guest
+
+_log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 15.0
 """Seconds that a script gets to end when it is stopped, and that reading its outcome may take."""
@@ -184,6 +187,7 @@ class _Run:
     def _retire(self, directory: Directory) -> None:
         """Removes the directory of another attempt, once that runs no more: two attempts never run at once."""
         names = directory.names()
+        _log.debug("%s: removing %s of another attempt", self._guest, directory.path)
         if COMPLETE in names and OUTCOME not in names:
             if CLAIM in names:
                 self._tell("waiting for the end of an earlier run of this script")
@@ -200,14 +204,16 @@ class _Run:
 
     def _outcome(self, directory: Directory, names: set[str]) -> Outcome:
         if CLAIM in names:
+            _log.debug("%s: following the run in %s", self._guest, directory.path)
             self._tell("following the run that was started earlier")
             return directory.follow(None)
         process = directory.call(RUN)
         self._began = time.monotonic()
-        self._started_at = self._guest.ask(self._guest.session.current_time)
+        self._started_at = self._guest.ask(self._guest.session.current_time, "CurrentTime")
         return directory.follow(process)
 
     def _stop(self, directory: Directory, reason: GateError) -> ScriptResult:
+        _log.debug("%s: stopping the run in %s: %s", self._guest, directory.path, reason)
         directory.guest = self._guest.with_deadline(Deadline(STOP_TIMEOUT))
         outcome = None
         with contextlib.suppress(GateError):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import io
+import logging
 import ssl
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_customization_gate.vsphere.session import Session
+
+_log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until a connection stands."""
@@ -102,10 +105,12 @@ class Transfers:
                     stream=True,
                     timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 ) as response:
+                    _log.debug("%s of a guest file over %s: status %d", method, where, response.status_code)
                     if not response.ok:
                         raise TransferError(f"{where} answered {response.status_code} to a {method} of a guest file")
                     yield response
             except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+                _log.debug("%s of a guest file over %s failed: %s", method, where, type(error).__name__)
                 if reason := distrust(error):
                     raise CertificateError(self._untrusted(where, reason)) from None
                 # The address holds a token, so the message has only the kind of the error.
@@ -134,7 +139,8 @@ class Transfers:
             return ""
         try:
             reported = self._session.with_retries(lambda: self._reported_certificate(host))
-        except (ServerError, vmodl.MethodFault):
+        except (ServerError, vmodl.MethodFault) as error:
+            _log.debug("the certificate of a host cannot be read: %s", self._session.describe(error))
             return ""
         if not reported:
             return ""
