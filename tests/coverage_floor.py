@@ -18,7 +18,6 @@ ON_REAL_GUESTS = frozenset(
     {
         "lifecycle/guest.py",
         "lifecycle/guest_file.py",
-        "lifecycle/guest_logs.py",
         "lifecycle/guest_script.py",
     }
 )
