@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -27,6 +28,7 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
 )
 from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (
     Attempt,
@@ -64,6 +66,8 @@ OUTPUTS = (
 )
 PREVIOUS_OUTPUT_LIMIT = 32_000
 """Characters of an output that fit into a variable: Windows takes 32767, Linux 128 KiB in UTF-8."""
+CLEANUP_TIMEOUT = 15.0
+"""Seconds that removing a failed `on_delete` from the guest may take."""
 _LAST_LINES = 15
 _DELETION = "d"
 """What makes the key of `on_delete` another one than that of the script."""
@@ -139,13 +143,22 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
             _judge(guest, result, arguments, inputs, "on_delete")
         except ScriptStoppedError as error:
             if error.result.status is not Status.UNKNOWN:
-                remove_runs(guest, attempt.key)
+                _forget(guest, attempt)
             raise GuestError(_with_last_lines(f"on_delete: {error}", error.result, inputs)) from None
         except GuestError:
-            # The next deletion is another attempt.
-            remove_runs(guest, attempt.key)
+            _forget(guest, attempt)
             raise
         remove_runs(guest, attempt.key)
+
+
+def _forget(guest: Guest, attempt: Attempt) -> None:
+    """Removes a failed `on_delete` from the guest, so that the next deletion runs it again.
+
+    The time for the deletion may be up, or the user may have cancelled it: this has its own time, and an error of it
+    must not take the place of the reason.
+    """
+    with contextlib.suppress(GateError):
+        remove_runs(guest.with_deadline(Deadline(CLEANUP_TIMEOUT)), attempt.key)
 
 
 def _run(

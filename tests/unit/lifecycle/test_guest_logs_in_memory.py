@@ -125,7 +125,7 @@ def test_one_guest_that_refuses_keeps_no_other_from_being_read(fake: FakeGuest) 
 
 def test_tools_that_do_not_answer_cost_no_more_than_the_time_out(fake: FakeGuest) -> None:
     """The report of the failure does not wait for them."""
-    faults = [vim.fault.GuestOperationsUnavailable() for _ in range(1000)]
+    faults: list[BaseException] = [vim.fault.GuestOperationsUnavailable() for _ in range(1000)]
     fake.vcenter.failures["InitiateFileTransferFromGuest"] = faults
     began = fake.clock.monotonic()
     assert logs(report()) == [()]
