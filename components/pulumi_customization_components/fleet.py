@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pulumi
 import pulumi_vsphere as vsphere
 
+from pulumi_customization_components.addresses import with_address_check
 from pulumi_customization_components.waits import without_waits
 from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
@@ -33,6 +34,8 @@ class GatedFleet(pulumi.ComponentResource):
         gate_args: The arguments of the gate, apart from `vms`.
         vm_opts: Options of the VMs alone, for example `delete_before_replace`, or aliases of existing VMs.
         opts: The component's options. Its resources inherit its providers.
+        wait_for_address: Whether the gate also waits until each guest has a usable address. Turn it off for VMs without
+            a network. An `address` check in `gate_args` takes its place.
 
     Raises:
         TypeError: If a number is given without `vm_args`, or a map with it.
@@ -48,6 +51,9 @@ class GatedFleet(pulumi.ComponentResource):
     """The host names of the guests by the keys of their VMs, when the gate opened."""
     ip_addresses: Output[dict[str, list[str]]]
     """The addresses of the guests by the keys of their VMs, when the gate opened."""
+    addresses: Output[dict[str, str]]
+    """The first usable address of each guest by the key of its VM, when the gate opened. A VM is left out only where
+    the gate opened without its address, by `wait_for_address=False` or `on_failure="report"`."""
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class GatedFleet(pulumi.ComponentResource):
         gate_args: GateArgs | None = None,
         vm_opts: ResourceOptions | None = None,
         opts: ResourceOptions | None = None,
+        wait_for_address: bool = True,
     ) -> None:
         arguments = _by_key(resource_name, vms, vm_args)
         super().__init__("customization-gate:index:GatedFleet", resource_name, None, opts)
@@ -70,11 +77,22 @@ class GatedFleet(pulumi.ComponentResource):
             for key, args in arguments.items()
         }
         watched = {names[key]: vm for key, vm in self.vms.items()}
-        self.gate = CustomizationGate(resource_name, watched, **(gate_args or {}), opts=inside)
+        gate_arguments = with_address_check(gate_args, is_wanted=wait_for_address)
+        self.gate = CustomizationGate(resource_name, watched, **gate_arguments, opts=inside)
         self.moids = {key: self.gate.after(vm.moid) for key, vm in self.vms.items()}
         self.host_names = self._results("host_name")
         self.ip_addresses = self._results("ip_addresses")
-        self.register_outputs({"moids": self.moids, "host_names": self.host_names, "ip_addresses": self.ip_addresses})
+        self.addresses = self.gate.addresses.apply(
+            lambda addresses: {key: addresses[name] for key, name in names.items() if name in addresses}
+        )
+        self.register_outputs(
+            {
+                "moids": self.moids,
+                "host_names": self.host_names,
+                "ip_addresses": self.ip_addresses,
+                "addresses": self.addresses,
+            }
+        )
 
     def _results(self, what: str) -> Output[dict[str, Any]]:
         return self.gate.results.apply(lambda results: {key: results[name][what] for key, name in self._names.items()})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pulumi_vsphere as vsphere
 
+from pulumi_customization_components.addresses import with_address_check
 from pulumi_customization_components.waits import without_waits
 from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
@@ -26,6 +27,8 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         gate_args: The arguments of the gate, apart from `vms`.
         vm_opts: Options of the VM alone, for example `delete_before_replace`, or aliases of an existing VM.
         opts: The component's options. Its resources inherit its providers.
+        wait_for_address: Whether the gate also waits until the guest has a usable address. Turn it off for a VM without
+            a network. An `address` check in `gate_args` takes its place.
     """
 
     vm: vsphere.VirtualMachine
@@ -38,6 +41,9 @@ class GatedVirtualMachine(pulumi.ComponentResource):
     """The host name of the guest when the gate opened."""
     ip_addresses: Output[list[str]]
     """The addresses of the guest when the gate opened."""
+    address: Output[str]
+    """The first usable address of the guest when the gate opened: not a link-local, loopback or multicast address.
+    None only where the gate opened without one, by `wait_for_address=False` or `on_failure="report"`."""
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         gate_args: GateArgs | None = None,
         vm_opts: ResourceOptions | None = None,
         opts: ResourceOptions | None = None,
+        wait_for_address: bool = True,
     ) -> None:
         super().__init__("customization-gate:index:GatedVirtualMachine", resource_name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
@@ -54,11 +61,21 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         self._name = resource_name
         self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
         self.vm = vsphere.VirtualMachine(resource_name, without_waits(vm_args), all_vm_opts)
-        self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **(gate_args or {}), opts=inside)
+        arguments = with_address_check(gate_args, is_wanted=wait_for_address)
+        self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **arguments, opts=inside)
         self.moid = self.gate.after(self.vm.moid)
         self.host_name = self.gate.results.apply(lambda results: results[resource_name]["host_name"])
         self.ip_addresses = self.gate.results.apply(lambda results: results[resource_name]["ip_addresses"])
-        self.register_outputs({"moid": self.moid, "host_name": self.host_name, "ip_addresses": self.ip_addresses})
+        addresses: Output[Any] = self.gate.addresses
+        self.address = addresses.apply(lambda known: known.get(resource_name))
+        self.register_outputs(
+            {
+                "moid": self.moid,
+                "host_name": self.host_name,
+                "ip_addresses": self.ip_addresses,
+                "address": self.address,
+            }
+        )
 
     def script(
         self, name: str, script: Input[str] | None = None, *, opts: ResourceOptions | None = None, **arguments: Any

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     )
     from pulumi_customization_gate.core.model import CustomizationStatus
     from pulumi_customization_gate.resources.check_types import (
+        AddressCheck,
         Check,
+        CloudInitCheck,
+        CommandCheck,
         GuestHeartbeatCheck,
         GuestInfoCheck,
         HostNameCheck,
@@ -33,10 +36,13 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.resources.guest_script import GuestScript
 
 _MODULES = {
+    "AddressCheck": "resources.check_types",
     "ApiError": "core.errors",
     "AuthenticationError": "core.errors",
     "CertificateError": "core.errors",
     "Check": "resources.check_types",
+    "CloudInitCheck": "resources.check_types",
+    "CommandCheck": "resources.check_types",
     "ConfigurationError": "core.errors",
     "CustomizationFailedError": "core.errors",
     "CustomizationGate": "resources.gate",
@@ -58,10 +64,13 @@ _MODULES = {
 """Where each name is. It is imported when it is used: importing Pulumi takes a second, and the command needs none."""
 
 __all__ = [
+    "AddressCheck",
     "ApiError",
     "AuthenticationError",
     "CertificateError",
     "Check",
+    "CloudInitCheck",
+    "CommandCheck",
     "ConfigurationError",
     "CustomizationFailedError",
     "CustomizationGate",

@@ -45,7 +45,8 @@ class Platform:
     uuid_attribute: str = ""
     """The attribute of a program's resource that is a UUID of its VM, where an identifier alone does not name it."""
     readiness: Callable[..., Readiness] | None = None
-    """Takes settings, and `guest_operations`, `settle` and `checks`; None where the platform does not report guests."""
+    """Takes settings, and `guest_operations`, `settle`, `checks` and `guest_credentials`, which may be None; None where
+    the platform does not report guests."""
 
 
 def _vsphere_source(settings: Any, targets: Sequence[Any], **known: Any) -> GateSource:
@@ -61,12 +62,12 @@ def _vsphere_named_now(settings: Any, references: Sequence[Any], judged: Collect
 
 
 def _vsphere_readiness(
-    settings: Any, *, guest_operations: bool, settle: float, checks: Sequence[Mapping[str, Any]]
+    settings: Any, *, guest_operations: bool, settle: float, checks: Sequence[Mapping[str, Any]], guest_credentials: Any
 ) -> Readiness:
     from pulumi_customization_gate.vsphere.checks import checks_of  # noqa: PLC0415 -- see the module's docstring
     from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness  # noqa: PLC0415 -- the same
 
-    return GuestReadiness(settings, Conditions(guest_operations, settle, checks_of(checks)))
+    return GuestReadiness(settings, Conditions(guest_operations, settle, checks_of(checks), guest_credentials))
 
 
 def _cloud_director_source(settings: Any, targets: Sequence[Any], **known: Any) -> GateSource:

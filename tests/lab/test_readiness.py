@@ -11,7 +11,10 @@ from pyVmomi import vim
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.checks import Check
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
+from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import VCenter, finish, linux, running
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pulumi_customization_gate.core.model import GateReport, VmOutcome
+    from pulumi_customization_gate.core.progress import Update
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +147,105 @@ def test_one_call_reads_all_machines(vcenter: VCenter) -> None:
     assert report.ready
     calls = vcenter.lab.stats()["calls"]["RetrievePropertiesEx"]
     assert calls <= 3 * report.wait_seconds + 10
+
+
+def test_what_one_guest_reports_does_not_end_the_work_for_another(vcenter: VCenter) -> None:
+    """Addresses that are none keep their own VMs from being ready, with the reason, and no other VM."""
+    bad = {address: vcenter.clone(custom=linux(address)) for address in ("unknown", "127.0.0.1/24", "a..b")}
+    good = vcenter.clone(custom=linux("127.0.0.1"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        checks = (Check("tcp_port", {"port": port}), Check("ip_in_network", {"network": "127.0.0.0/8"}))
+        report = _wait(vcenter, Conditions(checks=checks), *bad.values(), good, timeout=6)
+    outcomes = {outcome.name: outcome for outcome in report.outcomes}
+    assert outcomes[good.name].ready
+    assert outcomes[good.name].ip_addresses == ("127.0.0.1",)
+    for address, vm in bad.items():
+        failure = outcomes[vm.name].failure
+        assert failure is not None
+        unmet = f"ip_in_network: expected an address in 127.0.0.0/8, got {address}"
+        assert failure.name == "NotReady"
+        assert failure.message == f"tcp_port: expected an IP address, got {address}; {unmet}"
+
+
+def test_a_pattern_does_not_hold_up_the_deadline(vcenter: VCenter) -> None:
+    """A pattern that takes longer than the world is old by backtracking is judged, and the wait ends in time."""
+    vm = vcenter.clone(custom=linux())
+    said = vim.option.OptionValue(key="guestinfo.ready", value="a" * 5000 + "!")
+    finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[said])))
+    check = Check("guest_info", {"key": "guestinfo.ready", "value": "(a+)+$"})
+    report = _wait(vcenter, Conditions(checks=(check,)), vm, timeout=4)
+    failure = _only(report).failure
+    assert failure is not None
+    assert failure.message.startswith("guest_info: expected guestinfo.ready to match '(a+)+$', got 'aaa")
+    assert report.wait_seconds < 6
+
+
+def test_a_vm_that_was_ready_is_read_once_more(vcenter: VCenter) -> None:
+    """The port of the first VM closes while the second one is customized: the gate does not open on what was."""
+    early, late = vcenter.clone(custom=linux("127.0.0.1")), vcenter.clone(custom=linux(), plan={"duration": "4s"})
+    lab = vcenter.lab
+    settings = VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)
+    source = vsphere_source(settings, {"early": early._moId, "late": late._moId})
+    was_ready: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        checks = (Check("tcp_port", {"port": server.getsockname()[1], "vms": ["early"]}),)
+
+        def close_when_ready(update: Update) -> None:
+            if any(outcome.key == "early" and outcome.ready for outcome in update.changed):
+                was_ready.append("early")
+                server.close()
+
+        readiness = GuestReadiness(settings, Conditions(checks=checks))
+        report = wait(source, WaitRules(timeout=12), readiness=readiness, listener=close_when_ready)
+    outcomes = {outcome.key: outcome for outcome in report.outcomes}
+    assert was_ready
+    assert outcomes["late"].ready
+    assert outcomes["early"].failure is not None
+    assert outcomes["early"].failure.message.endswith("127.0.0.1 connection refused")
+
+
+LOGIN = GuestCredentials("deploy", "only-for-this-guest")
+GUEST = {"guestUser": LOGIN.user, "guestPassword": LOGIN.password}
+
+
+def test_a_command_is_repeated_until_it_holds(vcenter: VCenter) -> None:
+    """The script runs in the guest, for the second time with another result, and leaves nothing there."""
+    vm = vcenter.clone(custom=linux("192.0.2.7"), plan=GUEST)
+    script = 'cd "$HOME" && if test -e tried; then exit 4; fi; touch tried; echo "not yet"; exit 1'
+    checks = (Check("command", {"script": script, "exit_code": 4}), Check("address", {"ignore": ["10.9.0.0/16"]}))
+    conditions = Conditions(guest_operations=True, settle=0.5, checks=checks, guest_credentials=LOGIN)
+    outcome = _only(_wait(vcenter, conditions, vm))
+    assert outcome.failure is None
+    assert outcome.ready
+    assert outcome.ip_addresses == ("192.0.2.7",)
+    settings = VsphereSettings(vcenter.lab.server, vcenter.lab.user, vcenter.lab.password, ca_file=vcenter.lab.ca_file)
+    with acquire(settings) as session:
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20))
+        assert {file.name for file in guest.list_files(guest.private_directory())} <= {".", ".."}
+
+
+def test_a_guest_without_cloud_init_is_told(vcenter: VCenter) -> None:
+    """The reason at the deadline is what the guest answered."""
+    vm = vcenter.clone(custom=linux(), plan=GUEST)
+    conditions = Conditions(checks=(Check("cloud_init", {}),), guest_credentials=LOGIN)
+    failure = _only(_wait(vcenter, conditions, vm, timeout=10)).failure
+    assert failure is not None
+    assert failure.message == (
+        "cloud_init: expected a status of cloud-init, got exit code 127 and 'cloud-init is not installed'"
+    )
+
+
+def test_a_refused_guest_password_is_not_repeated(vcenter: VCenter) -> None:
+    """One log-in, whatever the number of checks, and no wait for the deadline."""
+    vm = vcenter.clone(custom=linux(), plan=GUEST)
+    checks = (Check("command", {"script": "true"}), Check("cloud_init", {}))
+    conditions = Conditions(checks=checks, guest_credentials=GuestCredentials(LOGIN.user, "wrong"))
+    vcenter.lab.reset_stats()
+    report = _wait(vcenter, conditions, vm, timeout=60)
+    failure = _only(report).failure
+    assert failure is not None
+    assert failure.message.endswith(f"({vm._moId}) refuses the user name or password of deploy")
+    assert "wrong" not in failure.message
+    assert vcenter.lab.stats()["calls"]["ValidateCredentialsInGuest"] == 1
+    assert report.wait_seconds < 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,10 @@ class Situation:
     """When it was ready, by the server's clock."""
     accepted: str = ""
     """Why its failure counts as success."""
+    is_final: bool = False
+    """Whether waiting longer cannot change what it lacks."""
+    addresses: tuple[str, ...] = ()
+    """The addresses that its guest reported when its readiness was judged."""
 
     @property
     def is_ready(self) -> bool:
@@ -83,7 +87,9 @@ class Situation:
         """Whether the wait has nothing more to learn about this VM."""
         if self.judgement.facts.is_unreadable:
             return True
-        return self.is_ready if self.is_customized else self.judgement.status.is_terminal or self.is_overdue
+        if self.is_customized:
+            return self.is_ready or self.is_final
+        return self.judgement.status.is_terminal or self.is_overdue
 
 
 def is_waiting_to_start(judgement: Judgement) -> bool:
@@ -133,7 +139,7 @@ def outcome_of(situation: Situation, failure: Failure | None = None) -> VmOutcom
         failure=None if situation.is_ready and not situation.accepted else failure,
         accepted=situation.accepted,
         host_name=latest.host_name if latest else "",
-        ip_addresses=latest.ip_addresses if latest else (),
+        ip_addresses=(latest.ip_addresses if latest else ()) or situation.addresses,
         instance_uuid=latest.instance_uuid if latest else "",
     )
 
@@ -151,7 +157,12 @@ def absence_of(judgement: Judgement) -> Failure | None:
 
 
 def failure_of(
-    situation: Situation, rules: WaitRules, *, timed_out: bool, diagnose: Callable[[], Sequence[str]]
+    situation: Situation,
+    rules: WaitRules,
+    *,
+    timed_out: bool,
+    diagnose: Callable[[], Sequence[str]],
+    is_broken: bool = False,
 ) -> Failure | None:
     """Returns why a VM is not ready at the end of a wait, None of one that is; an accepted failure stays one.
 
@@ -160,6 +171,7 @@ def failure_of(
         rules: Those of the wait.
         timed_out: Whether the deadline ended the wait.
         diagnose: Returns what is known of the VM; called only where that explains the failure.
+        is_broken: Whether an error ended the wait, so that nobody knows whether a customized VM is ready.
     """
     judgement = situation.judgement
     if situation.is_ready:
@@ -170,20 +182,22 @@ def failure_of(
         return _failure(missing.kind, missing.message)
     if judgement.status is CustomizationStatus.CUSTOMIZATION_FAILED and not situation.accepted:
         return _customization_failure(judgement)
-    kind = _kind_of(situation, timed_out=timed_out)
+    kind = _kind_of(situation, timed_out=timed_out, is_broken=is_broken)
     message = judgement.because
     if situation.is_customized:
         message = situation.unmet
     elif kind is FailureKind.START_TIMEOUT:
         allowed = duration(rules.start_timeout)
         message = f"customization did not start within {allowed} of power-on or the start of the wait; {message}"
-    return _failure(kind, message, () if kind is FailureKind.UNFINISHED else diagnose())
+    failure = _failure(kind, message, () if kind is FailureKind.UNFINISHED else diagnose())
+    return replace(failure, advice=None) if situation.is_final else failure
 
 
-def _kind_of(situation: Situation, *, timed_out: bool) -> FailureKind:
+def _kind_of(situation: Situation, *, timed_out: bool, is_broken: bool) -> FailureKind:
     if situation.is_customized:
-        is_off = situation.judgement.facts.is_on is False
-        return FailureKind.POWERED_OFF if is_off else FailureKind.NOT_READY
+        if situation.judgement.facts.is_on is False:
+            return FailureKind.POWERED_OFF
+        return FailureKind.UNFINISHED if is_broken else FailureKind.NOT_READY
     if situation.judgement.status is CustomizationStatus.NOT_CUSTOMIZED:
         return FailureKind.NO_CUSTOMIZATION
     if situation.is_overdue:

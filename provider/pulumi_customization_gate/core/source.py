@@ -79,8 +79,30 @@ class Readiness(Protocol):
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing, in words, or nothing once the VM is ready."""
 
+    def is_final(self, vm: VmRef) -> bool:
+        """Returns whether waiting longer cannot change what is missing, for example a password that was refused."""
+
     def ready_at(self, vm: VmRef) -> datetime | None:
         """Returns when the VM was found ready, by the server's clock."""
+
+    def addresses(self, vm: VmRef) -> tuple[str, ...]:
+        """Returns the addresses that the guest reported when it was last read."""
+
+    def check(self) -> None:
+        """Raises an error if the guests are not read any more.
+
+        Raises:
+            ServerError: What ended the reading: no VM can become ready after that.
+        """
+
+    def confirm(self, timeout: float) -> frozenset[str]:
+        """Reads the guests of the VMs that are ready once more, in at most `timeout` seconds.
+
+        A server that does not respond in time changes nothing.
+
+        Returns:
+            The identifiers of the VMs that are not ready any more.
+        """
 
     def close(self) -> None:
         """Stops all questions that are still under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import AGREEMENT, compact
@@ -88,6 +89,10 @@ class TrackedVms:
         self._settle_power_ons(now)
         self._plan_look(now)
 
+    def mark_dirty(self, vms: Iterable[str]) -> None:
+        """Has the next `take_dirty` return VMs of which something else than an observation has changed."""
+        self._dirty.update(vms)
+
     def take_dirty(self) -> frozenset[str]:
         """Returns the identifiers of the VMs that were observed since the last call."""
         dirty = frozenset(self._dirty)
@@ -108,10 +113,17 @@ class TrackedVms:
         judgement, is_overdue = self._judgements[vm.id], self.is_overdue(vm, now)
         accepted = self._accepted(vm, judgement)
         customized = bool(accepted) or is_customized(judgement, self._rules, is_overdue=is_overdue)
-        unmet, ready_at = unmet_by_state(judgement) if customized else "", judgement.completed_at
-        if customized and not unmet and readiness is not None:
-            unmet, ready_at = readiness.unmet(vm), readiness.ready_at(vm)
-        return Situation(vm, judgement, customized, is_overdue, unmet, ready_at, accepted)
+        unmet = unmet_by_state(judgement) if customized else ""
+        found = Situation(vm, judgement, customized, is_overdue, unmet, judgement.completed_at, accepted)
+        if not customized or unmet or readiness is None:
+            return found
+        return replace(
+            found,
+            unmet=readiness.unmet(vm),
+            ready_at=readiness.ready_at(vm),
+            is_final=readiness.is_final(vm),
+            addresses=readiness.addresses(vm),
+        )
 
     def _accepted(self, vm: VmRef, judgement: Judgement) -> str:
         """Returns why the VM's failure counts as success, nothing where it does not.

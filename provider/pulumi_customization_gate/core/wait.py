@@ -84,7 +84,7 @@ class WaitLoop:
         self._began = clock()
         self._deadline = self._began + rules.timeout
         # A start or a read that hangs keeps its thread; closing needs another one.
-        self._background = Background("customization-gate-wait", threads=3)
+        self._background = Background("customization-gate-wait", threads=4)
         self._vms = TrackedVms((), rules, self._began)
         self._server_unresponsive = self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
@@ -143,13 +143,13 @@ class WaitLoop:
             # A start time-out that has decided is a deadline, too, and may be late by as little.
             is_late = self._vms.is_any_overdue(self._clock())
             left = min(CONFIRM_TIMEOUT, self._deadline - self._clock())
-            self._refresh(FINAL_READ_TIMEOUT if is_late else max(FINAL_READ_TIMEOUT, left))
+            self._refresh(FINAL_READ_TIMEOUT if is_late else max(FINAL_READ_TIMEOUT, left), confirms_readiness=True)
             if self._is_decided():
                 return True
         if self._cancelled():
             self._was_cancelled = True
         elif self._clock() >= self._deadline:
-            self._refresh(FINAL_READ_TIMEOUT)
+            self._refresh(FINAL_READ_TIMEOUT, confirms_readiness=True)
             self._timed_out = not self._is_decided()
         else:
             return False
@@ -163,15 +163,22 @@ class WaitLoop:
     def _poll(self, timeout: float) -> None:
         try:
             self._vms.observe(self._source.poll(timeout), self._clock())
+            if self._readiness is not None:
+                self._readiness.check()
         except ServerError as error:
             self._fatal_error = error
 
-    def _refresh(self, timeout: float) -> None:
-        """Reads the server once more; a cancellation does not wait for the answer."""
+    def _refresh(self, timeout: float, *, confirms_readiness: bool = False) -> None:
+        """Reads the server once more, and on request the guests that are ready.
+
+        A cancellation does not wait for the answer. A guest that was ready minutes ago may not be so any more.
+        """
         if self._cancelled():
             return
         asked = self._clock()
         reading = self._background.submit(lambda: self._source.refresh(timeout))
+        readiness = self._readiness if confirms_readiness else None
+        confirming = None if readiness is None else self._background.submit(partial(readiness.confirm, timeout))
         is_done = wait_until_done(reading, cancelled=self._cancelled)
         self._server_unresponsive = not is_done or self._clock() - asked >= timeout
         if is_done:
@@ -179,6 +186,8 @@ class WaitLoop:
                 self._vms.observe(reading.result(), self._clock())
             except ServerError as error:
                 self._progress.note(str(error))
+        if confirming is not None and wait_until_done(confirming, cancelled=self._cancelled):
+            self._vms.mark_dirty(confirming.result())
 
     def _notify(self) -> None:
         for text in self._source.notes():
@@ -201,4 +210,6 @@ class WaitLoop:
 
     def _final_outcome(self, vm: VmRef) -> VmOutcome:
         seen, diagnose = self._situation(vm), partial(self._source.diagnose, vm, FINAL_READ_TIMEOUT)
-        return outcome_of(seen, failure_of(seen, self._rules, timed_out=self._timed_out, diagnose=diagnose))
+        is_broken = self._fatal_error is not None
+        failure = failure_of(seen, self._rules, timed_out=self._timed_out, diagnose=diagnose, is_broken=is_broken)
+        return outcome_of(seen, failure)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pulumi_customization_gate.core.patterns import fault_of
 from pulumi_customization_gate.lifecycle.description import (
     Argument,
     Choice,
@@ -16,6 +17,7 @@ from pulumi_customization_gate.lifecycle.description import (
     OneOrPerVm,
     Record,
     Text,
+    WholeChoice,
     WholeNumber,
     Wrong,
     nearest,
@@ -25,18 +27,13 @@ from pulumi_customization_gate.lifecycle.inputs import BadInput, is_list, shown
 
 COLORS = ("green", "yellow", "red", "gray")
 _HIGHEST_PORT = 65535
+_LOWEST_EXIT_CODE, _HIGHEST_EXIT_CODE = -(2**31), 2**32 - 1
+IN_GUEST = frozenset({"command", "cloud_init"})
+"""The kinds that are made in the guest, which needs guest credentials."""
 
 
 def _pattern_fault(text: str) -> str | None:
-    if not text:
-        return ""
-    try:
-        re.compile(text)
-    except (re.error, OverflowError) as error:
-        return str(error)
-    except RecursionError:
-        return "it is nested too deeply"
-    return None
+    return fault_of(text) if text else ""
 
 
 def _network_fault(text: str) -> str | None:
@@ -72,6 +69,20 @@ KINDS = (
         ),
     ),
     _kind(
+        "address",
+        '{"kind": "address", "family": 4, "ignore": ["10.9.0.0/16"]}',
+        Argument("family", WholeChoice((4, 6)), "4 for IPv4, 6 for IPv6; either by default"),
+        Argument(
+            "ignore",
+            ListOf(
+                Text("a network in CIDR notation", _network_fault),
+                "a list of networks in CIDR notation",
+                may_be_empty=False,
+            ),
+            "networks whose addresses do not count, for example that of the template",
+        ),
+    ),
+    _kind(
         "guest_heartbeat",
         '{"kind": "guest_heartbeat", "color": "green"}',
         Argument("color", Choice(COLORS), "the status of the heartbeat of VMware Tools", default="green"),
@@ -90,8 +101,8 @@ KINDS = (
         ),
         Argument(
             "value",
-            OneOrPerVm(Text("a regular expression", _pattern_fault)),
-            "what the whole value matches; any value by default",
+            OneOrPerVm(Text("a regular expression in RE2 syntax (no lookaround, no backreference)", _pattern_fault)),
+            "what the whole value matches, in RE2 syntax; any value by default",
         ),
     ),
     _kind("network_adapters_connected", '{"kind": "network_adapters_connected"}'),
@@ -115,6 +126,27 @@ KINDS = (
             is_required=True,
         ),
     ),
+    _kind(
+        "command",
+        '{"kind": "command", "script": "systemctl is-active nginx", "exit_code": 0}',
+        Argument(
+            "script",
+            Text("the text of a script"),
+            "a script for the guest: bash on Linux, PowerShell on Windows",
+            is_required=True,
+        ),
+        Argument(
+            "exit_code",
+            WholeNumber(
+                f"a whole number from {_LOWEST_EXIT_CODE} to {_HIGHEST_EXIT_CODE}",
+                _LOWEST_EXIT_CODE,
+                _HIGHEST_EXIT_CODE,
+            ),
+            "the exit code with which it ends",
+            default=0,
+        ),
+    ),
+    _kind("cloud_init", '{"kind": "cloud_init"}'),
 )
 """Every kind of check."""
 EXAMPLES: Mapping[str, str] = {record.kind: record.example for record in KINDS}

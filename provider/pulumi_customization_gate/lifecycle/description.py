@@ -117,6 +117,27 @@ class WholeNumber(Type):
 
 
 @dataclass(frozen=True)
+class WholeChoice(Type):
+    """One of some whole numbers."""
+
+    choices: tuple[int, ...]
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]  # derived here, a field in others
+        """The numbers."""
+        return " or ".join(map(str, self.choices))
+
+    def _judge(self, value: Any) -> Iterator[Wrong]:
+        if not is_whole(value, min(self.choices), max(self.choices)) or value not in self.choices:
+            yield Wrong(self.expected, value)
+
+    @property
+    def annotation(self) -> Any:
+        """The Python type of a plain value."""
+        return Literal[self.choices]
+
+
+@dataclass(frozen=True)
 class Boolean(Type):
     """True or false."""
 

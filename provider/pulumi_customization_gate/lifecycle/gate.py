@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,15 @@ from pulumi_customization_gate.lifecycle.arguments import (
     platform_of,
     value_of,
 )
+from pulumi_customization_gate.lifecycle.checks import IN_GUEST
 from pulumi_customization_gate.lifecycle.description import Effect
 from pulumi_customization_gate.lifecycle.engine import Created, Difference, Engine, PartialFailureError, is_unknown
-from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import is_list, reasons, without_secrets
 from pulumi_customization_gate.lifecycle.judged import are_others, identities, is_elsewhere, stored_results, without_ids
 from pulumi_customization_gate.lifecycle.phrases import PHRASES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.core.progress import Update
@@ -54,6 +56,7 @@ def check(config: Config, news: Mapping[str, Any]) -> list[str]:
     settings, missing = None, ""
     try:
         settings = _settings(config, news)
+        _guest_credentials(config, news)
     except ConfigurationError as error:
         missing = str(error)
     problems, _ = examine(news, settings)
@@ -181,7 +184,7 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     report = wait(
         source,
         rules,
-        readiness=_readiness(settings, arguments),
+        readiness=_readiness(settings, arguments, _guest_credentials(config, inputs)),
         listener=_Progress(engine),
         cancelled=engine.cancelled,
         heartbeat=TERMINAL_HEARTBEAT if engine.has_terminal else HEARTBEAT,
@@ -259,13 +262,35 @@ def _implies(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
     return old >= new and all(check in known for check in news.get("checks") or ())
 
 
-def _readiness(settings: Any, arguments: GateArguments) -> Readiness | None:
+def _guest_credentials(config: Config, inputs: Mapping[str, Any]) -> Any:
+    """Returns who makes the checks that are made in the guests, None where there is no such check.
+
+    Raises:
+        ConfigurationError: If something is missing.
+    """
+    checks, namespace = inputs.get("checks"), inputs.get("config_namespace")
+    kinds = [check.get("kind") for check in checks or () if isinstance(check, Mapping)] if is_list(checks) else []
+    if is_unknown(namespace) or not any(kind in IN_GUEST for kind in kinds if isinstance(kind, str)):
+        return None
+    # Only such a check needs it, and the client library that it needs.
+    from pulumi_customization_gate.lifecycle.guest_arguments import credentials  # noqa: PLC0415 -- see above
+
+    return credentials({"config_namespace": namespace}, config, os.environ, has_inputs=False)
+
+
+def _readiness(settings: Any, arguments: GateArguments, guest_credentials: Any) -> Readiness | None:
     """Returns what says whether the guests are ready, or None where being customized is enough."""
     needs_operations = arguments.ready_when == "guest_operations"
     make = arguments.platform.readiness
     if make is None or not (needs_operations or arguments.checks):
         return None
-    return make(settings, guest_operations=needs_operations, settle=arguments.settle, checks=arguments.checks)
+    return make(
+        settings,
+        guest_operations=needs_operations,
+        settle=arguments.settle,
+        checks=arguments.checks,
+        guest_credentials=guest_credentials,
+    )
 
 
 def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:

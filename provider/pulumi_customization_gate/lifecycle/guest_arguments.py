@@ -378,8 +378,16 @@ def namespace_of(inputs: Mapping[str, Any]) -> str:
     return str(inputs.get("config_namespace") or VSPHERE.default_namespace)
 
 
-def credentials(inputs: Mapping[str, Any], config: Config, environment: Mapping[str, str]) -> GuestCredentials:
+def credentials(
+    inputs: Mapping[str, Any], config: Config, environment: Mapping[str, str], *, has_inputs: bool = True
+) -> GuestCredentials:
     """Returns who works in the guest: by the inputs, else by config, else by the environment.
+
+    Args:
+        inputs: The resource's inputs.
+        config: The stack's config.
+        environment: The variables of the environment.
+        has_inputs: Whether the resource takes `username` and `password`.
 
     Raises:
         ConfigurationError: If something is missing, naming the input, the config key and the environment variable.
@@ -396,7 +404,8 @@ def credentials(inputs: Mapping[str, Any], config: Config, environment: Mapping[
         value = inputs.get(name) or config(setting) or (environment.get(variable) if is_default else None) or ""
         found.append(str(value))
         if not value:
-            missing.append(f"`{name}`, config `{setting}`" + (f" or {variable}" if is_default else ""))
+            by_input = f"`{name}`, " if has_inputs else ""
+            missing.append(f"{by_input}config `{setting}`" + (f" or {variable}" if is_default else ""))
     if missing:
         raise ConfigurationError(f"no guest credentials configured: set {'; and '.join(missing)}")
     return GuestCredentials(*found)

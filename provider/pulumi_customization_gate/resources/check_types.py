@@ -24,6 +24,19 @@ class TcpPortCheck(_AnyVms):
     """From 1 to 65535."""
 
 
+class _AddressOptions(_AnyVms, total=False):
+    family: Input[Literal[4, 6]]
+    """4 for IPv4, 6 for IPv6; either by default."""
+    ignore: Input[Sequence[Input[str]]]
+    """Networks in CIDR notation whose addresses do not count, for example that of the template."""
+
+
+class AddressCheck(_AddressOptions):
+    """The guest has a usable address: not a link-local, loopback or multicast address."""
+
+    kind: Literal["address"]
+
+
 class _GuestHeartbeatOptions(_AnyVms, total=False):
     color: Input[Literal["green", "yellow", "red", "gray"]]
     """The status of the heartbeat of VMware Tools; "green" by default."""
@@ -37,7 +50,7 @@ class GuestHeartbeatCheck(_GuestHeartbeatOptions):
 
 class _GuestInfoOptions(_AnyVms, total=False):
     value: Input[PerVm]
-    """A regular expression that the whole value matches; any value by default."""
+    """A regular expression in RE2 syntax that matches the whole value; any value by default."""
 
 
 class GuestInfoCheck(_GuestInfoOptions):
@@ -69,12 +82,34 @@ class IpInNetworkCheck(_AnyVms):
     """A network in CIDR notation."""
 
 
+class _CommandOptions(_AnyVms, total=False):
+    exit_code: Input[int]
+    """The exit code with which the script ends; 0 by default."""
+
+
+class CommandCheck(_CommandOptions):
+    """A script in the guest ends with an exit code. It is run until it does, so it must be safe to repeat."""
+
+    kind: Literal["command"]
+    script: Input[str]
+    """The script's text: bash on Linux, PowerShell on Windows."""
+
+
+class CloudInitCheck(_AnyVms):
+    """The status of cloud-init in the guest is "done"."""
+
+    kind: Literal["cloud_init"]
+
+
 Check = (
     TcpPortCheck
+    | AddressCheck
     | GuestHeartbeatCheck
     | GuestInfoCheck
     | NetworkAdaptersConnectedCheck
     | HostNameCheck
     | IpInNetworkCheck
+    | CommandCheck
+    | CloudInitCheck
 )
 """One of a gate's checks."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 -- dataclass fields are read at run time
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from pulumi_customization_gate.core.addresses import parse_address, usable_addresses
+from pulumi_customization_gate.core.patterns import LONGEST_TEXT, matches_whole
 from pulumi_customization_gate.core.text import sanitize
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.vsphere.guest_facts import GuestFacts
+    from pulumi_customization_gate.vsphere.ports import Endpoint
 
 GUEST_OPERATIONS_PATHS = (
     "runtime.powerState",
@@ -19,41 +23,20 @@ GUEST_OPERATIONS_PATHS = (
 )
 PATHS: Mapping[str, tuple[str, ...]] = {
     "tcp_port": ("guest.net", "guest.ipAddress"),
+    "address": ("guest.net", "guest.ipAddress"),
     "guest_heartbeat": ("guestHeartbeatStatus",),
     "guest_info": ("config.extraConfig",),
     "network_adapters_connected": ("config.hardware.device",),
     "host_name": ("guest.hostName",),
     "ip_in_network": ("guest.net", "guest.ipAddress"),
+    "command": (),
+    "cloud_init": (),
 }
 """The properties that each kind of check needs."""
-
-
-@dataclass(frozen=True)
-class GuestFacts:
-    """What was read of one VM at one moment."""
-
-    at: datetime
-    """The server's time, timezone-aware."""
-    powered_on: bool = False
-    tools_running: bool = False
-    guest_running: bool = False
-    guest_operations_ready: bool = False
-    heartbeat: str = ""
-    host_name: str = ""
-    addresses: tuple[str, ...] = ()
-    network_adapters: Mapping[str, bool] = field(default_factory=dict)
-    """Whether each network adapter is connected, by its label."""
-    guest_info: Mapping[str, str] = field(default_factory=dict)
-
-    def no_guest_operations(self) -> str:
-        """Returns why guest operations are not ready, or nothing if they are."""
-        if not self.powered_on:
-            return "the VM is powered off"
-        if not self.tools_running:
-            return "VMware Tools are not running"
-        if not self.guest_running or not self.guest_operations_ready:
-            return "VMware Tools are running, but guest operations are not ready"
-        return ""
+IN_GUEST = frozenset({"command", "cloud_init"})
+"""The kinds that are made in the guest, by guest operations."""
+MOST_ENDPOINTS = 8
+"""Addresses of one guest that are tried, and shown: a guest may report any number."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ class Check:
         return only is None or key in only
 
     def unmet(self, key: str, facts: GuestFacts, answers: Callable[[str, int], str]) -> str:
-        """Returns why the condition does not hold, or nothing if it does.
+        """Returns why the condition does not hold, or nothing if it does; not for a kind of IN_GUEST.
 
         Args:
             key: The VM's key.
@@ -87,21 +70,50 @@ class Check:
         reason = _REASONS[self.kind](self.options, key, facts, answers)
         return f"{self.kind}: {reason}" if reason else ""
 
+    def endpoints(self, facts: GuestFacts) -> list[Endpoint]:
+        """Returns the ports that judging needs an answer of."""
+        return list(_endpoints(self.options, facts)) if self.kind == "tcp_port" else []
+
 
 Answers = Callable[[str, int], str]
 
 
 def _tcp_port(options: Mapping[str, Any], _key: str, facts: GuestFacts, answers: Answers) -> str:
-    port = int(options["port"])
-    if not facts.addresses:
-        return "the guest reports no address"
+    tried = list(_endpoints(options, facts))
+    if not tried:
+        return f"expected an IP address, got {_shown_addresses(facts)}"
     reasons = []
-    for address in facts.addresses:
+    for address, port in tried:
         reason = answers(address, port)
         if not reason:
             return ""
-        reasons.append(f"{sanitize(address)} {reason}")
-    return f"port {port} is not reachable: {', '.join(reasons)}"
+        reasons.append(f"{address} {reason}")
+    return f"port {int(options['port'])} is not reachable: {', '.join(reasons)}"
+
+
+def _endpoints(options: Mapping[str, Any], facts: GuestFacts) -> Iterator[Endpoint]:
+    """Yields where a port is tried: at IP addresses only, because a name could lead to another host than the guest."""
+    found = dict.fromkeys(address for address in map(parse_address, facts.addresses) if address is not None)
+    # The zone of a link-local IPv6 address is the guest's own: from here the address leads nowhere.
+    reachable = [address for address in found if address.version == 4 or not address.is_link_local]  # noqa: PLR2004
+    for address in reachable[:MOST_ENDPOINTS]:
+        yield str(address), int(options["port"])
+
+
+def _shown_addresses(facts: GuestFacts) -> str:
+    shown = [sanitize(address, 50) for address in facts.addresses[:MOST_ENDPOINTS]]
+    more = len(facts.addresses) - len(shown)
+    return (", ".join(shown) + (f" and {more} more" if more else "")) or "none"
+
+
+def _address(options: Mapping[str, Any], _key: str, facts: GuestFacts, _answers: Answers) -> str:
+    family = options.get("family")
+    ignored = [ipaddress.ip_network(network, strict=False) for network in options.get("ignore") or ()]
+    if usable_addresses(facts.addresses, ignored, None if family is None else int(family)):
+        return ""
+    wanted = "a usable address" if family is None else f"a usable IPv{int(family)} address"
+    outside = f" outside {', '.join(map(str, ignored))}" if ignored else ""
+    return f"expected {wanted}{outside}, got {_shown_addresses(facts)}"
 
 
 def _guest_heartbeat(options: Mapping[str, Any], _key: str, facts: GuestFacts, _answers: Answers) -> str:
@@ -114,7 +126,11 @@ def _guest_info(options: Mapping[str, Any], key: str, facts: GuestFacts, _answer
     if name not in facts.guest_info:
         return f"{name} is not set"
     value = facts.guest_info[name]
-    if pattern is None or re.fullmatch(pattern, value):
+    if pattern is None:
+        return ""
+    if len(value) > LONGEST_TEXT:
+        return f"expected {name} to have at most {LONGEST_TEXT} characters, got {len(value)}"
+    if matches_whole(pattern, value):
         return ""
     return f"expected {name} to match {pattern!r}, got {sanitize(value, 100)!r}"
 
@@ -139,10 +155,9 @@ def _ip_in_network(options: Mapping[str, Any], key: str, facts: GuestFacts, _ans
     if wanted is None:
         return ""
     network = ipaddress.ip_network(wanted, strict=False)
-    if any(ipaddress.ip_address(address.partition("%")[0]) in network for address in facts.addresses):
+    if any(address in network for address in map(parse_address, facts.addresses) if address is not None):
         return ""
-    shown = ", ".join(map(sanitize, facts.addresses))
-    return f"expected an address in {wanted}, got {shown or 'none'}"
+    return f"expected an address in {wanted}, got {_shown_addresses(facts)}"
 
 
 def _of(value: Any, key: str) -> Any:
@@ -152,6 +167,7 @@ def _of(value: Any, key: str) -> Any:
 
 _REASONS: Mapping[str, Callable[[Mapping[str, Any], str, GuestFacts, Answers], str]] = {
     "tcp_port": _tcp_port,
+    "address": _address,
     "guest_heartbeat": _guest_heartbeat,
     "guest_info": _guest_info,
     "network_adapters_connected": _network_adapters_connected,

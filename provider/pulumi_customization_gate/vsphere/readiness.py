@@ -1,48 +1,44 @@
 """Tells whether customized VMs are ready for work: guest operations that stay ready, and the user's checks.
 
 One thread reads the VMs that are customized and not ready yet, all in one call, once a second. Success is often
-followed by a reboot, and often not: what counts is that guest operations stay ready for a while.
+followed by a reboot, and often not: what counts is that guest operations stay ready for a while. VMs that are ready are
+read once more before the gate opens.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import threading
 import time
 from dataclasses import dataclass
-from datetime import timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pyVmomi import vim, vmodl
-
-from pulumi_customization_gate.core.background import Background
+from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
-from pulumi_customization_gate.core.text import duration
-from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, PATHS, Check, GuestFacts
-from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.session import Session, acquire
+from pulumi_customization_gate.core.text import duration, sanitize
+from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, IN_GUEST, PATHS, Check
+from pulumi_customization_gate.vsphere.guest_checks import GuestChecks
+from pulumi_customization_gate.vsphere.guest_facts import GuestFacts, read_facts
+from pulumi_customization_gate.vsphere.ports import Ports
+from pulumi_customization_gate.vsphere.session import acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import VmRef
+    from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
-
-_log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two readings."""
 LONGEST_GAP = 10.0
 """Seconds without a reading after which `settle` starts again: what happened between is unknown."""
-PORT_TIMEOUT = 2.0
-"""Seconds in which a port must answer."""
-PORTS_AT_ONCE = 32
 NOT_READ = "the guest was not read yet"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class Conditions:
     settle: float = 30.0
     """Seconds for which they must stay so."""
     checks: Sequence[Check] = ()
+    guest_credentials: GuestCredentials | None = None
+    """Who makes the checks that are made in the guest; needed for those only."""
 
     @property
     def paths(self) -> list[str]:
@@ -72,6 +70,10 @@ class Stability:
 
     def __init__(self, conditions: Conditions, key: str) -> None:
         self._conditions, self._key = conditions, key
+        checks = [check for check in conditions.checks if check.is_for(key)]
+        self.checks = [check for check in checks if check.kind not in IN_GUEST]
+        """The checks that are judged on what vCenter reports."""
+        self.guest_checks = [check for check in checks if check.kind in IN_GUEST]
         self._steady_since: float | None = None
         self._read_at = float("-inf")
 
@@ -86,10 +88,20 @@ class Stability:
         missing = []
         if self._conditions.guest_operations:
             missing.append(self._unsettled(facts, now))
-        missing += [
-            check.unmet(self._key, facts, answers) for check in self._conditions.checks if check.is_for(self._key)
-        ]
+        missing += [check.unmet(self._key, facts, answers) for check in self.checks]
         return "; ".join(reason for reason in missing if reason)
+
+    def confirm(self, facts: GuestFacts, answers: Callable[[str, int], str]) -> str:
+        """Returns what a VM that was ready lacks now, or nothing; guest operations need not settle again.
+
+        Args:
+            facts: What was read.
+            answers: As for `learn`.
+        """
+        missing = [facts.no_guest_operations()] if self._conditions.guest_operations else []
+        missing += [check.unmet(self._key, facts, answers) for check in self.checks]
+        self._steady_since = None
+        return "; ".join(filter(None, missing))
 
     def _unsettled(self, facts: GuestFacts, now: float) -> str:
         was_read, self._read_at = now - self._read_at <= LONGEST_GAP, now
@@ -119,9 +131,13 @@ class GuestReadiness:
         self._closing = threading.Event()
         self._stabilities: dict[str, Stability] = {}
         self._unmet: dict[str, str] = {}
+        self._newest: dict[str, GuestFacts] = {}
         self._ready_at: dict[str, datetime] = {}
-        self._ports = _Ports()
-        self._reader: Background | None = None
+        self._ports = Ports()
+        credentials = conditions.guest_credentials
+        self._guests = None if credentials is None else GuestChecks(settings, credentials)
+        self._threads = Background("customization-gate-readiness", threads=2)
+        self._reading: Future[None] | None = None
 
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing; the first question has the VM read from now on."""
@@ -129,145 +145,147 @@ class GuestReadiness:
             if vm.id not in self._unmet:
                 self._unmet[vm.id] = NOT_READ
                 self._stabilities[vm.id] = Stability(self._conditions, vm.called)
-            if self._reader is None:
-                self._reader = Background("customization-gate-readiness")
-                self._reader.submit(self._run)
-            return self._unmet[vm.id]
+            if self._reading is None:
+                self._reading = self._threads.submit(self._run)
+            missing = self._unmet[vm.id]
+            return missing and (self._refusal(vm.id) or missing)
+
+    def is_final(self, vm: VmRef) -> bool:
+        """Returns whether the guest refused the user name or password, so that its checks are not made again."""
+        return bool(self._refusal(vm.id) and self._unmet.get(vm.id))
+
+    def _refusal(self, moid: str) -> str:
+        return self._guests.refusal(moid) if self._guests is not None else ""
 
     def ready_at(self, vm: VmRef) -> datetime | None:
         """Returns since when the VM is ready, by the server's clock."""
         return self._ready_at.get(vm.id)
 
+    def addresses(self, vm: VmRef) -> tuple[str, ...]:
+        """Returns the addresses that the guest reported when it was last read; none where no check needs them."""
+        facts = self._newest.get(vm.id)
+        return facts.addresses if facts else ()
+
+    def check(self) -> None:
+        """Raises an error if the guests are not read any more: waiting longer cannot make a VM ready then.
+
+        Raises:
+            ServerError: What ended the reading.
+        """
+        reading = self._reading
+        if reading is None or not reading.done() or self._closing.is_set():
+            return
+        error = reading.exception()
+        if isinstance(error, ServerError):
+            raise ServerError(f"the guests cannot be read: {error}") from error
+        raise ServerError(f"the guests are not read any more, because of an internal error: {error!r}") from error
+
+    def confirm(self, timeout: float) -> frozenset[str]:
+        """Reads the VMs that are ready once more, in one call, and tries their ports.
+
+        What was checked in a guest is not checked again. A server that does not respond in time changes nothing.
+
+        Returns:
+            The managed object IDs of the VMs that are not ready any more.
+        """
+        with self._lock:
+            ready = [moid for moid, missing in self._unmet.items() if not missing]
+        if not ready or self._closing.is_set():
+            return frozenset()
+        until = time.monotonic() + timeout
+        confirming = self._threads.submit(lambda: self._confirm(ready, until))
+        return confirming.result() if wait_until_done(confirming, until) else frozenset()
+
+    def _confirm(self, ready: Sequence[str], until: float) -> frozenset[str]:
+        try:
+            with acquire(self._settings) as session:
+                readings = session.with_retries(lambda: read_facts(session, ready, self._conditions.paths))
+        except ServerError as error:
+            _log.debug("the guests could not be read once more: %s", error)
+            return frozenset()
+        endpoints = [
+            endpoint
+            for moid, facts in readings.items()
+            for check in self._stabilities[moid].checks
+            for endpoint in check.endpoints(facts)
+        ]
+        answers = self._ports.confirmed(endpoints, until - time.monotonic())
+        lost = {}
+        for moid, facts in readings.items():
+            missing = self._judged(moid, partial(self._stabilities[moid].confirm, facts, answers))
+            if missing:
+                lost[moid] = missing
+        with self._lock:
+            if time.monotonic() >= until:  # nobody waits for the answer any more
+                return frozenset()
+            self._newest.update(readings)
+            self._unmet.update(lost)
+        return frozenset(lost)
+
     def close(self) -> None:
         """Stops reading. A reading under way is left to itself."""
         self._closing.set()
-        if self._reader is not None:
-            self._reader.close()
+        self._threads.close()
         self._ports.close()
+        if self._guests is not None:
+            self._guests.close()
 
     def _run(self) -> None:
-        while not self._closing.is_set() and self._follow():
+        while not self._closing.is_set():
+            try:
+                self._follow()
+            except (AuthenticationError, CertificateError):
+                raise
+            except ServerError as error:
+                self._note_unreadable(str(error))
             self._closing.wait(INTERVAL)
 
-    def _follow(self) -> bool:
-        """Reads until the end; returns whether it is worth trying again where it came to none."""
-        try:
-            with acquire(self._settings) as session:
-                while not self._closing.is_set():
-                    self._learn(session.with_retries(lambda: self._read(session)))
-                    self._closing.wait(INTERVAL)
-        except ServerError as error:
-            _log.debug("reading the guests failed: %s", error)
-            self._say(str(error))
-            return not isinstance(error, AuthenticationError | CertificateError)
-        return False
+    def _follow(self) -> None:
+        """Reads the VMs that are not ready yet until the end, or until vCenter cannot be reached."""
+        with acquire(self._settings) as session:
+            while not self._closing.is_set():
+                with self._lock:
+                    waiting = self._waiting()
+                paths = self._conditions.paths
+                self._learn(session.with_retries(lambda: read_facts(session, waiting, paths)))  # noqa: B023 -- at once
+                self._closing.wait(INTERVAL)
 
-    def _say(self, trouble: str) -> None:
+    def _note_unreadable(self, reason: str) -> None:
         with self._lock:
             for moid in self._waiting():
-                self._unmet[moid] = f"the guest could not be read: {trouble}"
+                self._unmet[moid] = f"the guest could not be read: {reason}"
 
     def _waiting(self) -> list[str]:
         return [moid for moid, missing in self._unmet.items() if missing]
 
-    def _read(self, session: Session) -> dict[str, GuestFacts]:
-        """Reads the VMs that are not ready yet, in one call."""
-        with self._lock:
-            waiting = self._waiting()
-        if not waiting:
-            return {}
-        at = session.current_time()
-        return {moid_of(content.obj): facts_of(content, at) for content in _pages(session, waiting, self._conditions)}
-
     def _learn(self, readings: dict[str, GuestFacts]) -> None:
         now = time.monotonic()
         for moid, facts in readings.items():
-            missing = self._stabilities[moid].learn(facts, now, self._ports.answers)
+            missing = self._judged(moid, partial(self._missing, moid, facts, now))
             with self._lock:
                 if missing != self._unmet[moid]:
                     # What follows the kind of a check may quote its options, and those may be secrets.
                     _log.debug("%s: %s", moid, f"not ready ({missing.partition(':')[0]})" if missing else "ready")
                 self._unmet[moid] = missing
+                self._newest[moid] = facts
                 if not missing:
                     self._ready_at[moid] = facts.at
 
+    def _missing(self, moid: str, facts: GuestFacts, now: float) -> str:
+        """Returns what a VM lacks. The guest is asked once all else holds: that is after the reboot of a success."""
+        stability = self._stabilities[moid]
+        missing = stability.learn(facts, now, self._ports.answers)
+        if missing or not stability.guest_checks or self._guests is None:
+            return missing
+        if reason := facts.no_guest_operations():
+            return f"{stability.guest_checks[0]}: {reason}"
+        return self._guests.missing(moid, stability.guest_checks)
 
-class _Ports:
-    """Tries TCP ports in threads of its own; a question is answered by the last try that has ended."""
-
-    def __init__(self) -> None:
-        self._background = Background("customization-gate-ports", PORTS_AT_ONCE)
-        self._tries: dict[tuple[str, int], Future[str]] = {}
-
-    def answers(self, address: str, port: int) -> str:
-        """Returns why a port is not reachable, or nothing if the last try connected; otherwise starts the next try."""
-        last = self._tries.get((address, port))
-        if last is not None and not last.done():
-            return "not tried yet"
-        result = "not tried yet" if last is None or last.cancelled() else last.result()
-        if result:
-            self._tries[address, port] = self._background.submit(partial(_try, address, port))
-        return result
-
-    def close(self) -> None:
-        self._background.close()
-
-
-def _try(address: str, port: int) -> str:
-    try:
-        socket.create_connection((address, port), timeout=PORT_TIMEOUT).close()
-    except TimeoutError:
-        return f"timed out after {PORT_TIMEOUT:g} s"
-    except OSError as error:
-        return str(error.strerror or type(error).__name__).lower()
-    return ""
-
-
-def _pages(session: Session, moids: Iterable[str], conditions: Conditions) -> Iterator[Any]:
-    collector = vmodl.query.PropertyCollector
-    spec = collector.FilterSpec(
-        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=conditions.paths)],
-        objectSet=[collector.ObjectSpec(obj=vim.VirtualMachine(moid, session.stub)) for moid in moids],
-        reportMissingObjectsInResults=True,
-    )
-    service = session.content.propertyCollector
-    page = service.RetrievePropertiesEx([spec], collector.RetrieveOptions())
-    while page is not None:
-        yield from page.objects
-        page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
-
-
-def facts_of(content: Any, at: datetime) -> GuestFacts:
-    """Returns what the server reported of one VM; a property that it left out counts as false."""
-    values = {change.name: change.val for change in content.propSet}
-    network_adapters = [device for device in values.get("config.hardware.device") or () if _is_network_adapter(device)]
-    primary = values.get("guest.ipAddress")
-    addresses = [ip for adapter in values.get("guest.net") or () for ip in adapter.ipAddress or ()]
-    return GuestFacts(
-        at=at.astimezone(timezone.utc),
-        powered_on=values.get("runtime.powerState") == "poweredOn",
-        tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
-        guest_running=values.get("guest.guestState") == "running",
-        guest_operations_ready=bool(values.get("guest.guestOperationsReady")),
-        heartbeat=str(values.get("guestHeartbeatStatus") or ""),
-        host_name=str(values.get("guest.hostName") or ""),
-        addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
-        network_adapters={
-            _label(adapter): bool(adapter.connectable and adapter.connectable.connected) for adapter in network_adapters
-        },
-        guest_info={
-            option.key: str(option.value)
-            for option in values.get("config.extraConfig") or ()
-            if str(option.key).startswith("guestinfo.")
-        },
-    )
-
-
-def _is_network_adapter(device: Any) -> bool:
-    return isinstance(device, vim.vm.device.VirtualEthernetCard)
-
-
-def _label(adapter: Any) -> str:
-    with contextlib.suppress(AttributeError):
-        return str(adapter.deviceInfo.label)
-    return f"network adapter {adapter.key}"
+    @staticmethod
+    def _judged(moid: str, judge: Callable[[], str]) -> str:
+        """Returns what a judgement finds missing. Nothing that one guest reports may end the work for another VM."""
+        try:
+            return judge()
+        except Exception as error:  # noqa: BLE001 -- see the docstring
+            _log.exception("judging %s failed", moid)
+            return f"what the guest reports could not be judged, because of an internal error: {sanitize(repr(error))}"

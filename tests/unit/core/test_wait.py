@@ -28,7 +28,7 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
-from pulumi_customization_gate.core.wait import FINAL_READ_TIMEOUT, wait
+from pulumi_customization_gate.core.wait import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, wait
 from tests.unit.core.timeline import (
     ALL_READ,
     VM,
@@ -47,7 +47,7 @@ from tests.unit.core.timeline import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
 WEB_0, WEB_1, WEB_2 = (VmRef(f"web-{i}", f"vm-{85 + i}", f"web-{i}") for i in range(3))
@@ -1017,12 +1017,30 @@ class Unready:
 
     def __init__(self, clock: Clock, second: float) -> None:
         self.clock, self.second, self.closed = clock, second, 0
+        self.final: set[str] = set()
+        self.dead: tuple[float, ServerError] | None = None
+        self.confirmed: list[float] = []
+        self.on_confirm: Callable[[Unready], Collection[str]] | None = None
 
     def unmet(self, vm: VmRef) -> str:
         return "" if self.clock.elapsed >= self.second else f"guest operations of {vm.name} do not answer"
 
     def ready_at(self, vm: VmRef) -> datetime | None:
         return None if self.unmet(vm) else at(self.second)
+
+    def is_final(self, vm: VmRef) -> bool:
+        return vm.id in self.final
+
+    def addresses(self, vm: VmRef) -> tuple[str, ...]:  # noqa: ARG002 -- as the real one
+        return ()
+
+    def check(self) -> None:
+        if self.dead is not None and self.clock.elapsed > self.dead[0]:
+            raise self.dead[1]
+
+    def confirm(self, timeout: float) -> frozenset[str]:
+        self.confirmed.append(timeout)
+        return frozenset(self.on_confirm(self) if self.on_confirm else ())
 
     def close(self) -> None:
         self.closed += 1
@@ -1044,6 +1062,67 @@ def test_readiness(second: float, told: tuple[str, bool, str], waited: float) ->
     assert ({"web-2": told}, 1, 1) == (told_of(report), readiness.closed, source.closed)
     assert waited <= report.wait_seconds <= waited + CANCEL_CHECK_INTERVAL
     assert report.outcomes[0].ready_at == (at(second) if told[1] else None)
+
+
+def test_readiness_is_confirmed_before_the_gate_opens() -> None:
+    """A VM that was ready at minute 2 and is not so at the end keeps the gate closed until it is ready again."""
+    source = ScriptedSource((WEB_1, WEB_2), [succeeded(1, vm="vm-86"), started(5), succeeded(40)])
+    readiness = Unready(source.clock, 2)
+
+    def lose_one(lost: Unready) -> Collection[str]:
+        if len(lost.confirmed) > 1:
+            return ()
+        lost.second = source.clock.elapsed + 20
+        return ("vm-86",)
+
+    readiness.on_confirm = lose_one
+    updates: list[Update] = []
+    report = wait(source, REQUIRED, readiness=readiness, clock=source.clock, listener=updates.append)
+
+    assert report.ready
+    assert 60 <= report.wait_seconds <= 60 + CANCEL_CHECK_INTERVAL
+    assert (len(readiness.confirmed), max(readiness.confirmed)) == (2, CONFIRM_TIMEOUT)
+    assert [o.ready for update in updates for o in update.changed if o.id == "vm-86"][-3:] == [True, False, True]
+
+
+def test_the_confirmation_ends_with_the_deadline() -> None:
+    """The last look gets no more time than there is, and what it finds counts."""
+    source = ScriptedSource(ALONE, [started(5), succeeded(98)])
+    readiness = Unready(source.clock, 99)
+
+    def lose(lost: Unready) -> Collection[str]:
+        lost.second = 400
+        return (WEB_2.id,)
+
+    readiness.on_confirm = lose
+    report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
+
+    assert told_of(report) == {"web-2": ("CustomizationSucceeded", False, "NotReady")}
+    assert report.wait_seconds <= 101
+    assert max(readiness.confirmed) <= 1
+
+
+def test_guests_that_are_not_read_any_more_end_the_wait_at_once() -> None:
+    """A reader that died is an error of the gate; no VM is said not to be ready, because nobody knows."""
+    source = ScriptedSource(ALONE, [succeeded(9)])
+    readiness = Unready(source.clock, 400)
+    readiness.dead = (9, ServerError("the guests are not read any more"))
+    report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
+
+    assert str(report.fatal_error) == "the guests are not read any more"
+    assert told_of(report) == {"web-2": ("CustomizationSucceeded", False, "Unfinished")}
+    assert report.wait_seconds < 10
+
+
+def test_what_cannot_change_any_more_is_not_waited_for() -> None:
+    """A guest that refuses the password is not ready at the deadline either; longer waiting is not advised."""
+    source = ScriptedSource((WEB_1, WEB_2), [succeeded(9), succeeded(20, vm="vm-86")])
+    readiness = Unready(source.clock, 400)
+    readiness.final = {WEB_1.id, WEB_2.id}
+    report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
+
+    assert report.wait_seconds == 20
+    assert {(o.failure.name, o.failure.advice) for o in report.outcomes if o.failure} == {("NotReady", None)}
 
 
 def test_readiness_is_not_asked_of_a_failed_machine() -> None:

@@ -532,3 +532,21 @@ def test_inputs_that_turn_out_bad_stop_before_any_wait(the_gate: Gate, centre: C
     with pytest.raises(ConfigurationError, match=r"^vms\[0\]: expected a managed object ID .*, got 'web'$"):
         the_gate.create({"vms": ["web"]})
     assert centre.waits == []
+
+
+@pytest.mark.parametrize("check", [{"kind": "command", "script": "true"}, {"kind": "cloud_init"}])
+def test_a_check_in_the_guest_needs_guest_credentials(check: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preview says which config is missing; without such a check, nothing is."""
+    for variable in ("GUEST_USER", "GUEST_PASSWORD"):
+        monkeypatch.delenv(variable, raising=False)
+    news = {"vms": {"web": "vm-1"}, "checks": [check]}
+    guest = {"customization:guestUser": "root", "customization:guestPassword": "s3cret"}
+
+    user, password = "`customization:guestUser` or GUEST_USER", "`customization:guestPassword` or GUEST_PASSWORD"
+
+    assert gate.check(CONFIG.get, news) == [
+        f"no guest credentials configured: set config {user}; and config {password}"
+    ]
+    assert gate.check({**CONFIG, **guest}.get, news) == []
+    assert gate.check(CONFIG.get, {**news, "checks": [{"kind": "address"}, UNKNOWN]}) == []
+    assert gate.check(CONFIG.get, {**news, "checks": UNKNOWN}) == []

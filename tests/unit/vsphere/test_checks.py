@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pulumi_customization_gate.vsphere.checks import Check, GuestFacts
+from pulumi_customization_gate.lifecycle.checks import EXAMPLES
+from pulumi_customization_gate.vsphere.checks import IN_GUEST, Check
+from pulumi_customization_gate.vsphere.guest_facts import GuestFacts
 from pulumi_customization_gate.vsphere.readiness import LONGEST_GAP, Conditions, Stability
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
@@ -40,14 +46,64 @@ def _answers(address: str, port: int) -> str:
         pytest.param(
             {"kind": "tcp_port", "port": 80},
             {},
-            "tcp_port: port 80 is not reachable: fe80::1%2 connection refused, 192.168.10.11 connection refused",
+            "tcp_port: port 80 is not reachable: 192.168.10.11 connection refused",
             id="a port answers nowhere",
         ),
         pytest.param(
             {"kind": "tcp_port", "port": 22.0},
             {"addresses": ()},
-            "tcp_port: the guest reports no address",
+            "tcp_port: expected an IP address, got none",
             id="no address",
+        ),
+        pytest.param(
+            {"kind": "tcp_port", "port": 22},
+            {"addresses": ("localhost", "192.168.10.11/24", "a..b", "unknown")},
+            "tcp_port: expected an IP address, got localhost, 192.168.10.11/24, a..b, unknown",
+            id="a name is never resolved",
+        ),
+        pytest.param(
+            {"kind": "tcp_port", "port": 22}, {"addresses": ("unknown", "192.168.10.11")}, "", id="one of them is one"
+        ),
+        pytest.param(
+            {"kind": "tcp_port", "port": 80},
+            {"addresses": tuple(f"10.0.0.{number}" for number in range(100))},
+            "tcp_port: port 80 is not reachable: "
+            + ", ".join(f"10.0.0.{number} connection refused" for number in range(8)),
+            id="a guest with a hundred addresses",
+        ),
+        pytest.param({"kind": "address"}, {}, "", id="a usable address"),
+        pytest.param({"kind": "address", "family": 4.0}, {}, "", id="a usable IPv4 address"),
+        pytest.param(
+            {"kind": "address", "family": 6},
+            {},
+            "address: expected a usable IPv6 address, got fe80::1%2, 192.168.10.11",
+            id="a link-local IPv6 address",
+        ),
+        pytest.param({"kind": "address", "family": 6}, {"addresses": ("2001:db8::7",)}, "", id="an IPv6 address"),
+        pytest.param(
+            {"kind": "address"},
+            {"addresses": ("169.254.3.4", "127.0.0.1", "::1", "224.0.0.1", "0.0.0.0", "::", "unknown", "a..b", "")},  # noqa: S104
+            "address: expected a usable address, "
+            "got 169.254.3.4, 127.0.0.1, : :1, 224.0.0.1, 0.0.0.0, : :, unknown, a..b and 1 more",
+            id="addresses at which nobody reaches the guest",
+        ),
+        pytest.param(
+            {"kind": "address", "ignore": ["192.168.0.0/16", "2001:db8::/32"]},
+            {"addresses": ("192.168.10.11", "2001:db8::7")},
+            "address: expected a usable address outside 192.168.0.0/16, 2001:db8::/32, got 192.168.10.11, 2001:db8::7",
+            id="the addresses of the template",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.ready", "value": "(a+)+$"},
+            {"guest_info": {"guestinfo.ready": "a" * 60_000 + "b"}},
+            f"guest_info: expected guestinfo.ready to match '(a+)+$', got {'a' * 99 + '…'!r}",
+            id="a pattern that takes for ever by backtracking",
+        ),
+        pytest.param(
+            {"kind": "guest_info", "key": "guestinfo.ready", "value": ".*"},
+            {"guest_info": {"guestinfo.ready": "a" * 70_000}},
+            "guest_info: expected guestinfo.ready to have at most 65536 characters, got 70000",
+            id="a value that is too long",
         ),
         pytest.param({"kind": "guest_heartbeat"}, {}, "", id="the heartbeat is green"),
         pytest.param(
@@ -95,6 +151,37 @@ def _answers(address: str, port: int) -> str:
 def test_a_check_says_why_it_does_not_hold(check: dict[str, Any], facts: dict[str, Any], said: str) -> None:
     """Nothing is missing, or a sentence that begins with the check's kind."""
     assert Check.of(check).unmet("web-1", _facts(**facts), _answers) == said
+
+
+TEXTS = st.text() | st.sampled_from(["unknown", "10.0.0.5/24", "a..b", "::ffff:10.0.0.1%x", "10.9.1.1", "\ud800"])
+CHECKS = [json.loads(example) for kind, example in EXAMPLES.items() if kind not in IN_GUEST]
+
+
+@given(
+    addresses=st.lists(TEXTS, max_size=12),
+    others=st.fixed_dictionaries(
+        {
+            "host_name": TEXTS,
+            "heartbeat": TEXTS,
+            "network_adapters": st.dictionaries(TEXTS, st.booleans()),
+            "guest_info": st.dictionaries(TEXTS | st.just("guestinfo.ready"), TEXTS),
+        }
+    ),
+)
+def test_no_guest_can_break_the_judgement(addresses: list[str], others: dict[str, Any]) -> None:
+    """Whatever a guest reports, each check holds or says in one bounded line why not; a port is tried at IPs only."""
+    asked: list[str] = []
+
+    def answers(address: str, _port: int) -> str:
+        asked.append(address)
+        return "connection refused"
+
+    facts = _facts(addresses=tuple(addresses), **others)
+    for check in CHECKS:
+        reason = Check.of(check).unmet("web-1", facts, answers)
+        assert len(reason) < 3000
+        assert "\n" not in reason
+    assert [str(ipaddress.ip_address(address)) for address in asked] == asked
 
 
 @pytest.mark.parametrize(
@@ -157,3 +244,15 @@ def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
     assert _story(conditions, (0, False)) == [unmet]
     assert "config.hardware.device" in conditions.paths
     assert "config.extraConfig" not in conditions.paths
+
+
+def test_a_vm_that_was_ready_is_judged_anew_without_settling() -> None:
+    """The look before the gate opens asks what holds now; what does not hold any more must settle again."""
+    conditions = Conditions(guest_operations=True, settle=5, checks=[Check.of({"kind": "host_name", "value": "web-1"})])
+    stability = Stability(conditions, "web-1")
+    assert stability.confirm(_facts(), _answers) == ""
+    lost = stability.confirm(_facts(guest_operations_ready=False, host_name="db"), _answers)
+    assert lost == (
+        "VMware Tools are running, but guest operations are not ready; host_name: expected 'web-1', got 'db'"
+    )
+    assert stability.learn(_facts(), 100, _answers) == "guest operations have been ready for 0 s of 5 s"

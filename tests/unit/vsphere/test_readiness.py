@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyVmomi import vim
 
+from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import VmRef
 from pulumi_customization_gate.vsphere import readiness
-from pulumi_customization_gate.vsphere.checks import checks_of
+from pulumi_customization_gate.vsphere.checks import Check, checks_of
+from pulumi_customization_gate.vsphere.guest_facts import read_facts
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected, until
 
@@ -130,11 +134,121 @@ def test_a_port_is_tried_in_the_background(
     }
 
 
-def test_a_password_that_is_refused_is_said(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
-    """The reason why a VM is not known to be ready is the log-in."""
+def test_a_password_that_is_refused_ends_the_wait(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
+    """No VM can become ready any more, so the gate hears of it at once."""
     vcenter.password = "changed"
     ready = following(made, guest_operations=True)
-    until(lambda: ready.unmet(WEB) != readiness.NOT_READ)
+    ready.unmet(WEB)
+    until(lambda: ended(ready))
 
-    assert ready.unmet(WEB).startswith("the guest could not be read: vc.example.com refused the user name or password")
+    assert str(ended(ready)).startswith("the guests cannot be read: vc.example.com refused the user name or password")
+    assert ready.unmet(WEB) == readiness.NOT_READ
     assert ready.ready_at(WEB) is None
+
+
+def ended(ready: GuestReadiness) -> ServerError | None:
+    """Returns the error that ended the reading."""
+    try:
+        ready.check()
+    except ServerError as error:
+        return error
+    return None
+
+
+def test_a_thread_that_dies_is_an_error_of_the_gate(
+    vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of this library's own is not passed off as a guest that is not ready."""
+    vcenter.state.add("vm-1", **READY)
+
+    def fail(*_: object) -> None:
+        raise KeyError(0)
+
+    monkeypatch.setattr(readiness, "read_facts", fail)
+    ready = following(made, guest_operations=True)
+    ready.check()
+    ready.unmet(WEB)
+    until(lambda: ended(ready))
+
+    assert str(ended(ready)) == "the guests are not read any more, because of an internal error: KeyError(0)"
+
+
+def test_one_guest_does_not_end_the_work_for_another(
+    vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VM whose judgement fails says so, and the other one becomes ready."""
+    vcenter.state.add("vm-1", guest__ipAddress="unknown", **READY)
+    vcenter.state.add("vm-2", guest__ipAddress="10.0.0.5/24", **READY)
+    vcenter.state.add("vm-3", guest__ipAddress="10.0.0.5", **READY)
+    db, app = VmRef("db", "vm-2", "db-1"), VmRef("app", "vm-3", "app-1")
+    in_network = Check.of({"kind": "ip_in_network", "network": "10.0.0.0/8"})
+    ready = following(made, checks=[in_network])
+    for vm in (WEB, db, app):
+        ready.unmet(vm)
+    until(lambda: not ready.unmet(app))
+    assert ready.unmet(WEB) == "ip_in_network: expected an address in 10.0.0.0/8, got unknown"
+    assert ready.unmet(db) == "ip_in_network: expected an address in 10.0.0.0/8, got 10.0.0.5/24"
+    assert ready.addresses(app) == ("10.0.0.5",)
+
+    def unmet(_check: Check, key: str, *_: object) -> str:
+        if key == "web":
+            raise ZeroDivisionError("web")
+        return ""
+
+    monkeypatch.setattr(Check, "unmet", unmet)
+    until(lambda: not ready.unmet(db))
+    until(lambda: "ZeroDivisionError('web')" in ready.unmet(WEB))
+    assert ended(ready) is None
+
+
+def test_what_was_ready_is_read_once_more(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
+    """A VM that went down after it was ready is not ready, and one that is still up stays so."""
+    for moid in ("vm-1", "vm-2"):
+        vcenter.state.add(moid, **READY)
+    db = VmRef("db", "vm-2", "db-1")
+    ready = following(made, guest_operations=True, settle=0)
+    assert ready.confirm(1.0) == frozenset()
+    until(lambda: not (ready.unmet(WEB) or ready.unmet(db)))
+    assert ready.confirm(5.0) == frozenset()
+    vcenter.state.add("vm-1", **{**READY, "guest__guestOperationsReady": False})
+
+    assert ready.confirm(5.0) == {"vm-1"}
+    assert ready.unmet(WEB) == "VMware Tools are running, but guest operations are not ready"
+    assert not ready.unmet(db)
+    vcenter.state.add("vm-1", **READY)
+    until(lambda: not ready.unmet(WEB))
+
+
+def test_a_port_is_tried_once_more(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
+    """A port that accepted a connection and is closed by now keeps the gate closed."""
+    vcenter.state.add("vm-1", guest__ipAddress="127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ready = following(made, checks=checks_of([{"kind": "tcp_port", "port": port}]))
+        until(lambda: not ready.unmet(WEB))
+        assert ready.confirm(5.0) == frozenset()
+
+    assert ready.confirm(5.0) == {"vm-1"}
+    assert ready.unmet(WEB).startswith(f"tcp_port: port {port} is not reachable: 127.0.0.1 ")
+
+
+def test_a_server_that_hangs_does_not_hold_up_the_last_look(
+    vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not answered in time changes nothing: the deadline holds."""
+    vcenter.state.add("vm-1", **READY)
+    ready = following(made, guest_operations=True, settle=0)
+    until(lambda: not ready.unmet(WEB))
+    answer, read = threading.Event(), read_facts
+
+    def hang(*arguments: Any) -> Any:
+        if arguments[1]:
+            answer.wait(30)
+        return read(*arguments)
+
+    monkeypatch.setattr(readiness, "read_facts", hang)
+    began = time.monotonic()
+    assert ready.confirm(0.2) == frozenset()
+    assert time.monotonic() - began < 5
+    assert not ready.unmet(WEB)
+    answer.set()
