@@ -54,6 +54,7 @@ def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> No
         pulumi.export("moid", web.moid)
         pulumi.export("host_name", web.host_name)
         pulumi.export("ip_addresses", web.ip_addresses)
+        pulumi.export("address", web.address)
         pulumi.export("said", greeting.stdout)
 
     stack = engine.stack(program)
@@ -62,6 +63,7 @@ def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> No
     assert result.succeeded, result.output
     assert stack.outputs["host_name"] == name
     assert stack.outputs["ip_addresses"] == ["192.168.10.10"]
+    assert stack.outputs["address"] == "192.168.10.10"
     assert stack.outputs["said"] == f"{name} says hello\n"
     types = {resource["type"] for resource in stack.resources}
     assert "customization-gate:index:GatedVirtualMachine" in types
@@ -75,7 +77,7 @@ def _fleet(names: dict[str, str], **plans: str) -> Callable[[], None]:
         fleet = GatedFleet("web", {key: _machine(name, plans.get(key, "succeeded")) for key, name in names.items()})
         scripts = fleet.script("greet", lambda key: f"{GREETING} from {key}")
         pulumi.export("said", {key: script.stdout for key, script in scripts.items()})
-        pulumi.export("addresses", fleet.ip_addresses)
+        pulumi.export("addresses", fleet.addresses)
 
     return program
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError
 from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class GuestFacts:
     network_adapters: Mapping[str, bool] = field(default_factory=dict)
     """Whether each network adapter is connected, by its label."""
     guest_info: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+    """Why nothing could be read of it."""
 
     def no_guest_operations(self) -> str:
         """Returns why guest operations are not ready, or nothing if they are."""
@@ -50,6 +53,9 @@ class GuestFacts:
 def read_facts(session: Session, moids: Sequence[str], paths: Sequence[str]) -> dict[str, GuestFacts]:
     """Reads properties of VMs in one call.
 
+    A text of one guest that no XML may hold spoils the whole response: then the VMs are read in halves, to the one
+    whose text it is.
+
     Args:
         session: The vCenter's session.
         moids: The VMs' managed object IDs; none make no call.
@@ -59,7 +65,13 @@ def read_facts(session: Session, moids: Sequence[str], paths: Sequence[str]) -> 
         return {}
     at = session.current_time()
     vms = [vim.VirtualMachine(moid, session.stub) for moid in moids]
-    contents = retrieve(session, vms, {vim.VirtualMachine: paths})
+    try:
+        contents = retrieve(session, vms, {vim.VirtualMachine: paths})
+    except InvalidXmlError as error:
+        if len(moids) == 1:
+            return {moids[0]: GuestFacts(at.astimezone(timezone.utc), fault=f"the guest could not be read: {error}")}
+        middle = len(moids) // 2
+        return {**read_facts(session, moids[:middle], paths), **read_facts(session, moids[middle:], paths)}
     return {moid_of(content.obj): facts_of(content, at) for content in contents}
 
 

@@ -85,6 +85,9 @@ class Stability:
             now: When, by the monotonic clock.
             answers: Returns why a port of an address is not reachable, or nothing if it is.
         """
+        if facts.fault:
+            self._steady_since = None
+            return facts.fault
         missing = []
         if self._conditions.guest_operations:
             missing.append(self._unsettled(facts, now))
@@ -98,6 +101,8 @@ class Stability:
             facts: What was read.
             answers: As for `learn`.
         """
+        if facts.fault:
+            return facts.fault
         missing = [facts.no_guest_operations()] if self._conditions.guest_operations else []
         missing += [check.unmet(self._key, facts, answers) for check in self.checks]
         self._steady_since = None

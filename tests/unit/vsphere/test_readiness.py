@@ -13,9 +13,11 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import VmRef
-from pulumi_customization_gate.vsphere import readiness
+from pulumi_customization_gate.vsphere import guest_facts, readiness
 from pulumi_customization_gate.vsphere.checks import Check, checks_of
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError
 from pulumi_customization_gate.vsphere.guest_facts import read_facts
+from pulumi_customization_gate.vsphere.properties import retrieve
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected, until
 
@@ -252,3 +254,27 @@ def test_a_server_that_hangs_does_not_hold_up_the_last_look(
     assert time.monotonic() - began < 5
     assert not ready.unmet(WEB)
     answer.set()
+
+
+def test_a_text_that_is_not_xml_spoils_only_its_own_vm(
+    vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A response that cannot be parsed because of one guest is asked for in parts."""
+    vms = [VmRef(f"web-{number}", f"vm-{number}", f"web-{number}") for number in range(7)]
+    for vm in vms:
+        vcenter.state.add(vm.id, **READY)
+
+    def spoiled(session: Any, entities: Any, paths: Any) -> Any:
+        if any(entity._moId == "vm-3" for entity in entities):
+            raise InvalidXmlError("ExpatError: not well-formed (invalid token)")
+        return retrieve(session, entities, paths)
+
+    monkeypatch.setattr(guest_facts, "retrieve", spoiled)
+    ready = following(made, guest_operations=True, settle=0)
+    for vm in vms:
+        ready.unmet(vm)
+    until(lambda: [vm.id for vm in vms if ready.unmet(vm)] == ["vm-3"])
+    until(lambda: "not well-formed" in ready.unmet(vms[3]))
+
+    assert ready.unmet(vms[3]) == "the guest could not be read: ExpatError: not well-formed (invalid token)"
+    assert ended(ready) is None
