@@ -16,7 +16,10 @@ FLOOR = 70
 
 ON_REAL_GUESTS = frozenset(
     {
+        "lifecycle/guest_directory.py",
         "lifecycle/guest_file.py",
+        "vsphere/guest/owner.py",
+        "vsphere/guest/replacement.py",
     }
 )
 """Work in a guest, which tests/lab does with real processes and files; a module leaves the list once it can."""

@@ -146,7 +146,7 @@ func (m *guestFiles) CreateTemporaryDirectoryInGuest(ctx *simulator.Context, req
 	return body
 }
 
-// ChangeFileAttributesInGuest sets times and permissions. Owners are the lab's user's, and stay so.
+// ChangeFileAttributesInGuest sets times, permissions and owners.
 func (m *guestFiles) ChangeFileAttributesInGuest(ctx *simulator.Context, req *types.ChangeFileAttributesInGuest) soap.HasFault {
 	body := new(methods.ChangeFileAttributesInGuestBody)
 	body.Fault_ = m.work(ctx, req.Vm, req.Auth, req.GuestFilePath, func(v *visit) error {
@@ -235,7 +235,7 @@ func attributes(path string, info fs.FileInfo) *types.GuestPosixFileAttributes {
 	return a
 }
 
-// setAttributes sets the times and permissions that are given.
+// setAttributes sets the times, permissions and owners that are given. Only root can give files away, as in a guest.
 func setAttributes(path string, given types.BaseGuestFileAttributes) error {
 	if given == nil {
 		return nil
@@ -245,11 +245,24 @@ func setAttributes(path string, given types.BaseGuestFileAttributes) error {
 			return err
 		}
 	}
+	if posix, ok := given.(*types.GuestPosixFileAttributes); ok && (posix.OwnerId != nil || posix.GroupId != nil) {
+		if err := os.Lchown(path, numberOr(posix.OwnerId), numberOr(posix.GroupId)); err != nil {
+			return err
+		}
+	}
 	a := given.GetGuestFileAttributes()
 	if a.ModificationTime == nil && a.AccessTime == nil {
 		return nil
 	}
 	return os.Chtimes(path, timeOr(a.AccessTime), timeOr(a.ModificationTime))
+}
+
+// numberOr gives the number of a user or group, or -1, which os.Lchown leaves as it is.
+func numberOr(id *int32) int {
+	if id == nil {
+		return -1
+	}
+	return int(*id)
 }
 
 func timeOr(t *time.Time) time.Time {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-Kind = Literal["script", "file"]
+Kind = Literal["script", "file", "directory"]
 State = tuple[str, dict[str, Any]]
 """The resource's id and its outputs."""
 _PROCESSES = multiprocessing.get_context("forkserver")

@@ -7,6 +7,7 @@ is cut from there on, or vCenter restarts: once before the call takes effect, on
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import threading
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate.lifecycle import guest_file
+from pulumi_customization_gate.lifecycle.guest_sources import digest
 from pulumi_customization_gate.vsphere import session as sessions
-from pulumi_customization_gate.vsphere.guest import run
+from pulumi_customization_gate.vsphere.guest import replacement, run
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.guest_life import Kind, Life
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CALLS: dict[Kind, int] = {"script": 34, "file": 14}
+CALLS: dict[Kind, int] = {"script": 34, "file": 14, "directory": 41}
 """The calls of a life in a process of its own, the log-in included."""
 LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
 SECONDS = 30.0
@@ -70,8 +72,15 @@ class Lab:
         given: dict[str, Any] = {"vm": self.moid, "timeout": SECONDS}
         if kind == "script":
             given["script"] = f"echo run >>{self.folder}/{name}; wc -l <{self.folder}/{name}"
-        else:
+        elif kind == "file":
             given |= {"path": f"/home/deploy/{name}", "content": f"content of {name}"}
+        else:
+            source = self.folder / f"source-{name}"
+            (source / "conf.d").mkdir(parents=True)
+            for path in ("a", "b", "conf.d/c"):
+                (source / path).write_text(f"{path} of {name}", encoding="utf-8")
+            given |= {"path": f"/home/deploy/{name}", "source": str(source)}
+            given |= guest_file.check(self.config.get, given)[1]
         urn = f"urn:pulumi:lab::tests::{kind}::{name}"
         return Life(kind, urn, self.config, given)
 
@@ -94,6 +103,18 @@ class Lab:
             assert (self.folder / name).read_text(encoding="utf-8") == "run\n"
             assert life.outputs["stdout"].strip() == "1"
             assert (life.outputs["status"], life.outputs["exit_code"]) == ("exited", 0)
+        elif life.kind == "directory":
+            found = self.home / name
+            files = {str(path.relative_to(found)): path for path in found.rglob("*") if path.is_file()}
+            assert {path: digest(file) for path, file in files.items()} == life.outputs["files"] == life.inputs["files"]
+            assert life.outputs["size"] == sum(file.stat().st_size for file in files.values())
+            assert life.outputs["directories"] == ["", "conf.d"]
+            (journal,) = (self.home / ".customization-gate").iterdir()
+            assert json.loads(journal.read_text(encoding="utf-8")) == {
+                "complete": True,
+                "files": sorted(files),
+                "directories": ["", "conf.d"],
+            }
         else:
             found = self.home / name
             assert found.read_text(encoding="utf-8") == life.outputs["content"] == life.inputs["content"]
@@ -117,7 +138,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def hurry(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Shortens what is waited for when nothing answers, and leaves no fault behind."""
     monkeypatch.setattr(run, "STOP_TIMEOUT", 0.2)
-    monkeypatch.setattr(guest_file, "CLEANUP_TIMEOUT", 0.2)
+    monkeypatch.setattr(replacement, "CLEANUP_TIMEOUT", 0.2)
     monkeypatch.setattr(sessions, "CALL_TIMEOUT", 1.0)
     yield
     lab.vcenter.lab.clear_faults()

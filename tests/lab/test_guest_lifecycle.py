@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +26,6 @@ from tests.lab.vcenter_fixture import VCenter, finish, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
 
@@ -381,7 +383,7 @@ def _delete(life: Life) -> list[str]:
     if life.kind == "script":
         guest_script.delete(engine, life.config.get, key, outputs)
     else:
-        guest_file.delete(engine, life.config.get, outputs)
+        guest_file.delete(engine, life.config.get, key, outputs)
     return engine.lines
 
 
@@ -470,3 +472,117 @@ def test_an_answer_that_stays_lost_is_written_again(lab: Lab) -> None:
     life.inputs |= {"content": "one", "timeout": 20.0}
     assert life.up() == ""
     assert (lab.home.parents[1] / "srv" / "note").read_text(encoding="utf-8") == "one"
+
+
+# ---- directories
+
+
+def _directory(lab: Lab, files: dict[str, str | None], **inputs: Any) -> Life:
+    """Returns a directory that does not exist yet, of a local directory with these files."""
+    life = lab.life("directory", path="/srv/site", source=str(lab.files / "site"), **inputs)
+    _edit(life, files)
+    return life
+
+
+def _edit(life: Life, files: dict[str, str | None]) -> None:
+    """Writes local files, removes those that are None, and has the inputs checked again."""
+    source = Path(life.inputs["source"])
+    for name, text in files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        if text is None:
+            (source / name).unlink()
+        else:
+            (source / name).write_text(text, encoding="utf-8")
+    problems, known = guest_file.check(life.config.get, life.inputs)
+    assert problems == []
+    life.inputs |= known
+
+
+def _found(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_edit_uploads_what_changed_and_removes_what_is_gone(lab: Lab) -> None:
+    """Files of others stay, also at deletion; what the resource made goes."""
+    site = lab.home.parents[1] / "srv" / "site"
+    life = _directory(lab, {"a": "one", "b": "two", "conf.d/c": "three"}, permissions="0640")
+    assert life.up() == ""
+    assert _found(site) == {"a": "one", "b": "two", "conf.d/c": "three"}
+    modes = [(site / name).stat().st_mode & 0o777 for name in ("", "a", "conf.d", "conf.d/c")]
+    assert modes == [0o750, 0o640, 0o750, 0o640]
+
+    (site / "conf.d" / "other").write_text("not ours")
+    kept = (site / "a").stat().st_ino
+    uploads = lab.calls("Upload")
+    _edit(life, {"b": "new", "conf.d/c": None, "d/e/f": "four"})
+    assert life.up() == ""
+    assert _found(site) == {"a": "one", "b": "new", "d/e/f": "four", "conf.d/other": "not ours"}
+    assert (site / "a").stat().st_ino == kept
+    assert lab.calls("Upload") - uploads == 4  # b, f, and the journal before and after
+
+    assert _delete(life) == []
+    assert _found(site) == {"conf.d/other": "not ours"}
+    assert [path.name for path in site.iterdir()] == ["conf.d"]
+    assert list((lab.home / ".customization-gate").iterdir()) == []
+
+
+def test_what_was_there_before_is_not_removed(lab: Lab) -> None:
+    """A directory that others made stays, empty or not."""
+    site = lab.home.parents[1] / "srv" / "site"
+    other = lab.life("file", path="/srv/site/other")
+    assert other.up() == ""
+    (site / "other").unlink()
+    life = _directory(lab, {"a": "one", "conf.d/c": "two"})
+    assert life.up() == ""
+    assert life.outputs["directories"] == ["conf.d"]
+    assert _delete(life) == []
+    assert list(site.iterdir()) == []
+
+
+def test_a_file_becomes_a_directory_and_the_other_way_round(lab: Lab) -> None:
+    """Of one name in the source, by one update."""
+    site = lab.home.parents[1] / "srv" / "site"
+    life = _directory(lab, {"a": "one", "b/c": "two"})
+    assert life.up() == ""
+    _edit(life, {"a": None, "b/c": None})
+    (Path(life.inputs["source"]) / "b").rmdir()
+    _edit(life, {"a/d": "three", "b": "four"})
+    assert life.up() == ""
+    assert _found(site) == {"a/d": "three", "b": "four"}
+
+
+def test_what_an_interrupted_update_made_is_removed_although_the_state_does_not_know_it(lab: Lab) -> None:
+    """The update that is killed adds a file, which the next one does not have any more."""
+    site = lab.home.parents[1] / "srv" / "site"
+    life = _directory(lab, {"a": "one"})
+    assert life.up() == ""
+    _edit(life, {"b/new": "two", "c": "three"})
+    moves = lab.calls("MoveFileInGuest")
+    lab.vcenter.lab.add_fault("hang", method="MoveFileInGuest", skip=2, count=1, after=True)
+    assert life.up_until_killed(lambda: sum(lab.vcenter.lab.hits()) == 1)
+    lab.vcenter.lab.clear_faults()
+    assert lab.calls("MoveFileInGuest") - moves == 3
+    assert set(_found(site)) == {"a", "b/new", "c"}
+
+    _edit(life, {"b/new": None, "a": "four"})
+    assert life.up() == ""
+    assert _found(site) == {"a": "four", "c": "three"}
+    assert sorted(path.name for path in site.iterdir()) == ["a", "c"]
+
+
+def test_an_owner_is_given_by_name_or_number(lab: Lab) -> None:
+    """The guest knows the numbers of the names. A name that it does not know is an error, and nothing is written."""
+    here = pwd.getpwuid(os.getuid())
+    user, group = ("daemon", "daemon") if here.pw_uid == 0 else (here.pw_name, grp.getgrgid(os.getgid()).gr_name)
+    wanted = (pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+    site = lab.home.parents[1] / "srv" / "site"
+    life = _directory(lab, {"a": "one"}, owner="nobody-here")
+    assert "does not accept 'nobody-here' (exit code 1 of chown)" in life.up()
+    assert not site.exists()
+    for owner in (f"{user}:{group}", f"{wanted[0]}:{wanted[1]}"):
+        life.inputs["owner"] = owner
+        assert life.up() == ""
+        assert [(path.stat().st_uid, path.stat().st_gid) for path in (site, site / "a")] == [wanted, wanted]
+    life.inputs["owner"] = f"{wanted[0]}"
+    assert life.up() == ""
+    assert not [path for path in (lab.home / ".customization-gate").iterdir() if path.name.endswith("-owner")]

@@ -89,7 +89,7 @@ def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None
     (tmp_path / "y.bin").unlink()
     missing = stack.preview(program(tmp_path / "y.bin"))
     assert not missing.succeeded
-    assert "source: expected the path of a local file that exists, got" in missing.errors
+    assert "source: expected the path of a local file or directory that exists" in missing.errors
 
 
 def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> None:
@@ -115,12 +115,65 @@ def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> No
     assert "create-replacement" in replaced.changes["file"]
 
 
+def test_an_archive_becomes_a_directory(engine: Engine, tmp_path: Path) -> None:
+    """Files, a directory and a text; the preview names the file that changed; no content is in state in plain text."""
+    (tmp_path / "conf.d").mkdir()
+    for name, text in {"index.html": "<p>one</p>", "conf.d/a.conf": "a=1", "conf.d/b.conf": "b=1"}.items():
+        (tmp_path / name).write_text(text)
+    moid = engine.machine(engine.unique("web"))
+
+    def program() -> None:
+        archive = pulumi.AssetArchive(
+            {
+                "index.html": pulumi.FileAsset(str(tmp_path / "index.html")),
+                "etc": pulumi.AssetArchive({"conf.d": pulumi.FileArchive(str(tmp_path / "conf.d"))}),
+                "motd": pulumi.StringAsset("the-text-of-the-asset"),
+            }
+        )
+        made = GuestFile("site", moid, "/srv/site", source=archive, permissions="0644")
+        look = GuestScript(
+            "look",
+            moid,
+            'cd "$HOME/../srv/site" && find . -type f | sort | xargs tail -n +1',
+            triggers=[made.files],
+            opts=pulumi.ResourceOptions(depends_on=[made]),
+        )
+        pulumi.export("found", look.stdout)
+        pulumi.export("files", made.files)
+
+    stack = engine.stack(program)
+    first = stack.up()
+    assert first.succeeded, first.output
+    assert set(stack.outputs["files"]) == {"index.html", "etc/conf.d/a.conf", "etc/conf.d/b.conf"}
+    assert "==> ./etc/conf.d/b.conf <==\nb=1" in stack.outputs["found"]
+    assert "==> ./motd <==\nthe-text-of-the-asset" in stack.outputs["found"]
+    assert "the-text-of-the-asset" not in json.dumps(stack.resource("site"))
+    assert stack.up().changes == {}
+
+    (tmp_path / "conf.d" / "a.conf").write_text("a=2")
+    (tmp_path / "conf.d" / "b.conf").unlink()
+    preview = stack.preview()
+    assert preview.succeeded, preview.output
+    changed = stack.up()
+    assert changed.changes == {"site": ["update"], "look": ["update"]}, changed.output
+    assert "==> ./etc/conf.d/a.conf <==\na=2" in stack.outputs["found"]
+    assert "b.conf" not in stack.outputs["found"]
+
+    def as_file() -> None:
+        GuestFile("site", moid, "/srv/site", content="a file now")
+
+    replaced = stack.up(as_file)
+    assert replaced.succeeded, replaced.output
+    assert "create-replacement" in replaced.changes["site"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         pytest.param({}, "expected one of content and source", id="neither"),
         pytest.param({"content": "a", "source": "b"}, "expected one of content and source", id="both"),
         pytest.param({"source": pulumi.RemoteAsset("https://example.com")}, "got a RemoteAsset", id="from afar"),
+        pytest.param({"source": pulumi.RemoteArchive("https://example.com")}, "got a RemoteArchive", id="far archive"),
     ],
 )
 def test_one_source_is_given(arguments: dict[str, Any], said: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from pulumi_customization_gate.lifecycle.description import (
     Wrong,
     seconds_or_none,
 )
+from pulumi_customization_gate.lifecycle.engine import is_unknown
+from pulumi_customization_gate.lifecycle.guest_sources import TEXTS, is_there
 from pulumi_customization_gate.lifecycle.inputs import BadInput, is_list, reject
 from pulumi_customization_gate.platforms import VSPHERE
 from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
@@ -32,7 +34,7 @@ from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, OUTPUT
 from pulumi_customization_gate.vsphere.references import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 DEFAULT_TIMEOUT = 600.0
 """Seconds for all work in the guest where neither `timeout` nor `custom_timeouts` is given."""
@@ -40,6 +42,7 @@ PERMISSIONS = "0600"
 """The default of a file's mode."""
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _ABSOLUTE = re.compile(r"/.*[^/]|[A-Za-z]:[\\/].*[^\\/]|\\\\.*[^\\]", re.DOTALL)
+_OWNER = re.compile(r"[A-Za-z0-9_][\w.@\\-]*\$?(:[A-Za-z0-9_][\w.@\\-]*\$?)?", re.ASCII)
 _LOWEST_EXIT_CODE, _HIGHEST_EXIT_CODE = -(2**31), 2**32 - 1
 
 
@@ -82,11 +85,29 @@ def _is_clean(text: str) -> bool:
     return "\0" not in text
 
 
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):
-        return False  # too long for a path, in a folder that may not be read, or with a NUL
+@dataclass(frozen=True)
+class _Source(Type):
+    """A local file or directory, or what an archive is resolved to: see guest_sources."""
+
+    expected: str = "the path of a local file or directory that exists, or a pulumi.Archive of such"
+
+    def _judge(self, value: Any) -> Iterator[Wrong]:
+        if isinstance(value, str):
+            if not is_there(value):
+                yield Wrong(self.expected, value)
+        elif not isinstance(value, Mapping):
+            yield Wrong(self.expected, value)
+        else:
+            for place, path in value.items():
+                if not isinstance(path, str) or not is_there(
+                    path, Path.exists if place.endswith("/") else Path.is_file
+                ):
+                    yield Wrong(self.expected, path, f"[{place!r}]")
+
+    @property
+    def annotation(self) -> Any:
+        """The Python type of a plain value."""
+        return str
 
 
 _ARGUMENTS = 'a list of strings, for example ["--port", "8080"]'
@@ -260,8 +281,8 @@ FILE: Sequence[Argument] = (
     ),
     Argument(
         "source",
-        Text("the path of a local file that exists", _fault_unless(_is_file)),
-        "a local file; what it holds decides whether it has changed",
+        _Source(),
+        "a local file, or a directory or an archive that becomes a directory",
         default_text="`content`",
     ),
     Argument(
@@ -273,6 +294,16 @@ FILE: Sequence[Argument] = (
         "the file's mode; Windows takes none",
         Effect.ACTS_AGAIN,
         default=PERMISSIONS,
+    ),
+    Argument(
+        "owner",
+        Text(
+            'a user, or user and group, for example "www-data" or "1000:1000"',
+            _fault_unless(lambda text: _OWNER.fullmatch(text) is not None),
+        ),
+        "the file's owner; Windows takes none",
+        Effect.ACTS_AGAIN,
+        default_text="`username`",
     ),
     *_SHARED,
     _CONFIG_NAMESPACE,
@@ -332,9 +363,11 @@ class GuestFileArguments:
     """The arguments of a guest file, checked and with their defaults."""
 
     path: str
-    content: bytes | Path
-    """What the file holds, or the local file that does."""
+    content: bytes | Path | None
+    """What the file holds, or the local file that does; None for a directory."""
     permissions: int
+    owner: str
+    """A user, or user and group with a colon between them; empty for the user who works in the guest."""
     timeout: float
 
     @classmethod
@@ -349,11 +382,15 @@ class GuestFileArguments:
             ConfigurationError: If there is a problem after all, for example in a value that a preview did not know.
         """
         reject(file_problems(inputs), inputs)
-        content = inputs.get("content")
+        content = None
+        if inputs.get("files") is None:
+            text = inputs.get("content")
+            content = Path(inputs["source"]) if text is None else text.encode()
         return cls(
             path=inputs["path"],
-            content=Path(inputs["source"]) if content is None else content.encode(),
+            content=content,
             permissions=int(permissions_of(inputs), 8),
+            owner=str(inputs.get("owner") or ""),
             timeout=timeout_of(inputs, custom_timeout),
         )
 
@@ -425,5 +462,8 @@ def file_problems(inputs: Mapping[str, Any]) -> Iterator[BadInput]:
     """Yields what is wrong with the inputs of a guest file."""
     for argument in FILE:
         yield from argument.problems(inputs)
-    if inputs.get("content") is None and inputs.get("source") is None:
+    path, owner = inputs.get("path"), inputs.get("owner")
+    if owner is not None and not is_unknown(owner) and isinstance(path, str) and re.match(r"[A-Za-z]:|\\", path):
+        yield BadInput("owner", "no owner for a path on Windows, where a file belongs to the user who writes it", owner)
+    if all(inputs.get(name) is None for name in ("content", "source", TEXTS)):
         yield BadInput("content", "the file's text, or a local file as source", None)

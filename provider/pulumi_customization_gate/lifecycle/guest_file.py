@@ -1,12 +1,13 @@
-"""The life of a guest file: it is written whole or not at all, and what the state has is what the guest has."""
+"""The life of a guest file, or of a directory of files: what the state has is what the guest has.
+
+Each file is written whole or not at all.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import ntpath
 import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,43 +28,51 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
     permissions_of,
     timeout_of,
 )
+from pulumi_customization_gate.lifecycle.guest_directory import DIRECTORIES, GuestDirectory, Made
+from pulumi_customization_gate.lifecycle.guest_sources import TEXTS, digest, is_directory, read_files
 from pulumi_customization_gate.lifecycle.inputs import reasons
-from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
+from pulumi_customization_gate.vsphere.guest.owner import find_owner
+from pulumi_customization_gate.vsphere.guest.replacement import MoveError, remove_drafts, replace_file, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
-    from pulumi_customization_gate.vsphere.guest.operations import Guest
+    from pulumi_customization_gate.vsphere.guest.operations import Guest, Owner
 
 Inputs = dict[str, Any]
 
 OUTPUTS = ("size", GUEST_ID)
-CLEANUP_TIMEOUT = 15.0
-"""Seconds that removing an upload which is not used may take."""
-_BLOCK = 1024 * 1024
-_DRAFT = ".customization-gate-"
-"""What the name of an upload has before it gets the file's own."""
+_KEPT = (*OUTPUTS, DIRECTORIES)
 
 
 def check(config: Config, news: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Returns what is wrong, and what is stored beside the inputs: the hash of a local file. Opens no connection."""
+    """Returns what is wrong, and what is stored beside the inputs: the hashes of local files. Opens no connection."""
     problems = reasons(file_problems(news), news) + settings_problems(news, config)
-    source = news.get("source")
-    if problems or not source or is_unknown(source):
+    source, texts = news.get("source"), news.get(TEXTS)
+    if problems or is_unknown(source) or not (source or texts):
         return problems, {}
-    return problems, {"sha256": _digest(Path(source))}
+    if not is_directory(news):
+        return problems, {"sha256": digest(Path(str(source)))}
+    try:
+        files = read_files(news)
+    except ConfigurationError as error:
+        return [str(error)], {}
+    # The hash of a text would give a short secret away.
+    return problems, {"files": {path: file.sha256 for path, file in files.items() if path not in (texts or {})}}
 
 
 def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Difference:
-    """Returns whether the file is written again, and whether it is another file.
+    """Returns whether files are written again, and whether it is another file or directory.
 
     What a file holds decides whether it has changed, not where its source is. The old file is deleted first, because
     the two may be one file after all, by a link for example.
     """
     replaces = [*changed_target(engine, config, olds, news), *(["path"] if _is_another_path(olds, news) else [])]
+    if (olds.get("files") is None) != (news.get("files") is None):
+        replaces.append("source")  # a file in the place of a directory, or the other way round
     # Another local path is not a change, another content is.
     changed = any(argument.is_changed(olds, news) for argument in FILE if argument.name not in {"content", "source"})
     return Difference(
@@ -74,74 +83,91 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
 
 
 def create(engine: Engine, config: Config, inputs: Inputs) -> Created:
-    """Writes the file.
+    """Writes the file, or the directory.
 
     Raises:
-        PartialFailureError: If it may have been written.
-        GateError: If it was not written.
+        PartialFailureError: If something may have been written.
+        GateError: If nothing was written.
     """
     key = key_of(engine)
-    return Created(key, _write(engine, config, key, inputs))
+    return Created(key, _write(engine, config, key, {}, inputs))
 
 
 def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], news: Inputs) -> Inputs:
-    """Writes the file again if it has become another one; else stores the new inputs.
+    """Writes what has become another file, and removes what is no longer in the directory; else stores the new inputs.
 
     Raises:
-        PartialFailureError: If it may have been written.
-        GateError: If it was not written.
+        PartialFailureError: If something may have been written.
+        GateError: If nothing was written.
     """
     if _is_another(olds, news):
-        return _write(engine, config, key, news)
-    return {**news, **{name: olds.get(name) for name in OUTPUTS}}
+        return _write(engine, config, key, olds, news)
+    return {**news, **{name: olds[name] for name in _KEPT if name in olds}}
 
 
-def delete(engine: Engine, config: Config, inputs: Inputs) -> None:
-    """Removes the file; if the guest refuses its user, it logs a warning."""
+def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
+    """Removes what was written; if the guest refuses its user, it logs a warning."""
     timeout = timeout_of(inputs, engine.custom_timeout)
     with open_guest_for_deletion(engine, config, inputs, timeout, "the file stays in the guest") as guest:
-        if guest is not None:
+        if guest is None:
+            return
+        if inputs.get("files") is None:
             guest.remove_file(inputs["path"])
+        else:
+            _directory(guest, key, inputs["path"]).remove(Made.of(inputs))
 
 
-def _write(engine: Engine, config: Config, key: str, inputs: Inputs) -> Inputs:
-    """Uploads to a path beside the file and renames it, so that no process in the guest sees half a file."""
+def _write(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], inputs: Inputs) -> Inputs:
     arguments = GuestFileArguments.of(inputs, engine.custom_timeout)
     content = arguments.content
-    if isinstance(content, Path) and _digest(content) != inputs.get("sha256"):
+    if isinstance(content, Path) and digest(content) != inputs.get("sha256"):
         raise ConfigurationError(f"source: {content} has changed since the preview; run `pulumi up` again")
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
-        outputs = {**inputs, "size": size, GUEST_ID: guest.id}
-        draft = _new_draft(guest, arguments.path)
+        owner = find_owner(guest, key, arguments.owner) if arguments.owner else None
+        outputs = {**inputs, GUEST_ID: guest.id}
+        if content is None:
+            return _write_directory(guest, key, olds, outputs, (arguments.permissions, owner))
+        folder, _ = split(arguments.path)
         try:
-            guest.upload(draft, content, arguments.permissions)
-        except GateError:
-            with contextlib.suppress(GateError):
-                guest.with_deadline(Deadline(CLEANUP_TIMEOUT)).remove_file(draft)
-            raise
+            remove_drafts(guest, arguments.path)
+        except GuestNotFoundError:
+            guest.make_directory(folder, parents=True, exist_ok=True)
         try:
-            guest.move_file(draft, arguments.path, size)
-        except GateError as error:
+            replace_file(guest, arguments.path, content, arguments.permissions, owner)
+        except MoveError as error:
             # The answer may have been lost. Without a size, the next update writes the file again.
             said = f"{arguments.path} in {guest} may have been written: {error}"
             raise PartialFailureError(said, key, {**outputs, "size": None}) from None
-        return outputs
+        return {**outputs, "size": len(content) if isinstance(content, bytes) else content.stat().st_size}
 
 
-def _new_draft(guest: Guest, path: str) -> str:
-    """Returns a random path beside a path, and creates the folder if it is missing.
-
-    What a killed update left there is removed.
-    """
-    folder, name = re.fullmatch(r"(.*[\\/])(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]  # it is absolute
-    prefix = f".{name}{_DRAFT}"
+def _write_directory(
+    guest: Guest, key: str, olds: Mapping[str, Any], news: Inputs, attributes: tuple[int, Owner | None]
+) -> Inputs:
+    directory = _directory(guest, key, news["path"])
+    before, now = _contents(olds), _contents(news)
+    writes_all = directory.was_interrupted or olds.get("size") is None or _attributes(olds) != _attributes(news)
+    changed = {path for path in now if writes_all or before.get(path) != now[path]}
+    files = read_files(news, changed)
+    if {path: file.sha256 for path, file in files.items() if path in news["files"]} != news["files"]:
+        raise ConfigurationError("source: a file has changed since the preview; run `pulumi up` again")
+    plan = directory.plan(Made.of(olds), files)
     try:
-        for left in guest.list_files(folder, f"^{re.escape(prefix)}[0-9a-f]{{8}}$"):
-            guest.remove_file(folder + left.name)
-    except GuestNotFoundError:
-        guest.make_directory(folder, parents=True, exist_ok=True)
-    return f"{folder}{prefix}{secrets.token_hex(4)}"
+        made = directory.write(
+            plan,
+            {path: file if path in changed else None for path, file in files.items()},
+            *attributes,
+            sets_attributes=writes_all,
+        )
+    except GateError as error:
+        said = f"some files of {news['path']} in {guest} may have been written: {error}"
+        raise PartialFailureError(said, key, {**news, "size": None, DIRECTORIES: sorted(plan.directories)}) from None
+    return {**news, "size": sum(file.size for file in files.values()), DIRECTORIES: sorted(made.directories)}
+
+
+def _directory(guest: Guest, key: str, path: str) -> GuestDirectory:
+    # A resource that was renamed keeps its key, and another one may get the same name.
+    return GuestDirectory(guest, f"{key}-{hashlib.sha256(_normal(path).encode()).hexdigest()[:8]}", path)
 
 
 def _is_another_path(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
@@ -160,25 +186,22 @@ def _normal(path: str) -> str:
 
 
 def _is_another(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
-    return olds.get("size") is None or _fingerprint(olds) != _fingerprint(news)
+    return olds.get("size") is None or _contents(olds) != _contents(news) or _attributes(olds) != _attributes(news)
 
 
-def _fingerprint(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Returns what decides whether a file is another one.
+def _contents(inputs: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Returns what decides whether a file is another one, by its path in a directory.
 
-    The hash of a content is not stored: it would give a short secret away. Of a local file it is all that is stored.
+    The hash of a text is not stored: it would give a short secret away. Of a local file it is all that is stored.
     """
-    content = inputs.get("content")
-    digest = hashlib.sha256(content.encode()).hexdigest() if isinstance(content, str) else content
-    return (digest if content is not None else inputs.get("sha256"), permissions_of(inputs))
+    if inputs.get("files") is None:
+        content = inputs.get("content")
+        return {"": ("sha256", inputs.get("sha256")) if content is None else ("text", content)}
+    return {
+        **{path: ("sha256", value) for path, value in inputs["files"].items()},
+        **{path: ("text", value) for path, value in (inputs.get(TEXTS) or {}).items()},
+    }
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise ConfigurationError(f"source: {path} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
+def _attributes(inputs: Mapping[str, Any]) -> tuple[str, str]:
+    return permissions_of(inputs), str(inputs.get("owner") or "")

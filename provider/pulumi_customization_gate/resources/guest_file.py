@@ -9,20 +9,23 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS
+from pulumi_customization_gate.lifecycle.guest_sources import TEXTS
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
 from pulumi_customization_gate.resources.guest_script import deleted_first, reference_of, secret
 from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pulumi import Input, Output, ResourceOptions
 
 
 class GuestFile(Resource, module="customization", name="GuestFile"):
-    """Writes a file in the guest of a VM, by VMware Tools, completely or not at all.
+    """Writes a file, or a directory of files, in the guest of a VM, by VMware Tools.
 
-    It needs no network connection to the guest: the file goes through the ESXi host (port 443). A change of its content
-    writes it again. Deleting the resource removes the file; if the guest is gone, powered off or refuses its user, the
-    file stays, and a warning says so.
+    Each file is written completely or not at all. It needs no network connection to the guest: files go through the
+    ESXi host (port 443). A change of its content writes a file again. Deleting the resource removes what it created; if
+    the guest is gone, powered off or refuses its user, that stays, and a warning says so.
 
     Args:
         resource_name: The resource's name in the stack.
@@ -30,8 +33,12 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             on vSphere, or a resource with `moid`.
         path: The absolute path in the guest; missing folders are created. An existing file is replaced.
         content: The content of the file, as text.
-        source: A local file, a pulumi.FileAsset or a pulumi.StringAsset, instead of `content`.
-        permissions: The mode on Linux, in octal digits; default "0600".
+        source: Instead of `content`. A local file, a pulumi.FileAsset or a pulumi.StringAsset; or what becomes a
+            directory at `path`: a local directory, a pulumi.FileArchive (a directory, or a .zip, .tar or .tar.gz file)
+            or a pulumi.AssetArchive.
+        permissions: The mode of files on Linux, in octal digits; default "0600". Directories that are created get it
+            too, with the permission to enter for each user who may read.
+        owner: The owner on Linux, a user or "user:group", as names or numbers; default the user who writes the file.
         username: The user who writes it; default config `customization:guestUser`, then environment GUEST_USER.
         password: The user's password. It is a secret; default config `customization:guestPassword`, then environment
             GUEST_PASSWORD, and then it is not stored.
@@ -50,7 +57,9 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
     guest_id: Output[str]
     """The identity of the VM: vCenter, managed object ID and instance UUID."""
     size: Output[int]
-    """The size of the file in bytes."""
+    """The size of the file in bytes, or of all files of the directory."""
+    files: Output[dict[str, str] | None]
+    """The SHA-256 of each local file by its path in the directory; None if the resource is a single file."""
 
     def __init__(
         self,
@@ -59,8 +68,9 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         path: Input[str],
         *,
         content: Input[str] | None = None,
-        source: str | Path | pulumi.Asset | None = None,
+        source: str | Path | pulumi.Asset | pulumi.Archive | None = None,
         permissions: Input[str] | None = None,
+        owner: Input[str] | None = None,
         username: Input[str] | None = None,
         password: Input[str] | None = None,
         timeout: Input[float | str] | None = None,
@@ -74,23 +84,57 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             "path": path,
             **(_content(source) if source is not None else {"content": content}),
             "permissions": permissions,
+            "owner": owner,
             "username": username,
             "password": secret(password),
             "timeout": timeout,
             "config_namespace": config_namespace,
         }
-        given = {**with_secret_inputs(inputs), **dict.fromkeys(OUTPUTS)}
+        given = {**with_secret_inputs(inputs), **dict.fromkeys((*OUTPUTS, "files"))}
         super().__init__(GuestFileProvider(), resource_name, given, deleted_first(opts))
 
 
-def _content(source: str | Path | pulumi.Asset) -> dict[str, Any]:
+def _content(source: str | Path | pulumi.Asset | pulumi.Archive) -> dict[str, Any]:
+    """Returns the inputs for a source.
+
+    An asset does not go to the provider as such: the engine would store the text of a StringAsset in plain text, and
+    upload nothing that the provider could not read by itself.
+    """
     if isinstance(source, pulumi.StringAsset):
         return {"content": source.text}
     if isinstance(source, pulumi.FileAsset):
         source = source.path
+    if isinstance(source, pulumi.Archive):
+        entries = dict(_entries(source))
+        texts = {place: asset.text for place, asset in entries.items() if isinstance(asset, pulumi.StringAsset)}
+        paths = {place: _absolute(path) for place, path in entries.items() if not isinstance(path, pulumi.Asset)}
+        return {"source": paths, TEXTS: secret(texts or None)}
     if not isinstance(source, str | Path):
         raise TypeError(
-            f"source: expected a local path, a pulumi.FileAsset or a pulumi.StringAsset, got a {type(source).__name__}"
+            "source: expected a local path, or a pulumi.FileAsset, StringAsset, FileArchive or AssetArchive, got a "
+            f"{type(source).__name__}"
         )
-    # The provider runs in a folder of its own.
-    return {"source": str(Path(source).absolute())}
+    return {"source": _absolute(source)}
+
+
+def _entries(archive: pulumi.Archive, place: str = "./") -> Iterator[tuple[str, str | Path | pulumi.StringAsset]]:
+    """Yields what an archive has: a place that ends with a slash takes the files of a local directory or archive."""
+    if isinstance(archive, pulumi.FileArchive):
+        yield place, archive.path
+        return
+    if not isinstance(archive, pulumi.AssetArchive):
+        raise TypeError(f"source: expected a pulumi.FileArchive or AssetArchive, got a {type(archive).__name__}")
+    for name, asset in archive.assets.items():
+        if isinstance(asset, pulumi.Archive):
+            yield from _entries(asset, f"{place}{name}/")
+        elif isinstance(asset, pulumi.StringAsset):
+            yield f"{place}{name}".removeprefix("./"), asset
+        elif isinstance(asset, pulumi.FileAsset):
+            yield f"{place}{name}".removeprefix("./"), asset.path
+        else:
+            raise TypeError(f"source[{name!r}]: expected a local asset, got a {type(asset).__name__}")
+
+
+def _absolute(path: str | Path) -> str:
+    """Returns an absolute path: the provider runs in a folder of its own."""
+    return str(Path(path).absolute())

@@ -14,7 +14,7 @@ Inputs = dict[str, Any]
 
 
 class GuestFileProvider(ConfiguredProvider):
-    """Hosts the lifecycle of a guest file."""
+    """Hosts the lifecycle of a guest file, or of a directory of files."""
 
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
@@ -29,13 +29,13 @@ class GuestFileProvider(ConfiguredProvider):
 
     @host.clean_errors
     def create(self, props: Inputs) -> CreateResult:
-        """Writes the file."""
+        """Writes the file, or the directory."""
         created = guest_file.create(host.Call(props), self._config, props)
         return CreateResult(created.id, dict(created.outputs))
 
     @host.clean_errors
     def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
-        """Writes the file again, or stores the new inputs."""
+        """Writes what has changed, or stores the new inputs."""
         return UpdateResult(guest_file.update(host.Call(_news), self._config, _id, _olds, _news))
 
     def read(self, id_: str, props: Inputs) -> ReadResult:
@@ -44,5 +44,5 @@ class GuestFileProvider(ConfiguredProvider):
 
     @host.clean_errors
     def delete(self, _id: str, _props: Inputs) -> None:
-        """Removes the file; if the guest refuses its user, it logs a warning."""
-        guest_file.delete(host.Call(_props), self._config, _props)
+        """Removes what was written; if the guest refuses its user, it logs a warning."""
+        guest_file.delete(host.Call(_props), self._config, _id, _props)

@@ -76,5 +76,5 @@ class GuestResource:
         if self._life is guest_script:
             guest_script.delete(self.engine, self.config.get, self.id, self.outputs)
         else:
-            guest_file.delete(self.engine, self.config.get, self.outputs)
+            guest_file.delete(self.engine, self.config.get, self.id, self.outputs)
         return self.engine.lines

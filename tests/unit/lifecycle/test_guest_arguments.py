@@ -176,11 +176,20 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
         pytest.param(
             {"content": None, "source": "/no/such"},
             "source",
-            "expected the path of a local file that exists, got '/no/such'",
+            "expected the path of a local file or directory that exists, or a pulumi.Archive of such, got '/no/such'",
             id="no file",
         ),
         pytest.param({"permissions": "rw"}, "permissions", "three octal digits", id="a mode in letters"),
         pytest.param({"permissions": 420}, "permissions", "three octal digits", id="a mode in numbers"),
+        pytest.param({"owner": "-R"}, "owner", "expected a user, or user and group", id="an option for an owner"),
+        pytest.param({"owner": "a:b:c"}, "owner", "expected a user, or user and group", id="two groups"),
+        pytest.param(
+            {"owner": "web", "path": "C:\\motd.txt"},
+            "owner",
+            "expected no owner for a path on Windows",
+            id="on Windows",
+        ),
+        pytest.param({"source": {"./": "/absent"}}, "source", "['./']: expected the path of a local file", id="absent"),
         pytest.param({"vm": "web"}, "vm", "or a resource with a moid, got 'web'", id="a bare name"),
     ],
 )
@@ -195,4 +204,4 @@ def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, 
 def test_paths_from_the_root(path: str) -> None:
     """Both systems' paths are taken; an empty file is one, too."""
     arguments = GuestFileArguments.of({"vm": "vm-1", "path": path, "content": ""})
-    assert arguments == GuestFileArguments(path, b"", 0o600, 600.0)
+    assert arguments == GuestFileArguments(path, b"", 0o600, "", 600.0)

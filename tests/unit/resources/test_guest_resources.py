@@ -70,17 +70,47 @@ def test_a_source_is_a_path_or_an_asset(engine: Engine, source: Any, key: str, v
     assert registered(engine, lambda: GuestFile("f", "vm-1", "/etc/motd", source=source))[key] == value
 
 
+def test_an_archive_is_resolved_to_paths_and_secret_texts(engine: Engine) -> None:
+    """Nested archives are one map: a place that ends with a slash takes a directory or an archive."""
+    archive = pulumi.AssetArchive(
+        {
+            "page": pulumi.FileAsset("page.html"),
+            "etc": pulumi.AssetArchive({"conf.d": pulumi.FileArchive("conf.zip"), "port": pulumi.StringAsset("8080")}),
+        }
+    )
+    inputs = registered(engine, lambda: GuestFile("f", "vm-1", "/srv/site", source=archive))
+    assert inputs["source"] == {
+        "page": str(Path("page.html").absolute()),
+        "./etc/conf.d/": str(Path("conf.zip").absolute()),
+    }
+    assert inputs["texts"]["value"] == {"etc/port": "8080"}
+    assert inputs["secret_inputs"] == ["texts"]
+
+
+def test_a_file_archive_is_unpacked_at_the_path(engine: Engine) -> None:
+    """A plain path to the same file would be copied as one file."""
+    inputs = registered(engine, lambda: GuestFile("g", "vm-1", "/srv/site", source=pulumi.FileArchive("site.zip")))
+    assert inputs["source"] == {"./": str(Path("site.zip").absolute())}
+    assert "texts" not in inputs
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         pytest.param({}, id="neither"),
         pytest.param({"content": "a", "source": "b"}, id="both"),
         pytest.param({"source": pulumi.RemoteAsset("https://example.com/")}, id="remote asset"),
+        pytest.param({"source": pulumi.RemoteArchive("https://example.com/")}, id="remote archive"),
+        pytest.param(
+            {"source": pulumi.AssetArchive({"a": pulumi.RemoteAsset("https://example.com/")})}, id="remote, within"
+        ),
     ],
 )
 def test_a_file_has_one_content(arguments: dict[str, Any]) -> None:
     """The mistake is a TypeError where it is written."""
-    with pytest.raises(TypeError, match=r"content and source|expected a local path"):
+    with pytest.raises(
+        TypeError, match=r"content and source|expected a local (path|asset)|expected a pulumi.FileArchive"
+    ):
         GuestFile("f", "vm-1", "/etc/motd", **arguments)
 
 

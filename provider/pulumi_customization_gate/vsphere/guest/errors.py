@@ -6,7 +6,8 @@ GateError
 |   |-- GuestGoneError          the VM is not in the inventory
 |   |-- GuestPathError
 |   |   |-- GuestNotFoundError  there is no such file
-|   |   `-- GuestExistsError    there is such a file already
+|   |   |-- GuestExistsError    there is such a file already
+|   |   `-- GuestNotEmptyError  the directory is not empty
 |   |-- GuestNotReadyError      the guest cannot work now; it may soon
 |   |-- GuestTimeoutError       the time for the work is up
 |   `-- GuestCancelledError     the user cancelled the work
@@ -45,7 +46,7 @@ class GuestGoneError(GuestError):
 
 
 class GuestPathError(GuestError):
-    """There is no such file in the guest, or there is one already."""
+    """There is no such file in the guest, there is one already, or a directory is not empty."""
 
 
 class GuestNotFoundError(GuestPathError):
@@ -54,6 +55,10 @@ class GuestNotFoundError(GuestPathError):
 
 class GuestExistsError(GuestPathError):
     """There is such a file in the guest already."""
+
+
+class GuestNotEmptyError(GuestPathError):
+    """The directory in the guest is not empty."""
 
 
 class GuestNotReadyError(GuestError):
@@ -66,6 +71,13 @@ class GuestTimeoutError(GuestError):
 
 class GuestCancelledError(GuestError):
     """The user cancelled the work."""
+
+
+_PATH_ERRORS = {
+    vim.fault.FileNotFound: GuestNotFoundError,
+    vim.fault.FileAlreadyExists: GuestExistsError,
+    vim.fault.DirectoryNotEmpty: GuestNotEmptyError,
+}
 
 
 def translated(fault: Any, guest: str, user: str, password: str) -> GateError:
@@ -90,8 +102,7 @@ def translated(fault: Any, guest: str, user: str, password: str) -> GateError:
     elif isinstance(fault, vim.fault.NoPermission):
         wanted = sanitize(fault.privilegeId or "VirtualMachine.GuestOperations")
         error = ApiError(f"vCenter does not allow this: grant the privilege {wanted} on {guest}", code="NoPermission")
-    elif isinstance(fault, vim.fault.FileNotFound | vim.fault.FileAlreadyExists):
-        kind = GuestNotFoundError if isinstance(fault, vim.fault.FileNotFound) else GuestExistsError
+    elif kind := next((kind for named, kind in _PATH_ERRORS.items() if isinstance(fault, named)), None):
         error = kind(f"{guest} answers {answer} about {sanitize(fault.file or 'a file')}")
     else:
         error = GuestError(f"{guest} answers {answer}")

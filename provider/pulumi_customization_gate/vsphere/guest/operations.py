@@ -75,6 +75,8 @@ class FileEntry:
     """The mode; None on Windows."""
     owner: int | None
     """The user's number; None on Windows."""
+    group: int | None = None
+    """The group's number; None on Windows."""
 
     @classmethod
     def of(cls, file: Any) -> FileEntry:
@@ -86,7 +88,17 @@ class FileEntry:
             size=int(file.size or 0),
             permissions=None if mode is None else int(mode) & 0o777,
             owner=getattr(file.attributes, "ownerId", None),
+            group=getattr(file.attributes, "groupId", None),
         )
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a file is: the numbers of the user and of the group."""
+
+    user: int
+    group: int | None = None
+    """None leaves the group as it is."""
 
 
 class Guest:
@@ -224,12 +236,23 @@ class Guest:
 
     def make_private(self, path: str, entry: FileEntry | None = None) -> None:
         """Takes all rights on a directory away from other users; `entry` is what is known of it."""
-        if not self.is_windows and (entry is None or entry.permissions != _PRIVATE):
-            attributes = vim.vm.guest.FileManager.PosixFileAttributes(permissions=_PRIVATE)
+        if entry is None or entry.permissions != _PRIVATE:
+            self.change_attributes(path, _PRIVATE)
+
+    def change_attributes(self, path: str, permissions: int, owner: Owner | None = None) -> None:
+        """Sets the mode of a file or directory, and its owner; does nothing on Windows."""
+        if not self.is_windows:
+            attributes = self._attributes(permissions, owner)
             self.ask(
                 lambda: self._files.ChangeFileAttributes(self._vm, self._login, path, attributes),
                 "ChangeFileAttributes",
             )
+
+    def _attributes(self, permissions: int, owner: Owner | None) -> Any:
+        if self.is_windows:
+            return vim.vm.guest.FileManager.WindowsFileAttributes()
+        owner_id, group_id = (owner.user, owner.group) if owner else (None, None)
+        return vim.vm.guest.FileManager.PosixFileAttributes(permissions=permissions, ownerId=owner_id, groupId=group_id)
 
     def join(self, directory: str, name: str) -> str:
         """Returns the path of a name in a directory."""
@@ -276,10 +299,14 @@ class Guest:
             if not exist_ok:
                 raise
 
-    def remove_directory(self, path: str) -> None:
-        """Removes a directory with all that is in it; one that is missing is not an error."""
+    def remove_directory(self, path: str, *, recursive: bool = True) -> None:
+        """Removes a directory, with all that is in it unless `recursive` is false; one that is missing is not an error.
+
+        Raises:
+            GuestNotEmptyError: If it is not empty, and `recursive` is false.
+        """
         self._remove(
-            lambda: self._files.DeleteDirectory(self._vm, self._login, path, True),  # noqa: FBT003 -- the API's
+            lambda: self._files.DeleteDirectory(self._vm, self._login, path, recursive),
             "DeleteDirectory",
         )
 
@@ -292,19 +319,16 @@ class Guest:
         with contextlib.suppress(GuestNotFoundError):
             self.ask(call, name)
 
-    def upload(self, path: str, content: bytes | Path, permissions: int = 0o600) -> None:
+    def upload(self, path: str, content: bytes | Path, permissions: int = 0o600, owner: Owner | None = None) -> None:
         """Writes a file, over one that is there.
 
         Args:
             path: Where in the guest.
             content: Bytes, or a file of this computer.
             permissions: The mode; for POSIX systems only.
+            owner: Whose it is; None for the user who works in the guest. For POSIX systems only.
         """
-        attributes = (
-            vim.vm.guest.FileManager.WindowsFileAttributes()
-            if self.is_windows
-            else vim.vm.guest.FileManager.PosixFileAttributes(permissions=permissions)
-        )
+        attributes = self._attributes(permissions, owner)
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
 
         def transfer() -> None:
