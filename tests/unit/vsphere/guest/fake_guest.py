@@ -160,7 +160,8 @@ class FakeGuest(BaseAdapter):
             if (login.username, login.password) != (LOGIN.user, self.password):
                 raise vim.fault.InvalidGuestLogin
             self._end_what_is_due()
-            return call(*args)
+            # To the guest, a folder has one name with a slash at its end and without.
+            return call(*(_without_slash(arg) if isinstance(arg, str) else arg for arg in args))
 
         return checked
 
@@ -331,6 +332,10 @@ class _Raw:
         pass
 
     release_conn = close
+
+
+def _without_slash(text: str) -> str:
+    return text.rstrip("/") if text.startswith("/") else text
 
 
 def _info(name: str, file: FakeFile) -> Any:
