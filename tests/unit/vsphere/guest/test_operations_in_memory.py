@@ -226,8 +226,9 @@ def test_a_rename_whose_answer_was_lost_is_looked_up(
     assert fake.text("/etc/motd") == "hello"
 
 
-def test_a_rename_of_nothing_is_an_error(guest: Guest) -> None:
-    """No answer was lost, so the source was never there."""
+def test_a_rename_of_nothing_is_an_error(fake: FakeGuest, guest: Guest) -> None:
+    """No answer was lost, so the source was never there: a target of the same size is another file."""
+    fake.files["/etc/motd"] = FakeFile(b"other")
     with pytest.raises(GuestNotFoundError):
         guest.move_file("/etc/none", "/etc/motd", 5)
 
