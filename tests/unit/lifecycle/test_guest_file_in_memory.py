@@ -229,3 +229,38 @@ def test_a_missing_privilege_keeps_the_resource_at_deletion(fake: FakeGuest) -> 
     with pytest.raises(ApiError, match="grant the privilege X"):
         life.delete()
     assert fake.text(PATH) == "one"
+
+
+def test_a_directory_is_what_its_source_is(fake: FakeGuest, tmp_path: Path) -> None:
+    """Files come, change and go with the source; what others put there stays, and so does their folder."""
+    source = tmp_path / "site"
+    (source / "css").mkdir(parents=True)
+    (source / "index").write_text("one")
+    (source / "css" / "main").write_text("red")
+    life = file("/srv/site", None, source=str(source))
+    assert life.up() == ""
+    assert fake.below("/srv/site") == {"index", "css", "css/main"}
+
+    (source / "index").write_text("two")
+    (source / "css" / "main").unlink()
+    (source / "new").write_text("three")
+    assert life.up() == ""
+    assert fake.below("/srv/site") == {"index", "new"}
+    assert (fake.text("/srv/site/index"), fake.text("/srv/site/new")) == ("two", "three")
+
+    fake.files["/srv/site/theirs"] = FakeFile(b"stays")
+    assert life.delete() == []
+    assert fake.below("/srv/site") == {"theirs"}
+
+
+def test_an_owner_is_found_by_its_name(fake: FakeGuest) -> None:
+    """The guest alone knows the numbers; nothing of the question is left there."""
+    assert file(owner="www").up() == ""
+    assert (fake.text(PATH), fake.files[PATH].owner) == ("one", 33)
+    assert fake.below("/home/deploy/.customization-gate") == set()
+
+
+def test_an_owner_that_the_guest_does_not_know_is_named(fake: FakeGuest) -> None:
+    """Nothing is written then."""
+    assert "does not accept 'nobody-here' (exit code 1 of chown)" in file(owner="nobody-here").up()
+    assert (PATH in fake.files, fake.below("/home/deploy/.customization-gate")) == (False, set())

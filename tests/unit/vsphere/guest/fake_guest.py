@@ -107,6 +107,8 @@ class FakeGuest(BaseAdapter):
         """The files of the directory that each script was started from."""
         self.password = GUEST_PASSWORD
         self.environment = {"HOME": HOME}
+        self.users = {"www": 33}
+        """The numbers of the users that the guest knows, by name."""
         self.is_full = False
         """Whether the wrapper can write nothing."""
         self.addresses: list[str] = []
@@ -187,8 +189,10 @@ class FakeGuest(BaseAdapter):
             self._make_directory(parent, parents)
         self.files[path] = FakeFile(None, 0o755)
 
-    def _delete(self, path: str, _recursive: bool = False) -> None:
+    def _delete(self, path: str, recursive: bool = False) -> None:
         self._file(path)
+        if self.below(path) and not recursive:
+            raise vim.fault.DirectoryNotEmpty(file=path)
         for name in [path, *(f"{path}/{name}" for name in self.below(path))]:
             del self.files[name]
 
@@ -203,7 +207,8 @@ class FakeGuest(BaseAdapter):
     def _put_address(self, path: str, attributes: Any, size: int, overwrite: bool) -> str:
         assert overwrite
         self._file(path.rpartition("/")[0])
-        return f"https://{self.host}/guestFile?id=1&token={TOKEN}&path={path}&mode={attributes.permissions}&size={size}"
+        given = f"mode={attributes.permissions}&owner={attributes.ownerId or 1000}&size={size}"
+        return f"https://{self.host}/guestFile?id=1&token={TOKEN}&path={path}&{given}"
 
     def _get_address(self, path: str) -> Any:
         return SimpleNamespace(
@@ -228,7 +233,7 @@ class FakeGuest(BaseAdapter):
             content += block
             self.on_block(len(content))
         assert int(request.headers["Content-Length"]) == len(content) == int(query["size"])
-        self.files[query["path"]] = FakeFile(content, int(query["mode"]))
+        self.files[query["path"]] = FakeFile(content, int(query["mode"]), int(query["owner"]))
         response.raw = _Raw(b"")
         return response
 
@@ -244,10 +249,18 @@ class FakeGuest(BaseAdapter):
 
     def _start(self, spec: Any) -> int:
         program, word = shlex.split(spec.arguments)
+        if program == "-c":
+            return self._chown(*shlex.split(word)[2:])
         path = program.rpartition("/")[0]
         process = _Process(len(self.vcenter.calls) * 1000 + len(self._processes), self.clock.monotonic(), path)
         self._processes[process.pid] = process
         process.exit_code = {"run": self._run, "stop": self._stop, "settle": self._settle}[word](path, process)
+        return process.pid
+
+    def _chown(self, name: str, path: str) -> int:
+        process = _Process(len(self._processes) + 1, self.clock.monotonic(), exit_code=int(name not in self.users))
+        self._processes[process.pid] = process
+        self._file(path).owner = self.users.get(name, self._file(path).owner)
         return process.pid
 
     def _run(self, path: str, process: _Process) -> int | None:
