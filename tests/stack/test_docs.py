@@ -185,7 +185,7 @@ def test_ctrl_c_and_kill(engine: Engine) -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     assert _sentence("the stack is currently locked", killed.up().output) in guide
     killed.unlock()
-    engine.lab.post_event(moid, "CustomizationSucceeded")
+    engine.lab.end(moid)
     again = killed.up()
     assert again.succeeded, again.output
     assert _sentence("Attempting to deploy or update", again.output) in guide

@@ -68,7 +68,7 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
     assert _pending(stack) == []
     until(lambda: engine.lab.stats()["collectors"] == others)
     for moid in moids:
-        engine.lab.post_event(moid, "CustomizationSucceeded")
+        engine.lab.end(moid)
     again = stack.up()
     assert again.succeeded, again.output
     assert {tuple(steps) for name, steps in again.changes.items() if name.startswith("gate")} == {("update",)}
@@ -82,7 +82,7 @@ def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, kind: str
     assert not running.wait().succeeded
     stack.unlock()
     assert _pending(stack) == ["creating"]
-    engine.lab.post_event(moids[0], "CustomizationSucceeded")
+    engine.lab.end(moids[0])
     again = stack.up()
     assert again.succeeded, again.output
     assert "pending" in again.output
@@ -163,5 +163,5 @@ def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
         assert [_is_alive(child) for child in host] == [True]
     finally:
         cli.resume()
-    engine.lab.post_event(moids[0], "CustomizationSucceeded")
+    engine.lab.end(moids[0])
     assert running.wait().succeeded

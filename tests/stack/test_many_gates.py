@@ -32,7 +32,7 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
     assert engine.lab.stats()["collectors"] == others + 1
     assert engine.lab.stats()["logins"]["ok"] == 1
     for moid in moids:
-        engine.lab.post_event(moid, "CustomizationSucceeded")
+        engine.lab.end(moid)
     began = time.monotonic()
     result = running.wait()
     assert result.succeeded, result.output
