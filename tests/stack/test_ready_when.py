@@ -82,4 +82,4 @@ def test_a_check_that_would_judge_no_vm_is_refused(engine: Engine) -> None:
     assert "checks[0].value: expected references of the gate's vms" in late.errors
     assert "gate" not in late.steps
     judged = engine.stack(_program(moid, **check("web"))).up()
-    assert "host_name: it is " in judged.errors
+    assert "host_name: expected " in judged.errors
