@@ -97,8 +97,8 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
 def _content(source: str | Path | pulumi.Asset | pulumi.Archive) -> dict[str, Any]:
     """Returns the inputs for a source.
 
-    An asset does not go to the provider as such: the engine would store the text of a StringAsset in plain text, and
-    upload nothing that the provider could not read by itself.
+    An asset does not go to the provider as such: its text can be kept as a secret input, and local files can be read by
+    the provider itself.
     """
     if isinstance(source, pulumi.StringAsset):
         return {"content": source.text}
