@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -44,16 +45,30 @@ def end_all_ups() -> None:
     """Interrupts every `up` that a test has left running, so that it makes no call during the next test."""
     running = [cli for cli in psutil.Process().children() if _is_up(cli)]
     for cli in running:
-        cli.send_signal(signal.SIGINT)
+        with contextlib.suppress(psutil.NoSuchProcess):  # It may end by itself.
+            cli.send_signal(signal.SIGINT)
     for cli in running:
         cli.wait(PATIENCE)
 
 
-def _is_up(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended, and has not ended unnoticed by its parent."""
     try:
-        words = process.cmdline()
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Returns the command line of a process, nothing of one that has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_up(process: psutil.Process) -> bool:
+    words = words_of(process)
     return words != [] and words[0].endswith("pulumi") and "up" in words
 
 
@@ -69,7 +84,7 @@ class Running:
     def cli(self) -> psutil.Process | None:
         """The CLI of this stack."""
         for child in psutil.Process().children():
-            if _is_up(child) and self._name in child.cmdline():
+            if _is_up(child) and self._name in words_of(child):
                 return child
         return None
 

@@ -8,13 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pulumi
 import pytest
 
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.resources import engine_watch
-from tests.stack.background import Running, is_quiet, of_gates, until
+from tests.stack.background import Running, is_alive, is_quiet, of_gates, until, words_of
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine, Stack
@@ -54,10 +53,10 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
         stack, running, moids = _blocked(engine, gates=6)
         cli = running.cli()
         assert cli is not None
-        host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in child.cmdline()]
+        host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in words_of(child)]
         assert len(host) == 1
         cli.send_signal(signal.SIGINT)
-        took = until(lambda cli=cli: not cli.is_running() or cli.status() == psutil.STATUS_ZOMBIE)  # type: ignore[misc]
+        took = until(lambda cli=cli: not is_alive(cli))  # type: ignore[misc]
         result = running.wait()
         assert not result.succeeded
         if took < PROMISED:
@@ -100,17 +99,10 @@ def _kill_and_wait(running: Running, *, everything: bool = False) -> float:
     cli = running.cli()
     assert cli is not None
     children = cli.children(recursive=True)
-    assert [child for child in children if "pulumi.dynamic" in child.cmdline()]
+    assert [child for child in children if "pulumi.dynamic" in words_of(child)]
     for victim in (cli, *children) if everything else (cli,):
         victim.kill()
-    return until(lambda: not [child for child in children if _is_alive(child)])
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return until(lambda: not [child for child in children if is_alive(child)])
 
 
 def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine) -> None:
@@ -156,11 +148,11 @@ def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
     _, running, moids = _blocked(engine, gates=1)
     cli = running.cli()
     assert cli is not None
-    host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in child.cmdline()]
+    host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in words_of(child)]
     cli.suspend()
     try:
         time.sleep(2 * engine_watch.REFUSALS * engine_watch.INTERVAL)
-        assert [_is_alive(child) for child in host] == [True]
+        assert [is_alive(child) for child in host] == [True]
     finally:
         cli.resume()
     engine.lab.end(moids[0])
