@@ -42,4 +42,8 @@ def test_checks_may_be_an_output() -> None:
         checks = with_address_check({"checks": pulumi.Output.from_input([PORT])}, is_wanted=True)["checks"]
         return await _value(checks)
 
-    assert asyncio.run(added()) == [PORT, {"kind": "address"}]
+    # A loop of its own: asyncio.run would leave this thread without one, and the SDK's mocks take the thread's.
+    loop = asyncio.new_event_loop()
+    found = loop.run_until_complete(added())
+    loop.close()
+    assert found == [PORT, {"kind": "address"}]

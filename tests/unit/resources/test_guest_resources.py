@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,20 @@ class Engine(mocks.Mocks):
         raise NotImplementedError(args.token)
 
 
+def _has_loop() -> bool:
+    try:
+        asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     engine = Engine()
+    if not _has_loop():
+        # Another test may have left this thread without the event loop that the SDK's mocks take.
+        asyncio.set_event_loop(asyncio.new_event_loop())
     mocks.set_mocks(engine, project="p", stack="s")
     yield engine
     pulumi.runtime.settings.reset_options()
