@@ -68,7 +68,7 @@ def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None
 
     def program(source: Any) -> Callable[[], None]:
         def write() -> None:
-            GuestFile("file", moid, "/root/x.bin", source=source)
+            GuestFile("file", moid, "/srv/x.bin", source=source)
 
         return write
 
@@ -103,14 +103,14 @@ def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> No
 
         return write
 
-    stack = engine.stack(program("/root/a"))
+    stack = engine.stack(program("/srv/a"))
     result = stack.up()
     assert result.succeeded, result.output
     state = json.dumps(stack.resources)
     assert "s3cret-content" not in state
     assert "only-for-this-guest" not in state + result.output
     assert "sha256" not in stack.resource("file")["outputs"]
-    replaced = stack.up(program("/root/b"))
+    replaced = stack.up(program("/srv/b"))
     assert replaced.succeeded, replaced.output
     assert "create-replacement" in replaced.changes["file"]
 
