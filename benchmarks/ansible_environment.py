@@ -36,6 +36,7 @@ def python(home: Home) -> Path | None:
             run("making the virtual environment", [sys.executable, "-m", "venv", str(venv)], seconds=300)
             # Without compiling: of twenty thousand modules the measurement imports a few dozen.
             pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-            run("pip install", [*pip, "--require-hashes", "--requirement", str(lock)], seconds=_INSTALL_SECONDS)
+            pip += ["--no-deps", "--require-hashes", "--requirement", str(lock)]
+            run("pip install", pip, seconds=_INSTALL_SECONDS)
             write_private(stamp, wanted)
     return interpreter

@@ -243,6 +243,21 @@ def test_a_go_that_is_too_old_gives_way_to_the_lab_s_own(
     assert "--require-hashes" in command
 
 
+def test_a_lock_file_is_installed_as_it_is(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pip resolves nothing, so a new release in the index changes nothing; the lock file lists every dependency."""
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("requirements.lock", "pyproject.toml"):
+        (root / name).touch()
+    monkeypatch.setattr(environment, "ROOT", root)
+    commands: list[tuple[object, ...]] = []
+    monkeypatch.setattr(environment, "_run", lambda _step, *command: commands.append(command))
+    environment.make(root / ".venv", home)
+    (locked,) = (command for command in commands if "--requirement" in command)
+    assert {"--no-deps", "--require-hashes"} <= set(locked)
+    subprocess.run([sys.executable, "-m", "pip", "check"], check=True, capture_output=True)
+
+
 def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
