@@ -67,8 +67,8 @@ def make_oldest(home: Home) -> Path:
 def _install(venv: Path, lock: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     _run("making the virtual environment", sys.executable, "-m", "venv", venv)
-    # The lock file is complete, so pip resolves nothing. The resolver of pip 23.2 would take `package[extra]` from the newest
-    # release instead of the locked one, and refuse it for want of a hash.
+    # The lock file is complete, so pip resolves nothing. The resolver of pip 23.2 takes `package[extra]` from the
+    # newest release instead of the locked one, and refuses it because it has no hash here.
     _pip(venv / "bin" / "python", "--no-deps", "--require-hashes", "--requirement", lock)
 
 
