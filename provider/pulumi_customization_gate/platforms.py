@@ -6,7 +6,7 @@ Whatever needs a platform's client library is imported when it is used: the comm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pulumi_customization_gate.vsphere import references as vsphere_references
 from pulumi_customization_gate.vsphere import settings as vsphere_settings
 
 if TYPE_CHECKING:
+    from pulumi_customization_gate.core.findings import Finding
     from pulumi_customization_gate.core.source import GateSource, Readiness
 
 
@@ -42,6 +43,8 @@ class Platform:
     named_now: Callable[..., Sequence[Mapping[str, str]]]
     """Takes settings, references without identifiers, and the identifiers of the VMs that were judged. Returns for
     each reference the VMs that it names now: identifier and instance UUID, which may be empty."""
+    preflight: Callable[..., Iterator[Finding]]
+    """Takes settings and references of VMs, and yields what a wait would meet; see the modules `preflight`."""
     uuid_attribute: str = ""
     """The attribute of a program's resource that is a UUID of its VM, where an identifier alone does not name it."""
     readiness: Callable[..., Readiness] | None = None
@@ -59,6 +62,12 @@ def _vsphere_named_now(settings: Any, references: Sequence[Any], judged: Collect
     from pulumi_customization_gate.vsphere.identity import named_now  # noqa: PLC0415 -- see the module's docstring
 
     return named_now(settings, references, judged)
+
+
+def _vsphere_preflight(settings: Any, vms: Sequence[str] = (), **more: Any) -> Iterator[Finding]:
+    from pulumi_customization_gate.vsphere.preflight import preflight  # noqa: PLC0415 -- see the module's docstring
+
+    return preflight(settings, vms, **more)
 
 
 def _vsphere_readiness(
@@ -86,6 +95,14 @@ def _cloud_director_named_now(settings: Any, references: Sequence[Any], judged: 
     return named_now(settings, references, judged)
 
 
+def _cloud_director_preflight(settings: Any, vms: Sequence[str] = ()) -> Iterator[Finding]:
+    from pulumi_customization_gate.cloud_director.preflight import (  # noqa: PLC0415 -- see the module's docstring
+        preflight,
+    )
+
+    return preflight(settings, vms)
+
+
 VSPHERE = Platform(
     name="vsphere",
     default_namespace=vsphere_settings.NAMESPACE,
@@ -96,6 +113,7 @@ VSPHERE = Platform(
     start_timeout=600.0,
     source=_vsphere_source,
     named_now=_vsphere_named_now,
+    preflight=_vsphere_preflight,
     uuid_attribute="uuid",
     readiness=_vsphere_readiness,
 )
@@ -112,5 +130,6 @@ CLOUD_DIRECTOR = Platform(
     start_timeout=math.inf,
     source=_cloud_director_source,
     named_now=_cloud_director_named_now,
+    preflight=_cloud_director_preflight,
 )
 PLATFORMS: Mapping[str, Platform] = {platform.name: platform for platform in (VSPHERE, CLOUD_DIRECTOR)}

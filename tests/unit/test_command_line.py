@@ -83,6 +83,7 @@ CATALOGUE = [
     InventoryVm("vm-6", "web-[a]", "/DC/vm/web/web-[a]"),
     InventoryVm("vm-7", "vm-1", "/DC/vm/odd/vm-1"),
     InventoryVm("vm-8", "vm-99", "/DC/vm/odd/vm-99"),
+    InventoryVm("vm-10", "disk/1", "/DC/vm/disk%2f1"),
 ]
 
 
@@ -99,13 +100,24 @@ CATALOGUE = [
         pytest.param("/DC/vm/nowhere", ["/DC/vm/nowhere"], id="a-path-that-is-not-there"),
         pytest.param("web-?", ["vm-1", "vm-2"], id="a-pattern-of-names"),
         pytest.param("/DC/vm/web/*", ["vm-1", "vm-2", "vm-6"], id="a-pattern-of-paths-passes-over-templates"),
-        pytest.param("/DC/vm/*", [], id="a-star-stays-in-its-folder"),
+        pytest.param("/DC/*", [], id="a-star-stays-in-its-folder"),
         pytest.param("/*/vm/**/db", ["vm-3", "vm-4"], id="two-stars-cross-folders-or-none"),
-        pytest.param("/**", ["vm-1", "vm-2", "vm-3", "vm-4", "vm-6", "vm-7", "vm-8"], id="everything"),
+        pytest.param("/**", ["vm-1", "vm-2", "vm-3", "vm-4", "vm-6", "vm-7", "vm-8", "vm-10"], id="everything"),
         pytest.param("web-[a]", ["vm-6"], id="a-name-with-brackets"),
         pytest.param("web-[12]", ["vm-1", "vm-2"], id="a-pattern-with-brackets"),
         pytest.param("web-template", ["vm-5"], id="a-template-by-its-name"),
         pytest.param("WEB-*", [], id="case-counts"),
+        pytest.param("VirtualMachine:vm-2", ["vm-2"], id="an-id-as-govc-prints-it"),
+        pytest.param("vm/web/web-1", ["vm-1"], id="a-path-without-its-datacenter"),
+        pytest.param("./vm/web/web-1", ["vm-1"], id="the-same-after-a-dot"),
+        pytest.param("data/db", ["vm-3"], id="the-end-of-a-path"),
+        pytest.param("East/vm/db", ["vm-4"], id="a-path-without-its-first-slash"),
+        pytest.param("vm/web/*", ["vm-1", "vm-2", "vm-6"], id="a-pattern-of-the-end-of-a-path"),
+        pytest.param("disk/1", ["vm-10"], id="a-name-with-a-slash"),
+        pytest.param("disk%2F1", ["vm-10"], id="the-same-as-vcenter-writes-it"),
+        pytest.param("/DC/vm/disk/1", ["vm-10"], id="a-path-that-ends-in-such-a-name"),
+        pytest.param("/DC/vm/disk%2f1", ["vm-10"], id="the-same-as-vcenter-writes-it-in-a-path"),
+        pytest.param("disk*", ["vm-10"], id="a-pattern-of-such-a-name"),
     ],
 )
 def test_what_a_word_means(word: str, moids: list[str]) -> None:
@@ -125,6 +137,12 @@ def test_a_name_that_two_machines_share_is_refused_with_both_paths() -> None:
     assert str(caught.value) == (
         "2 virtual machines are named 'db': /DC/vm/data/db (vm-3), /East/vm/db (vm-4); name one by its path or ID"
     )
+
+
+def test_the_end_of_two_paths_is_refused_with_both() -> None:
+    """A path without its datacenter may be that of two VMs."""
+    with pytest.raises(ConfigurationError, match=r"2 virtual machines are named 'vm/db': /East/vm/db \(vm-4\), /West/"):
+        resolve("vm/db", [*CATALOGUE, InventoryVm("vm-9", "db", "/West/vm/db")])
 
 
 def test_a_mistyped_name_gets_a_suggestion() -> None:

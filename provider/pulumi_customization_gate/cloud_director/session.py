@@ -80,6 +80,11 @@ class Session:
         return self._settings.is_provider
 
     @property
+    def api_version(self) -> str:
+        """The version of the API; empty before the first log-in."""
+        return self._login.version
+
+    @property
     def pause(self) -> float:
         """Seconds for which the server asked for a pause."""
         return self._answers.pause

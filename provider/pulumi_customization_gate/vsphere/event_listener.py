@@ -218,7 +218,7 @@ class PerVmPoller:
 
 
 def started(
-    session: Session, since: datetime, moids: Callable[[], Collection[str]]
+    session: Session, since: datetime, moids: Callable[[], Collection[str]], folder: Any = None
 ) -> tuple[CollectorListener | PerVmPoller, str]:
     """Starts the cheapest listener that the user has the privileges for.
 
@@ -226,6 +226,7 @@ def started(
         session: The session that it belongs to.
         since: The server's time of the oldest event.
         moids: Returns the managed object IDs of the VMs whose events are needed.
+        folder: The folder that holds the VMs, where it is known.
 
     Returns:
         The listener, and what this user may not read, in words; nothing for a user who may read all.
@@ -236,9 +237,10 @@ def started(
     if (listener := _permitted(CollectorListener(session, since))) is not None:
         return listener, ""
     user, wanted = session.settings.user, sorted(moids())
-    folder = inventory.common_folder(session, wanted) if wanted else None
-    if folder is not None and (listener := _permitted(CollectorListener(session, since, folder.entity))) is not None:
-        return listener, f"{user} may not read events of the whole inventory; reading those of {folder.name}"
+    places = inventory.read_places(session, [folder]) if folder is not None else {}
+    place = next(iter(places.values()), None) or (inventory.common_folder(session, wanted) if wanted else None)
+    if place is not None and (listener := _permitted(CollectorListener(session, since, place.entity))) is not None:
+        return listener, f"{user} may not read events of the whole inventory; reading those of {place.name}"
     restriction = (
         f"{user} may read events of single VMs only; querying each every {SCOPED_INTERVAL:g} s. "
         "The privilege System.View on their folder makes this one call for all."

@@ -14,6 +14,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.vsphere.references import unescaped
 from pulumi_customization_gate.vsphere.vocabulary import POWER, progress_of
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
         message=message,
         tools_running=values.get("guest.toolsRunningStatus") == "guestToolsRunning",
         tools_version=str(values.get("guest.toolsVersion") or ""),
-        name=values.get("name") or "",
+        name=unescaped(values.get("name") or ""),
         host_name=values.get("guest.hostName") or "",
         ip_addresses=tuple(dict.fromkeys([primary, *addresses] if primary else addresses)),
         asked_at=asked_at,

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pulumi_customization_gate.core.errors import InvalidReferenceError
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_MOID = re.compile(r"vm-[0-9A-Za-z][0-9A-Za-z._-]*")
+_MOID = re.compile(r"(?:VirtualMachine:)?(vm-[0-9A-Za-z][0-9A-Za-z._-]*)")
+"""With the type before it, as govc and PowerCLI print it."""
+_ESCAPES = {"2f": "/", "5c": "\\", "25": "%"}
+"""What vCenter escapes in names (vSphere Web Services API, ManagedEntity.name)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ def parse_reference(text: str) -> Reference:
     """
     if _UUID.fullmatch(text):
         return Reference("uuid", text.lower(), text)
-    if _MOID.fullmatch(text):
-        return Reference("moid", text, text)
+    if moid := moid_in(text):
+        return Reference("moid", moid, text)
     if "/" in text.strip("/"):
         return Reference("path", text.strip("/"), text)
     raise InvalidReferenceError(
@@ -50,3 +53,14 @@ def parse_reference(text: str) -> Reference:
         "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid",
         text,
     )
+
+
+def moid_in(text: str) -> str | None:
+    """Returns the managed object ID that a text is, `vm-87` or `VirtualMachine:vm-87`; None of any other text."""
+    match = _MOID.fullmatch(text)
+    return match[1] if match else None
+
+
+def unescaped(name: str) -> str:
+    """Returns a name of the inventory as people write it: vCenter has `web%2f1` where they write `web/1`."""
+    return re.sub("%(2f|5c|25)", lambda escape: _ESCAPES[escape[1].lower()], name, flags=re.IGNORECASE)

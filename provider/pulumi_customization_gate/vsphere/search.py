@@ -16,10 +16,10 @@ from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.properties import retrieve, values_of
-from pulumi_customization_gate.vsphere.references import Reference, parse_reference
+from pulumi_customization_gate.vsphere.references import Reference, moid_in, parse_reference, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pulumi_customization_gate.vsphere.session import Session
 
@@ -35,8 +35,9 @@ class InventoryVm:
 
     moid: str
     name: str
+    """As people write it: with a slash where vCenter has `%2f`."""
     path: str
-    """`/Datacenter/vm/folder/name`."""
+    """`/Datacenter/vm/folder/name`, escaped as vCenter has it, so that each slash is a step."""
     is_template: bool = False
 
 
@@ -57,13 +58,18 @@ def _properties(session: Session) -> dict[str, dict[str, Any]]:
         vim.Folder: ["name", "parent"],
         vim.Datacenter: ["name", "parent"],
     }
+    return {
+        moid_of(content.obj): {**values_of(content), "is_vm": isinstance(content.obj, vim.VirtualMachine)}
+        for content in all_of(session, paths)
+    }
+
+
+def all_of(session: Session, paths: Mapping[type, Sequence[str]]) -> list[Any]:
+    """Reads properties of all entities of some types that the user may see, in one call; see `properties.retrieve`."""
     view = session.content.viewManager.CreateContainerView(session.content.rootFolder, list(paths), recursive=True)
     below = vmodl.query.PropertyCollector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
     try:
-        return {
-            moid_of(content.obj): {**values_of(content), "is_vm": isinstance(content.obj, vim.VirtualMachine)}
-            for content in retrieve(session, [view], paths, [below], skip=True)
-        }
+        return retrieve(session, [view], paths, [below], skip=True)
     finally:
         view.DestroyView()
 
@@ -73,7 +79,8 @@ def _vms(found: Mapping[str, Mapping[str, Any]]) -> Iterator[InventoryVm]:
         if values["is_vm"]:
             names = reversed(list(_names(found, moid)))
             is_template = bool(values.get("summary.config.template"))
-            yield InventoryVm(moid, values.get("name") or moid, "/" + "/".join(names), is_template)
+            name = unescaped(values.get("name") or moid)
+            yield InventoryVm(moid, name, "/" + "/".join(names), is_template)
 
 
 def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
@@ -102,7 +109,7 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     problems = []
     for word in words:
         try:
-            references |= dict.fromkeys(map(parse_reference, _resolve(session, word, vms)))
+            references |= dict.fromkeys(map(parse_reference, find(session, word, vms)))
         except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are reported together
             problems.append(str(error))
     if problems:
@@ -110,7 +117,13 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     return list(references)
 
 
-def _resolve(session: Session, word: str, vms: Sequence[InventoryVm]) -> Iterable[str]:
+def find(session: Session, word: str, vms: Sequence[InventoryVm]) -> Iterable[str]:
+    """Returns the IDs of the VMs that a word names, also a UUID, which the server finds; see `resolve`.
+
+    Raises:
+        ConfigurationError: If a name or a pattern fits no VM, or a name or a UUID fits several.
+        ServerError: If the server does not respond.
+    """
     with contextlib.suppress(ConfigurationError):
         reference = parse_reference(word)
         if reference.kind == "uuid":
@@ -119,18 +132,17 @@ def _resolve(session: Session, word: str, vms: Sequence[InventoryVm]) -> Iterabl
 
 
 def resolve(word: str, vms: Sequence[InventoryVm]) -> list[str]:
-    """Returns the IDs of the VMs that a word names: an ID, a name, an inventory path, or a pattern of either.
+    """Returns the IDs of the VMs that a word names: an ID, a name, an inventory path or its end, or a pattern of them.
 
     An exact ID, path or name counts before a pattern, so that a name with a bracket in it can be written. Patterns
     leave templates out: a template is never customized. An ID or a path that is not there is returned as it is, for
     the wait's report to say so.
 
     Raises:
-        ConfigurationError: If a name or a pattern fits no VM, or a name fits several.
+        ConfigurationError: If a name or a pattern fits no VM, or a name or the end of a path fits several.
     """
-    path = "/" + word.strip("/")
-    exact = [m for m in vms if m.moid == word] or [m for m in vms if "/" in word and m.path == path]
-    named = exact or [vm for vm in vms if vm.name == word]
+    word = word.removeprefix("./")
+    named = _named(word, vms)
     if len(named) > 1:
         paths = _listed([f"{sanitize(vm.path)} ({vm.moid})" for vm in named])
         raise ConfigurationError(
@@ -152,11 +164,31 @@ def resolve(word: str, vms: Sequence[InventoryVm]) -> list[str]:
     return [word]
 
 
+def _named(word: str, vms: Sequence[InventoryVm]) -> list[InventoryVm]:
+    """Returns the VMs that a word names exactly, by the surest of its readings.
+
+    `govc find` prints an ID as `VirtualMachine:vm-33`, and a path without its datacenter.
+    """
+    moid, path, end = moid_in(word), "/" + word.strip("/"), "/" + word
+    readings: tuple[Callable[[InventoryVm], bool], ...] = (
+        lambda vm: vm.moid == moid,
+        lambda vm: "/" in word and vm.path == path,
+        lambda vm: vm.name == unescaped(word),
+        lambda vm: "/" in word and unescaped(vm.path) == unescaped(path),
+        lambda vm: "/" in word and unescaped(vm.path).endswith(unescaped(end)),
+    )
+    return next((found for fits in readings if (found := [vm for vm in vms if fits(vm)])), [])
+
+
 def _fits(vm: InventoryVm, pattern: str) -> bool:
-    """Whether a VM's name, or its path, fits a pattern; `**` in a path stands for any number of folders."""
+    """Whether a VM's name, or its path, fits a pattern; `**` in a path stands for any number of folders.
+
+    A pattern without a slash at its beginning may fit the end of a path.
+    """
     if "/" not in pattern:
         return fnmatch.fnmatchcase(vm.name, pattern)
-    return _path_fits(vm.path.strip("/").split("/"), pattern.strip("/").split("/"))
+    names, patterns = vm.path.strip("/").split("/"), pattern.strip("/").split("/")
+    return _path_fits(names, patterns if pattern.startswith("/") else ["**", *patterns])
 
 
 def _path_fits(names: Sequence[str], patterns: Sequence[str]) -> bool:

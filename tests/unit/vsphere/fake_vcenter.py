@@ -50,6 +50,8 @@ class FakeStub:
         self.is_retired = False
 
     def InvokeAccessor(self, mo: Any, info: Any) -> Any:  # noqa: N802 -- pyVmomi's name
+        if info.name == "currentSession":
+            return SimpleNamespace(key=self.cookie)
         assert info.name == "content", info.name
         return self.vcenter.call(self, mo, "RetrieveServiceContent", ())
 
@@ -220,9 +222,15 @@ class FakeState:
         selected = {moid_of(one.obj): one.obj for one in specs[0].objectSet}
         if isinstance(first.obj, vim.view.ContainerView):
             # All below the root folder.
-            kinds = {"group": vim.Folder, "resgroup": vim.VirtualApp, "vm": vim.VirtualMachine}
+            kinds = {
+                "group": vim.Folder,
+                "host": vim.HostSystem,
+                "resgroup": vim.VirtualApp,
+                "vm": vim.VirtualMachine,
+            }
             below = [moid for moid, values in self.entities.items() if values.get("parent") or "parentVApp" in values]
-            selected = {moid: kinds[moid.partition("-")[0]](moid, mo._stub) for moid in below}
+            entities = [kinds[moid.partition("-")[0]](moid, mo._stub) for moid in below]
+            selected = {moid_of(entity): entity for entity in entities if isinstance(entity, tuple(paths))}
         elif first.selectSet:
             self._select_holders(selected, first.selectSet)
         known = [entity for moid, entity in selected.items() if moid in self.entities]
@@ -297,7 +305,10 @@ class FakeVcenter:
             "DestroyView": lambda _: None,
             "FindByInventoryPath": self.state.by_path,
             "FindAllByUuid": self.state.by_uuid,
+            "HasPrivilegeOnEntities": self._privileges,
         }
+        self.lacking: dict[str, set[str]] = {}
+        """The privileges that the user lacks, by entity."""
 
     def connect(self, *, httpConnectionTimeout: float, **_: Any) -> FakeStub:  # noqa: N803 -- pyVmomi's name
         """Stands in for `faults.Stub`."""
@@ -337,12 +348,28 @@ class FakeVcenter:
             propertyCollector=vmodl.query.PropertyCollector("properties", stub),
             viewManager=vim.view.ViewManager("views", stub),
             searchIndex=vim.SearchIndex("search", stub),
+            authorizationManager=vim.AuthorizationManager("authorization", stub),
             guestOperationsManager=SimpleNamespace(
                 fileManager=vim.vm.guest.FileManager("files", stub),
                 processManager=vim.vm.guest.ProcessManager("processes", stub),
                 authManager=vim.vm.guest.AuthManager("logins", stub),
             ),
         )
+
+    def _privileges(self, _: Any, entities: Any, session_id: str, names: Any) -> list[Any]:
+        assert session_id in self.sessions
+        lacking = {moid_of(entity): self.lacking.get(moid_of(entity), set()) for entity in entities}
+        if any("System.View" in names for names in lacking.values()):
+            raise vim.fault.NoPermission
+        return [
+            SimpleNamespace(
+                entity=entity,
+                privAvailability=[
+                    SimpleNamespace(privId=name, isGranted=name not in lacking[moid_of(entity)]) for name in names
+                ],
+            )
+            for entity in entities
+        ]
 
     def _log_in(self, stub: FakeStub, _user: str, password: str) -> None:
         if password != self.password:

@@ -10,7 +10,8 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.command_line.history import histories
 from pulumi_customization_gate.core.errors import ApiError, ConfigurationError
-from pulumi_customization_gate.vsphere import search
+from pulumi_customization_gate.core.model import Snapshot
+from pulumi_customization_gate.vsphere import inventory, search
 from pulumi_customization_gate.vsphere.session import acquire
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
 
@@ -63,6 +64,17 @@ def test_words_of_each_kind_lead_to_vms(session: Session) -> None:
     words = ["web-2", "/vm/web/*", UUID, "vm-2", "web-*", "vm-99"]
 
     assert [reference.text for reference in search.expand(session, words)] == ["vm-2", "vm-1", "vm-99"]
+
+
+def test_a_name_with_a_slash_is_shown_as_people_write_it(vcenter: FakeVcenter, session: Session) -> None:
+    """The server escapes it; the path keeps the escape, so that each of its slashes is a step."""
+    vcenter.state.add("vm-4", name="disk%2f1 %25")
+    found = {machine.moid: (machine.name, machine.path) for machine in search.read(session)}
+    (look,) = inventory.read(session, ["vm-4"])
+
+    assert found["vm-4"] == ("disk/1 %", "/vm/disk%2f1 %25")
+    assert isinstance(look, Snapshot)
+    assert look.name == "disk/1 %"
 
 
 def test_all_wrong_words_are_told_at_once(session: Session) -> None:

@@ -1,0 +1,215 @@
+"""Whether a server can be reached, and whether its certificate is trusted: without a log-in, a step at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from pulumi_customization_gate.core.background import Background, wait_until_done
+from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.findings import Check, Finding, State
+from pulumi_customization_gate.core.text import duration, sanitize
+from pulumi_customization_gate.tls import WrongFingerprintError, distrust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pulumi_customization_gate.tls import Trust
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds that name resolution, a connection, or a TLS handshake may take."""
+EXPIRES_SOON = timedelta(days=30)
+"""Before its end, the time in which a certificate gets a warning."""
+_MOST_ADDRESSES = 4
+
+_RESOLVERS = Background("customization-gate-resolve", threads=16)
+"""The system's resolver has no time-out of its own."""
+
+
+class UnreachableError(Exception):
+    """A host cannot be resolved, or a port does not accept connections; `str()` is the reason."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The certificate that a server presents."""
+
+    fingerprint: str
+    """SHA-256, as OpenSSL writes it."""
+    subject: str = ""
+    """Sanitized, like the issuer; empty where the certificate cannot be parsed."""
+    issuer: str = ""
+    expires: datetime | None = None
+
+    def __str__(self) -> str:
+        named = [
+            self.subject,
+            self.issuer and f"issued by {self.issuer}",
+            self.expires and f"valid until {self.expires:%Y-%m-%d}",
+            f"SHA-256 {self.fingerprint}",
+        ]
+        return ", ".join(part for part in named if part)
+
+
+def findings(server: str, host: str, port: int, trust: Trust, called: Mapping[str, str]) -> Iterator[Finding]:
+    """Yields whether the host name resolves, the port accepts connections and the certificate is trusted.
+
+    It ends with the first that failed: what comes after depends on it.
+
+    Args:
+        server: The server, as its user names it.
+        host: Its host name or address.
+        port: Its port.
+        trust: How the certificate is verified.
+        called: What messages call the settings.
+    """
+    server = sanitize(server)
+    try:
+        addresses = resolve(host)
+    except UnreachableError as error:
+        remedy = f"Correct {_name(called)}, or add the name to DNS; a VPN may have to be connected."
+        yield Finding(Check.NAME_RESOLUTION, State.FAILED, server, f"{error}", remedy)
+        return
+    more = len(addresses) - _MOST_ADDRESSES
+    listed = ", ".join(addresses[:_MOST_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
+    yield Finding(Check.NAME_RESOLUTION, State.OK, server, listed)
+    began = time.monotonic()
+    try:
+        connect(host, port)
+    except UnreachableError as error:
+        remedy = f"Check the port in {_name(called)}, and the firewalls between this computer and the server."
+        yield Finding(Check.CONNECTION, State.FAILED, server, f"port {port}: {error}", remedy)
+        return
+    yield Finding(Check.CONNECTION, State.OK, server, f"port {port}, after {_milliseconds(began)}")
+    yield _certificate_finding(server, host, port, trust, called)
+
+
+def resolve(host: str) -> list[str]:
+    """Returns the IP addresses of a host name, each once.
+
+    Raises:
+        UnreachableError: If there is none, or not in time.
+    """
+    future = _RESOLVERS.submit(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    if not wait_until_done(future, time.monotonic() + CONNECT_TIMEOUT):
+        raise UnreachableError(f"name resolution timed out after {duration(CONNECT_TIMEOUT)}")
+    try:
+        found = future.result()
+    except (OSError, UnicodeError):
+        raise UnreachableError("host name could not be resolved") from None
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+def connect(host: str, port: int) -> None:
+    """Opens a TCP connection and closes it.
+
+    Raises:
+        UnreachableError: If the port does not accept it.
+    """
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise UnreachableError(_reason(error)) from None
+
+
+def presented(host: str, port: int) -> Certificate:
+    """Returns the certificate that a server presents, whether it is trusted or not. Nothing is sent to it.
+
+    Raises:
+        OSError: If there is none.
+    """
+    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    with _handshake(host, port, anyone) as connection:
+        der = connection.getpeercert(binary_form=True) or b""
+    digits = hashlib.sha256(der).hexdigest().upper()
+    fingerprint = ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+    # Python parses only what it has verified. This context trusts exactly the certificate that was presented.
+    itself = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    itself.check_hostname = False
+    itself.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    with contextlib.suppress(OSError):  # For example one that has expired.
+        itself.load_verify_locations(cadata=der)
+        with _handshake(host, port, itself) as connection:
+            parsed: Mapping[str, Any] = connection.getpeercert() or {}
+        expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(parsed["notAfter"]), timezone.utc)
+        return Certificate(fingerprint, _common_name(parsed, "subject"), _common_name(parsed, "issuer"), expires)
+    return Certificate(fingerprint)
+
+
+def _certificate_finding(server: str, host: str, port: int, trust: Trust, called: Mapping[str, str]) -> Finding:
+    try:
+        context = trust.context(called)
+        certificate = presented(host, port)
+        _handshake(host, port, context).close()
+    except ConfigurationError as error:
+        return Finding(Check.CERTIFICATE, State.FAILED, server, str(error), f"Correct {called['caFile']}.")
+    except OSError as error:
+        if distrust(error):
+            return Finding(Check.CERTIFICATE, State.FAILED, server, *_distrusted(error, certificate, called))
+        remedy = f"Check {_name(called)}: this port does not answer with TLS as such a server does."
+        return Finding(Check.CERTIFICATE, State.FAILED, server, f"TLS handshake: {_reason(error)}", remedy)
+    message, remedy = f"{certificate}; trusted by {_trusted_by(trust, called)}", ""
+    soon = datetime.now(timezone.utc) + EXPIRES_SOON
+    if trust.trusts_anyone:
+        message = f"not verified, because {called['allowUnverifiedSsl']} is true: {certificate}"
+        remedy = f"Compare the fingerprint with the one on the server, and set {called['thumbprint']} to it."
+    elif not trust.thumbprint and certificate.expires is not None and certificate.expires < soon:
+        remedy = "Renew the certificate before it expires."
+    return Finding(Check.CERTIFICATE, State.WARNING if remedy else State.OK, server, message, remedy)
+
+
+def _distrusted(error: OSError, certificate: Certificate, called: Mapping[str, str]) -> tuple[str, str]:
+    """Returns why the presented certificate is not trusted, and what to do."""
+    if isinstance(error, WrongFingerprintError):
+        remedy = f"{called['thumbprint']} expects another: find out which is right before a password is sent there."
+        return f"not the expected one: {certificate}", remedy
+    remedy = (
+        f"Set {called['caFile']} to the PEM file of the authority that signed it, or compare the fingerprint with the "
+        f"one on the server and set {called['thumbprint']} to it."
+    )
+    return f"not trusted ({sanitize(distrust(error), 200)}): {certificate}", remedy
+
+
+def _trusted_by(trust: Trust, called: Mapping[str, str]) -> str:
+    if trust.thumbprint:
+        return f"its fingerprint ({called['thumbprint']})"
+    return f"{sanitize(trust.ca_file)} ({called['caFile']})" if trust.ca_file else "the authorities of this computer"
+
+
+def _handshake(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+    try:
+        return context.wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _common_name(parsed: Mapping[str, Any], which: str) -> str:
+    names = dict(pair for part in parsed.get(which, ()) for pair in part)
+    return sanitize(str(names.get("commonName") or names.get("organizationName") or ""), 80)
+
+
+def _name(called: Mapping[str, str]) -> str:
+    return called.get("vsphereServer") or called["url"]
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return f"timed out after {duration(CONNECT_TIMEOUT)}"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, socket.gaierror):
+        return "host name could not be resolved"
+    return sanitize(error.strerror or type(error).__name__, 200).lower()
+
+
+def _milliseconds(began: float) -> str:
+    return f"{max(1, round(1000 * (time.monotonic() - began)))} ms"
