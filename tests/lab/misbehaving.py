@@ -1,10 +1,15 @@
-"""A Cloud Director that misbehaves: it passes requests on to the lab's, and answers some with bytes of the test's."""
+"""A server that misbehaves: it answers some requests with bytes of the test's. What answers the others is a subclass.
+
+`MisbehavingServer` is a Cloud Director that passes them on to the lab's; `soap_server.SoapServer` is a vCenter.
+"""
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import gzip
 import http.client
+import itertools
 import socket
 import ssl
 import threading
@@ -12,12 +17,16 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from typing_extensions import Self
 
 LONGEST = 30.0
 """Seconds after which a connection ends, however it is answered."""
@@ -26,37 +35,60 @@ Reply = Callable[[ssl.SSLSocket, threading.Event], None]
 """Writes the answer to one request; the event is set at the end of the test."""
 
 
-class MisbehavingServer:
-    """Passes requests on, except those for which a test set another reply; counts all of them."""
+@dataclass(frozen=True)
+class Request:
+    """One request of a client."""
 
-    def __init__(self, lab_url: str) -> None:
-        self._lab = urlsplit(lab_url).netloc
-        self._replies: dict[str, Reply] = {}
-        self._released = threading.Event()
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ScriptedServer(abc.ABC):
+    """Answers each request by `usual`, unless a test set another reply for it; counts all of them."""
+
+    def __init__(self) -> None:
+        self._replies: dict[str, Iterator[Reply | None]] = {}
+        self.released = threading.Event()
+        """Set at the end of the test."""
         self.url = ""
         self.requests: Counter[str] = Counter()
-        """By method and path, without the query."""
+        """By name."""
 
-    def reply(self, request: str, reply: Reply) -> None:
-        """Answers each request that begins like this, for example `POST /cloudapi`, so from now on."""
-        self._replies[request] = reply
+    @abc.abstractmethod
+    def usual(self, request: Request) -> Reply:
+        """Returns the reply of a server that does not misbehave."""
+
+    def name(self, request: Request) -> str:
+        """Returns what tests call this request: its method and path, without the query."""
+        return f"{request.method} {request.path.partition('?')[0]}"
+
+    def reply(self, request: str, *replies: Reply | None) -> None:
+        """Answers the next requests whose names begin like this, for example `POST /cloudapi`.
+
+        Args:
+            request: The beginning of the name; a later call for the same one replaces an earlier.
+            replies: One for each request, the last for all that follow; None is the usual reply.
+        """
+        self._replies[request] = itertools.chain(replies, itertools.repeat(replies[-1]))
 
     def count(self, request: str) -> int:
         """Returns how many requests began like this."""
         return sum(count for each, count in self.requests.items() if each.startswith(request))
 
     @contextmanager
-    def serving(self, tls: Path) -> Iterator[MisbehavingServer]:
-        """Serves for the length of a `with` block, with the certificate in a folder."""
+    def serving_with(self, certificate: Path, key: Path) -> Iterator[Self]:
+        """Serves for the length of a `with` block, with a certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls / "server.pem", tls / "server-key.pem")
+        context.load_cert_chain(certificate, key)
         with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
             self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
             threading.Thread(target=self._accept, args=(listener, context), daemon=True).start()
             try:
                 yield self
             finally:
-                self._released.set()
+                self.released.set()
                 listener.shutdown(socket.SHUT_RDWR)
 
     def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
@@ -76,15 +108,31 @@ class MisbehavingServer:
             method, path, _ = stream.readline().decode().split()
             headers = http.client.parse_headers(stream)
             body = stream.read(int(headers.get("Content-Length", 0)))
-            request = f"{method} {path.partition('?')[0]}"
-            self.requests[request] += 1
-            reply = next((reply for start, reply in self._replies.items() if request.startswith(start)), None)
-            (reply or self._pass_on(method, path, dict(headers.items()), body))(connection, self._released)
+            request = Request(method, path, dict(headers.items()), body)
+            name = self.name(request)
+            self.requests[name] += 1
+            scripted = next((replies for start, replies in self._replies.items() if name.startswith(start)), None)
+            reply = next(scripted, None) if scripted is not None else None
+            (reply or self.usual(request))(connection, self.released)
 
-    def _pass_on(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+
+class MisbehavingServer(ScriptedServer):
+    """Passes requests on to the lab's Cloud Director, except those for which a test set another reply."""
+
+    def __init__(self, lab_url: str) -> None:
+        super().__init__()
+        self._lab = urlsplit(lab_url).netloc
+
+    def serving(self, tls: Path) -> AbstractContextManager[Self]:
+        """Serves for the length of a `with` block, with the certificate in a folder."""
+        return self.serving_with(tls / "server.pem", tls / "server-key.pem")
+
+    def usual(self, request: Request) -> Reply:
+        """Returns the lab's reply."""
         lab = http.client.HTTPSConnection(self._lab, timeout=LONGEST, context=ssl._create_unverified_context())  # noqa: S323 -- the lab's own certificate
         try:
-            lab.request(method, path, body, {name: text for name, text in headers.items() if name != "Host"})
+            headers = {name: text for name, text in request.headers.items() if name != "Host"}
+            lab.request(request.method, request.path, request.body, headers)
             response = lab.getresponse()
             content = response.read()
             kept = [
