@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence  # noqa: TC003 -- dataclass fields
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
-
+from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.model import CustomizationStatus as Status
 
 if TYPE_CHECKING:
@@ -155,15 +154,18 @@ class VmRun:
             await asyncio.sleep(began + at - time.monotonic())
             await asyncio.to_thread(self._perform, lab, action)
 
-    # On a busy computer the customization that an action ends may start late.
-    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(20), wait=wait_fixed(0.2), reraise=True)
     def _perform(self, lab: Lab, action: str) -> None:
-        before = len(self.milestones)
-        try:
-            self._act(lab, action)
-        except OSError:
-            del self.milestones[before:]
-            raise
+        # On a busy computer the customization that an action ends may start late.
+        deadline = time.monotonic() + 20
+        for pause in backoff(0.2, 0.5):
+            before = len(self.milestones)
+            try:
+                return self._act(lab, action)
+            except OSError:
+                del self.milestones[before:]
+                if time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
 
     def _act(self, lab: Lab, action: str) -> None:
         if action in ("on", "off", "ha_restart"):

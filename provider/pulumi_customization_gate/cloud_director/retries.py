@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_customization_gate.cloud_director.answers import BusyError, is_transient
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0
-"""Seconds between two attempts; each pause is drawn from its second half, so that many waits do not retry in step."""
+"""Seconds between two attempts."""
 
 
 def with_retries(
@@ -46,7 +45,7 @@ def with_retries(
         except ServerError as error:  # noqa: PERF203 -- an attempt takes far longer than the frame
             if not is_transient(error):
                 raise
-            pause = next(pauses) * random.uniform(0.5, 1)  # noqa: S311 -- not a secret
+            pause = next(pauses)
             if isinstance(error, BusyError):
                 pause = max(pause, error.retry_after)
             if clock() + pause >= deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +13,11 @@ FACTOR = 1.5
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:
-    """Yields pauses without end, in seconds: from the first to the longest, each FACTOR times the one before."""
+    """Yields pauses without end, in seconds: from the first to the longest, each FACTOR times the one before.
+
+    Each is drawn from its second half, so that many waits do not retry in step.
+    """
     pause = first
     while True:
-        yield min(pause, longest)
+        yield min(pause, longest) * random.uniform(0.5, 1)  # noqa: S311 -- not a secret
         pause = min(pause * FACTOR, longest)

@@ -15,9 +15,9 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-import tenacity
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.refcounted import RefCounted
@@ -48,8 +48,8 @@ Older events come with the history, which each subscriber reads after it has sub
 """
 OVERLAP = timedelta(seconds=60)
 """How far a new collector reaches back before the last event of the old one."""
-LONGEST_PAUSE = 10.0
-"""The most seconds between two attempts to reconnect."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+"""Seconds between two attempts to reconnect."""
 JOIN_TIMEOUT = 5.0
 """Seconds that `close` waits for the thread to end."""
 MIN_LOGIN_INTERVAL = 60.0
@@ -154,22 +154,25 @@ class EventFeed:
         self._stub.retire()
 
     def _run(self) -> None:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
-            stop=tenacity.stop_when_event_set(self._closing),
-            sleep=tenacity.sleep_using_event(self._closing),
-            before_sleep=self._recover,
-            reraise=True,
-        )
         try:
             while not self._closing.is_set():
-                retrying(self._turn)
+                self._turn_with_retries()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the subscribers must learn of it
-            if _may_pass(error):
-                return  # The feed is closing: the fault is the end of its own long poll.
             self._end = error
             self._subscribers.publish(error)
+
+    def _turn_with_retries(self) -> None:
+        for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
+            try:
+                return self._turn()
+            except Exception as error:
+                if not _may_pass(error):
+                    raise
+                if self._closing.is_set():
+                    return None  # The fault is the end of its own long poll.
+                self._recover(error)
+            if self._closing.wait(pause):
+                return None
 
     def _turn(self) -> None:
         if self._listener is None or self._is_stale:
@@ -242,16 +245,13 @@ class EventFeed:
             # Dictionaries keep their order, and keys wrap: the first are the oldest, whatever their numbers.
             self._seen = dict.fromkeys([*self._seen][MAX_SEEN_KEYS // 2 :])
 
-    def _recover(self, state: tenacity.RetryCallState) -> None:
+    def _recover(self, error: Exception) -> None:
         """Prepares a retry after an error: publishes it once, drops the listener, logs in again if the session ended.
 
         Raises:
             CertificateError: If the server now presents a certificate that is not trusted: a retry does not help.
         """
-        error = state.outcome.exception() if state.outcome else None
-        if self._closing.is_set() or error is None:
-            return
-        _log.debug("attempt %d failed: %s", state.attempt_number, self._session.describe(error))
+        _log.debug("waiting for events failed: %s", self._session.describe(error))
         if isinstance(error, ssl.SSLCertVerificationError):
             settings = self._session.settings
             raise untrusted(settings.server, settings.called, error) from None
