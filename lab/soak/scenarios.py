@@ -160,11 +160,13 @@ class VmRun:
         for pause in backoff(0.2, 0.5):
             before = len(self.milestones)
             try:
-                return self._act(lab, action)
+                self._act(lab, action)
             except OSError:
                 del self.milestones[before:]
                 if time.monotonic() + pause > deadline:
                     raise
+            else:
+                return
             time.sleep(pause)
 
     def _act(self, lab: Lab, action: str) -> None:

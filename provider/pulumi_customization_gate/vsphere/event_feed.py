@@ -164,15 +164,17 @@ class EventFeed:
     def _turn_with_retries(self) -> None:
         for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
             try:
-                return self._turn()
+                self._turn()
             except Exception as error:
                 if not _may_pass(error):
                     raise
                 if self._closing.is_set():
-                    return None  # The fault is the end of its own long poll.
+                    return  # The fault is the end of its own long poll.
                 self._recover(error)
+            else:
+                return
             if self._closing.wait(pause):
-                return None
+                return
 
     def _turn(self) -> None:
         if self._listener is None or self._is_stale:
