@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import re
 from datetime import datetime, timedelta, timezone
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.timeline import Align, Theme, VmTimes, Wait, chart, show, svg, waits
 from pulumi_customization_gate.timeline.chart import End, Phase, Span, scale
-from pulumi_customization_gate.timeline.picture import _COLOURS
+from pulumi_customization_gate.timeline.layout import COLOURS
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 
@@ -122,12 +124,13 @@ def test_a_document_without_results_says_what_to_give(document: object) -> None:
 
 
 GATE_TYPE = "pulumi-python:dynamic/customization:CustomizationGate"
+GATE_URN = f"urn:pulumi:lab::app::{GATE_TYPE}::web"
 WANTED_TIME = "expected an ISO 8601 time such as 2026-11-20T12:00:00Z, got"
 
 
 def export(**outputs: Any) -> dict[str, Any]:
     """Returns the export of a stack with one gate, `web`."""
-    gate = {"type": GATE_TYPE, "urn": f"urn:pulumi:lab::app::{GATE_TYPE}::web", "outputs": outputs}
+    gate = {"type": GATE_TYPE, "urn": GATE_URN, "outputs": outputs}
     return {"version": 3, "deployment": {"resources": [gate]}}
 
 
@@ -353,15 +356,67 @@ def test_gates_are_told_apart_by_headings() -> None:
     assert len(chart([east, west]).vms) == 2
 
 
-@given(st.floats(0, 1e8), st.integers(2, 20))
-def test_an_axis_has_round_marks_that_fit(length: float, most: int) -> None:
-    """Marks begin at 0, keep within the length, and are neither too many nor lost."""
-    marks = scale(length, most)
+@given(st.floats(0, 1e8), st.floats(10, 200))
+def test_an_axis_has_round_marks_whose_labels_do_not_touch(length: float, letters: float) -> None:
+    """Marks begin at 0 and keep within the length; from the start of a label there is room for it before the next."""
+    marks = scale(length, letters)
 
     assert marks[0] == 0
     assert marks[-1] <= length + 0.05
-    assert len(marks) <= most
-    assert marks == sorted(set(marks))
+    for mark, after in itertools.pairwise(marks):
+        room = (after - mark) / length * letters
+        assert room > max(len(duration(mark)), len(duration(after))) + 1, (mark, after)
+
+
+@pytest.mark.parametrize("length", [9, 59, 61, 125, 600, 3599, 7300, 90000, 1e6])
+def test_an_axis_is_not_empty(length: float) -> None:
+    """An axis as wide as a picture has five marks or more, whatever its length."""
+    assert len(scale(length, 110)) >= 5
+
+
+# ---- the work behind the gate
+
+
+def script(urn: str = GATE_URN, **outputs: Any) -> dict[str, Any]:
+    """Returns a script that waited for the gate."""
+    kind = GATE_TYPE.replace("CustomizationGate", "GuestScript")
+    return {"type": kind, "urn": f"urn:pulumi:lab::app::{kind}::setup", "dependencies": [urn], "outputs": outputs}
+
+
+def with_scripts(*scripts: dict[str, Any]) -> dict[str, Any]:
+    document = export(results=RESULTS, opened_at=at(130).isoformat())
+    document["deployment"]["resources"] += scripts
+    return document
+
+
+def test_the_scripts_of_an_export_are_one_row_behind_the_gate() -> None:
+    """The row has a bar where any of them ran; a script of another gate or without a run is left out."""
+    ran = [script(started_at=at(131).isoformat(), seconds=20.0), script(started_at=at(140).isoformat(), seconds=15)]
+    other = [script("urn::other", started_at=at(1).isoformat(), seconds=9), script(started_at=None, seconds=None)]
+
+    drawn = chart(waits(with_scripts(*ran, *other)))
+
+    row = drawn.rows[-1]
+    assert (row.label, row.spans, row.note) == ("work", (Span(Phase.WORK, 131, 155),), "2 scripts")
+    assert (drawn.length, drawn.opened, len(drawn.vms)) == (155, (130.0,), 2)
+    assert "work" in texts(svg(drawn))
+    assert "work behind the gate" in texts(svg(drawn))
+
+
+def test_work_that_ran_much_later_does_not_shorten_the_bars() -> None:
+    """A script that was edited days later is drawn only by the clock."""
+    late = waits(with_scripts(script(started_at=at(1e6).isoformat(), seconds=5)))
+
+    assert [row.label for row in chart(late).rows] == ["web-0", "web-1"]
+    assert chart(late).opened == (130.0,)
+    assert chart(late, Align.clock).length == 1e6 + 5
+
+
+@pytest.mark.parametrize("seconds", ["5", [], float("nan"), float("inf"), 1e300])
+def test_a_script_without_a_length_is_an_error(seconds: Any) -> None:
+    """The sentence names the output."""
+    with pytest.raises(ConfigurationError, match=r"^setup\.seconds: expected"):
+        waits(with_scripts(script(started_at=at(131).isoformat(), seconds=seconds)))
 
 
 # ---- the picture
@@ -408,12 +463,35 @@ def test_a_picture_says_when_the_gate_opened() -> None:
     assert "gate open at 3 min 40 s" in texts(svg(chart([gate])))
 
 
+def test_times_of_gates_that_open_together_do_not_overlap() -> None:
+    """Each gate has a line; a time that would be drawn over the one before it is left out."""
+    gates = [Wait(str(n), (vm("a", 0, 30, 90),), at(opened)) for n, opened in enumerate((91, 92, 200))]
+
+    found = texts(svg(chart(gates)))
+
+    assert [text for text in found if text.startswith("gate open")] == [
+        "gate open at 1 min 31 s",
+        "gate open at 3 min 20 s",
+    ]
+
+
+@pytest.mark.parametrize("title", ["", "a \ufffe<b>\x07"])
+def test_a_picture_is_one_image_with_a_title_for_a_screen_reader(title: str) -> None:
+    """The title of the document says what the picture says at its top."""
+    root = ElementTree.fromstring(svg(chart(many(3)), title=title))
+
+    assert root.get("role") == "img"
+    top, below = ("a <b>", "3 virtual machines: ") if title else ("Guest customization of 3 virtual machines", "")
+    spoken = root.findtext("{http://www.w3.org/2000/svg}title", "")
+    assert spoken.startswith(f"{top}: {below}3 succeeded; times from")
+
+
 def test_the_same_results_give_the_same_bytes() -> None:
     """A picture under version control changes only with what it shows."""
     assert svg(chart(many(5))) == svg(chart(many(5)))
 
 
-@pytest.mark.parametrize("name", ["$x^{$", "<b>&", "\\frac", "größe-東京", "]]>"])
+@pytest.mark.parametrize("name", ["$x^{$", "<b>&", "\\frac", "größe-東京", "]]>", "web-²³"])
 def test_a_name_is_drawn_as_it_is(name: str) -> None:
     """No name is taken for a formula or for markup."""
     gate = Wait("web", (vm(name, 0, 30, 90),), at(90))
@@ -443,7 +521,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("theme", Theme)
 def test_colours_stand_out_from_the_background(theme: Theme) -> None:
     """Texts have the contrast that WCAG asks of texts, 4.5, and bars and marks that of graphics, 3."""
-    colours = _COLOURS[theme]
+    colours = COLOURS[theme]
 
     assert contrast(colours.ink, colours.paper) > 7
     for end in (End.FAILED, End.UNFINISHED):
@@ -471,7 +549,7 @@ def test_a_terminal_shows_the_bars_in_characters() -> None:
     assert lines[0] == "title"
     assert lines[1] == "a  ░░░░░░░░░░████████████████████●▒▒▒▒▒▒▒▒▒──────────│  30 s"
     assert lines[2] == "b            ░░░░░░░░░░██████████████████████████████●  40 s"
-    assert lines[3] == "   0 s            15 s           30 s           45 s"
+    assert lines[3] == "   0 s       10 s      20 s      30 s      40 s      50 s"
 
 
 def test_a_terminal_without_unicode_gets_plain_letters() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ class Phase(enum.Enum):
     CUSTOMIZING = "customizing"
     SETTLING = "customized, not ready yet"
     HELD = "ready, gate closed"
+    WORK = "work behind the gate"
 
 
 class End(enum.Enum):
@@ -52,12 +56,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """The bar of one VM, or the heading of one gate."""
+    """The bar of one VM, the heading of one gate, or the work behind it."""
 
     label: str
     spans: tuple[Span, ...] = ()
     end: End | None = None
-    """None for a heading."""
+    """None unless the bar is that of a VM."""
     at: float | None = None
     """Where the end is marked; None if no time is known."""
     note: str = ""
@@ -67,8 +71,8 @@ class Row:
 
     @property
     def is_heading(self) -> bool:
-        """Whether this is the name of a gate and not of a VM."""
-        return self.end is None
+        """Whether this is the name of a gate."""
+        return self.end is None and not self.spans
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,18 @@ class Chart:
 
     @property
     def vms(self) -> list[Row]:
-        """The rows without the headings."""
-        return [row for row in self.rows if not row.is_heading]
+        """The rows of VMs."""
+        return [row for row in self.rows if row.end is not None]
 
 
 def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
-    """Returns the bars of the VMs of all gates, with a heading before each gate if there are several."""
+    """Returns the bars of the VMs of all gates, and of the work behind each gate, on one scale if they share one.
+
+    Before each gate is a heading if there are several. Work that ran long after its VMs, as after an edit of a script,
+    would make all bars too short to see; it is left out unless `align` is "clock".
+    """
+    if align is Align.auto and _are_scattered(gates):
+        gates = [replace(gate, work=()) for gate in gates]
     times = [time for gate in gates for vm in gate.vms for time in vm.times]
     # With a clock of whole seconds, a gate seems to open before the only known time of its VMs.
     times += [gate.opened for gate in gates if gate.opened and times]
@@ -101,6 +111,8 @@ def chart(gates: Sequence[Wait], align: Align = Align.auto) -> Chart:
         if len(gates) > 1:
             rows.append(Row(gate.name or "gate"))
         rows += (_row(vm, gate, origin) for vm in gate.vms)
+        if origin and gate.work:
+            rows.append(_work_row(gate, origin))
     opened = {(gate.opened - origin).total_seconds() for gate in gates if origin and gate.opened}
     ends = [span.end for row in rows for span in row.spans] + [row.at for row in rows if row.at is not None]
     return Chart(tuple(rows), max([*ends, *opened, 0.0]), origin, tuple(sorted(opened)))
@@ -140,12 +152,25 @@ def _row(vm: VmTimes, gate: Wait, origin: datetime | None) -> Row:
     return Row(vm.name, drawn, end, marked, note, seconds)
 
 
+def _work_row(gate: Wait, origin: datetime) -> Row:
+    """Returns one bar for all work behind a gate, with gaps where none of it ran."""
+    spans: list[Span] = []
+    for work in sorted(gate.work, key=lambda one: one.began):
+        begin, end = ((time - origin).total_seconds() for time in (work.began, work.ended))
+        if spans and begin <= spans[-1].end:
+            begin, end = spans[-1].begin, max(end, spans.pop().end)
+        spans.append(Span(Phase.WORK, begin, end))
+    count = len(gate.work)
+    return Row("work", tuple(spans), note=f"{count} script{'' if count == 1 else 's'}")
+
+
 def _are_scattered(gates: Sequence[Wait]) -> bool:
     """Whether bars by the clock would be too short to see.
 
-    They are if VMs were created at times far apart, or if a gate opened long after its VMs were customized.
+    They are if VMs were created or work ran at times far apart, or if a gate opened long after its VMs were customized.
     """
-    bars = sorted((min(m.times), max(m.times)) for gate in gates for m in gate.vms if m.times)
+    bars = [(min(m.times), max(m.times)) for gate in gates for m in gate.vms if m.times]
+    bars = sorted(bars + [(work.began, work.ended) for gate in gates for work in gate.work])
     covered, reached = 0.0, None
     for begin, end in bars:
         start = begin if reached is None else max(begin, reached)
@@ -158,8 +183,24 @@ def _are_scattered(gates: Sequence[Wait]) -> bool:
     return whole - covered > SCATTERED * covered
 
 
-def scale(length: float, most: int = 8) -> list[float]:
-    """Returns round seconds for the marks of an axis, from 0, at most so many."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
-    step = next((step for step in steps if length / step <= most - 1), 0) or 86400 * -(-length // (86400 * (most - 1)))
-    return [round(number * step, 1) for number in range(int(length / step) + 1)]
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
+_DAY = 86400
+_GAP = 4
+"""Letters between two labels of an axis."""
+
+
+def scale(length: float, letters: float) -> list[float]:
+    """Returns round seconds, from 0, for as many marks of an axis as there is room for their labels.
+
+    Args:
+        length: The length of the axis in seconds.
+        letters: The letters for which the axis has room.
+    """
+    for step in itertools.chain(_STEPS, (_DAY * days * 10**power for power in itertools.count() for days in (1, 2, 5))):
+        per_mark = letters * step / length if length else letters
+        if per_mark <= _GAP and step < length:
+            continue
+        marks = [round(number * step, 1) for number in range(int(length / step) + 1)]
+        if len(marks) == 1 or per_mark >= _GAP + max(len(duration(mark)) for mark in marks):
+            return marks
+    raise AssertionError  # The steps have no end.

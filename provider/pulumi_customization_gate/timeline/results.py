@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GATE = "pulumi-python:dynamic/customization:CustomizationGate"
+_SCRIPT = "pulumi-python:dynamic/customization:GuestScript"
 _GOOD = frozenset({"CustomizationSucceeded", "NotCustomized"})
 _ENDED_BADLY = frozenset({"CustomizationFailed", "VmRemoved"})
 _LONGEST_NAME = 80
@@ -59,15 +60,24 @@ class VmTimes:
 
 
 @dataclass(frozen=True)
+class Work:
+    """The last run of a script that waited for a gate."""
+
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True)
 class Wait:
-    """The VMs of one gate."""
+    """The VMs of one gate, and the work that waited for it."""
 
     name: str
     vms: tuple[VmTimes, ...]
     opened: datetime | None = None
     """When the gate opened; None if it stayed closed."""
     ended: datetime | None = None
-    """The last known time."""
+    """The last known time of the wait."""
+    work: tuple[Work, ...] = ()
 
 
 def waits(document: object) -> list[Wait]:
@@ -76,7 +86,7 @@ def waits(document: object) -> list[Wait]:
     Raises:
         ConfigurationError: If it has no results, or what is in an export or in results is not what belongs there.
     """
-    found = [_wait(name, results, beside) for name, results, beside in _found(document)]
+    found = list(_found(document))
     if not found:
         raise ConfigurationError(
             "this JSON has no results of a gate. Export the gate's output `results` "
@@ -85,20 +95,48 @@ def waits(document: object) -> list[Wait]:
     return found
 
 
-def _found(document: object) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yields each gate's name, its output `results` and the outputs beside it."""
+def _found(document: object) -> Iterator[Wait]:
     deployment = document.get("deployment") if isinstance(document, Mapping) else None
     if not isinstance(deployment, Mapping):
-        yield from _search(document, "")
+        yield from (_wait(*one) for one in _search(document, ""))
         return
     resources = deployment.get("resources")
     if resources is None:
         return
     for number, resource in enumerate(_expect(list, resources, "deployment.resources", "an array")):
         _expect(Mapping, resource, f"deployment.resources[{number}]", "an object")
-        if resource.get("type") == GATE and not resource.get("delete"):
-            urn = resource.get("urn")
-            yield from _search(resource.get("outputs"), urn.rsplit("::", 1)[-1] if isinstance(urn, str) else "")
+    current = [resource for resource in resources if not resource.get("delete")]
+    scripts = [resource for resource in current if resource.get("type") == _SCRIPT]
+    for gate in (resource for resource in current if resource.get("type") == GATE):
+        urn = gate.get("urn")
+        work = [script for script in scripts if urn in _list(script.get("dependencies"))]
+        for one in _search(gate.get("outputs"), _name(gate)):
+            yield replace(_wait(*one), work=tuple(run for script in work if (run := _work(script)) is not None))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    urn = resource.get("urn")
+    return urn.rsplit("::", 1)[-1] if isinstance(urn, str) else ""
+
+
+def _work(script: Mapping[str, Any]) -> Work | None:
+    """Returns the last run of a script; None if it is not known when it ran."""
+    outputs = script.get("outputs")
+    if not isinstance(outputs, Mapping) or outputs.get("seconds") is None:
+        return None
+    name = sanitize(_name(script), _LONGEST_NAME)
+    began = _time(outputs, "started_at", name)
+    seconds = _expect((int, float), outputs["seconds"], _path(name, "seconds"), "a number of seconds")
+    try:
+        return None if began is None else Work(began, began + timedelta(seconds=max(seconds, 0)))
+    except (OverflowError, ValueError):  # ValueError: not a number
+        raise ConfigurationError(
+            f"{_path(name, 'seconds')}: expected a number of seconds, got one out of range"
+        ) from None
 
 
 def _search(value: object, name: str) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -190,7 +228,7 @@ def _path(of: str, key: str) -> str:
     return f"{of}.{key}" if of else key
 
 
-def _expect(kind: type, value: Any, where: str, wanted: str) -> Any:
+def _expect(kind: type | tuple[type, ...], value: Any, where: str, wanted: str) -> Any:
     """Returns a value of a kind.
 
     Raises:

@@ -18,6 +18,7 @@ _PHASES = {
     Phase.CUSTOMIZING: ("█", "#", "blue"),
     Phase.SETTLING: ("▒", "=", "yellow"),
     Phase.HELD: ("─", "-", "bright_black"),
+    Phase.WORK: ("▓", "+", "green"),
 }
 _ENDS = {
     End.GOOD: ("●", "o", "green"),
@@ -27,8 +28,6 @@ _ENDS = {
 _GATE = ("│", "|", "bold")
 _LONGEST_LABEL, _LONGEST_NOTE = 32, 40
 _GAPS = 4
-_PER_MARK = 10
-"""Columns that a mark of the axis needs."""
 
 
 def show(chart: Chart, console: Console, title: str = "") -> None:
@@ -45,9 +44,7 @@ def show(chart: Chart, console: Console, title: str = "") -> None:
         line = Text(_cut(row.label, labels).ljust(labels) + "  ", style="bold" if row.is_heading else "")
         if not row.is_heading:
             line += _bar(chart, row, width, plain)
-            line += Text(
-                "  " + _cut(_note(row), notes), style="" if row.end is End.GOOD else _ENDS[row.end or End.GOOD][2]
-            )
+            line += Text("  " + _cut(_note(row), notes), style="" if row.end in (None, End.GOOD) else _ENDS[row.end][2])
         line.rstrip()
         console.print(line, soft_wrap=True)
     console.print(Text(" " * (labels + 2) + _axis(chart, width)), soft_wrap=True)
@@ -83,7 +80,7 @@ def _bar(chart: Chart, row: Row, width: int, plain: int) -> Text:
 
 def _axis(chart: Chart, width: int) -> str:
     line = ""
-    for at in scale(chart.length, max(2, width // _PER_MARK)):
+    for at in scale(chart.length, width):
         column, text = _column(chart, at, width), duration(at)
         if column >= len(line) + (1 if line else 0) and column + len(text) <= width + 8:
             line = line.ljust(column) + text
