@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
-import pulumi_vsphere as vsphere
+import pulumi_vsphere as vsphere  # noqa: TC002 -- Pulumi reads the hints of a resource at run time
 
 from pulumi_customization_components.addresses import with_address_check
-from pulumi_customization_components.waits import without_waits
+from pulumi_customization_components.gated_vm import GatedVm
 from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class GatedFleet(pulumi.ComponentResource):
     """
 
     vms: dict[str, vsphere.VirtualMachine]
-    """The VMs by their keys. Their own outputs are known before the gate is open."""
+    """The VMs by their keys. Their own outputs are known before the gate is open, apart from their addresses, which are
+    errors."""
     gate: CustomizationGate
     """The gate of all VMs."""
     moids: dict[str, Output[str]]
@@ -73,7 +74,13 @@ class GatedFleet(pulumi.ComponentResource):
         self._names = names
         self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
         self.vms = {
-            key: vsphere.VirtualMachine(names[key], without_waits(args), pulumi.ResourceOptions.merge(vm_opts, inside))
+            key: GatedVm(
+                names[key],
+                args,
+                pulumi.ResourceOptions.merge(vm_opts, inside),
+                component=resource_name,
+                addresses=(f'gate.address("{names[key]}")', f'ip_addresses["{key}"]'),
+            )
             for key, args in arguments.items()
         }
         watched = {names[key]: vm for key, vm in self.vms.items()}

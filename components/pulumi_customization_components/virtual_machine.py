@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-import pulumi_vsphere as vsphere
+import pulumi_vsphere as vsphere  # noqa: TC002 -- Pulumi reads the hints of a resource at run time
 
 from pulumi_customization_components.addresses import with_address_check
-from pulumi_customization_components.waits import without_waits
+from pulumi_customization_components.gated_vm import GatedVm
 from pulumi_customization_gate import CustomizationGate, GuestFile, GuestScript
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
     """
 
     vm: vsphere.VirtualMachine
-    """The VM. Its own outputs are known before the gate is open."""
+    """The VM. Its own outputs are known before the gate is open, apart from its addresses, which are errors."""
     gate: CustomizationGate
     """The gate."""
     moid: Output[str]
@@ -60,7 +60,9 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         all_vm_opts = pulumi.ResourceOptions.merge(vm_opts, inside)
         self._name = resource_name
         self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
-        self.vm = vsphere.VirtualMachine(resource_name, without_waits(vm_args), all_vm_opts)
+        self.vm = GatedVm(
+            resource_name, vm_args, all_vm_opts, component=resource_name, addresses=("address", "ip_addresses")
+        )
         arguments = with_address_check(gate_args, is_wanted=wait_for_address)
         self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **arguments, opts=inside)
         self.moid = self.gate.after(self.vm.moid)

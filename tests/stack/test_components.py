@@ -9,6 +9,7 @@ import pulumi_vsphere as vsphere
 import pytest
 
 from pulumi_customization_components import GatedFleet, GatedVirtualMachine
+from pulumi_customization_gate import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,8 @@ def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> No
         pulumi.export("ip_addresses", web.ip_addresses)
         pulumi.export("address", web.address)
         pulumi.export("said", greeting.stdout)
+        with pytest.raises(ConfigurationError, match=r"write web\.address$"):
+            _ = web.vm.default_ip_address
 
     stack = engine.stack(program)
     result = stack.up()
@@ -75,6 +78,8 @@ def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> No
 def _fleet(names: dict[str, str], **plans: str) -> Callable[[], None]:
     def program() -> None:
         fleet = GatedFleet("web", {key: _machine(name, plans.get(key, "succeeded")) for key, name in names.items()})
+        with pytest.raises(ConfigurationError, match=r'write web\.gate\.address\("web-a"\)$'):
+            _ = fleet.vms["a"].default_ip_address
         scripts = fleet.script("greet", lambda key: f"{GREETING} from {key}")
         pulumi.export("said", {key: script.stdout for key, script in scripts.items()})
         pulumi.export("addresses", fleet.addresses)
