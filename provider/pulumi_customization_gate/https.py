@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from pulumi_customization_gate.proxies import Proxy
     from pulumi_customization_gate.tls import Trust
 
 
@@ -40,21 +41,32 @@ class TlsAdapter(HTTPAdapter):
 
 
 def trusting_session(
-    trust: Trust, context: ssl.SSLContext, adapter: type[TlsAdapter] = TlsAdapter, size: int = 1
+    trust: Trust,
+    context: ssl.SSLContext,
+    adapter: type[TlsAdapter] = TlsAdapter,
+    size: int = 1,
+    *,
+    proxy: Proxy | None = None,
+    name: str = "",
 ) -> requests.Session:
-    """Returns a session of `requests` that takes TLS from the context, and nothing from the environment.
+    """Returns a session of `requests` that takes TLS from the context, and nothing from the environment by itself.
 
     Args:
         trust: What the context was made of.
         context: The TLS context.
         adapter: What makes the connections.
         size: The most idle connections.
+        proxy: What leads to the server.
+        name: The host that the certificate must be for, where it is reached by another address.
     """
     session = requests.Session()
     # The environment may name a .netrc with other credentials, and other authorities.
     session.trust_env = False
     session.verify = not (trust.thumbprint or trust.trusts_anyone)
+    session.proxies = {"https": proxy.url} if proxy else {}
     tls: dict[str, Any] = {"ssl_context": context}
+    if name:
+        tls |= {"server_hostname": name, "assert_hostname": name}
     if trust.thumbprint:
         # The context has compared it already; urllib3 warns of a connection that it does not know to be verified.
         tls["assert_fingerprint"] = trust.fingerprint

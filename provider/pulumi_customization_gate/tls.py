@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import ssl
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LONGEST_REASON = 200
+_HAS_OWN_STORE = sys.platform in {"darwin", "win32"}
+"""Whether the authorities of the system are not files that OpenSSL could read."""
+_STRICT_CODES = range(80, 95)
+"""OpenSSL's codes (x509_vfy.h) of what only `VERIFY_X509_STRICT` refuses, the default of Python 3.13 and newer."""
 
 
 class WrongFingerprintError(ssl.SSLCertVerificationError):
@@ -65,13 +71,18 @@ class Trust:
             return _PinnedContext.of(self.fingerprint)
         if self.trusts_anyone:
             return _unverified(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        if not self.ca_file:
+            return _system()
         try:
-            return ssl.create_default_context(cafile=self.ca_file or None)
+            context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             raise ConfigurationError(
                 f"{called['caFile']}: expected a PEM file of certificates, got {sanitize(self.ca_file)!r} "
                 f"({sanitize(error.strerror or type(error).__name__)})"
             ) from None
+        # Company authorities often lack what RFC 5280 requires. Who names one trusts it as it is, an intermediate too.
+        context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+        return context
 
 
 def untrusted(server: str, called: Mapping[str, str], error: BaseException) -> CertificateError:
@@ -82,12 +93,15 @@ def untrusted(server: str, called: Mapping[str, str], error: BaseException) -> C
         called: What messages call the settings.
         error: What ended the connection; see `distrust`.
     """
+    found = _verification_error(error)
     reason = sanitize(distrust(error) or str(error), _LONGEST_REASON)
-    if isinstance(_verification_error(error), WrongFingerprintError):
+    if isinstance(found, WrongFingerprintError):
         return CertificateError(
             f"the certificate of {server} is not trusted: {reason}. {called['thumbprint']} expects another. Find out "
             "which of the two is right before a password is sent there."
         )
+    if getattr(found, "verify_code", 0) in _STRICT_CODES:
+        reason += ", which Python 3.13 and newer require (RFC 5280) of an authority that only the system trusts"
     return CertificateError(
         f"the certificate of {server} is not trusted: {reason}. Set {called['caFile']} to the PEM file of the "
         f"authority that signed it, or {called['thumbprint']} to its SHA-256 fingerprint. "
@@ -119,6 +133,15 @@ def wrapped(error: BaseException) -> Iterator[BaseException]:
             seen.append(inner)
             yield inner
             queue += [getattr(inner, "reason", None), inner.__cause__, inner.__context__, *inner.args]
+
+
+def _system() -> ssl.SSLContext:
+    """Trusts what the system trusts, or the files that SSL_CERT_FILE and SSL_CERT_DIR name, as most programs do."""
+    if _HAS_OWN_STORE and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        import truststore  # noqa: PLC0415 -- it supports only systems that it knows
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context()
 
 
 def _unverified(context: ssl.SSLContext) -> ssl.SSLContext:

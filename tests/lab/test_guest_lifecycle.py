@@ -18,9 +18,8 @@ from pulumi_customization_gate.lifecycle import guest as guests
 from pulumi_customization_gate.lifecycle import guest_file, guest_script
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.vsphere import session
-from pulumi_customization_gate.vsphere.guest import run
+from pulumi_customization_gate.vsphere.guest import hosts, run
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
-from pulumi_customization_gate.vsphere.guest.transfer import Transfers
 from tests.lab.guest_life import FakeEngine, Kind, Life
 from tests.lab.vcenter_fixture import VCenter, finish, running, until
 
@@ -339,13 +338,13 @@ def test_an_unreachable_vcenter_is_a_warning_of_the_diff(lab: Lab, monkeypatch: 
 
 def test_transfers_follow_a_vm_to_another_host(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host is known by its own certificate, which is read for each transfer: the VM moves while the script runs."""
-    real = Transfers._reported_certificate
+    real = hosts.fingerprint
 
-    def reported(self: Transfers, host: Any) -> bytes:
+    def reported(session: Any, host: Any) -> str:
         # Both hosts of the lab show one certificate: the one that the VM is not on reports another one here.
-        return real(self, host) if host._moId == lab.vm.runtime.host._moId else b"another certificate"
+        return real(session, host) if host._moId == lab.vm.runtime.host._moId else "ab" * 32
 
-    monkeypatch.setattr(Transfers, "_reported_certificate", reported)
+    monkeypatch.setattr(hosts, "fingerprint", reported)
     life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done")
 
     def move() -> None:

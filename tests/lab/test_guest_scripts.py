@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
@@ -21,8 +22,8 @@ from pulumi_customization_gate.vsphere.guest.errors import (
     GuestNotFoundError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
-from pulumi_customization_gate.vsphere.guest.program import Outcome, Script
+from pulumi_customization_gate.vsphere.guest.operations import Guest
+from pulumi_customization_gate.vsphere.guest.program import Script
 from pulumi_customization_gate.vsphere.guest.run import (
     Attempt,
     ScriptResult,
@@ -36,6 +37,8 @@ from tests.lab.vcenter_fixture import VCenter, finish, running, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pulumi_customization_gate.vsphere.guest.outcome import Outcome
 
 LOGIN = GuestCredentials("deploy", "only-for-this-guest")
 PLAN = {"startDelay": "10ms", "guestUser": LOGIN.user, "guestPassword": LOGIN.password}
@@ -427,8 +430,8 @@ def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
 
 def test_a_host_with_another_certificate_gets_no_file(elsewhere: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that is not the one that vCenter reports for the host ends the work at once."""
-    other = hashlib.sha256(b"another certificate").digest()
-    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: other)
+    other = hashlib.sha256(b"another certificate").hexdigest()
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.hosts.fingerprint", lambda *_: other)
     vm = elsewhere.clone(plan=PLAN)
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))
@@ -442,7 +445,7 @@ def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
     elsewhere: VCenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where vCenter reports no certificate, the authority decides: the configured one, or the system's."""
-    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.transfer._bytes", lambda _: b"")
+    monkeypatch.setattr("pulumi_customization_gate.vsphere.guest.hosts.fingerprint", lambda *_: "")
     vm = elsewhere.clone(plan=PLAN)
     with acquire(_settings(elsewhere, ca_file=elsewhere.lab.ca_file)) as session:
         guest = Guest(session, vm._moId, LOGIN, Deadline(20))

@@ -11,8 +11,9 @@ from pyVmomi import vim
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.checks import Check
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
-from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.readiness import Conditions, GuestReadiness
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings

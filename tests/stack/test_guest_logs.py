@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate import CustomizationGate
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
-from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import logging
 import secrets
 import socket
@@ -19,12 +18,12 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.utils import get_environ_proxies
 
 from pulumi_customization_gate.cloud_director.bounded_http import BoundedAdapter, HeadersError, current_exchange
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.https import trusting_session
+from pulumi_customization_gate.proxies import TUNNEL_FAILED, is_refused, proxy_for, refused, through
 from pulumi_customization_gate.tls import distrust, untrusted, wrapped
 
 if TYPE_CHECKING:
@@ -106,12 +105,14 @@ class Connection:
 
     def __init__(self, settings: CloudDirectorSettings, size: int) -> None:
         self._settings, self._address = settings, settings.address
-        self._http = trusting_session(settings.trust, settings.trust.context(settings.called), BoundedAdapter, size)
-        # Of the environment only the proxies count.
-        self._http.proxies = {} if _is_loopback(settings.address) else dict(get_environ_proxies(settings.address))
+        server = urlsplit(settings.address)
+        self._proxy = proxy_for(server.hostname or "", server.port or 443)
+        context = settings.trust.context(settings.called)
+        self._http = trusting_session(settings.trust, context, BoundedAdapter, size, proxy=self._proxy)
         # The server repeats the token in a cookie, which would outlive a renewal.
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        _log.debug("%s is reached %s", self._address, "by a proxy" if self._http.proxies else "directly")
+        self._where = through(self._address, self._proxy)
+        _log.debug("requests go to %s", self._where)
 
     def exchange(
         self,
@@ -156,11 +157,13 @@ class Connection:
                 return answer
         except _FAULTS as error:
             if distrust(error):
-                raise untrusted(self._address, self._settings.called, error) from None
+                raise untrusted(self._where, self._settings.called, error) from None
+            if self._proxy and is_refused(error):
+                raise refused(self._proxy) from None
             status = next((inner.status for inner in wrapped(error) if isinstance(inner, HeadersError)), None)
             if status is not None and status not in GOOD:
                 return Answer(status, {}, b"", datetime.now(timezone.utc))
-            message = f"{self._address} did not answer {what}: {_reason(error, time.monotonic() - began)}"
+            message = f"{self._where} did not answer {what}: {_reason(error, time.monotonic() - began)}"
             raise UnreachableError(message, was_sent=current_exchange.is_sent) from None
 
     def _body(self, response: requests.Response, what: str, largest: int) -> bytes:
@@ -200,14 +203,6 @@ def _error_body(response: requests.Response) -> bytes:
     return bytes(body[:LARGEST_ERROR_BODY])
 
 
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _canonical(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     wanted = ("X-VMWARE-VCLOUD-REQUEST-ID", "X-VMWARE-VCLOUD-ACCESS-TOKEN", "Retry-After", "Location", "Content-Type")
     return ((name, headers[name]) for name in wanted if name in headers)
@@ -236,4 +231,5 @@ def _reason(error: BaseException, seconds: float) -> str:
         return "the compressed response is malformed"
     causes = [e for e in wrapped(error) if isinstance(e, (OSError, http.client.HTTPException))]
     bottom = next((e for e in reversed(causes) if not isinstance(e, requests.RequestException)), error)
-    return sanitize(getattr(bottom, "strerror", None) or type(bottom).__name__)
+    said = next((str(e) for e in causes if str(e).startswith(TUNNEL_FAILED)), None)
+    return sanitize(said or getattr(bottom, "strerror", None) or type(bottom).__name__)

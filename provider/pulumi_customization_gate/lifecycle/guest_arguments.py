@@ -29,7 +29,7 @@ from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.guest_sources import TEXTS, is_there
 from pulumi_customization_gate.lifecycle.inputs import BadInput, is_list, reject
 from pulumi_customization_gate.platforms import VSPHERE
-from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import OUTPUT_LIMIT, OUTPUT_MAXIMUM, Script, argument_problems
 from pulumi_customization_gate.vsphere.references import parse_reference
 

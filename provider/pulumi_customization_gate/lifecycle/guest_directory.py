@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pulumi_customization_gate.lifecycle.guest_sources import LocalFile
-    from pulumi_customization_gate.vsphere.guest.operations import Guest, Owner
+    from pulumi_customization_gate.vsphere.guest.files import Owner
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 DIRECTORIES = "directories"
 """The output with the directories that the resource made, by their paths in the directory."""

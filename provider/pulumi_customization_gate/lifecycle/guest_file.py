@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
-    from pulumi_customization_gate.vsphere.guest.operations import Guest, Owner
+    from pulumi_customization_gate.vsphere.guest.files import Owner
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 Inputs = dict[str, Any]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pulumi_customization_gate.lifecycle.engine import Engine
-    from pulumi_customization_gate.vsphere.guest.program import Outcome
+    from pulumi_customization_gate.vsphere.guest.outcome import Outcome
 
 
 class LiveOutput:

@@ -7,12 +7,16 @@ import http.client
 import socket
 import ssl
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.text import sanitize
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.proxies import Proxy
 
 
 class MalformedResponseError(http.client.HTTPException):
@@ -85,8 +89,11 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
 
     is_retired = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, proxy: Proxy | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if proxy is not None:
+            # pyVmomi's own way sends the proxy's password to the server, too.
+            self.scheme = proxy.tunnel
         self._timeout = float(kwargs.get("httpConnectionTimeout") or 0)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -122,7 +129,7 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
         except TimeoutError as error:
             within = f" after {self._timeout:g} s" if self._timeout else ""
             raise CallTimeoutError(f"timed out{within}") from error
-        except FAULTS:
+        except (*FAULTS, GateError):
             raise
         except expat.ExpatError as error:
             kind = InvalidXmlError if error.code in _INVALID_TEXT else MalformedResponseError

@@ -14,7 +14,7 @@ from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestLoginError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
-from pulumi_customization_gate.vsphere.guest.program import Outcome, Script
+from pulumi_customization_gate.vsphere.guest.program import Script
 from pulumi_customization_gate.vsphere.guest.run import Attempt, remove_runs, run_script
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.tries import Tries
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulumi_customization_gate.vsphere.checks import Check
-    from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+    from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
+    from pulumi_customization_gate.vsphere.guest.outcome import Outcome
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 PAUSE = 5.0

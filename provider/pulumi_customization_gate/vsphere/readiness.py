@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import VmRef
-    from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+    from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 INTERVAL = 1.0

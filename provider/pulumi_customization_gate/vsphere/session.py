@@ -19,6 +19,7 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.core.text import duration, sanitize
+from pulumi_customization_gate.proxies import proxy_for, through
 from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere.faults import FAULTS, RETRYABLE, TRANSIENT, Stub, describe
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from pulumi_customization_gate.proxies import Proxy
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class Session:
         self.stub: Any = None
         self.content: Any = None
         self._tls: ssl.SSLContext | None = None
+        self._proxy: Proxy | None = None
         self._retries: list[tuple[float, str]] = []
         self._login_lock = threading.Lock()
         self._generation = 0
@@ -83,6 +86,8 @@ class Session:
         """
         _reject_refused(self.settings)
         self._tls = self.settings.trust.context(self.settings.called)
+        self._proxy = proxy_for(*self.settings.host_and_port())
+        _log.debug("calls go to %s", through(self.settings.server, self._proxy))
         self.about = self._read_about()
         self.version = _best_version(self.about.apiVersion)
         _log.debug(
@@ -146,6 +151,8 @@ class Session:
     def describe(self, error: BaseException) -> str:
         """Returns an error in one line; a server may repeat what it was sent, so the password is replaced."""
         text, password = describe(error), self.settings.password
+        if self._proxy is not None and isinstance(error, TRANSIENT):
+            text += f", through the proxy {self._proxy}"
         return text.replace(password, "[secret]") if password else text
 
     def log_in_again(self, generation: int) -> None:
@@ -198,6 +205,7 @@ class Session:
             version=version or self.version,
             sslContext=self._tls,
             httpConnectionTimeout=timeout,
+            proxy=self._proxy,
         )
 
     def _read_about(self) -> Any:
@@ -240,7 +248,7 @@ class Session:
         try:
             answer = retrying(call)
         except ssl.SSLCertVerificationError as error:
-            raise untrusted(self.settings.server, self.settings.called, error) from None
+            raise untrusted(through(self.settings.server, self._proxy), self.settings.called, error) from None
         except TRANSIENT as error:
             elapsed = duration(time.monotonic() - began)
             raise ServerError(f"{server} did not respond within {elapsed}: {self.describe(error)}.") from None

@@ -16,7 +16,7 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
     script_problems,
 )
 from pulumi_customization_gate.lifecycle.inputs import BadInput, reasons, without_secrets
-from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.program import Script
 
 if TYPE_CHECKING:

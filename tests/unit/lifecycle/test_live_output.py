@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
-from pulumi_customization_gate.vsphere.guest.program import Ending, Outcome
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
 
 
 class Engine:

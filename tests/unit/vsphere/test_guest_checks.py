@@ -11,9 +11,9 @@ import pytest
 
 from pulumi_customization_gate.vsphere import guest_checks
 from pulumi_customization_gate.vsphere.checks import Check, checks_of
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.errors import GuestLoginError, GuestTimeoutError
-from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
-from pulumi_customization_gate.vsphere.guest.program import Ending, Outcome
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
 from pulumi_customization_gate.vsphere.guest.run import ScriptResult, Status
 from pulumi_customization_gate.vsphere.guest_checks import CLOUD_INIT, GuestChecks, cloud_init_fault
 from tests.unit.vsphere.fake_vcenter import SETTINGS, until

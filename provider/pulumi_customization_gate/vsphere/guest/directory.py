@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.vsphere.guest.errors import GuestError, GuestNotFoundError, GuestTimeoutError
+from pulumi_customization_gate.vsphere.guest.outcome import Outcome
 from pulumi_customization_gate.vsphere.guest.program import (
     CANNOT_CLAIM,
     CANNOT_FINISH,
@@ -18,7 +19,6 @@ from pulumi_customization_gate.vsphere.guest.program import (
     RUN,
     SETTLE,
     STOP,
-    Outcome,
     Script,
     program_for,
 )

@@ -12,6 +12,7 @@ GateError
 |   |-- GuestTimeoutError       the time for the work is up
 |   `-- GuestCancelledError     the user cancelled the work
 `-- ServerError                 vCenter, or a host on the way, could not be used
+    `-- HostUnreachableError    the ESXi host has a name and an address that lead nowhere
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.core.errors import ApiError, GateError
+from pulumi_customization_gate.core.errors import ApiError, GateError, ServerError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.faults import describe
 
@@ -78,6 +79,10 @@ _PATH_ERRORS = {
     vim.fault.FileAlreadyExists: GuestExistsError,
     vim.fault.DirectoryNotEmpty: GuestNotEmptyError,
 }
+
+
+class HostUnreachableError(ServerError):
+    """Neither the name nor the management address of the ESXi host leads to it: another try would not either."""
 
 
 def translated(fault: Any, guest: str, user: str, password: str) -> GateError:

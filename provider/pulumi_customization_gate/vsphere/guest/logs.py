@@ -11,12 +11,13 @@ from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
-from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.session import acquire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.guest.directory import Process
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
-from pulumi_customization_gate.vsphere.guest.operations import Owner
+from pulumi_customization_gate.vsphere.guest.files import Owner
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.guest.operations import Guest

@@ -14,7 +14,8 @@ from pulumi_customization_gate.vsphere.guest.errors import GuestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pulumi_customization_gate.vsphere.guest.operations import Guest, Owner
+    from pulumi_customization_gate.vsphere.guest.files import Owner
+    from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 CLEANUP_TIMEOUT = 15.0
 """Seconds that removing an upload which is not used may take."""

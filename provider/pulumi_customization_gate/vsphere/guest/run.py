@@ -24,15 +24,8 @@ from pulumi_customization_gate.vsphere.guest.errors import (
     GuestError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest.program import (
-    CLAIM,
-    OUTCOME,
-    RUN,
-    Ending,
-    Outcome,
-    Script,
-    program_for,
-)
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
+from pulumi_customization_gate.vsphere.guest.program import CLAIM, OUTCOME, RUN, Script, program_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

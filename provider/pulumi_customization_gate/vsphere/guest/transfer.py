@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import http.client
 import io
 import logging
-import ssl
-from typing import IO, TYPE_CHECKING, Any
+import socket
+from collections.abc import Callable  # noqa: TC003 -- a dataclass field
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
-from pyVmomi import vmodl
 
 from pulumi_customization_gate.core.errors import CertificateError, ServerError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.https import trusting_session
-from pulumi_customization_gate.tls import Trust, distrust
-from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.proxies import is_refused, proxy_for, refused, through
+from pulumi_customization_gate.tls import Trust, distrust, wrapped
+from pulumi_customization_gate.vsphere.faults import describe
+from pulumi_customization_gate.vsphere.guest import hosts
+from pulumi_customization_gate.vsphere.guest.errors import HostUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from pulumi_customization_gate.proxies import Proxy
     from pulumi_customization_gate.vsphere.session import Session
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +39,30 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 """Seconds in which the host must take or give something: it passes each block on to the guest."""
 _CHUNK = 64 * 1024
+_UNCONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
 
 class TransferError(ServerError):
     """A transfer failed. The next one may succeed."""
+
+
+class _NotConnectedError(TransferError):
+    """There was no connection, so nothing was sent."""
+
+
+class _UnresolvedError(_NotConnectedError):
+    """There is no such host name, or no server for names answered."""
+
+    is_final = False
+
+
+@dataclass(frozen=True)
+class _Transfer(Generic[T]):
+    """What is sent and received, wherever the host is."""
+
+    method: str
+    content: _Body | bytes | None
+    receive: Callable[[requests.Response], T]
 
 
 class Transfers:
@@ -45,10 +70,11 @@ class Transfers:
 
     Args:
         session: The session of the vCenter that issues the addresses.
+        tell: Takes a sentence about the way that files go.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._session, self._tell = session, tell
 
     def put(self, url: str, host: Any, content: bytes | Path, check: Callable[[], None]) -> None:
         """Uploads bytes, or a file of this computer.
@@ -63,12 +89,10 @@ class Transfers:
             TransferError: If the upload failed.
             CertificateError: If the host's certificate is not the one that vCenter knows.
         """
-        with (
-            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
             # An empty body would be sent in chunks, which ESXi does not take.
-            self._request("PUT", url, host, _Body(file, check) if content != b"" else b""),
-        ):
-            pass
+            body = _Body(file, check) if content != b"" else b""
+            self._send(url, host, _Transfer("PUT", body, lambda _: None))
 
     def get(self, url: str, host: Any, largest: int, check: Callable[[], None], *, keeps_end: bool = False) -> bytes:
         """Downloads a file of at most `largest` bytes, or the end of a longer one; see `put`.
@@ -77,8 +101,9 @@ class Transfers:
             TransferError: If the download failed.
             CertificateError: If the host's certificate is not the one that vCenter knows.
         """
-        content = b""
-        with self._request("GET", url, host, None) as response:
+
+        def receive(response: requests.Response) -> bytes:
+            content = b""
             for chunk in response.iter_content(_CHUNK):
                 content += chunk
                 if len(content) > largest and keeps_end:
@@ -86,21 +111,46 @@ class Transfers:
                 elif len(content) > largest:
                     raise TransferError(f"expected at most {largest} bytes of a guest file, got more")
                 check()
-        return content
+            return content
 
-    @contextlib.contextmanager
-    def _request(self, method: str, url: str, host: Any, content: _Body | bytes | None) -> Iterator[requests.Response]:
+        return self._send(url, host, _Transfer("GET", None, receive))
+
+    def _send(self, url: str, host: Any, transfer: _Transfer[T]) -> T:
+        """Makes the request, by the host's management address where its name leads nowhere."""
         address, is_vcenter = self._address(url)
         trust = self._trust(host, is_vcenter=is_vcenter)
-        # Of the environment nothing counts, no proxy either: a guest's host is not behind one.
-        with trusting_session(trust, trust.context(self._session.settings.called)) as http_session:
-            where = urlsplit(address).netloc
+        try:
+            return self._request(address, trust, transfer)
+        except _UnresolvedError as unresolved:
+            management = "" if is_vcenter else hosts.management_address(self._session, host)
+            if not management:
+                raise _unreachable(unresolved) if unresolved.is_final else unresolved from None
+            parts = urlsplit(address)
+            self._tell(f"{unresolved}; trying the host's management address, {management}")
+            netloc = f"[{management}]" if ":" in management else management
+            there = urlunsplit(parts._replace(netloc=f"{netloc}:{parts.port or 443}"))
+            try:
+                return self._request(there, trust, transfer, known_as=parts.netloc)
+            except _NotConnectedError as error:
+                raise _unreachable(unresolved, error) from None
+
+    def _request(self, address: str, trust: Trust, transfer: _Transfer[T], known_as: str = "") -> T:
+        parts = urlsplit(address)
+        proxy = proxy_for(parts.hostname or "", parts.port or 443)
+        where = through(parts.netloc, proxy)
+        headers = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
+        if known_as:
+            headers["Host"] = known_as
+        context = trust.context(self._session.settings.called)
+        name = urlsplit(f"//{known_as}").hostname or ""
+        method = transfer.method
+        with trusting_session(trust, context, proxy=proxy, name=name) as http_session:
             try:
                 with http_session.request(
                     method,
                     address,
-                    data=content,
-                    headers={"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"},
+                    data=transfer.content,
+                    headers=headers,
                     allow_redirects=False,
                     stream=True,
                     timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
@@ -108,14 +158,27 @@ class Transfers:
                     _log.debug("%s of a guest file over %s: status %d", method, where, response.status_code)
                     if not response.ok:
                         raise TransferError(f"{where} answered {response.status_code} to a {method} of a guest file")
-                    yield response
+                    return transfer.receive(response)
             except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
                 _log.debug("%s of a guest file over %s failed: %s", method, where, type(error).__name__)
-                if reason := distrust(error):
-                    raise CertificateError(self._untrusted(where, reason)) from None
-                # The address holds a token, so the message has only the kind of the error.
-                said = f"the transfer of a guest file over {where} failed: {type(error).__name__}"
-                raise TransferError(said) from None
+                raise self._failure(where, proxy, error) from None
+
+    def _failure(self, where: str, proxy: Proxy | None, error: Exception) -> ServerError:
+        """Returns what a failed request means. Its address holds a token, which wrapping errors repeat."""
+        if reason := distrust(error):
+            return CertificateError(self._untrusted(where, reason))
+        if proxy and is_refused(error):
+            return refused(proxy)
+        causes = [inner for inner in wrapped(error) if isinstance(inner, (OSError, http.client.HTTPException))]
+        cause = next((inner for inner in reversed(causes) if not isinstance(inner, requests.RequestException)), None)
+        said = type(error).__name__ if cause is None else describe(cause)
+        text = f"the transfer of a guest file over {where} failed: {said}"
+        if isinstance(cause, socket.gaierror):
+            unresolved = _UnresolvedError(text)
+            unresolved.is_final = cause.errno != socket.EAI_AGAIN
+            return unresolved
+        is_connected = not any(isinstance(inner, _UNCONNECTED) for inner in wrapped(error))
+        return TransferError(text) if is_connected else _NotConnectedError(text)
 
     def _address(self, url: str) -> tuple[str, bool]:
         """Returns the address, and whether it is vCenter's own, for which `*` stands."""
@@ -131,26 +194,7 @@ class Transfers:
         settings = self._session.settings
         if is_vcenter:
             return settings.trust
-        return Trust(settings.ca_file, self._host_fingerprint(host), settings.trust.trusts_anyone)
-
-    def _host_fingerprint(self, host: Any) -> str:
-        """Returns the SHA-256 fingerprint of the certificate that vCenter reports for the host, if it does."""
-        if host is None:
-            return ""
-        try:
-            reported = self._session.with_retries(lambda: self._reported_certificate(host))
-        except (ServerError, vmodl.MethodFault) as error:
-            _log.debug("the certificate of a host cannot be read: %s", self._session.describe(error))
-            return ""
-        if not reported:
-            return ""
-        der = ssl.PEM_cert_to_DER_cert(reported.decode()) if reported.startswith(b"-----") else reported
-        return hashlib.sha256(der).hexdigest()
-
-    def _reported_certificate(self, host: Any) -> bytes:
-        found = retrieve(self._session, [host], {type(host): ["config.certificate"]})
-        reported = values_of(found[0]).get("config.certificate") if found else None
-        return _bytes(reported) if reported else b""
+        return Trust(settings.ca_file, hosts.fingerprint(self._session, host), settings.trust.trusts_anyone)
 
     def _untrusted(self, where: str, reason: str) -> str:
         return (
@@ -160,9 +204,12 @@ class Transfers:
         )
 
 
-def _bytes(value: Any) -> bytes:
-    """Turns the API's list of signed bytes into bytes."""
-    return bytes(value) if isinstance(value, bytes | bytearray) else bytes(byte & 0xFF for byte in value)
+def _unreachable(*errors: Exception) -> HostUnreachableError:
+    """Returns the error for a host that no name or address leads to."""
+    return HostUnreachableError(
+        f"{'; '.join(map(str, errors))}. Guest files go to the ESXi host that runs the VM: this computer must resolve "
+        "its name or reach its management address, and be allowed to connect to port 443."
+    )
 
 
 class _Body:

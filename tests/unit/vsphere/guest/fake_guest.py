@@ -20,8 +20,9 @@ from pyVmomi import vim
 from requests.adapters import BaseAdapter
 
 from pulumi_customization_gate.vsphere.guest import directory, run, transfer
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
-from pulumi_customization_gate.vsphere.guest.operations import Guest, GuestCredentials
+from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.guest.program import CANNOT_CLAIM, CANNOT_FINISH
 from pulumi_customization_gate.vsphere.session import acquire
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
@@ -362,7 +363,7 @@ def guest_of(monkeypatch: pytest.MonkeyPatch) -> FakeGuest:
     clock = Clock()
     guest = FakeGuest(connected(monkeypatch), clock)
 
-    def carrier(trust: Trust, *_: Any) -> requests.Session:
+    def carrier(trust: Trust, *_: Any, **_options: Any) -> requests.Session:
         guest.trusted.append(trust)
         session = requests.Session()
         session.trust_env = False

@@ -13,6 +13,7 @@ import requests
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, CertificateError, GateError
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import (
     GuestCancelledError,
@@ -23,7 +24,7 @@ from pulumi_customization_gate.vsphere.guest.errors import (
     GuestNotFoundError,
     GuestTimeoutError,
 )
-from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+from tests import certificates
 from tests.unit.vsphere.guest.fake_guest import (
     GUEST_PASSWORD,
     HOME,
@@ -145,7 +146,8 @@ def test_a_star_in_the_address_stands_for_the_vcenter(fake: FakeGuest, guest: Gu
     assert fake.addresses == [expected]
 
 
-CERTIFICATE = b"\x30\x82\x01\x02der"
+CERTIFICATE = certificates.leaf().der
+PEM = ssl.DER_cert_to_PEM_cert(CERTIFICATE).encode()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,14 @@ CERTIFICATE = b"\x30\x82\x01\x02der"
     [
         pytest.param([b - 256 if b > 127 else b for b in CERTIFICATE], CERTIFICATE, id="signed bytes"),
         pytest.param(CERTIFICATE, CERTIFICATE, id="bytes"),
-        pytest.param(ssl.DER_cert_to_PEM_cert(CERTIFICATE).encode(), CERTIFICATE, id="PEM"),
+        pytest.param(PEM, CERTIFICATE, id="PEM"),
+        pytest.param(PEM + b"\0", CERTIFICATE, id="PEM and a NUL"),
+        pytest.param(b"\n" + PEM + certificates.authority().pem, CERTIFICATE, id="PEM and an intermediate"),
+        pytest.param(CERTIFICATE + b"\0", CERTIFICATE, id="DER and a NUL"),
+        pytest.param(CERTIFICATE + certificates.authority().der, CERTIFICATE, id="DER and an intermediate"),
+        pytest.param(CERTIFICATE[:-1], None, id="cut off"),
+        pytest.param(PEM[:-30], None, id="PEM without an end"),
+        pytest.param(b"none", None, id="something else"),
         pytest.param(None, None, id="not reported"),
     ],
 )

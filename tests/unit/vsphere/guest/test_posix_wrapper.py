@@ -14,16 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_customization_gate.vsphere.guest.program import (
-    CANNOT_CLAIM,
-    RUN,
-    SETTLE,
-    STOP,
-    Ending,
-    Outcome,
-    Script,
-    program_for,
-)
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
+from pulumi_customization_gate.vsphere.guest.program import CANNOT_CLAIM, RUN, SETTLE, STOP, Script, program_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

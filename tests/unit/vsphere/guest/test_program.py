@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.vsphere.guest.program import Ending, Outcome, Script, program_for, text_end
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome, text_end
+from pulumi_customization_gate.vsphere.guest.program import Script, program_for
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 

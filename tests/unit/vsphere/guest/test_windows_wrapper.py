@@ -12,7 +12,8 @@ import pytest
 import tree_sitter_powershell
 from tree_sitter import Language, Parser
 
-from pulumi_customization_gate.vsphere.guest.program import RUN, SETTLE, STOP, Ending, Outcome, Script, program_for
+from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
+from pulumi_customization_gate.vsphere.guest.program import RUN, SETTLE, STOP, Script, program_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
