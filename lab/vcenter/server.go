@@ -46,7 +46,7 @@ func newServer(lab *Lab, certificate tls.Certificate, listen string) (*Server, e
 	service.Listen = &url.URL{Host: s.address, User: service.Listen.User}
 	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	service.NewServer().Close()
-	lab.hostsShow(certificate)
+	lab.hostsShow(certificate, service.Listen.Hostname())
 	mux := http.NewServeMux()
 	mux.HandleFunc(guestFilePath, lab.serveTransfers)
 	mux.HandleFunc(guestFilePath+"/", http.NotFound) // the simulator's own transfers, for containers

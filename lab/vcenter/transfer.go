@@ -193,10 +193,21 @@ func (t transfer) receive(content io.Reader) error {
 	}
 }
 
-// hostsShow has every host report the certificate that its transfers show. It is the vCenter's: they share a server.
-func (l *Lab) hostsShow(certificate tls.Certificate) {
+// hostsShow has every host report the certificate and the management address of its transfers. They are the vCenter's:
+// all share a server.
+func (l *Lab) hostsShow(certificate tls.Certificate, address string) {
 	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	management := &types.HostVirtualNicManagerInfo{NetConfig: []types.VirtualNicManagerNetConfig{{
+		NicType: "management",
+		CandidateVnic: []types.HostVirtualNic{{
+			Key:    "management.key-vim.host.VirtualNic-vmk0",
+			Device: "vmk0",
+			Spec:   types.HostVirtualNicSpec{Ip: &types.HostIpConfig{IpAddress: address}},
+		}},
+		SelectedVnic: []string{"management.key-vim.host.VirtualNic-vmk0"},
+	}}}
 	for _, entity := range l.registry().All("HostSystem") {
-		entity.(*simulator.HostSystem).Config.Certificate = shown
+		config := entity.(*simulator.HostSystem).Config
+		config.Certificate, config.VirtualNicManagerInfo = shown, management
 	}
 }

@@ -66,7 +66,7 @@ def trusting_session(
     session.proxies = {"https": proxy.url} if proxy else {}
     tls: dict[str, Any] = {"ssl_context": context}
     if name:
-        tls |= {"server_hostname": name, "assert_hostname": name}
+        tls["server_hostname"] = name
     if trust.thumbprint:
         # The context has compared it already; urllib3 warns of a connection that it does not know to be verified.
         tls["assert_fingerprint"] = trust.fingerprint

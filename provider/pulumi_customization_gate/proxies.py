@@ -74,7 +74,7 @@ class _Tunnel(HTTPSConnection):
             super().connect()
         except OSError as error:
             if is_refused(error):
-                raise refused(f"{self.host}:{self.port}") from None
+                raise refused(f"http://{self.host}:{self.port}") from None
             raise
 
 

@@ -121,18 +121,19 @@ class Transfers:
         trust = self._trust(host, is_vcenter=is_vcenter)
         try:
             return self._request(address, trust, transfer)
-        except _UnresolvedError as unresolved:
-            management = "" if is_vcenter else hosts.management_address(self._session, host)
-            if not management:
-                raise _unreachable(unresolved) if unresolved.is_final else unresolved from None
-            parts = urlsplit(address)
-            self._tell(f"{unresolved}; trying the host's management address, {management}")
-            netloc = f"[{management}]" if ":" in management else management
-            there = urlunsplit(parts._replace(netloc=f"{netloc}:{parts.port or 443}"))
-            try:
-                return self._request(there, trust, transfer, known_as=parts.netloc)
-            except _NotConnectedError as error:
-                raise _unreachable(unresolved, error) from None
+        except _UnresolvedError as error:
+            unresolved = error
+        management = "" if is_vcenter else hosts.management_address(self._session, host)
+        if not management:
+            raise _unreachable(unresolved) if unresolved.is_final else unresolved
+        parts = urlsplit(address)
+        self._tell(f"{unresolved}; trying the host's management address, {management}")
+        netloc = f"[{management}]" if ":" in management else management
+        there = urlunsplit(parts._replace(netloc=f"{netloc}:{parts.port or 443}"))
+        try:
+            return self._request(there, trust, transfer, known_as=parts.netloc)
+        except _NotConnectedError as error:
+            raise _unreachable(unresolved, error) from None
 
     def _request(self, address: str, trust: Trust, transfer: _Transfer[T], known_as: str = "") -> T:
         parts = urlsplit(address)
