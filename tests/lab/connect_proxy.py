@@ -59,7 +59,7 @@ class ConnectProxy:
             # Unbuffered: what follows the headers belongs to the server.
             stream = client.makefile("rb", buffering=0)
             method, target, _ = stream.readline().decode().split()
-            headers = http.client.parse_headers(stream)  # type: ignore[arg-type]  # typeshed wants a buffer
+            headers = http.client.parse_headers(stream)
             self.requests.append(target)
             status = self._answer(method, target, headers.get("Proxy-Authorization", ""))
             client.sendall(f"HTTP/1.1 {status} {http.client.responses[status]}\r\n\r\n".encode())

@@ -32,7 +32,7 @@ CERTIFICATE = Path(__file__).parent / "certificate"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
-class Server:
+class TlsServer:
     """Answers each request over TLS, and keeps what it was sent.
 
     Args:
@@ -69,7 +69,7 @@ class Server:
         self._thread.join(5)
 
 
-class LocalServer(Server):
+class Server(TlsServer):
     """One whose certificate is in this folder."""
 
     ca_file = CERTIFICATE / "localhost.pem"
@@ -82,15 +82,15 @@ class LocalServer(Server):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[LocalServer]:
-    with contextlib.closing(LocalServer()) as made:
+def server() -> Iterator[Server]:
+    with contextlib.closing(Server()) as made:
         yield made
 
 
 @contextlib.contextmanager
-def serving(certificate: Certificate, folder: Path) -> Iterator[Server]:
+def serving(certificate: Certificate, folder: Path) -> Iterator[TlsServer]:
     """Serves with a certificate of the test's for the length of a block."""
-    with contextlib.closing(Server(certificate.server(folder))) as made:
+    with contextlib.closing(TlsServer(certificate.server(folder))) as made:
         yield made
 
 
@@ -118,7 +118,7 @@ def colons(digits: str) -> str:
 
 
 @pytest.mark.parametrize("ask", CLIENTS)
-def test_a_server_is_trusted_in_three_ways(ask: object, server: LocalServer) -> None:
+def test_a_server_is_trusted_in_three_ways(ask: object, server: Server) -> None:
     """By a file of authorities, by its fingerprint in either form, or without any verification."""
     assert callable(ask)
     for trust in (
@@ -141,9 +141,7 @@ def test_a_server_is_trusted_in_three_ways(ask: object, server: LocalServer) -> 
         ),
     ],
 )
-def test_a_server_that_is_not_trusted_receives_nothing(
-    ask: object, trust: Trust, said: str, server: LocalServer
-) -> None:
+def test_a_server_that_is_not_trusted_receives_nothing(ask: object, trust: Trust, said: str, server: Server) -> None:
     """The connection ends with the handshake, before a request is sent, and the error says why."""
     assert callable(ask)
     before = len(server.received)
@@ -153,7 +151,7 @@ def test_a_server_that_is_not_trusted_receives_nothing(
     assert len(server.received) == before
 
 
-def test_a_pinned_certificate_is_compared_also_inside_of_another_connection(server: LocalServer) -> None:
+def test_a_pinned_certificate_is_compared_also_inside_of_another_connection(server: Server) -> None:
     """TLS that is not on a socket of its own, as through an HTTPS proxy, is held to the same fingerprint."""
     for fingerprint, is_good in ((server.fingerprint, True), ("0" * 64, False)):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -257,7 +255,7 @@ def test_an_expired_certificate_of_a_named_authority_is_refused(ask: object, tmp
     assert distrust(refusal.value) == "certificate has expired"
 
 
-def test_macos_and_windows_keep_their_own_authorities(monkeypatch: pytest.MonkeyPatch, server: LocalServer) -> None:
+def test_macos_and_windows_keep_their_own_authorities(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     """There truststore asks the system; a certificate that it does not trust is refused by name."""
     monkeypatch.setattr(tls, "_HAS_OWN_STORE", True)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -269,7 +267,7 @@ def test_macos_and_windows_keep_their_own_authorities(monkeypatch: pytest.Monkey
         assert "self-signed" in distrust(refusal.value).replace("self signed", "self-signed")
 
 
-def test_ssl_cert_file_counts_on_every_system(monkeypatch: pytest.MonkeyPatch, server: LocalServer) -> None:
+def test_ssl_cert_file_counts_on_every_system(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     """Who sets it means it, also where the system has a store of its own."""
     monkeypatch.setattr(tls, "_HAS_OWN_STORE", True)
     monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))

@@ -21,7 +21,7 @@ from pulumi_customization_gate.vsphere.session import acquire
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+    from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
     from pulumi_customization_gate.vsphere.search import InventoryVm
     from pulumi_customization_gate.vsphere.session import Session
     from pulumi_customization_gate.vsphere.settings import VsphereSettings

@@ -23,7 +23,7 @@ from pulumi_customization_gate.vsphere.search import all_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pulumi_customization_gate.vsphere.guest.operations import GuestCredentials
+    from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
     from pulumi_customization_gate.vsphere.session import Session
 
 _log = logging.getLogger(__name__)
