@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,19 +85,37 @@ class ProgressReporter:
         notes, self._pending = self._pending, []
         if changed or notes or now - self._reported_at >= self._heartbeat:
             self._reported_at = now
-            lasting = {o.id: self._lasting(o, now, server_now) for o in self._outcomes.values()}
+            lasting = _Lasting(self._outcomes.copy(), self._since.copy(), now, server_now)
             outcomes = tuple(self._outcomes[vm.id] for vm in vms)
             self._listener(Update(outcomes, changed, now - self._began, lasting, tuple(notes)))
 
-    def _lasting(self, outcome: VmOutcome, now: float, server_now: float | None) -> float:
+
+@dataclass(frozen=True, eq=False)
+class _Lasting(Mapping[str, float]):
+    """Calculates a length when it is asked for: with thousands of VMs most listeners need few of them."""
+
+    outcomes: Mapping[str, VmOutcome]
+    since: Mapping[str, float]
+    """When the wait first saw the present status of each VM, by the wait's clock."""
+    now: float
+    server_now: float | None
+
+    def __getitem__(self, vm: str) -> float:
+        outcome = self.outcomes[vm]
         since = {
             CustomizationStatus.CUSTOMIZATION_NOT_STARTED: outcome.powered_on_at,
             CustomizationStatus.CUSTOMIZATION_STARTED: outcome.started_at,
             CustomizationStatus.CUSTOMIZATION_SUCCEEDED: outcome.completed_at,
         }.get(outcome.status)
-        if since is None or server_now is None:
-            return now - self._since[outcome.id]
-        return max(0.0, server_now - since.timestamp())
+        if since is None or self.server_now is None:
+            return self.now - self.since[vm]
+        return max(0.0, self.server_now - since.timestamp())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
 
 
 def _shown(outcome: VmOutcome) -> tuple[CustomizationStatus, bool, FailureKind | None]:

@@ -50,7 +50,10 @@ class TrackedVms:
         self.refs = tuple(vms)
         self._rules, self._began = rules, began
         self._observations: dict[str, frozenset[Observation]] = {vm.id: frozenset() for vm in vms}
-        self._judgements = {vm.id: judge(()) for vm in vms}
+        nothing = judge(())
+        self._judgements = {vm.id: nothing for vm in vms}
+        self._waiting, self._held, self._doubted = set(self._judgements), set[str](), set[str]()
+        """The VMs that wait for a start, whose verdict is held, and that need another look."""
         self._power_changes = dict.fromkeys(self._judgements, began)
         """When the power of each VM last changed, by the clock of the wait; may lie before its beginning."""
         self._tools_since: dict[str, float] = {}
@@ -75,8 +78,7 @@ class TrackedVms:
         for vm, new in fresh.items():
             self._observations[vm] = compact(self._observations[vm] | new)
             before, judgement = self._judgements[vm], judge(self._observations[vm])
-            self._judgements[vm] = judgement
-            self._dirty.add(vm)
+            self._keep(vm, judgement)
             if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:
                 self._without_failure.add(vm)
             self._observe_power_change(vm, before.facts, judgement.facts, now)
@@ -86,8 +88,20 @@ class TrackedVms:
                 self._tools_since.setdefault(vm, now)
             if judgement.because != before.because:
                 _log.debug("%s: %s, because %s", vm, judgement.status.value, judgement.because)
-        self._settle_power_ons(now)
+        for vm in self._held.copy():
+            self._settle_power_on(vm, now)
         self._plan_look(now)
+
+    def _keep(self, vm: str, judgement: Judgement) -> None:
+        """Keeps a verdict, and what it says of the next look: of thousands of VMs only those that changed are asked."""
+        self._judgements[vm] = judgement
+        self._dirty.add(vm)
+        for group, belongs in (
+            (self._waiting, is_waiting_to_start(judgement)),
+            (self._held, judgement.is_held),
+            (self._doubted, judgement.needs_look),
+        ):
+            (group.add if belongs else group.discard)(vm)
 
     def mark_dirty(self, vms: Iterable[str]) -> None:
         """Has the next `take_dirty` return VMs of which something else than an observation has changed."""
@@ -109,7 +123,7 @@ class TrackedVms:
 
     def situation(self, vm: VmRef, now: float, readiness: Readiness | None) -> Situation:
         """Returns what decides about one VM; `readiness` is asked only about a customized one."""
-        self._settle_power_ons(now)
+        self._settle_power_on(vm.id, now)
         judgement, is_overdue = self._judgements[vm.id], self.is_overdue(vm, now)
         accepted = self._accepted(vm, judgement)
         customized = bool(accepted) or is_customized(judgement, self._rules, is_overdue=is_overdue)
@@ -167,8 +181,7 @@ class TrackedVms:
 
     def next_due(self, now: float, deadline: float) -> float:
         """Returns the next moment at which time alone may decide something, at most the deadline."""
-        waiting = [vm for vm, judgement in self._judgements.items() if is_waiting_to_start(judgement)]
-        dues = [self._start_due(vm) for vm in waiting] + [self._settled_at(vm) for vm in self._held()]
+        dues = [*map(self._start_due, self._waiting), *map(self._settled_at, self._held)]
         return min((due for due in (*dues, self._look_at) if now < due < deadline), default=deadline)
 
     def server_now(self, now: float) -> float | None:
@@ -184,22 +197,17 @@ class TrackedVms:
     def _start_due(self, vm: str) -> float:
         return max(self._began, self._power_changes[vm]) + self._rules.start_timeout
 
-    def _held(self) -> Iterable[str]:
-        return (vm for vm, judgement in self._judgements.items() if judgement.is_held)
-
     def _settled_at(self, vm: str) -> float:
         """Returns when it is certain that nothing was requested for the last power-on of a VM."""
         by_tools = self._tools_since.get(vm, math.inf) + TOOLS_GRACE
         return min(by_tools, self._power_changes[vm] + self._rules.start_timeout)
 
-    def _settle_power_ons(self, now: float) -> None:
-        for vm in self._held():
-            if now >= self._settled_at(vm):
-                self._judgements[vm] = judge(self._observations[vm], power_on_is_settled=True)
-                self._dirty.add(vm)
+    def _settle_power_on(self, vm: str, now: float) -> None:
+        if vm in self._held and now >= self._settled_at(vm):
+            self._keep(vm, judge(self._observations[vm], power_on_is_settled=True))
 
     def _plan_look(self, now: float) -> None:
-        if not any(judgement.needs_look for judgement in self._judgements.values()):
+        if not self._doubted:
             self._look_at, self._doubt = math.inf, SHORTEST_DOUBT
         elif self._look_at == math.inf:
             self._look_at = now + self._doubt
