@@ -14,6 +14,7 @@ from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.vsphere.deserializer import invoke_method
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.proxies import Proxy
@@ -125,7 +126,7 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's names
         """Calls a method of the server."""
         try:
-            result = super().InvokeMethod(mo, info, args, outerStub)
+            result = invoke_method(self, mo, info, args, outerStub)
         except TimeoutError as error:
             within = f" after {self._timeout:g} s" if self._timeout else ""
             raise CallTimeoutError(f"timed out{within}") from error
