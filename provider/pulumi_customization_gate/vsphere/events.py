@@ -12,7 +12,7 @@ from pulumi_customization_gate.core.model import Event
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
 PAGE = 1000
@@ -24,22 +24,31 @@ def moid_of(entity: Any) -> str:
     return str(entity._GetMoId())  # noqa: SLF001 -- pyVmomi has no public name for it
 
 
-def event_filter(begin: datetime | None, end: datetime | None = None, entity: Any = None) -> Any:
+def event_filter(
+    begin: datetime | None,
+    end: datetime | None = None,
+    entity: Any = None,
+    *,
+    kinds: Collection[str] = EVENTS,
+    count: int = PAGE,
+) -> Any:
     """Returns a filter for the events that a verdict needs, always bounded by type and never by a local clock.
 
     Args:
         begin: The server's time of the oldest event, None for all there are.
         end: The server's time of the newest event, None for no bound.
         entity: The folder or VM that the events must be about, None for all that the user may see.
+        kinds: The classes of the events.
+        count: The most events of one answer, at most PAGE.
     """
     spec = vim.event.EventFilterSpec
     scope = None if entity is None else spec.ByEntity(entity=entity, recursion="all")
     return spec(
-        eventTypeId=list(EVENTS),
+        eventTypeId=list(kinds),
         time=spec.ByTime(beginTime=begin, endTime=end),
         entity=scope,
         disableFullMessage=False,
-        maxCount=PAGE,
+        maxCount=count,
     )
 
 

@@ -12,9 +12,10 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.event_order import in_order
-from pulumi_customization_gate.core.model import Event, Missing, Progress, Snapshot
+from pulumi_customization_gate.core.model import Event, Missing, Progress, Signal, Snapshot
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 from pulumi_customization_gate.vsphere.faults import InvalidXmlError, raise_if_logged_out
+from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -29,12 +30,16 @@ MARGIN = timedelta(minutes=5)
 """How far before the earliest boot that query begins: the boot time is the host's word, the event's time vCenter's."""
 LATENESS = timedelta(seconds=10)
 """How long after its date an event may become readable: a later query begins this long before the one before it."""
+DECIDING = tuple(name for name, signal in EVENTS.items() if signal is not Signal.VM_MIGRATED)
+"""The classes of events that a verdict needs. DRS may migrate VMs every few minutes, which decides nothing."""
 MOST_PAGES = 40
 """Pages that one query may need before it is left to queries for the single VMs."""
-MOST_FOREIGN_PAGES = 2
-"""Full pages, mostly of other VMs' events, after which that query is left to queries for the single VMs."""
 QUERIES_PER_PAGE = 20
-"""Queries for single VMs that cost about as much as one full page: many VMs allow for more foreign pages."""
+"""Queries for single VMs that cost about as much as one full page.
+
+A query for all of N VMs reads at most N / QUERIES_PER_PAGE pages of mostly other VMs' events before it is left to
+queries for the single VMs: together they cost at most twice as much as those alone.
+"""
 AT_ONCE = 8
 """Queries for single VMs that run side by side."""
 FEW = AT_ONCE
@@ -90,13 +95,13 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
     """
-    return in_order(_of_each(session, dict.fromkeys(moids)))
+    return in_order(_of_each(session, dict.fromkeys(moids), tuple(EVENTS)))
 
 
 def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
     """Returns the events since a time of the server's, of what is in an entity where one is given.
 
-    Where more has happened than MOST_PAGES hold, the newest events.
+    Where more has happened than MOST_PAGES hold, as many of them as those hold.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
@@ -133,36 +138,56 @@ class _TooManyPagesError(Exception):
 
 
 def _query(
-    session: Session, begin: datetime | None, entity: Any = None, wanted: Collection[str] = ()
+    session: Session,
+    begin: datetime | None,
+    entity: Any = None,
+    wanted: Collection[str] = (),
+    kinds: Collection[str] = DECIDING,
 ) -> Iterator[Event]:
-    """Yields the events since `begin`, newest first, page by page.
+    """Yields the events since `begin`, page by page.
+
+    The API reference does not say in which order QueryEvents returns events, nor which end of a result that is longer
+    than a page is left out. So after a full page both the time before its oldest event and the time after its newest
+    one are queried: whichever end was left out, it is read. A server that begins with the newest events, as the ones
+    known so far do, costs one short query more.
 
     Args:
         session: The session on which it reads.
         begin: The server's time of the oldest event, None for all there are.
         entity: The folder or VM that the events must be about, None for all that the user may see.
         wanted: Managed object IDs of the VMs whose events the query is made for, where it returns others, too.
+        kinds: The classes of the events.
 
     Raises:
         _TooManyPagesError: More pages than MOST_PAGES, or too many mostly of others' events.
     """
+    most_foreign = max(1, len(wanted) // QUERIES_PER_PAGE)
+    count = min(PAGE, PAGE * len(wanted) // QUERIES_PER_PAGE) if wanted else PAGE
     seen: set[int] = set()
-    foreign_pages = 0
-    end: datetime | None = None
-    for _ in range(MOST_PAGES):
-        page = session.content.eventManager.QueryEvents(event_filter(begin, end, entity)) or []
+    foreign_pages = pages = 0
+    windows: list[tuple[datetime | None, datetime | None]] = [(begin, None)]
+    while windows:
+        begin, end = windows.pop()
+        query = event_filter(begin, end, entity, kinds=kinds, count=count)
+        page = session.content.eventManager.QueryEvents(query) or []
         new = [event for event in page if event.key not in seen]
         found = list(observations(new))
         yield from found
-        if len(page) < PAGE or not new:
-            return
+        if len(page) < count:
+            continue
+        pages += 1
         foreign_pages += bool(wanted) and 2 * sum(event.vm in wanted for event in found) < len(page)
-        if foreign_pages == max(MOST_FOREIGN_PAGES, len(wanted) // QUERIES_PER_PAGE):
-            break
+        if foreign_pages == most_foreign or pages == MOST_PAGES:
+            raise _TooManyPagesError
+        if not new:
+            continue
         seen.update(event.key for event in new)
-        # Pages overlap by one instant, because two events may share it.
-        end = min(event.createdTime for event in new)
-    raise _TooManyPagesError
+        # Windows overlap by one instant, because two events may share it.
+        oldest, newest = (choose(event.createdTime for event in page) for choose in (min, max))
+        if begin is None or oldest > begin:
+            windows.append((begin, oldest))
+        if end is None or newest < end:
+            windows.append((newest, end))
 
 
 def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
@@ -178,19 +203,19 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
     return _of_each(session, begins)
 
 
-def _of_each(session: Session, begins: Mapping[str, datetime | None]) -> list[Event]:
+def _of_each(session: Session, begins: Mapping[str, datetime | None], kinds: Collection[str] = DECIDING) -> list[Event]:
     """Returns the events of each VM since its own time, None for all there are, by a query for each."""
     if not begins:
         return []
     with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:
-        found = background.map(lambda vm: _of_one(session, vm, begins[vm]), begins)
+        found = background.map(lambda vm: _of_one(session, vm, begins[vm], kinds), begins)
     return [event for events in found for event in events]
 
 
-def _of_one(session: Session, moid: str, begin: datetime | None) -> list[Event]:
+def _of_one(session: Session, moid: str, begin: datetime | None, kinds: Collection[str]) -> list[Event]:
     events: list[Event] = []
     try:
-        for event in _query(session, begin, vim.VirtualMachine(moid, session.stub)):
+        for event in _query(session, begin, vim.VirtualMachine(moid, session.stub), kinds=kinds):
             events.append(event)  # noqa: PERF402 -- what was read before the error counts
     except (_TooManyPagesError, vim.fault.NoPermission, InvalidXmlError) as error:
         raise_if_logged_out(error)

@@ -74,6 +74,8 @@ class FakeEvents:
         """The entities whose events may be collected, None for all; a VM's own may always be queried."""
         self.capacity = 1000
         """How many unread events a collector holds."""
+        self.is_newest_first = True
+        """Whether a query that finds more events than it may return leaves out the oldest, or the newest."""
         self.shows_pages = True
         """Whether the latest page has the events in it."""
         self.unreadable: set[int] = set()
@@ -115,8 +117,9 @@ class FakeEvents:
         begin, end = spec.time.beginTime, spec.time.endTime
         found = [
             event
-            for event in reversed(self.journal)
-            if (begin is None or event.createdTime >= begin)
+            for event in (reversed(self.journal) if self.is_newest_first else self.journal)
+            if type(event).__name__.rpartition(".")[2] in spec.eventTypeId
+            and (begin is None or event.createdTime >= begin)
             and (end is None or event.createdTime <= end)
             and (spec.entity is None or moid_of(spec.entity.entity) == moid_of(event.vm.vm))
         ]

@@ -68,6 +68,51 @@ def test_few_vms_have_a_query_each(vcenter: FakeVcenter, session: Session) -> No
     assert vcenter.calls["QueryEvents"] == 2
 
 
+@pytest.mark.parametrize("is_newest_first", [True, False])
+def test_no_event_is_lost_in_either_order(
+    vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch, is_newest_first: bool
+) -> None:
+    """A server may leave out the oldest events or the newest ones of a result that is longer than a page."""
+    pages_of(7, monkeypatch)
+    vcenter.events.is_newest_first = is_newest_first
+    keys = [vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(seconds=60 - number)) for number in range(40)]
+
+    assert read(session, ["vm-0"]) == {"vm-0": keys}
+
+
+def test_migrations_are_no_part_of_the_first_read(vcenter: FakeVcenter, session: Session) -> None:
+    """DRS moves VMs often, which decides nothing; the command's history has these events."""
+    moved = vcenter.events.happen(vim.event.DrsVmMigratedEvent, "vm-0", NOON)
+    key = vcenter.events.happen(STARTED, "vm-0", NOON)
+
+    assert read(session, ["vm-0"]) == {"vm-0": [key]}
+    assert [event.key for event in history.read_all(session, ["vm-0"])] == [moved, key]
+
+
+@pytest.mark.parametrize("vms", [9, 40, 200])
+def test_events_of_others_at_most_double_the_cost(
+    vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch, vms: int
+) -> None:
+    """The shared query reads no more events of others than a query per VM costs, a page counting as twenty queries."""
+    pages_of(20, monkeypatch)
+    ours = [vcenter.state.add(f"vm-{number}") for number in range(vms)]
+    with vcenter.events.changed:
+        for _ in range(1000):
+            vcenter.events.happen(STARTED, "vm-foreign", NOON)
+    returned: list[int] = []
+    query = vcenter.events.query
+
+    def counted(*arguments: object) -> list[object]:
+        found = query(*arguments)
+        returned.append(len(found))
+        return found
+
+    monkeypatch.setitem(vcenter.methods, "QueryEvents", counted)
+    read(session, ours)
+    assert len(returned) >= vms
+    assert sum(returned) <= vms
+
+
 def test_pages_overlap_by_an_instant(vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events that share an instant across two pages are each read once."""
     pages_of(3, monkeypatch)
