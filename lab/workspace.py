@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi import automation
@@ -14,7 +15,6 @@ from lab.processes import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from lab.cloud_director.client import CloudDirectorLab
     from lab.vcenter_client import Lab
@@ -38,6 +38,8 @@ def common(home: Home) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(home.passphrase),
         # The host of dynamic resources finds its packages by this variable, and by no other.
         "PULUMI_RUNTIME_VIRTUALENV": sys.prefix,
+        # The engine finds the launcher of the native provider there.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from pulumi_customization_components.gate_args import GateArgs
+    from pulumi_customization_gate.resources.movable import Host
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class GatedFleet(pulumi.ComponentResource):
         gate_args: The arguments of the gate, apart from `vms`.
         vm_opts: Options of the VMs alone, for example `delete_before_replace`, or aliases of existing VMs.
         opts: The component's options. Its resources inherit its providers.
+        host: What runs the gate and the work in the guests: "dynamic" (default), or "plugin", the native provider.
         wait_for_address: Whether the gate also waits until each guest has a usable address. Turn it off for VMs without
             a network. An `address` check in `gate_args` takes its place.
 
@@ -65,6 +67,7 @@ class GatedFleet(pulumi.ComponentResource):
         gate_args: GateArgs | None = None,
         vm_opts: ResourceOptions | None = None,
         opts: ResourceOptions | None = None,
+        host: Host = "dynamic",
         wait_for_address: bool = True,
     ) -> None:
         arguments = _by_key(resource_name, vms, vm_args)
@@ -72,7 +75,7 @@ class GatedFleet(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         names = {key: f"{resource_name}-{key}" for key in arguments}
         self._names = names
-        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
+        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace"), "host": host}
         self.vms = {
             key: GatedVm(
                 names[key],
@@ -85,7 +88,7 @@ class GatedFleet(pulumi.ComponentResource):
         }
         watched = {names[key]: vm for key, vm in self.vms.items()}
         gate_arguments = with_address_check(gate_args, is_wanted=wait_for_address)
-        self.gate = CustomizationGate(resource_name, watched, **gate_arguments, opts=inside)
+        self.gate = CustomizationGate(resource_name, watched, **gate_arguments, host=host, opts=inside)
         self.moids = {key: self.gate.after(vm.moid) for key, vm in self.vms.items()}
         self.host_names = self._results("host_name")
         self.ip_addresses = self._results("ip_addresses")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
     from pulumi_customization_components.gate_args import GateArgs
+    from pulumi_customization_gate.resources.movable import Host
 
 
 class GatedVirtualMachine(pulumi.ComponentResource):
@@ -27,6 +28,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         gate_args: The arguments of the gate, apart from `vms`.
         vm_opts: Options of the VM alone, for example `delete_before_replace`, or aliases of an existing VM.
         opts: The component's options. Its resources inherit its providers.
+        host: What runs the gate and the work in the guests: "dynamic" (default), or "plugin", the native provider.
         wait_for_address: Whether the gate also waits until the guest has a usable address. Turn it off for a VM without
             a network. An `address` check in `gate_args` takes its place.
     """
@@ -53,18 +55,19 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         gate_args: GateArgs | None = None,
         vm_opts: ResourceOptions | None = None,
         opts: ResourceOptions | None = None,
+        host: Host = "dynamic",
         wait_for_address: bool = True,
     ) -> None:
         super().__init__("customization-gate:index:GatedVirtualMachine", resource_name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         all_vm_opts = pulumi.ResourceOptions.merge(vm_opts, inside)
         self._name = resource_name
-        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace")}
+        self._shared = {"config_namespace": (gate_args or {}).get("config_namespace"), "host": host}
         self.vm = GatedVm(
             resource_name, vm_args, all_vm_opts, component=resource_name, addresses=("address", "ip_addresses")
         )
         arguments = with_address_check(gate_args, is_wanted=wait_for_address)
-        self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **arguments, opts=inside)
+        self.gate = CustomizationGate(resource_name, {resource_name: self.vm}, **arguments, host=host, opts=inside)
         self.moid = self.gate.after(self.vm.moid)
         self.host_name = self.gate.results.apply(lambda results: results[resource_name]["host_name"])
         self.ip_addresses = self.gate.results.apply(lambda results: results[resource_name]["ip_addresses"])

@@ -14,6 +14,8 @@ Config = Callable[[str], str | None]
 
 OWN_NAMESPACE = "customization"
 """The namespace of our own keys beside the default namespaces: pulumi-vsphere refuses unknown keys in its own."""
+PLUGIN_NAMESPACE = "customization-gate"
+"""The namespace of the native provider's settings. The engine gives a provider no other namespace."""
 _OWN = frozenset({"caFile", "thumbprint"})
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
@@ -22,7 +24,8 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
 class Lookup:
     """Finds one setting under its config key or its environment variable.
 
-    The environment counts for the default namespace only: with two servers it could not say which one it means.
+    The environment counts for the default namespace and for the native provider: of several other namespaces it could
+    not say which one it means.
     """
 
     config: Config
@@ -38,6 +41,10 @@ class Lookup:
     def _is_default(self) -> bool:
         return self.namespace == self.default_namespace
 
+    @property
+    def _reads_environment(self) -> bool:
+        return self.namespace in {self.default_namespace, PLUGIN_NAMESPACE}
+
     def key(self, name: str) -> str:
         """Returns the config key of a setting."""
         return f"{OWN_NAMESPACE if self._is_default and name in _OWN else self.namespace}:{name}"
@@ -50,7 +57,7 @@ class Lookup:
     def get(self, name: str) -> str:
         """Returns the value of a setting, empty where there is none."""
         value = self.config(self.key(name))
-        if value is None and self._is_default:
+        if value is None and self._reads_environment:
             value = self.environment.get(self.variable(name))
         return str(value or "").strip() if name != "password" else str(value or "")
 
@@ -58,7 +65,7 @@ class Lookup:
         """Returns what messages call a setting."""
         if name in self.called:
             return self.called[name]
-        return f"`{self.key(name)}`" + (f" or {self.variable(name)}" if self._is_default else "")
+        return f"`{self.key(name)}`" + (f" or {self.variable(name)}" if self._reads_environment else "")
 
     def boolean(self, name: str) -> bool:
         """Returns a setting that is true or false.

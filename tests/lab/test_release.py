@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lab.paths import ROOT
-from pulumi_customization_components import plugin
+from pulumi_customization_gate.plugin.schema import package_schema
 from pulumi_customization_gate.version import __version__
 from tests.pythons import SUPPORTED, interpreter
 
@@ -124,7 +124,6 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(release: Release) 
         "WHEEL",
         "entry_points.txt",
         "licenses/LICENSE",
-        "scripts/pulumi-resource-customization-gate",
     }
 
 
@@ -151,7 +150,7 @@ def test_the_sdist_builds_the_same_wheel(release: Release, tmp_path: Path) -> No
 
 
 def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
-    """The wheel, the component's plugin, the policy pack and the newest entry of the changelog have one version."""
+    """Wheel, schema, policy pack and the newest entry of the changelog have one version."""
     with zipfile.ZipFile(release.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = email.message_from_bytes(archive.read(metadata))
@@ -159,7 +158,7 @@ def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version)
-    assert version == __version__ == plugin.VERSION
+    assert version == __version__ == package_schema()["version"]
     assert f"\nversion: {version}\n" in (ROOT / "policy" / "PulumiPolicy.yaml").read_text(encoding="utf-8")
     assert newest is not None
     assert newest[1] == version
@@ -199,7 +198,7 @@ def test_a_program_is_checked_against_the_installed_wheel(installed: Path, tmp_p
 
 def test_the_installed_command_knows_its_version(installed: Path) -> None:
     """The wheel's command runs where nothing of the checkout is."""
-    assert run(installed.with_name("customization-gate"), "--version") == f"customization-gate {plugin.VERSION}\n"
+    assert run(installed.with_name("customization-gate"), "--version") == f"customization-gate {__version__}\n"
 
 
 @pytest.mark.parametrize("version", SUPPORTED)

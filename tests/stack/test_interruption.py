@@ -12,7 +12,7 @@ import pulumi
 import pytest
 
 from pulumi_customization_gate import CustomizationGate
-from pulumi_customization_gate.resources import engine_watch
+from pulumi_customization_gate.hosting import engine_watch
 from tests.stack.background import Running, is_alive, is_quiet, of_gates, until, words_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The gate from a program in TypeScript, by its plugin; and what the plugin says where something is not installed."""
+"""The native provider from a program in TypeScript, which needs the npm package of Pulumi and no language host."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import workspace
 from lab.paths import ROOT, Home, digest, locked, read_text
+from tests.stack.test_plugin import connection
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine
 
-HERE = Path(__file__).parent / "typescript"
-PLUGIN = ROOT / "components" / "pulumi-resource-customization-gate"
+EXAMPLE = ROOT / "examples" / "typescript"
+SOURCES = [
+    *(EXAMPLE / name for name in ("package.json", "package-lock.json", "tsconfig.json", "customization-gate.ts")),
+    EXAMPLE / "index.ts",
+    Path(__file__).parent / "typescript" / "program.ts",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +32,11 @@ def program() -> Path:
     if npm is None:
         pytest.skip("there is no npm on PATH, so no program in TypeScript")
     folder = Home().path / "typescript"
-    sources = [HERE / name for name in ("package.json", "package-lock.json", "tsconfig.json", "program.ts")]
     with locked(Home().path / "typescript.lock", "setting up TypeScript"):
-        stamp, wanted = folder / "digest", digest(files=sources)
+        stamp, wanted = folder / "digest", digest(files=SOURCES)
         if read_text(stamp) != wanted:
             folder.mkdir(exist_ok=True)
-            for source in sources:
+            for source in SOURCES:
                 shutil.copy(source, folder)
             install = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=250)
@@ -45,17 +46,17 @@ def program() -> Path:
     return folder / "program.js"
 
 
-def _up(engine: Engine, program: Path, folder: Path, **arguments: Any) -> subprocess.CompletedProcess[str]:
+def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subprocess.CompletedProcess[str]:
     cli = Path(shutil.which(engine._command.command) or "pulumi")
     variables = {
         **os.environ,
         **engine._variables,
-        "PATH": os.pathsep.join([str(PLUGIN.parent), str(cli.parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(cli.parent), engine._variables["PATH"]]),
         "VSPHERE_PASSWORD": engine.lab.password,
         "GATE_STACK": engine.unique("typescript"),
         "GATE_WORK": str(folder),
-        "GATE_CONFIG": json.dumps({key: {"value": value} for key, value in workspace.connection(engine.lab).items()}),
-        "GATE_ARGS": json.dumps(arguments),
+        "GATE_CONFIG": json.dumps({key: {"value": value} for key, value in connection(engine).items()}),
+        "GATE_ARGS": json.dumps(wanted),
     }
     node = shutil.which("node") or "node"
     return subprocess.run(
@@ -63,49 +64,39 @@ def _up(engine: Engine, program: Path, folder: Path, **arguments: Any) -> subpro
     )
 
 
-def test_a_program_in_typescript_waits_at_the_gate(engine: Engine, program: Path, tmp_path: Path) -> None:
-    """Maps and scalars cross over, the statuses come back, and so does what lies behind the gate."""
-    vms = {"web": engine.machine(engine.unique("web"), duration="1s")}
-    done = _up(engine, program, tmp_path, vms=vms, timeout=60, startTimeout=30)
+def test_a_program_in_typescript_has_gate_script_file_and_function(
+    engine: Engine, program: Path, tmp_path: Path
+) -> None:
+    """Arguments cross over, work waits for the gate, outputs come back, and everything is destroyed again."""
+    name = engine.unique("web")
+    moid = engine.machine(name, duration="1s")
+    gate = {"vms": {"web": moid}, "timeout": "1m", "startTimeout": 30, "checks": [{"kind": "guest_heartbeat"}]}
+    done = _run(engine, program, tmp_path, gate=gate, work=moid)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"ready": True, "statuses": {"web": "CustomizationSucceeded"}, "behind": vms}
+    outputs = json.loads(done.stdout)
+    assert outputs["waited"] > 0
+    assert (outputs["results"]["web"]["hostName"], outputs["results"]["web"]["moid"]) == (name, moid)
+    assert {key: outputs[key] for key in ("ready", "statuses", "said", "size")} == {
+        "ready": True,
+        "statuses": {"web": "CustomizationSucceeded"},
+        "said": f"hello from {name}\n",
+        "size": 8,
+    }
+    assert outputs["now"]["web"] in {"CustomizationStarted", "CustomizationSucceeded", "CustomizationNotStarted"}
 
 
 def test_a_failure_reads_the_same_in_typescript(engine: Engine, program: Path, tmp_path: Path) -> None:
-    """The report of the machines reaches a program in another language."""
-    moid = engine.machine(engine.unique("web"), outcome="CustomizationFailed", message="no luck")
-    done = _up(engine, program, tmp_path, vms={"web": moid})
+    """The report of the VMs reaches a program in another language."""
+    moid = engine.machine(engine.unique("web"), outcome="CustomizationFailed", message="the domain refused the join")
+    done = _run(engine, program, tmp_path, gate={"vms": {"web": moid}})
     assert done.returncode == 1
     assert "customization failed on 1 of 1 VM" in done.stderr
-    assert "no luck" in done.stderr
+    assert "the domain refused the join" in done.stderr
 
 
-def _start(**variables: str) -> str:
-    """Starts the plugin where something is missing, and returns what it says."""
-    done = subprocess.run([str(PLUGIN)], env=variables, capture_output=True, text=True, timeout=60, check=False)
+def test_a_bad_argument_is_named(engine: Engine, program: Path, tmp_path: Path) -> None:
+    """An argument that is wrong fails the preview, with what is expected and what was given."""
+    done = _run(engine, program, tmp_path, gate={"vms": {"web": "vm-1"}, "timeout": "soon"})
     assert done.returncode == 1
-    assert done.stdout == ""
-    return done.stderr
-
-
-def test_a_missing_environment_is_named() -> None:
-    """The error names the variable that is wrong, and what it must name."""
-    said = _start(PATH="/usr/bin:/bin", PULUMI_RUNTIME_VIRTUALENV="/no/such")
-    assert "/no/such/bin/python was not found. Set PULUMI_RUNTIME_VIRTUALENV" in said
-
-
-def test_a_missing_package_is_named(tmp_path: Path) -> None:
-    """The error names the environment without the package, and the command that installs it."""
-    venv.create(tmp_path / "empty", with_pip=False)
-    said = _start(PATH="/usr/bin:/bin", PULUMI_RUNTIME_VIRTUALENV=f"{tmp_path}/empty/")
-    assert f"{tmp_path}/empty/bin/python cannot load the package pulumi-customization-gate" in said
-    assert "ModuleNotFoundError" in said
-    assert "-m pip install /path/to/clone" in said
-    assert "Traceback" not in said
-
-
-def test_a_missing_launcher_is_named() -> None:
-    """Without the CLI's own launcher of dynamic resources nothing would run; that is told first."""
-    inherited = {key: value for key, value in os.environ.items() if key == "PYTHONPATH"}
-    said = _start(PATH="/usr/bin:/bin", PULUMI_RUNTIME_VIRTUALENV=sys.prefix, **inherited)
-    assert "pulumi-resource-pulumi-python is not on PATH; it comes with the Pulumi CLI" in said
+    problem = "expected a positive number of seconds or a duration such as \"30m\", got 'soon'"
+    assert f"timeout: {problem}" in " ".join(done.stderr.split())

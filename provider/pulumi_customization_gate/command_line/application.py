@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import threading
 from collections.abc import Sequence  # noqa: TC003 -- typer reads annotations at run time
 from pathlib import Path  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,9 +33,6 @@ _STATUSES = """\
 Exit status: 0 all VMs are customized; 1 some failed, were removed or have no customization; 2 usage error;
 3 the time-out passed, or (status) some customizations have not ended; 4 the server cannot be used;
 130 after Ctrl-C, with a report."""
-
-_STATUS_TIMEOUT = 60.0
-"""The time in seconds in which the server must have responded for `status`."""
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -265,18 +261,11 @@ def timeline(
 
 
 def _judge_now(access: Access, words: Sequence[str], expect: options.Expect) -> GateReport:
-    """Returns the first judgement of a wait, which is cancelled as soon as it has judged."""
-    from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- see the module's docstring
+    """Returns the first judgement of VMs."""
+    from pulumi_customization_gate.core.judge_now import judge_now  # noqa: PLC0415 -- see the module's docstring
 
-    rules = WaitRules(
-        timeout=_STATUS_TIMEOUT,
-        start_timeout=math.inf,
-        requires_customization=expect is options.Expect.required,
-        stop_on_missing=False,
-    )
-    judged = threading.Event()
     with access.source(words) as source:
-        return wait_for_all(source, rules, listener=lambda _: judged.set(), cancelled=judged.is_set)
+        return judge_now(source, requires_customization=expect is options.Expect.required)
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

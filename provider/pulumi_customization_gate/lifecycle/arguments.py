@@ -10,20 +10,11 @@ from pulumi_customization_gate.core.errors import InvalidReferenceError
 from pulumi_customization_gate.core.model import Target, duplicates
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.lifecycle.checks import CHECKS, accept_problems, key_problems
-from pulumi_customization_gate.lifecycle.description import (
-    Argument,
-    Boolean,
-    Choice,
-    Duration,
-    Effect,
-    MapOf,
-    MapOrListOfAnything,
-    Text,
-    VmReferences,
-    seconds_or_none,
-)
+from pulumi_customization_gate.lifecycle.collection_types import MapOf, MapOrListOfAnything, VmReferences
+from pulumi_customization_gate.lifecycle.description import Argument, Effect
 from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, BadInput, is_hidden, is_list, reject, shown
+from pulumi_customization_gate.lifecycle.value_types import Boolean, Choice, Duration, Text, seconds_or_none
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
 
 if TYPE_CHECKING:
@@ -70,7 +61,7 @@ GATE: Sequence[Argument] = (
         Duration("30m", least=1),
         "the time for the whole wait, in seconds or as a duration",
         Effect.STORES,
-        default_text="`custom_timeouts`, else 1800",
+        default_text="the resource's custom timeout, else 1800",
     ),
     Argument(
         "start_timeout",
@@ -145,17 +136,6 @@ GATE: Sequence[Argument] = (
 )
 """Every argument."""
 ARGUMENTS: Mapping[str, Argument] = {argument.name: argument for argument in GATE}
-OUTPUTS: Mapping[str, str] = {
-    "ready": "whether every VM is ready",
-    "statuses": "the status of each VM, by your key; for a list by the VM's name, or its ID where two share a name",
-    "addresses": "the first usable IP address of each VM that reports one, by the same keys",
-    "results": "what is known of each VM, by the same keys",
-    "wait_seconds": "the length of the last wait in seconds",
-    "opened_at": "when the gate opened, by the server's clock",
-    "server": "the server on which the VMs were judged: its `address`, and as `id` its instance UUID; Cloud Director "
-    "has none, there it is the address",
-}
-"""Every output, and what it means."""
 
 
 def platform_of(inputs: Mapping[str, Any]) -> Platform | None:

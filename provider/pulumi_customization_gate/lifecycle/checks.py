@@ -9,21 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pulumi_customization_gate.core.patterns import fault_of
-from pulumi_customization_gate.lifecycle.description import (
-    Argument,
-    Choice,
-    ListOf,
-    OneOfKinds,
-    OneOrPerVm,
-    Record,
-    Text,
-    WholeChoice,
-    WholeNumber,
-    Wrong,
-    nearest,
-)
+from pulumi_customization_gate.lifecycle.collection_types import ListOf, OneOrPerVm
+from pulumi_customization_gate.lifecycle.description import Argument, OneOfKinds, Record
 from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.inputs import BadInput, is_list, shown
+from pulumi_customization_gate.lifecycle.value_types import Choice, Text, WholeChoice, WholeNumber, Wrong, nearest
 
 COLORS = ("green", "yellow", "red", "gray")
 _HIGHEST_PORT = 65535
@@ -53,13 +43,14 @@ _VMS = Argument(
 )
 
 
-def _kind(kind: str, example: str, *fields: Argument) -> Record:
-    return Record(kind, example, (*fields, _VMS))
+def _kind(kind: str, text: str, example: str, *fields: Argument) -> Record:
+    return Record(kind, text, example, (*fields, _VMS))
 
 
 KINDS = (
     _kind(
         "tcp_port",
+        "a port accepts a connection from the computer that runs Pulumi",
         '{"kind": "tcp_port", "port": 22}',
         Argument(
             "port",
@@ -70,6 +61,7 @@ KINDS = (
     ),
     _kind(
         "address",
+        "the guest has a usable address: not a link-local, loopback or multicast address",
         '{"kind": "address", "family": 4, "ignore": ["10.9.0.0/16"]}',
         Argument("family", WholeChoice((4, 6)), "4 for IPv4, 6 for IPv6; either by default"),
         Argument(
@@ -84,11 +76,13 @@ KINDS = (
     ),
     _kind(
         "guest_heartbeat",
+        "the heartbeat of VMware Tools has a status",
         '{"kind": "guest_heartbeat", "color": "green"}',
         Argument("color", Choice(COLORS), "the status of the heartbeat of VMware Tools", default="green"),
     ),
     _kind(
         "guest_info",
+        "the guest has set a key",
         '{"kind": "guest_info", "key": "guestinfo.ready", "value": "yes|true"}',
         Argument(
             "key",
@@ -105,9 +99,10 @@ KINDS = (
             "what the whole value matches, in RE2 syntax; any value by default",
         ),
     ),
-    _kind("network_adapters_connected", '{"kind": "network_adapters_connected"}'),
+    _kind("network_adapters_connected", "every network adapter is connected", '{"kind": "network_adapters_connected"}'),
     _kind(
         "host_name",
+        "the guest reports a host name",
         '{"kind": "host_name", "value": {"web-1": "web-1.example.com"}}',
         Argument(
             "value",
@@ -118,6 +113,7 @@ KINDS = (
     ),
     _kind(
         "ip_in_network",
+        "an address of the guest is in a network",
         '{"kind": "ip_in_network", "network": "192.168.10.0/24"}',
         Argument(
             "network",
@@ -128,6 +124,7 @@ KINDS = (
     ),
     _kind(
         "command",
+        "a script in the guest ends with an exit code; it is run until it does, so it must be safe to repeat",
         '{"kind": "command", "script": "systemctl is-active nginx", "exit_code": 0}',
         Argument(
             "script",
@@ -146,7 +143,7 @@ KINDS = (
             default=0,
         ),
     ),
-    _kind("cloud_init", '{"kind": "cloud_init"}'),
+    _kind("cloud_init", "the status of cloud-init in the guest is done", '{"kind": "cloud_init"}'),
 )
 """Every kind of check."""
 EXAMPLES: Mapping[str, str] = {record.kind: record.example for record in KINDS}

@@ -22,7 +22,6 @@ from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle.acceptance import accepted_failures, has_failed, warnings
 from pulumi_customization_gate.lifecycle.arguments import (
     GATE,
-    OUTPUTS,
     GateArguments,
     examine,
     namespace_of,
@@ -31,9 +30,17 @@ from pulumi_customization_gate.lifecycle.arguments import (
 )
 from pulumi_customization_gate.lifecycle.checks import IN_GUEST
 from pulumi_customization_gate.lifecycle.description import Effect
-from pulumi_customization_gate.lifecycle.engine import Created, Difference, Engine, PartialFailureError, is_unknown
+from pulumi_customization_gate.lifecycle.engine import (
+    UNKNOWN,
+    Created,
+    Difference,
+    Engine,
+    PartialFailureError,
+    is_unknown,
+)
 from pulumi_customization_gate.lifecycle.inputs import is_list, reasons, without_secrets
 from pulumi_customization_gate.lifecycle.judged import are_others, identities, is_elsewhere, stored_results, without_ids
+from pulumi_customization_gate.lifecycle.outputs import GATE_INPUTS, GATE_OUTPUTS, names
 from pulumi_customization_gate.lifecycle.phrases import PHRASES
 
 if TYPE_CHECKING:
@@ -45,6 +52,10 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, Any]
 
+OUTPUTS = names(GATE_OUTPUTS)
+PROPERTIES = (*GATE, *GATE_INPUTS, *GATE_OUTPUTS)
+"""A description of each property, by which its name is spelled."""
+
 TERMINAL_HEARTBEAT = 5.0
 """Seconds after which a terminal's row is renewed where nothing changes."""
 _SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED.value
@@ -55,7 +66,7 @@ def check(config: Config, news: Mapping[str, Any]) -> list[str]:
     """Returns what is wrong with the inputs and what is missing of the settings; opens no connection."""
     settings, missing = None, ""
     try:
-        settings = _settings(config, news)
+        settings = settings_of(config, news)
         _guest_credentials(config, news)
     except ConfigurationError as error:
         missing = str(error)
@@ -76,7 +87,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     if changed or _is_closed(olds):
         return Difference(changes=True, replaces=replaces)
     try:
-        settings = _settings(config, news)
+        settings = settings_of(config, news)
     except ConfigurationError:
         return Difference(changes=False)  # `check` has reported it.
     return Difference(changes=are_others(engine, settings, olds, news))
@@ -101,12 +112,11 @@ def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any]
     Raises:
         PartialFailureError: If the gate stays closed; it holds all outputs.
     """
+    settings = settings_of(config, news)
+    if not _judges(olds, news, settings):
+        return {**news, **_stored_outputs(olds)}
     effects = set(_changed(olds, news).values())
     stored = stored_results(olds)
-    settings = _settings(config, news)
-    is_certain = not is_elsewhere(olds, settings) and not without_ids(news, settings)
-    if effects <= {Effect.STORES} and not _is_closed(olds) and is_certain:
-        return {**news, **{name: olds.get(name) for name in OUTPUTS}, "results": stored}
     is_required = value_of(news, "expect") == "required"
     accepted = accepted_failures(olds, news, examine(news, settings)[1])
     # What is accepted for the first time is judged: it may have failed again, or be off.
@@ -121,6 +131,13 @@ def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any]
     return _judge(engine, config, gate_id, news, olds, ready)
 
 
+def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+    """Returns the outputs of an update as far as they are known before it: all of them where no VM will be judged."""
+    if _judges(olds, news, settings_of(config, news)):
+        return {**news, **dict.fromkeys(OUTPUTS, UNKNOWN)}
+    return {**news, **_stored_outputs(olds)}
+
+
 def read(outputs: Mapping[str, Any]) -> Inputs:
     """Returns what is stored: an opened gate stays open, a refresh does not judge again."""
     return {**outputs, "results": stored_results(outputs)}
@@ -130,7 +147,18 @@ def delete(_engine: Engine, _config: Config, _gate_id: str, _outputs: Mapping[st
     """Does nothing: a gate leaves nothing on the server."""
 
 
-def _settings(config: Config, inputs: Mapping[str, Any]) -> Any:
+def _judges(olds: Mapping[str, Any], news: Mapping[str, Any], settings: Any) -> bool:
+    """Whether an update judges VMs, or looks whether they are still the same."""
+    stores_only = set(_changed(olds, news).values()) <= {Effect.STORES}
+    is_certain = not is_elsewhere(olds, settings) and not without_ids(news, settings)
+    return not (stores_only and is_certain) or _is_closed(olds)
+
+
+def _stored_outputs(olds: Mapping[str, Any]) -> Inputs:
+    return {**{name: olds.get(name) for name in OUTPUTS}, "results": stored_results(olds)}
+
+
+def settings_of(config: Config, inputs: Mapping[str, Any]) -> Any:
     """Returns the platform's settings, None where platform or namespace are not known or cannot be."""
     platform, namespace = platform_of(inputs), namespace_of(inputs)
     if platform is None or is_unknown(namespace):
@@ -161,14 +189,14 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     Raises:
         PartialFailureError: If the gate stays closed; it holds all outputs.
     """
-    settings = _settings(config, inputs)
+    settings = settings_of(config, inputs)
     arguments = GateArguments.of(inputs, settings, engine.custom_timeout)
     opened_at, server = str(olds.get("opened_at") or ""), olds.get("server")
     is_here = not is_elsewhere(olds, settings)
     if is_here and all(target.reference.vm_id in already_ready for target in arguments.targets):
         known = [(target.key, already_ready[target.reference.vm_id]) for target in arguments.targets]
         opened_at = opened_at or max((result["ready_at"] or "" for _, result in known), default="")
-        outputs = _outputs(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)
+        outputs = outputs_of(known, arguments, wait_seconds=0.0, opened_at=opened_at, server=server)
         _warn(engine, inputs, outputs)
         return {**inputs, **outputs}
     # On another server an identifier names another VM.
@@ -202,12 +230,12 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
         for key, vm in source.already_ready
     ]
     judged = [
-        (outcome.key if arguments.has_keys else None, _shown_result(outcome, inputs)) for outcome in report.outcomes
+        (outcome.key if arguments.has_keys else None, shown_result(outcome, inputs)) for outcome in report.outcomes
     ]
     is_closed = not report.ready and (arguments.on_failure == "fail" or report.cancelled or report.fatal_error)
     opened_at = "" if is_closed else time_of(report.ended_at) or opened_at
     server = {"address": settings.address, "id": source.server_id}
-    results = _outputs(
+    results = outputs_of(
         [*skipped, *judged], arguments, wait_seconds=report.wait_seconds, opened_at=opened_at, server=server
     )
     _warn(engine, inputs, results)
@@ -293,7 +321,7 @@ def _readiness(settings: Any, arguments: GateArguments, guest_credentials: Any) 
     )
 
 
-def _shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
+def shown_result(outcome: VmOutcome, inputs: Inputs) -> dict[str, Any]:
     """Returns an outcome as it is stored; a failure may quote a secret that a check was given."""
     result = result_of(outcome)
     result["accepted"] = result["accepted"] and without_secrets(result["accepted"], inputs)
@@ -313,7 +341,7 @@ def _is_ready(result: Mapping[str, Any], *, requires_customization: bool) -> boo
     return (is_customized and not result.get("failure")) or (bool(result.get("accepted")) and has_failed(result))
 
 
-def _outputs(
+def outputs_of(
     results: Sequence[tuple[str | None, Mapping[str, Any]]],
     arguments: GateArguments,
     *,

@@ -12,6 +12,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.lifecycle import guest_arguments
 from pulumi_customization_gate.lifecycle.engine import is_unknown
+from pulumi_customization_gate.lifecycle.outputs import GUEST_ID
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.config_lookup import Config
     from pulumi_customization_gate.lifecycle.engine import Engine
 
-GUEST_ID = "guest_id"
-"""The output that identifies the VM, whatever the reference in the inputs."""
 DELETE_TIMEOUT = 60.0
 """Seconds that a guest gets to become ready for what is done at a resource's deletion."""
 LOCATE_TIMEOUT = 30.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.lifecycle.guest_sources import MOST_FILES, TEXTS, directories_of
+from pulumi_customization_gate.lifecycle.outputs import DIRECTORIES
 from pulumi_customization_gate.vsphere.guest.errors import (
     GuestError,
     GuestExistsError,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.guest.files import Owner
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
-DIRECTORIES = "directories"
-"""The output with the directories that the resource made, by their paths in the directory."""
 _LARGEST_JOURNAL = 4 * MOST_FILES * 4096
 _OWNER = 0o300
 """What the owner of a directory may always do: enter it, and make files in it."""

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError, GateError
-from pulumi_customization_gate.lifecycle.engine import Created, Difference, PartialFailureError, is_unknown
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
-    GUEST_ID,
     changed_target,
     key_of,
     open_guest,
@@ -22,15 +21,23 @@ from pulumi_customization_gate.lifecycle.guest import (
     settings_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_arguments import (
-    FILE,
     GuestFileArguments,
     file_problems,
     permissions_of,
     timeout_of,
 )
-from pulumi_customization_gate.lifecycle.guest_directory import DIRECTORIES, GuestDirectory, Made
+from pulumi_customization_gate.lifecycle.guest_description import FILE
+from pulumi_customization_gate.lifecycle.guest_directory import GuestDirectory, Made
 from pulumi_customization_gate.lifecycle.guest_sources import TEXTS, digest, is_directory, read_files
 from pulumi_customization_gate.lifecycle.inputs import reasons
+from pulumi_customization_gate.lifecycle.outputs import (
+    DIRECTORIES,
+    FILE_INPUTS,
+    FILE_OUTPUTS,
+    FILE_STORED,
+    GUEST_ID,
+    names,
+)
 from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
 from pulumi_customization_gate.vsphere.guest.owner import find_owner
 from pulumi_customization_gate.vsphere.guest.replacement import MoveError, remove_drafts, replace_file, split
@@ -45,7 +52,9 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, Any]
 
-OUTPUTS = ("size", GUEST_ID)
+OUTPUTS = names(FILE_OUTPUTS)
+PROPERTIES = (*FILE, *FILE_INPUTS, *FILE_OUTPUTS, *FILE_STORED)
+"""A description of each property, by which its name is spelled."""
 _KEPT = (*OUTPUTS, DIRECTORIES)
 
 
@@ -104,6 +113,12 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
     if _is_another(olds, news):
         return _write(engine, config, key, olds, news)
     return {**news, **{name: olds[name] for name in _KEPT if name in olds}}
+
+
+def preview(_config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+    """Returns the outputs of an update as far as they are known before it: all where nothing will be written."""
+    known = {name: olds[name] for name in _KEPT if name in olds}
+    return {**news, **known, **({"size": UNKNOWN} if _is_another(olds, news) else {})}
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.lifecycle.description import Effect
-from pulumi_customization_gate.lifecycle.engine import Created, Difference, PartialFailureError, is_unknown
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
-    GUEST_ID,
     changed_target,
     key_of,
     open_guest,
@@ -21,13 +20,14 @@ from pulumi_customization_gate.lifecycle.guest import (
     settings_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_arguments import (
-    SCRIPT,
     GuestScriptArguments,
     expected_exit_codes,
     script_problems,
 )
+from pulumi_customization_gate.lifecycle.guest_description import SCRIPT
 from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
+from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, SCRIPT_OUTPUTS, names
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (
@@ -51,19 +51,9 @@ Inputs = dict[str, Any]
 
 WHAT_RUNS = tuple(argument.name for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
 """The inputs of which a change runs the script again."""
-OUTPUTS = (
-    "exit_code",
-    "stdout",
-    "stderr",
-    "stdout_truncated",
-    "stderr_truncated",
-    "started_at",
-    "seconds",
-    "status",
-    "attempt",
-    "ran",
-    GUEST_ID,
-)
+OUTPUTS = names(SCRIPT_OUTPUTS)
+PROPERTIES = (*SCRIPT, *SCRIPT_OUTPUTS)
+"""A description of each property, by which its name is spelled."""
 PREVIOUS_OUTPUT_LIMIT = 32_000
 """Characters of an output that fit into a variable: Windows takes 32767, Linux 128 KiB in UTF-8."""
 CLEANUP_TIMEOUT = 15.0
@@ -113,8 +103,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
         PartialFailureError: If it may have been started and did not end well.
         GateError: If it was not started.
     """
-    failed = _has_failed(olds, news)
-    changed = any(argument.is_changed(olds, news) for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
+    failed, changed = _has_failed(olds, news), _has_changed(olds, news)
     if not changed and not failed:
         return {**news, **{name: olds.get(name) for name in OUTPUTS}}
     # What has never succeeded cannot be updated.
@@ -124,6 +113,12 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
     follows = not changed and olds.get("status") == Status.UNKNOWN.value
     attempt = Attempt(key, last if follows else last + 1, _fingerprint(news, what))
     return _run(engine, config, attempt, news, what=what, previous=olds)
+
+
+def preview(_config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+    """Returns the outputs of an update as far as they are known before it: all of them where nothing will run."""
+    runs = _has_failed(olds, news) or _has_changed(olds, news)
+    return {**news, **{name: UNKNOWN if runs and name != GUEST_ID else olds.get(name) for name in OUTPUTS}}
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
@@ -255,6 +250,11 @@ def _outputs(result: ScriptResult) -> Inputs:
         "seconds": result.seconds,
         "status": result.status.value,
     }
+
+
+def _has_changed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether another thing runs."""
+    return any(argument.is_changed(olds, news) for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
 
 
 def _has_failed(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

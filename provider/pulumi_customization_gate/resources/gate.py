@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pulumi
-from pulumi.dynamic import Resource
 
 from pulumi_customization_gate.core.addresses import first_usable
 from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
-from pulumi_customization_gate.lifecycle.arguments import OUTPUTS
-from pulumi_customization_gate.lifecycle.description import nearest
+from pulumi_customization_gate.lifecycle.gate import OUTPUTS, PROPERTIES
 from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, shown, texts_in
+from pulumi_customization_gate.lifecycle.value_types import nearest
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
-from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
+from pulumi_customization_gate.resources.movable import Host, MovableResource
 
 if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
@@ -29,7 +28,7 @@ Reference = "Input[str] | pulumi.Resource"
 """A managed object ID, an instance or BIOS UUID, an inventory path, a Cloud Director URN or href, or a resource."""
 
 
-class CustomizationGate(Resource, module="customization", name="CustomizationGate"):
+class CustomizationGate(MovableResource, module="customization", name="CustomizationGate"):
     """Blocks until the guest customization of VMs has succeeded, and fails with the reason if it has not.
 
     Resources that must wait use the values that `after` returns. One gate for many VMs is one wait. The gate writes
@@ -58,11 +57,16 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         guest_logs: Whether a failure shows the last 40 lines of the guest's customization log, where config or
             environment have guest credentials; default true.
         triggers: A map or a list of anything; a change judges all VMs again.
+        host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
+            provider does, which takes the connection from its own config or arguments. Either takes a resource over
+            from the other one as it is.
         opts: The resource's options.
 
     Raises:
-        TypeError: If a resource in `vms` has no managed object ID.
+        TypeError: If a resource in `vms` has no managed object ID, or if the host cannot take an argument.
     """
+
+    _properties = PROPERTIES
 
     ready: Output[bool]
     """Whether every VM is ready."""
@@ -99,6 +103,7 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
         on_failure: Input[Literal["fail", "report"]] | None = None,
         guest_logs: Input[bool] | None = None,
         triggers: Input[Mapping[str, Any] | Sequence[Any]] | None = None,
+        host: Host = "dynamic",
         opts: ResourceOptions | None = None,
     ) -> None:
         references = _references(vms, platform)
@@ -117,8 +122,8 @@ class CustomizationGate(Resource, module="customization", name="CustomizationGat
             "guest_logs": guest_logs,
             "triggers": triggers,
         }
-        sent = {**with_secret_inputs(inputs), VM_UUIDS: _uuids(vms, platform), **dict.fromkeys(OUTPUTS)}
-        super().__init__(CustomizationGateProvider(), resource_name, sent, opts)
+        sent = {**inputs, VM_UUIDS: _uuids(vms, platform), **dict.fromkeys(OUTPUTS)}
+        super().__init__(CustomizationGateProvider(), host, resource_name, sent, opts)
         self._references = pulumi.Output.from_input(references)
 
     def after(self, value: Input[T]) -> Output[T]:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import Resource
 
-from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS
+from pulumi_customization_gate.lifecycle.guest_file import OUTPUTS, PROPERTIES
 from pulumi_customization_gate.lifecycle.guest_sources import TEXTS
 from pulumi_customization_gate.resources.guest_file_provider import GuestFileProvider
 from pulumi_customization_gate.resources.guest_script import deleted_first, reference_of, secret
-from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
+from pulumi_customization_gate.resources.movable import Host, MovableResource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
 
-class GuestFile(Resource, module="customization", name="GuestFile"):
+class GuestFile(MovableResource, module="customization", name="GuestFile"):
     """Writes a file, or a directory of files, in the guest of a VM, by VMware Tools.
 
     Each file is written completely or not at all. It needs no network connection to the guest: files go through the
@@ -45,12 +44,17 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         timeout: The time, in seconds or as a duration such as "15m", until the guest is ready and the file is written;
             default 600.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
+        host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
+            provider does, which takes the connection from its own config or arguments. Either takes a resource over
+            from the other one as it is.
         opts: The resource's options.
 
     Raises:
-        TypeError: If both or neither of `content` and `source` are given, an asset of another kind, or a VM without
-            `moid`.
+        TypeError: If both or neither of `content` and `source` are given, an asset of another kind, a VM without
+            `moid`, or an argument that the host cannot take.
     """
+
+    _properties = PROPERTIES
 
     path: Output[str]
     """The path in the guest."""
@@ -75,6 +79,7 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
         password: Input[str] | None = None,
         timeout: Input[float | str] | None = None,
         config_namespace: Input[str] | None = None,
+        host: Host = "dynamic",
         opts: ResourceOptions | None = None,
     ) -> None:
         if (content is None) == (source is None):
@@ -90,8 +95,8 @@ class GuestFile(Resource, module="customization", name="GuestFile"):
             "timeout": timeout,
             "config_namespace": config_namespace,
         }
-        given = {**with_secret_inputs(inputs), **dict.fromkeys((*OUTPUTS, "files"))}
-        super().__init__(GuestFileProvider(), resource_name, given, deleted_first(opts))
+        given = {**inputs, **dict.fromkeys((*OUTPUTS, "files"))}
+        super().__init__(GuestFileProvider(), host, resource_name, given, deleted_first(opts))
 
 
 def _content(source: str | Path | pulumi.Asset | pulumi.Archive) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pulumi
-from pulumi.dynamic import Resource
 
-from pulumi_customization_gate.lifecycle.guest_script import OUTPUTS
+from pulumi_customization_gate.lifecycle.guest_script import OUTPUTS, PROPERTIES
 from pulumi_customization_gate.resources.guest_script_provider import GuestScriptProvider
-from pulumi_customization_gate.resources.secret_inputs import with_secret_inputs
+from pulumi_customization_gate.resources.movable import Host, MovableResource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi import Input, Output, ResourceOptions
 
 
-class GuestScript(Resource, module="customization", name="GuestScript"):
+class GuestScript(MovableResource, module="customization", name="GuestScript"):
     """Runs a script in the guest of a VM, by VMware Tools; a failure has the last lines of its errors.
 
     It needs no network connection to the guest: script and output go through the ESXi host (port 443). The script runs
@@ -54,12 +53,18 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         expected_exit_codes: Exit codes of a success; default [0].
         output_limit: The number of bytes kept from the end of each output; default 65536, at most 1048576.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
+        host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
+            provider does, which takes the connection from its own config or arguments. Either takes a resource over
+            from the other one as it is.
         opts: The resource's options.
 
     Raises:
-        TypeError: If both or neither of `script` and `script_path` are given, or a VM without `moid`.
+        TypeError: If both or neither of `script` and `script_path` are given, a VM without `moid`, or an argument that
+            the host cannot take.
         OSError: If the file of `script_path` cannot be read.
     """
+
+    _properties = PROPERTIES
 
     status: Output[str]
     """How the last run ended: "exited", "stopped", "lost" (killed, or the guest rebooted), or "unknown"."""
@@ -107,6 +112,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
         expected_exit_codes: Input[Sequence[Input[int]]] | None = None,
         output_limit: Input[int] | None = None,
         config_namespace: Input[str] | None = None,
+        host: Host = "dynamic",
         opts: ResourceOptions | None = None,
     ) -> None:
         if (script is None) == (script_path is None):
@@ -132,9 +138,7 @@ class GuestScript(Resource, module="customization", name="GuestScript"):
             "config_namespace": config_namespace,
         }
         outputs = dict.fromkeys(OUTPUTS)
-        super().__init__(
-            GuestScriptProvider(), resource_name, {**with_secret_inputs(inputs), **outputs}, deleted_first(opts)
-        )
+        super().__init__(GuestScriptProvider(), host, resource_name, {**inputs, **outputs}, deleted_first(opts))
 
 
 def deleted_first(opts: ResourceOptions | None) -> ResourceOptions:

@@ -16,6 +16,8 @@ Inputs = dict[str, Any]
 class GuestScriptProvider(ConfiguredProvider):
     """Hosts the lifecycle of a guest script."""
 
+    properties = guest_script.PROPERTIES
+
     @host.clean_errors
     def check(self, _olds: Inputs, news: Inputs) -> CheckResult:
         """Reports bad inputs and missing settings; opens no connection."""
@@ -25,7 +27,9 @@ class GuestScriptProvider(ConfiguredProvider):
     @host.clean_errors
     def diff(self, _id: str, olds: Inputs, news: Inputs) -> DiffResult:
         """Replaces for another guest only."""
-        return host.diff_result(guest_script.diff(host.Call(news), self._config, olds, host.with_unknowns_marked(news)))
+        return host.diff_result(
+            guest_script.diff(host.Call(news), self._config, self._olds(olds), host.with_unknowns_marked(news))
+        )
 
     @host.clean_errors
     def create(self, props: Inputs) -> CreateResult:
@@ -36,13 +40,13 @@ class GuestScriptProvider(ConfiguredProvider):
     @host.clean_errors
     def update(self, _id: str, _olds: Inputs, _news: Inputs) -> UpdateResult:
         """Runs the script again, or stores the new inputs."""
-        return UpdateResult(guest_script.update(host.Call(_news), self._config, _id, _olds, _news))
+        return UpdateResult(guest_script.update(host.Call(_news), self._config, _id, self._olds(_olds), _news))
 
     def read(self, id_: str, props: Inputs) -> ReadResult:
         """Returns what is stored: a refresh runs nothing."""
-        return ReadResult(id_, props)
+        return ReadResult(id_, self._olds(props))
 
     @host.clean_errors
     def delete(self, _id: str, _props: Inputs) -> None:
         """Runs `on_delete`; if the guest refuses its user, it logs a warning."""
-        guest_script.delete(host.Call(_props), self._config, _id, _props)
+        guest_script.delete(host.Call(_props), self._config, _id, self._olds(_props))

@@ -18,17 +18,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import grpc
-from google.protobuf import any_pb2
 from pulumi.dynamic import CheckFailure, DiffResult
 from pulumi.output import Unknown
-from pulumi.runtime import proto, rpc
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+from pulumi.runtime import rpc
 
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.hosting import engine_connection, engine_watch
+from pulumi_customization_gate.hosting.engine_connection import EngineConnection
+from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED
+from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Difference, PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
-from pulumi_customization_gate.resources import engine_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,17 +40,6 @@ R = TypeVar("R")
 
 PLAIN_HOST = "CUSTOMIZATION_GATE_PLAIN_HOST"
 """The environment variable that, set to 1, leaves the host as it comes: to compare, or should a new SDK break here."""
-CALLS_AT_ONCE = 256
-"""Calls that the host serves side by side once its pool is widened; the stock host serves four."""
-LOG_TIMEOUT = 5.0
-"""Seconds that a line for the engine may take."""
-END_TIMEOUT = 10.0
-"""Seconds that sessions may take to close once the engine is gone: a cancelled wait ends and logs out within two."""
-KEEP_UNUSED = 10.0
-"""Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
-another, and each would log in again."""
-QUERY_TIMEOUT = 5.0
-"""Seconds that a question to the engine may take."""
 
 _cancelled = threading.Event()
 _preparing = threading.Lock()
@@ -67,7 +57,8 @@ def prepare() -> None:
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
         _prepared["an exit once its engine was killed"] = _watch_engine()
-        if _watch_signals() and _engine_interrupts_plugins():
+        engine = _engine()
+        if _watch_signals() and engine is not None and engine.interrupts_plugins():
             refcounted.keep_unused(KEEP_UNUSED)
 
 
@@ -111,20 +102,6 @@ def diff_result(difference: Difference) -> DiffResult:
     )
 
 
-def has_terminal() -> bool:
-    """Whether `pulumi up` writes to a terminal; elsewhere a temporary line is printed too.
-
-    The host's own output is a pipe, but a terminal that the engine runs in is the controlling one of its plugins too.
-    """
-    if os.environ.get("PULUMI_AUTOMATION_API") or os.environ.get("CI"):
-        return False
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
-
-
 def waiting_call(inputs: Mapping[str, Any]) -> Call:
     """Returns the call that this thread serves, for an operation that waits.
 
@@ -161,7 +138,7 @@ class Call:
     @property
     def has_terminal(self) -> bool:
         """Whether `pulumi up` writes to a terminal."""
-        return has_terminal()
+        return engine_connection.has_terminal()
 
     def cancelled(self) -> bool:
         """Whether the user has cancelled the update."""
@@ -170,18 +147,8 @@ class Call:
     def log(self, message: str, *, lasting: bool = True, warning: bool = False) -> None:
         """Writes a line on the resource's own row of `pulumi up`; one that does not last stays out of the log."""
         engine = _engine()
-        if engine is None or not self.urn:
-            return
-        request = engine_pb2.LogRequest(
-            severity=engine_pb2.WARNING if warning else engine_pb2.INFO,
-            urn=self.urn,
-            message=without_secrets(message, self._inputs),
-            ephemeral=not lasting,
-        )
-        try:
-            engine.Log(request, timeout=LOG_TIMEOUT)
-        except grpc.RpcError:
-            return  # A line that is lost must not fail the wait.
+        if engine is not None and self.urn:
+            engine.log(self.urn, without_secrets(message, self._inputs), lasting=lasting, warning=warning)
 
     def fail_cleanly(self, error: GateError) -> None:
         """Has this call fail with the error's own text instead of a traceback, its outputs kept where it has any."""
@@ -189,7 +156,7 @@ class Call:
             return
         abort = self._context.abort
         if isinstance(error, PartialFailureError):
-            self._context.set_trailing_metadata((("grpc-status-details-bin", _partial_state(error)),))
+            self._context.set_trailing_metadata(_partial_state(error))
         self._context.abort = lambda _code, _details: abort(grpc.StatusCode.UNKNOWN, str(error))
 
 
@@ -212,28 +179,14 @@ def clean_errors(method: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _partial_state(error: PartialFailureError) -> bytes:
-    """Returns the details by which the engine keeps a failed resource's outputs (ErrorResourceInitFailed)."""
+def _partial_state(error: PartialFailureError) -> tuple[tuple[str, bytes]]:
+    """Returns what keeps a failed resource's outputs."""
     loop = asyncio.new_event_loop()
     try:
         properties = loop.run_until_complete(rpc.serialize_properties(dict(error.outputs), {}))
     finally:
         loop.close()
-    details = any_pb2.Any()
-    details.Pack(
-        proto.ErrorResourceInitFailed(id=error.resource_id, properties=properties, reasons=[str(error)], inputs=None)
-    )
-    status = _status_message()(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[details])
-    return bytes(status.SerializeToString())
-
-
-def _status_message() -> Any:
-    """Returns google.rpc.Status. The SDK brings a copy of its own, and a process can hold only one of the two."""
-    try:
-        from pulumi.runtime.proto import status_pb2  # noqa: PLC0415 -- only a failure needs it
-    except (ImportError, TypeError):
-        from google.rpc import status_pb2  # type: ignore[no-redef]  # noqa: PLC0415 -- the same
-    return status_pb2.Status
+    return trailing_metadata(error, properties)
 
 
 def _frames() -> Iterator[FrameType]:
@@ -320,21 +273,6 @@ def _shut_down_on(number: signal.Signals, pipe: int, *, is_passed_on: bool) -> N
         os.kill(os.getpid(), number)
 
 
-def _engine_interrupts_plugins() -> bool:
-    """Whether the engine lets its plugins end by themselves: before CLI 3.172 it killed them at once.
-
-    An engine that answers this question at all is new enough (CLI 3.217).
-    """
-    engine, request = _engine(), getattr(engine_pb2, "RequirePulumiVersionRequest", None)
-    if engine is None or request is None:
-        return False
-    try:
-        engine.RequirePulumiVersion(request(pulumi_version_range=">=3.172.0"), timeout=QUERY_TIMEOUT)
-    except grpc.RpcError:
-        return False
-    return True
-
-
 def _hear_cancel() -> bool:
     """Swaps the code of the host's Cancel: the server holds the method itself, so replacing it would come too late."""
     servicer = getattr(sys.modules.get("__main__"), "DynamicResourceProviderServicer", None)
@@ -351,7 +289,7 @@ def _watch_engine() -> bool:
 
     An address that does not accept this first connection, during a call of the engine, proves nothing later.
     """
-    address = _engine_address()
+    address = engine_connection.engine_address()
     if address is None or not engine_watch.connection_accepted(address):
         return False
     watch = functools.partial(engine_watch.exit_once_gone, address, _end_waits)
@@ -365,13 +303,8 @@ def _end_waits() -> None:
     refcounted.close_all(END_TIMEOUT)
 
 
-def _engine_address() -> str | None:
-    """Returns the engine's address, the host's first argument."""
-    return next((a for a in sys.argv[1:] if a.rpartition(":")[2].isdigit() and not a.startswith("-")), None)
-
-
 @functools.cache
-def _engine() -> Any:
-    """Returns the engine's log service."""
-    address = _engine_address()
-    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None
+def _engine() -> EngineConnection | None:
+    """Returns the engine."""
+    address = engine_connection.engine_address()
+    return EngineConnection.at(address) if address else None

@@ -14,11 +14,13 @@ import pytest
 
 from pulumi_customization_components import GateArgs
 from pulumi_customization_gate import Check, CustomizationGate, GuestFile, GuestScript
-from pulumi_customization_gate.lifecycle.arguments import GATE, OUTPUTS
+from pulumi_customization_gate.lifecycle.arguments import GATE
 from pulumi_customization_gate.lifecycle.checks import KINDS
 from pulumi_customization_gate.lifecycle.description import Argument, Effect
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
-from pulumi_customization_gate.lifecycle.guest_arguments import FILE, SCRIPT
+from pulumi_customization_gate.lifecycle.gate import OUTPUTS
+from pulumi_customization_gate.lifecycle.guest_description import FILE, SCRIPT
+from pulumi_customization_gate.resources.movable import Host
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
@@ -34,12 +36,13 @@ HINTS = {
     "Mapping": Mapping,
     "Sequence": Sequence,
     "Check": Check,
+    "Host": Host,
     "Input": Plain,
     "Output": pulumi.Output,
     "ResourceOptions": pulumi.ResourceOptions,
 }
-LOCAL = ("script_path", "source", "opts", "resource_name", "self")
-"""Parameters whose form is that of the computer that runs the program."""
+LOCAL = ("script_path", "source", "opts", "resource_name", "self", "host")
+"""Parameters that are no inputs of the resource, or whose form is that of the computer that runs the program."""
 
 
 def form(annotation: Any) -> Any:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pulumi_customization_gate.lifecycle.arguments import GATE, examine
 from pulumi_customization_gate.lifecycle.checks import EXAMPLES
-from pulumi_customization_gate.lifecycle.guest_arguments import FILE, SCRIPT, file_problems, script_problems
+from pulumi_customization_gate.lifecycle.guest_arguments import file_problems, script_problems
+from pulumi_customization_gate.lifecycle.guest_description import FILE, SCRIPT
 from pulumi_customization_gate.lifecycle.inputs import ALWAYS_HIDDEN, reasons, without_secrets
 
 CANARY = "c4n4ry"

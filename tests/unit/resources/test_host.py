@@ -20,8 +20,10 @@ from pulumi.runtime.proto import status_pb2
 
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.hosting import engine_connection, engine_watch, limits
+from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
-from pulumi_customization_gate.resources import engine_watch, host
+from pulumi_customization_gate.resources import host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +148,7 @@ class Engine:
         self._error = error
 
     def Log(self, request: Any, timeout: float) -> None:  # noqa: N802 -- the method's name in the engine's protocol
-        assert timeout == host.LOG_TIMEOUT
+        assert timeout == engine_connection.LOG_TIMEOUT
         self.lines.append(request)
         if self._error is not None:
             raise self._error
@@ -155,7 +157,7 @@ class Engine:
 def test_lines_go_to_the_resources_own_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line names the resource; one that does not last is ephemeral, a warning is a warning."""
     engine = Engine()
-    monkeypatch.setattr(host, "_engine", lambda: engine)
+    monkeypatch.setattr(host, "_engine", lambda: EngineConnection(engine))
 
     def write() -> None:
         host.Call().log("1 of 3 customized", lasting=False)
@@ -171,7 +173,7 @@ def test_lines_go_to_the_resources_own_row(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_line_that_is_lost_fails_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that does not take the line, or is none, changes nothing for the wait."""
     engine = Engine(grpc.RpcError())
-    monkeypatch.setattr(host, "_engine", lambda: engine)
+    monkeypatch.setattr(host, "_engine", lambda: EngineConnection(engine))
     assert serve(lambda: host.Call().log("lost")).told is None
     host.Call().log("there is no resource to write it to")
     assert [line.message for line in engine.lines] == ["lost"]
@@ -404,8 +406,8 @@ class _NewEngine:
 @pytest.mark.parametrize(
     ("engine", "kept"),
     [
-        pytest.param(_NewEngine(), [host.KEEP_UNUSED], id="it interrupts plugins first"),
-        pytest.param(_OldEngine(), [], id="it kills plugins at once"),
+        pytest.param(EngineConnection(_NewEngine()), [limits.KEEP_UNUSED], id="it interrupts plugins first"),
+        pytest.param(EngineConnection(_OldEngine()), [], id="it kills plugins at once"),
         pytest.param(None, [], id="its address is not known"),
     ],
 )

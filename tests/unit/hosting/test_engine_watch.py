@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.resources import engine_watch
-from pulumi_customization_gate.resources.engine_watch import INTERVAL, connection_accepted, connection_refused
+from pulumi_customization_gate.hosting import engine_watch
+from pulumi_customization_gate.hosting.engine_watch import INTERVAL, connection_accepted, connection_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,9 @@
+"""The limits of a process that hosts lifecycles."""
+
+CALLS_AT_ONCE = 256
+"""Calls that are served side by side. Each gate that waits is one."""
+END_TIMEOUT = 10.0
+"""Seconds that sessions may take to close once the engine is gone: a cancelled wait ends and logs out within two."""
+KEEP_UNUSED = 10.0
+"""Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
+another, and each would log in again."""
