@@ -9,7 +9,7 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.model import Event
-from pulumi_customization_gate.vsphere import event_feed
+from pulumi_customization_gate.vsphere import shared_feed
 from pulumi_customization_gate.vsphere.session import acquire
 from tests.lab.misbehaving import head, raw
 from tests.lab.soap_server import SoapServer
@@ -30,7 +30,7 @@ def server() -> Iterator[SoapServer]:
 def test_an_event_reaches_a_subscriber_through_real_sockets(server: SoapServer) -> None:
     """A feed logs in, reads the state, waits for an event in a long poll, and logs out."""
     seen: queue.SimpleQueue[object] = queue.SimpleQueue()
-    with acquire(server.settings()) as session, event_feed.subscribe(session, ["vm-1"], seen.put) as feed:
+    with acquire(server.settings()) as session, shared_feed.subscribe(session, ["vm-1"], seen.put) as feed:
         (snapshot,) = feed.read({"vm-1": None}).snapshots
         server.vcenter.events.happen(vim.event.CustomizationStartedEvent, "vm-1", NOON)
         event = seen.get(timeout=10)

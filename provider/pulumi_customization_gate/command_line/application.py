@@ -186,7 +186,7 @@ def events(
     - `customization-gate events 'web-*' --output json`
     """
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
-    from pulumi_customization_gate.command_line.history import histories  # noqa: PLC0415 -- the same
+    from pulumi_customization_gate.command_line.vm_events import histories  # noqa: PLC0415 -- the same
 
     access = Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     with errors_reported(), access.session() as session:

@@ -12,25 +12,26 @@ import logging
 import ssl
 import threading
 import time
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration
-from pulumi_customization_gate.refcounted import RefCounted
 from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere import event_listener, history
-from pulumi_customization_gate.vsphere.events import PAGE, observations
+from pulumi_customization_gate.vsphere.event_delivery import EventDelivery
+from pulumi_customization_gate.vsphere.events import observations
 from pulumi_customization_gate.vsphere.faults import FAULTS, InvalidXmlError
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 from pulumi_customization_gate.vsphere.shared_read import SharedRead
 from pulumi_customization_gate.vsphere.subscribers import Subscribers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection
+    from datetime import datetime
 
     from pulumi_customization_gate.core.model import Event
     from pulumi_customization_gate.vsphere.event_listener import EventListener
@@ -56,12 +57,10 @@ MIN_LOGIN_INTERVAL = 60.0
 """The least seconds between two log-ins that are to free collectors: another client may hold all there are."""
 MAX_INVALID = 2
 """Responses with invalid XML in succession after which an event counts as unreadable, and is skipped."""
-MAX_SEEN_KEYS = 100_000
-"""Keys of events that are kept so that none is published twice."""
 
 
 class EventFeed:
-    """Publishes events and state of VMs to its subscribers; get one from `subscribe`.
+    """Publishes events and state of VMs to its subscribers; get one from `shared_feed.subscribe`.
 
     Args:
         session: The session of the collector and the long poll.
@@ -72,10 +71,7 @@ class EventFeed:
         self._stub = session.stub_for_long_polls(LONGEST_POLL)
         """For the long poll alone: every other call has a shorter time-out."""
         self._subscribers = Subscribers()
-        self._seen: dict[tuple[int, datetime], None] = {}
-        """Keys and times of events: a vCenter that was restored from a backup assigns keys again."""
-        self._heard_at = time.monotonic()
-        """When the listener last worked, by the monotonic clock."""
+        self._delivery = EventDelivery(session, self._publish_event)
         self._closing = threading.Event()
         self._failing_since: float | None = None
         self._next_login = 0.0
@@ -83,7 +79,6 @@ class EventFeed:
         self._restriction = ""
         self._is_stale = False
         self._end: Exception | None = None
-        self._horizon = datetime.fromtimestamp(0, timezone.utc)
         self._generation = session.generation
         self._stale_listeners: list[EventListener] = []
         self._listener: EventListener | None = None
@@ -99,7 +94,7 @@ class EventFeed:
             ServerError: If the server does not respond, or has no event collector left.
         """
         session = self._session
-        self._horizon = session.with_retries(session.current_time)
+        self._delivery.horizon = session.with_retries(session.current_time)
         self._generation = session.generation
         try:
             self._listener = session.with_retries(lambda: self._new_listener(FIRST_REACH))
@@ -180,17 +175,17 @@ class EventFeed:
         if self._listener is None or self._is_stale:
             self._rebuild()
         assert self._listener is not None
-        horizon = self._horizon
+        horizon = self._delivery.horizon
         newest = self._listener.wait_for_events(self._stub, LONGEST_POLL)
-        self._heard_at = time.monotonic()
+        self._delivery.mark_heard()
         self._publish_recovery()
         if newest is not None:
             # Others in the page are never delivered, so none of them shows that the collector lost an event.
-            unseen = {(event.key, event.at) for event in observations(newest)} - self._seen.keys()
+            unseen = self._delivery.unseen(newest)
             # An empty page signals only that something happened: the events are still to be read.
             if unseen or not newest:
-                self._deliver_all(newest)
-                if unseen - self._drain(unseen):
+                self._delivery.deliver(observations(newest))
+                if unseen - self._delivery.drain(self._listener, unseen):
                     self._catch_up(horizon)
         self._invalid = 0
 
@@ -198,54 +193,19 @@ class EventFeed:
         """Reads the events that the collector lost: the newest one was not among the unread ones."""
         assert self._listener is not None
         # Should this fail, the next attempt begins where the gap does.
-        self._horizon = horizon
+        self._delivery.horizon = horizon
         self._subscribers.publish(
             f"{self._session.settings.server}: more events than the collector holds; reading the history"
         )
         self._listener.rewind()
-        self._drain()
-        for event in history.since(self._session, self._capped(horizon) - OVERLAP, self._listener.entity):
-            self._deliver(event)
+        self._delivery.drain(self._listener)
+        begin = self._delivery.unread_since(horizon) - OVERLAP
+        self._delivery.deliver(history.since(self._session, begin, self._listener.entity))
         self._state.soon()
 
-    def _capped(self, horizon: datetime) -> datetime:
-        """Returns the server's time since when events may be unread, never ahead of the server's present.
-
-        An event with a date in the future, or a clock that was set back, would put it there.
-        """
-        silence = timedelta(seconds=time.monotonic() - self._heard_at)
-        return min(horizon, self._session.current_time() - silence)
-
-    def _drain(self, newest: Collection[tuple[int, datetime]] = ()) -> set[tuple[int, datetime]]:
-        """Publishes the collector's unread events; returns their keys and times.
-
-        A page that is not full and holds the newest events is the last one: later events are reported anew, so the
-        call that would return nothing is saved.
-        """
-        assert self._listener is not None
-        keys: set[tuple[int, datetime]] = set()
-        for page in self._listener.drain():
-            self._deliver_all(page)
-            keys |= {(event.key, event.createdTime) for event in page}
-            if newest and len(page) < PAGE and keys.issuperset(newest):
-                break
-        return keys
-
-    def _deliver_all(self, events: Iterable[Any]) -> None:
-        for event in observations(events):
-            self._deliver(event)
-
-    def _deliver(self, event: Event) -> None:
-        identity = event.key, event.at
-        if identity in self._seen:
-            return
-        self._seen[identity] = None
-        self._horizon = max(self._horizon, event.at)
+    def _publish_event(self, event: Event) -> None:
         self._state.unsettle(event.vm)
         self._subscribers.dispatch(event)
-        if len(self._seen) > MAX_SEEN_KEYS:
-            # Dictionaries keep their order, and keys wrap: the first are the oldest, whatever their numbers.
-            self._seen = dict.fromkeys([*self._seen][MAX_SEEN_KEYS // 2 :])
 
     def _recover(self, error: Exception) -> None:
         """Prepares a retry after an error: publishes it once, drops the listener, logs in again if the session ended.
@@ -292,14 +252,15 @@ class EventFeed:
             self._listener = None
         self._generation = self._session.generation
         self._stub.cookie = self._session.stub.cookie
-        self._horizon = self._capped(self._horizon)
+        self._delivery.horizon = self._delivery.unread_since(self._delivery.horizon)
         if self._invalid >= MAX_INVALID:
             self._skip_unreadable()
         else:
             self._listener = self._new_listener(OVERLAP)
+        assert self._listener is not None
         self._stale_listeners = [listener for listener in self._stale_listeners if not listener.close()]
         self._subscribers.warn(self._restriction)
-        self._drain()
+        self._delivery.drain(self._listener)
         self._state.soon()
 
     def _skip_unreadable(self) -> None:
@@ -307,13 +268,12 @@ class EventFeed:
 
         An event whose text is not XML, of any VM of the inventory, spoils every page that it is on.
         """
-        begin, self._horizon = self._horizon - OVERLAP, self._session.current_time()
+        begin, self._delivery.horizon = self._delivery.horizon - OVERLAP, self._session.current_time()
         self._subscribers.publish(
             f"{self._session.settings.server}: an event could not be parsed; reading the events of each VM"
         )
         self._listener = self._new_listener(timedelta())
-        for event in history.since_for_each(self._session, self._subscribers.moids(), begin):
-            self._deliver(event)
+        self._delivery.deliver(history.since_for_each(self._session, self._subscribers.moids(), begin))
 
     def _publish_recovery(self) -> None:
         if self._failing_since is not None:
@@ -323,7 +283,7 @@ class EventFeed:
 
     def _new_listener(self, reach: timedelta) -> EventListener:
         listener, self._restriction = event_listener.started(
-            self._session, self._horizon - reach, self._subscribers.moids
+            self._session, self._delivery.horizon - reach, self._subscribers.moids
         )
         return listener
 
@@ -334,27 +294,3 @@ def _may_pass(error: BaseException) -> bool:
         error, (ApiError, AuthenticationError, CertificateError)
     )
     return isinstance(error, FAULTS) or is_unreachable
-
-
-def _started(session: Session) -> EventFeed:
-    feed = EventFeed(session)
-    feed.start()
-    return feed
-
-
-_feeds: RefCounted[Session, EventFeed] = RefCounted(_started, EventFeed.close, lambda feed: not feed.has_ended)
-
-
-@contextlib.contextmanager
-def subscribe(session: Session, moids: Collection[str], sink: Sink) -> Iterator[EventFeed]:
-    """Passes every event of these VMs to the sink from now on; all subscribers of a session share one feed.
-
-    Raises:
-        ServerError: If the collector cannot be created.
-    """
-    with _feeds.acquire(session) as feed:
-        feed.add(moids, sink)
-        try:
-            yield feed
-        finally:
-            feed.remove(sink)

@@ -25,7 +25,7 @@ from pulumi_customization_gate.core.model import (
     duplicates,
 )
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.vsphere import diagnosis, event_feed, identity, inventory
+from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, shared_feed
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, acquire
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from pulumi_customization_gate.vsphere.event_feed import EventFeed
     from pulumi_customization_gate.vsphere.references import Reference
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
     from pulumi_customization_gate.vsphere.shared_read import Reading
@@ -72,7 +73,7 @@ class VsphereSource:
         self._end: Exception | None = None
         self._is_closed = False
         self._held = contextlib.ExitStack()
-        self._feed: event_feed.EventFeed | None = None
+        self._feed: EventFeed | None = None
         self._session: Session | None = None
         self._events: dict[str, dict[int, Event]] = {}
         self._present: Sequence[str] = ()
@@ -102,7 +103,7 @@ class VsphereSource:
         self.already_ready = [(target.key, moid) for target, moid in found if moid and moid in self.instance_uuids]
         found = [(target, moid) for target, moid in found if moid not in self.instance_uuids]
         present = self._present = [moid for _, moid in found if moid is not None]
-        feed = self._feed = self._held.enter_context(event_feed.subscribe(session, present, self._queue.put))
+        feed = self._feed = self._held.enter_context(shared_feed.subscribe(session, present, self._queue.put))
         # A VM that is not customized yet has no final name and address; a later read gets them.
         reading = feed.read(dict.fromkeys(present), details=False)
         self._take(reading)

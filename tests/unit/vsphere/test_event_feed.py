@@ -14,8 +14,8 @@ from pulumi_customization_gate.core.errors import ApiError, AuthenticationError
 from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 from pulumi_customization_gate.vsphere import event_feed, event_listener, reconciliation
 from pulumi_customization_gate.vsphere import session as session_module
-from pulumi_customization_gate.vsphere.event_feed import subscribe
 from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected, until
 
 if TYPE_CHECKING:

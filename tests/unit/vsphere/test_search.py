@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyVmomi import vim
 
-from pulumi_customization_gate.command_line.history import histories
+from pulumi_customization_gate.command_line.vm_events import histories
 from pulumi_customization_gate.core.errors import ApiError, ConfigurationError
 from pulumi_customization_gate.core.model import Snapshot
 from pulumi_customization_gate.vsphere import inventory, search

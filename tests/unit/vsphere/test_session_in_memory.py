@@ -16,8 +16,8 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.vsphere import session as module
-from pulumi_customization_gate.vsphere.event_feed import subscribe
 from pulumi_customization_gate.vsphere.session import CALL_TIMEOUT, Session, acquire
+from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.unit.vsphere.fake_vcenter import PASSWORD, SETTINGS, FakeVcenter, connected
 
 if TYPE_CHECKING:
