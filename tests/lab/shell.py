@@ -41,7 +41,7 @@ class Shell:
 
 
 def clean_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSPHERE_", "VCD_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSPHERE_", "VCD_", "GOVC_"))}
     return {**kept, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100"}
 
 

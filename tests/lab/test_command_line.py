@@ -381,3 +381,38 @@ def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, She
     assert said.returncode == 4
     assert "--password-file" in said.stderr
     assert "vcd:" not in said.stderr
+
+
+# ---- names and encodings
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"LC_ALL": "C"}, id="C"),
+        pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, id="C, ASCII only"),
+        pytest.param({"LC_ALL": "C.UTF-8"}, id="UTF-8"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("wéb-ü", ["wéb-ü", "we\u0301b-u\u0308", "/DC0/vm/wéb-ü", "w*-ü", "/**/wéb-?"], id="letters"),
+        pytest.param("do\u0301b", ["dób"], id="composed"),
+        pytest.param("a%2fb", ["a/b", "a%2fb", "a%2Fb", "/DC0/vm/a%2fb", "/DC0/vm/a/b", "vm/a/b"], id="a slash"),
+    ],
+)
+def test_names_are_found_in_every_locale(
+    vcenter: VCenter, environment: dict[str, str], name: str, words: list[str]
+) -> None:
+    """Letters beyond ASCII, composed or not, and a slash, which vCenter writes as %2f, are found as people write it."""
+    try:
+        vm = vcenter.find(name)
+    except KeyError:
+        vm = vcenter.clone()
+        finish(vm.Rename_Task(name))
+    shell = Shell({**connected_to(vcenter.lab).environment, **environment})
+    said = shell("status", *words, "--output", "json")
+    assert [result["moid"] for result in json.loads(said.stdout or "{}").get("results", {}).values()] == [vm._moId], (
+        said
+    )

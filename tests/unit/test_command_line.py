@@ -67,7 +67,7 @@ FAILED, REMOVED = CustomizationStatus.CUSTOMIZATION_FAILED, CustomizationStatus.
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have settings of their own."""
     for name in os.environ:
-        if name.startswith(("VSPHERE_", "VCD_")):
+        if name.startswith(("VSPHERE_", "VCD_", "GOVC_")):
             monkeypatch.delenv(name)
 
 
@@ -191,6 +191,57 @@ def test_options_win_over_the_environment(tmp_path: Path) -> None:
     assert settings.allow_unverified_ssl
 
 
+GOVC = {"GOVC_URL": "govc.example.com", "GOVC_USERNAME": "bob", "GOVC_PASSWORD": "from-govc", "GOVC_INSECURE": "1"}
+IN_URL = "https://a%40lab:p%3Aw@govc.example.com:8443/sdk"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param(GOVC, ("govc.example.com", "bob", "from-govc", True), id="variables"),
+        pytest.param({"GOVC_URL": IN_URL}, ("govc.example.com:8443", "a@lab", "p:w", False), id="all in the URL"),
+        pytest.param({**GOVC, "GOVC_URL": IN_URL}, ("govc.example.com:8443", "bob", "from-govc", True), id="both"),
+        pytest.param({**GOVC, "GOVC_URL": "a:b@vc"}, ("vc", "bob", "from-govc", True), id="without a scheme"),
+        pytest.param({**GOVC, **ENVIRONMENT}, ("env.example.com", "eve", "from-env", False), id="ours win together"),
+        pytest.param(
+            {**GOVC, "VSPHERE_ALLOW_UNVERIFIED_SSL": "false"},
+            ("govc.example.com", "bob", "from-govc", False),
+            id="trust",
+        ),
+    ],
+)
+def test_the_connection_of_govc_counts_together(
+    environment: dict[str, str], expected: tuple[str, str, str, bool]
+) -> None:
+    """Its variables are taken as govc takes them, unless ours name a vCenter or a login."""
+    found = Access().vsphere_settings(environment)
+    assert (found.server, found.user, found.password, found.allow_unverified_ssl) == expected
+
+
+def test_a_password_of_govc_never_goes_to_another_server() -> None:
+    """Who names the server by an option, or by our variable, names the login there, too."""
+    for access, environment in ((Access(server="other"), GOVC), (Access(), {**GOVC, "VSPHERE_SERVER": "other"})):
+        with pytest.raises(ConfigurationError, match="missing --user, or VSPHERE_USER in the environment"):
+            access.vsphere_settings(environment)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a:s3cret@vc/sdk", "https://a:s3cret@vc/ui", "https://a:s3cret@", "a:s3cret@[vc"]
+)
+def test_a_wrong_url_of_govc_is_said_without_its_password(url: str) -> None:
+    """The variable, an example and what was given."""
+    with pytest.raises(
+        ConfigurationError, match=r"^GOVC_URL: expected .* https://vcenter\.example\.com/sdk, got '"
+    ) as wrong:
+        Access().vsphere_settings({**GOVC, "GOVC_URL": url})
+    assert "s3cret" not in str(wrong.value)
+
+
+def test_messages_name_the_variables_of_govc() -> None:
+    """A login that came from there is corrected there."""
+    assert "GOVC_PASSWORD" in Access().vsphere_settings(GOVC).called["password"]
+
+
 def test_the_environment_alone_is_enough() -> None:
     """The settings are those of the gate."""
     settings = Access().vsphere_settings(ENVIRONMENT)
@@ -272,7 +323,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("access", "environment", "message"),
     [
-        pytest.param(Access(), {}, "missing --server, or VSPHERE_SERVER in the environment", id="server"),
+        pytest.param(Access(), {}, "missing --server, or VSPHERE_SERVER or GOVC_URL in the environment", id="server"),
         pytest.param(Access(server="vc"), {}, "missing --user, or VSPHERE_USER in the environment", id="user"),
         pytest.param(Access(server=" "), {}, "missing --server", id="blank-server"),
         pytest.param(Access(server="https://vc/sdk"), ENVIRONMENT, "expected a host name", id="an-address"),

@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.command_line import govc
 from pulumi_customization_gate.command_line.input_files import read_text
-from pulumi_customization_gate.command_line.phrases import CLOUD_DIRECTOR_SETTINGS, VSPHERE_SETTINGS
+from pulumi_customization_gate.command_line.phrases import CLOUD_DIRECTOR_SETTINGS, GOVC_SETTINGS, VSPHERE_SETTINGS
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import Target, targets_of
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
@@ -77,7 +78,10 @@ class Access:
         Raises:
             ConfigurationError: If something is missing or wrong.
         """
-        server = self._required("--server", self.server, "VSPHERE_SERVER", environment)
+        called = VSPHERE_SETTINGS
+        if self.server is None and govc.counts(environment):
+            environment, called = govc.as_ours(environment), GOVC_SETTINGS
+        server = self._required("--server", self.server, "VSPHERE_SERVER", environment, "GOVC_URL")
         user = self._required("--user", self.user, "VSPHERE_USER", environment)
         config = {
             "vsphere:vsphereServer": server,
@@ -87,7 +91,7 @@ class Access:
             "customization:caFile": self.ca_file,
             "customization:thumbprint": self.thumbprint,
         }
-        settings: VsphereSettings = VSPHERE.read_settings(config.get, environment, called=VSPHERE_SETTINGS)
+        settings: VsphereSettings = VSPHERE.read_settings(config.get, environment, called=called)
         return settings
 
     def cloud_director_settings(self, environment: Mapping[str, str]) -> CloudDirectorSettings:
@@ -118,10 +122,13 @@ class Access:
         return None if self.allow_unverified_ssl is None else str(self.allow_unverified_ssl).lower()
 
     @staticmethod
-    def _required(option: str, value: str | None, variable: str, environment: Mapping[str, str]) -> str:
+    def _required(
+        option: str, value: str | None, variable: str, environment: Mapping[str, str], other: str = ""
+    ) -> str:
         found = (value if value is not None else environment.get(variable, "")).strip()
         if not found:
-            raise ConfigurationError(f"missing {option}, or {variable} in the environment")
+            names = f"{variable} or {other}" if other else variable
+            raise ConfigurationError(f"missing {option}, or {names} in the environment")
         return found
 
     def _password(self, variable: str, environment: Mapping[str, str], whose: str) -> str:

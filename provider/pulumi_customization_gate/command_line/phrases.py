@@ -48,6 +48,15 @@ VSPHERE_SETTINGS: Mapping[str, str] = MappingProxyType(
         "thumbprint": "--thumbprint or VSPHERE_THUMBPRINT",
     }
 )
+GOVC_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        **VSPHERE_SETTINGS,
+        "vsphereServer": "--server or GOVC_URL",
+        "user": "--user or GOVC_USERNAME",
+        "password": "--password-file or GOVC_PASSWORD",
+        "allowUnverifiedSsl": "--allow-unverified-ssl or GOVC_INSECURE",
+    }
+)
 CLOUD_DIRECTOR_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "url": "--server or VCD_URL",

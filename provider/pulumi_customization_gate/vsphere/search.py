@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import fnmatch
 import logging
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def _vms(found: Mapping[str, Mapping[str, Any]]) -> Iterator[InventoryVm]:
             names = reversed(list(_names(found, moid)))
             is_template = bool(values.get("summary.config.template"))
             name = unescaped(values.get("name") or moid)
-            yield InventoryVm(moid, name, "/" + "/".join(names), is_template)
+            yield InventoryVm(moid, _composed(name), _composed("/" + "/".join(names)), is_template)
 
 
 def _names(found: Mapping[str, Mapping[str, Any]], moid: str) -> Iterator[str]:
@@ -107,7 +108,7 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     _log.debug("the inventory has %d VMs", len(vms))
     references: dict[Reference, None] = {}
     problems = []
-    for word in words:
+    for word in map(_typed, words):
         try:
             references |= dict.fromkeys(map(parse_reference, find(session, word, vms)))
         except ConfigurationError as error:  # noqa: PERF203 -- all wrong words are reported together
@@ -115,6 +116,16 @@ def expand(session: Session, words: Sequence[str]) -> list[Reference]:
     if problems:
         raise ConfigurationError(_listed(problems, "\n"))
     return list(references)
+
+
+def _typed(word: str) -> str:
+    """Returns a word of a command line as it was typed: in a locale of ASCII its other bytes are escaped (PEP 383)."""
+    return _composed(word.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def _composed(text: str) -> str:
+    """Returns a text with one character for a letter and its accent, which keyboards and systems write in two ways."""
+    return unicodedata.normalize("NFC", text)
 
 
 def find(session: Session, word: str, vms: Sequence[InventoryVm]) -> Iterable[str]:
