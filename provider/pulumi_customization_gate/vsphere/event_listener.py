@@ -83,7 +83,8 @@ class CollectorListener:
         """Creates the collector and the filter; destroys the collector if there can be no filter."""
         content = self.session.content
         self.generation = self.session.generation
-        self.collector = content.eventManager.CreateCollectorForEvents(event_filter(self.since, entity=self.entity))
+        events = event_filter(self.since, entity=self.entity, count=None)
+        self.collector = content.eventManager.CreateCollectorForEvents(events)
         try:
             self.collector.SetCollectorPageSize(LATEST_PAGE)
             self.poller = content.propertyCollector.CreatePropertyCollector()

@@ -30,7 +30,7 @@ def event_filter(
     entity: Any = None,
     *,
     kinds: Collection[str] = EVENTS,
-    count: int = PAGE,
+    count: int | None = PAGE,
 ) -> Any:
     """Returns a filter for the events that a verdict needs, always bounded by type and never by a local clock.
 
@@ -39,7 +39,7 @@ def event_filter(
         end: The server's time of the newest event, None for no bound.
         entity: The folder or VM that the events must be about, None for all that the user may see.
         kinds: The classes of the events.
-        count: The most events of one answer, at most PAGE.
+        count: The most events of one answer, at most PAGE; None for a collector, which has a page size instead.
     """
     spec = vim.event.EventFilterSpec
     scope = None if entity is None else spec.ByEntity(entity=entity, recursion="all")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.faults import InvalidXmlError
-from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.vsphere.properties import retrieve_readable, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +50,7 @@ class GuestFacts:
 
 
 def read_facts(session: Session, moids: Sequence[str], paths: Sequence[str]) -> dict[str, GuestFacts]:
-    """Reads properties of VMs in one call.
-
-    A text of one guest that no XML may hold spoils the whole response: then the VMs are read in halves, to the one
-    whose text it is.
+    """Reads properties of VMs in one call; of a guest with a text that cannot be parsed the facts are that error.
 
     Args:
         session: The vCenter's session.
@@ -65,14 +61,12 @@ def read_facts(session: Session, moids: Sequence[str], paths: Sequence[str]) -> 
         return {}
     at = session.current_time()
     vms = [vim.VirtualMachine(moid, session.stub) for moid in moids]
-    try:
-        contents = retrieve(session, vms, {vim.VirtualMachine: paths})
-    except InvalidXmlError as error:
-        if len(moids) == 1:
-            return {moids[0]: GuestFacts(at.astimezone(timezone.utc), fault=f"the guest could not be read: {error}")}
-        middle = len(moids) // 2
-        return {**read_facts(session, moids[:middle], paths), **read_facts(session, moids[middle:], paths)}
-    return {moid_of(content.obj): facts_of(content, at) for content in contents}
+    contents, unreadable = retrieve_readable(session, vms, {vim.VirtualMachine: paths})
+    faults = {
+        moid: GuestFacts(at.astimezone(timezone.utc), fault=f"the guest could not be read: {error}")
+        for moid, error in unreadable.items()
+    }
+    return {moid_of(content.obj): facts_of(content, at) for content in contents} | faults
 
 
 def facts_of(content: Any, at: datetime) -> GuestFacts:

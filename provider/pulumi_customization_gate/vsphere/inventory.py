@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import timezone
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Snapshot
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.vsphere.properties import retrieve, retrieve_readable, values_of
 from pulumi_customization_gate.vsphere.references import unescaped
 from pulumi_customization_gate.vsphere.vocabulary import POWER, progress_of
 
@@ -47,6 +49,10 @@ _PLACE: Mapping[type, Sequence[str]] = MappingProxyType(
 """What says where an entity is: a VM in a vApp has no `parent`, and a vApp's is a resource pool."""
 _DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
 """What decides nothing, and makes up most of the answer."""
+_TEXTS = frozenset({"name", _CUSTOMIZATION_INFO[1], *_DETAILS})
+"""What guests and users write, and what decides nothing."""
+
+_log = logging.getLogger(__name__)
 
 
 def find(session: Session, reference: Reference) -> str | None:
@@ -167,7 +173,8 @@ def _uuids_of(values: Mapping[str, Any]) -> tuple[str, str]:
 def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot | Missing]:
     """Reads the state of VMs in one call for all of them (more where the server pages its answer).
 
-    A VM that is not there, or no longer, or that may not be read, gets a Missing that says so.
+    A VM that is not there, or no longer, or that may not be read, gets a Missing that says so. One with a text that
+    cannot be parsed is read without its texts.
 
     Args:
         session: The session on which it reads.
@@ -186,10 +193,21 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    contents = retrieve(session, vms, {vim.VirtualMachine: paths})
+    contents, unreadable = retrieve_readable(session, vms, {vim.VirtualMachine: paths})
+    if unreadable:
+        for moid, error in unreadable.items():
+            _log_unreadable(session.settings.server, moid, session.describe(error))
+        spoilt = [vm for vm in vms if moid_of(vm) in unreadable]
+        contents += retrieve(session, spoilt, {vim.VirtualMachine: [path for path in paths if path not in _TEXTS]})
     found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in contents}
     missing = (_gone(session, moid, at, asked_at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
+
+
+@cache
+def _log_unreadable(server: str, moid: str, error: str) -> None:
+    """Names a VM in the log, once in this process: its texts are read again and again."""
+    _log.warning("%s: a text of %s could not be parsed (%s); reading the VM without its texts", server, moid, error)
 
 
 def _seen(session: Session, content: Any, at: datetime, asked_at: float) -> Snapshot | Missing:

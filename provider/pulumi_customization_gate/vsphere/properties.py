@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -45,6 +48,30 @@ def retrieve(
         contents += page.objects
         page = service.ContinueRetrievePropertiesEx(page.token) if page.token else None
     return contents
+
+
+def retrieve_readable(
+    session: Session, entities: Sequence[Any], paths: Mapping[type, Sequence[str]]
+) -> tuple[list[Any], dict[str, InvalidXmlError]]:
+    """Reads properties of entities, without those that have a text which no XML may hold, such as a host name.
+
+    Such a text spoils the whole response: then the entities are read in halves, down to the one whose text it is.
+
+    Returns:
+        What was read, and the errors of the others by managed object ID.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
+    """
+    try:
+        return retrieve(session, entities, paths), {}
+    except InvalidXmlError as error:
+        if len(entities) == 1:
+            return [], {moid_of(entities[0]): error}
+    middle = len(entities) // 2
+    first, unreadable = retrieve_readable(session, entities[:middle], paths)
+    second, more = retrieve_readable(session, entities[middle:], paths)
+    return first + second, unreadable | more
 
 
 def values_of(content: Any) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Texts that no XML may hold, on real sockets: an event of any VM, the host name of one guest."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.model import Event, Snapshot
+from pulumi_customization_gate.vsphere import event_feed, history
+from pulumi_customization_gate.vsphere.session import acquire
+from pulumi_customization_gate.vsphere.shared_feed import subscribe
+from tests.lab.soap_server import SoapServer
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STARTED, SUCCEEDED = vim.event.CustomizationStartedEvent, vim.event.CustomizationSucceeded
+VMS = [f"vm-{number}" for number in range(history.FEW + 2)]
+UNREADABLE = ("name of vm-foreign", "a name with \x01 in it")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoapServer]:
+    monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.05)
+    vcenter = FakeVcenter()
+    for moid in VMS:
+        vcenter.state.add(moid, guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
+    with SoapServer(vcenter).serving() as server:
+        yield server
+
+
+def test_an_event_of_another_vm_does_not_stop_the_first_read(server: SoapServer) -> None:
+    """The history of ten VMs is read by a query for each where the query for all of them cannot be parsed."""
+    server.edits["QueryEvents"] = UNREADABLE
+    keys = [server.vcenter.events.happen(STARTED, moid, NOON) for moid in VMS]
+    server.vcenter.events.happen(STARTED, "vm-foreign", NOON)
+    with acquire(server.settings()) as session, subscribe(session, VMS, lambda _: None) as feed:
+        reading = feed.read(dict.fromkeys(VMS), details=False)
+    assert {vm: [event.key for event in events] for vm, events in reading.events.items()} == {
+        vm: [key] for vm, key in zip(VMS, keys, strict=True)
+    }
+
+
+def test_an_event_of_another_vm_does_not_stop_the_events(server: SoapServer) -> None:
+    """Where the page, the collector and the query for all cannot be parsed, events arrive, and later ones too."""
+    vcenter = server.vcenter
+    for method in ("QueryEvents", "ReadNextEvents", "WaitForUpdatesEx"):
+        server.edits[method] = UNREADABLE
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def event() -> int:
+        while not isinstance(item := items.get(timeout=10), Event):
+            pass
+        return item.key
+
+    with acquire(server.settings()) as session, subscribe(session, VMS, items.put):
+        vcenter.events.happen(STARTED, "vm-foreign", NOON)
+        among = vcenter.events.happen(STARTED, "vm-1", NOON)
+        vcenter.now = NOON + timedelta(seconds=5)
+        assert event() == among
+        later = vcenter.events.happen(SUCCEEDED, "vm-2", NOON + timedelta(seconds=6))
+        assert event() == later
+
+
+@pytest.mark.parametrize("path", ["guest.hostName", "name"])
+def test_a_text_of_one_vm_does_not_keep_the_others_from_being_read(
+    server: SoapServer, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The VM is read without its texts, and named once in the log; the others have their host names."""
+    for moid in VMS:
+        server.vcenter.state.entities[moid]["guest.hostName"] = f"host of {moid}"
+    server.vcenter.state.entities["vm-3"][path] = "vm-foreign"
+    server.edits["RetrievePropertiesEx"] = ("vm-foreign", "\x01")
+    caplog.set_level(logging.WARNING)
+    with acquire(server.settings()) as session, subscribe(session, VMS, lambda _: None) as feed:
+        readings = [feed.read(dict.fromkeys(VMS)) for _ in range(2)]
+    for reading in readings:
+        names = {look.vm: look.host_name for look in reading.snapshots if isinstance(look, Snapshot)}
+        assert names == {vm: "" if vm == "vm-3" else f"host of {vm}" for vm in VMS}
+    assert caplog.text.count("a text of vm-3 could not be parsed") == 1
