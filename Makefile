@@ -55,7 +55,7 @@ test: lint tools ## lint, vet and test the lab's Go, then run every test
 test-pythons: environment ## run the unit tests on every installed Python from 3.10
 	$(python) -m tests.pythons
 
-bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 5000 VMs, writes docs/
+bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 10,000 VMs, half an hour, writes docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
 
 soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.style import context as style_context
+from matplotlib.ticker import FuncFormatter
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from matplotlib.axes import Axes
 
     from benchmarks.waiting import Row
 
 COLOURS = {"gate": "#0b6e4f", "terraform": "#5b3fb8", "ansible": "#b8321f", "powercli": "#1f5fb8"}
+DARK_COLOURS = {"gate": "#3ddc97", "terraform": "#b39dff", "ansible": "#ff8a75", "powercli": "#7db4ff"}
+_WRONG: Mapping[str, Any] = MappingProxyType({"marker": "x", "s": 90, "linewidths": 2, "color": "#d62728", "zorder": 3})
+"""The mark of a row whose waiter was wrong about VMs."""
 MARKERS = {"gate": "o", "terraform": "^", "ansible": "s", "powercli": "D"}
 
 
@@ -107,21 +116,40 @@ def _wrong(row: Row) -> str:
     return ", ".join(words) or "0"
 
 
-def picture(rows: Sequence[Row], titles: dict[str, str], path: Path) -> None:
-    """Draws how calls and latency grow with the number of VMs."""
+def pictures(rows: Sequence[Row], titles: dict[str, str], light: Path, dark: Path) -> None:
+    """Draws how calls and latency grow with the number of VMs, for light pages and for dark ones."""
+    for path, style in ((light, "default"), (dark, "dark_background")):
+        with style_context(style):
+            _draw(rows, titles, path, DARK_COLOURS if path == dark else COLOURS)
+
+
+def _draw(rows: Sequence[Row], titles: dict[str, str], path: Path, colours: Mapping[str, str]) -> None:
     # Letters stay letters, and the file is the same for the same figures: no date, no random names in it.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "figures", "font.size": 9}):
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        figure = Figure(figsize=(9, 3.8), layout="constrained")
         calls, latency = figure.subplots(1, 2)
         for waiter, title in titles.items():
             own = sorted((row for row in rows if row.waiter == waiter), key=lambda row: row.machines)
-            style = {"label": title, "color": COLOURS[waiter], "marker": MARKERS[waiter], "markersize": 5}
-            counts = [row.machines for row in own]
-            # A logarithmic axis has no zero: a waiter without calls is drawn at its lower end.
-            calls.plot(counts, [max(row.idle_calls, 0.1) for row in own], **style)
-            latency.plot(counts, [row.p50 for row in own], **style)
+            style = {"label": title, "color": colours[waiter], "marker": MARKERS[waiter], "markersize": 5}
+            for axes, values in ((calls, [row.idle_calls for row in own]), (latency, [row.p50 for row in own])):
+                axes.plot([row.machines for row in own], values, **style)
+                wrong = [(row.machines, value) for row, value in zip(own, values, strict=True) if _wrong(row) != "0"]
+                axes.scatter([count for count, _ in wrong], [value for _, value in wrong], **_WRONG)
+        # Linear below the first mark, so that a waiter without calls is at zero.
+        calls.set_yscale("symlog", linthresh=1, linscale=0.4)
+        calls.set_ylim(bottom=-0.3)
+        latency.set_yscale("log")
         for axes, title in ((calls, "calls per minute while idle"), (latency, "event to verdict, median, in seconds")):
-            axes.set(xscale="log", yscale="log", xlabel="VMs", title=title)
+            axes.set(xscale="log", xlabel="VMs", title=title)
             axes.grid(visible=True, alpha=0.3)
-        calls.legend(fontsize=8)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        calls.legend(*_with_wrong(calls), fontsize=8)
+        figure.savefig(path, format="svg", metadata={"Date": None}, transparent=True)
+
+
+def _with_wrong(axes: Axes) -> tuple[list[Any], list[str]]:
+    """Returns the entries of the legend, with what marks wrong verdicts last."""
+    handles, labels = axes.get_legend_handles_labels()
+    mark = Line2D([], [], linestyle="none", marker="x", color=_WRONG["color"], markersize=10, markeredgewidth=2)
+    return [*handles, mark], [*labels, "some verdicts were wrong"]

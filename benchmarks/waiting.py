@@ -62,8 +62,14 @@ class Row:
     """VMs whose end was not noticed."""
 
 
-def measure(program: Path, waiter: Waiter, count: int) -> Row:
+def measure(program: Path, waiter: Waiter, count: int, idle_seconds: float | None = None) -> Row:
     """Runs one waiter against a vCenter of its own with so many VMs, booted at the start.
+
+    Args:
+        program: The lab's vCenter.
+        waiter: The waiter.
+        count: The number of VMs.
+        idle_seconds: How long nothing happens before the customizations end; IDLE_SECONDS by default.
 
     Raises:
         LabError: The waiter or the vCenter failed.
@@ -73,26 +79,28 @@ def measure(program: Path, waiter: Waiter, count: int) -> Row:
         options = ("-vms", str(count + 1), "-customize", "-start-delay", "200ms", "-duration", "1h")
         lab = vcenter_client.start(program, home, options)
         try:
-            return _measure(lab, home / "ready.json", waiter, count)
+            return _measure(
+                lab, home / "ready.json", waiter, count, IDLE_SECONDS if idle_seconds is None else idle_seconds
+            )
         finally:
             vcenter_client.stop(program, home)
 
 
-def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
+def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int, idle_seconds: float) -> Row:
     lead = LEAD + count * waiter.slowness
     numbers = random.Random(count)  # noqa: S311 -- a schedule that is the same in every run, no secret
     for i in range(count):
-        ends = lead + IDLE_SECONDS + numbers.uniform(2, 2 + SPREAD)
+        ends = lead + idle_seconds + numbers.uniform(2, 2 + SPREAD)
         lab.plan(f"vm-{i}", duration=f"{ends * 1000:.0f}ms")
     lab.power("*", "on")
     powered_on = time.monotonic()
     lab.reset_stats()
-    waiting = waiter.start(lab, ready, lead + IDLE_SECONDS + SPREAD + MARGIN)
+    waiting = waiter.start(lab, ready, lead + idle_seconds + SPREAD + MARGIN)
     try:
         waiting.until_set_up()
         time.sleep(max(0.0, powered_on + lead - time.monotonic()))
         before = lab.stats()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(idle_seconds)
         after = lab.stats()
         result = waiting.result()
     finally:
@@ -108,8 +116,8 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int) -> Row:
         setup=result["setup"],
         p50=p50,
         p99=p99,
-        idle_calls=(after["total"] - before["total"]) * 60 / IDLE_SECONDS,
-        idle_bytes=(after["bytes_out"] - before["bytes_out"]) * 60 / IDLE_SECONDS,
+        idle_calls=(after["total"] - before["total"]) * 60 / idle_seconds,
+        idle_bytes=(after["bytes_out"] - before["bytes_out"]) * 60 / idle_seconds,
         calls=end["total"],
         received=end["bytes_out"],
         sessions=after["sessions"],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import edge_cases, waiting
-from benchmarks.document import Table, costs, picture, seconds, size
+from benchmarks.document import Table, costs, pictures, seconds, size
 from benchmarks.waiters import Waiter
 from benchmarks.waiting import Row
 from lab.paths import ROOT
@@ -124,12 +125,25 @@ def test_units() -> None:
     assert [size(count) for count in (0, 1700, 875_600, 13_900_000)] == ["0.0 kB", "1.7 kB", "875.6 kB", "13.9 MB"]
 
 
-def test_the_picture_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
+def test_the_pictures_are_the_same_for_the_same_figures(tmp_path: Path) -> None:
     """The SVG holds every waiter's name as text, and no date, so that it changes with the figures only."""
     rows = [row(waiter, machines) for waiter in TITLES for machines in (1, 100, 1000)]
-    for name in ("one.svg", "two.svg"):
-        picture(rows, TITLES, tmp_path / name)
-    one = (tmp_path / "one.svg").read_text(encoding="utf-8")
-    assert one == (tmp_path / "two.svg").read_text(encoding="utf-8")
-    assert all(f">{title}<" in one for title in TITLES.values())
-    assert "dc:date" not in one
+    for name in ("one", "two"):
+        pictures(rows, TITLES, tmp_path / f"{name}.svg", tmp_path / f"{name}-dark.svg")
+    for kind in ("", "-dark"):
+        one = (tmp_path / f"one{kind}.svg").read_text(encoding="utf-8")
+        assert one == (tmp_path / f"two{kind}.svg").read_text(encoding="utf-8")
+        assert all(f">{title}<" in one for title in TITLES.values())
+        assert "dc:date" not in one
+    assert (tmp_path / "one.svg").read_text() != (tmp_path / "one-dark.svg").read_text()
+
+
+def test_the_picture_is_honest(tmp_path: Path) -> None:
+    """Zero calls are at zero on an axis of plain numbers, and the legend says what marks wrong verdicts."""
+    rows = [row("gate", 1000), replace(row("terraform", 1000, early=968), idle_calls=0.0)]
+    pictures(rows, TITLES, tmp_path / "light.svg", tmp_path / "dark.svg")
+    drawn = (tmp_path / "light.svg").read_text(encoding="utf-8")
+    assert ">some verdicts were wrong<" in drawn
+    assert all(f">{number}<" in drawn for number in ("0", "1,000"))
+    assert "10^" not in drawn
+    assert "mathdefault" not in drawn
