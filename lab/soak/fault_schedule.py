@@ -22,6 +22,12 @@ _BURST = 1500
 """Events at once: more than a collector holds."""
 _SHORTEST = 0.3
 """The shortest fault, as a share of the longest."""
+_PAUSES = 0.5, 1.5
+"""The shortest and the longest pause between two faults, as shares of the longest fault."""
+
+
+_LONGEST, _LEAST_LONGEST = 8.0, 0.5
+"""Bounds of the longest fault in seconds; the lower one leaves short runs without some kinds."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ def _deny_inventory(target: FaultTarget) -> None:
     target.proxy.reset()
 
 
+def longest_fault(seconds: float) -> float:
+    """Returns the length of the longest fault, with which each kind comes at least once in so many seconds."""
+    return min(_LONGEST, max(seconds / len(FAULTS) / (1 + _PAUSES[1]), _LEAST_LONGEST))
+
+
 FAULTS: Mapping[str, Fault] = {
     "burst of events": Fault(lambda t: t.lab.post_event(t.noisy, "CustomizationStartedEvent", count=_BURST)),
     "session terminated": Fault(lambda t: t.lab.terminate_sessions()),
@@ -122,20 +133,29 @@ class FaultSchedule:
 
     def __init__(self, target: FaultTarget) -> None:
         self._target = target
-        # Bursts come early only: they make the history longer, and reading that takes memory.
-        self._deck = ["burst of events"] * 2
+        self._deck: list[str] = []
         self.windows: list[FaultWindow] = []
+
+    @property
+    def clock_was_set(self) -> bool:
+        """Whether the server's clock was wrong for a while, so that events have wrong times."""
+        return any(window.kind.startswith("clock set") for window in self.windows)
 
     def is_normal(self, begin: float, end: float) -> bool:
         """Whether there was no fault between two times."""
         return not any(window.begin <= end and window.end >= begin for window in self.windows)
 
     async def run(self) -> None:
-        """Injects one fault after the other; each kind comes once before one comes again."""
+        """Injects one fault after the other; each kind comes once before one comes again.
+
+        Bursts come first, and once only: they make the history longer, and reading that takes memory.
+        """
+        first, *others = FAULTS
+        self._deck = [first]
         while True:
-            await asyncio.sleep(self._target.numbers.uniform(1.0, 2.0) * self._target.longest)
+            await asyncio.sleep(self._target.numbers.uniform(*_PAUSES) * self._target.longest)
             if not self._deck:
-                self._deck = list(FAULTS)[1:]
+                self._deck = others[:]
                 self._target.numbers.shuffle(self._deck)
             await self._inject(self._deck.pop())
 

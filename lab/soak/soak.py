@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.machines import machines_by_name
 from lab import vcenter_client
 from lab.fault_proxy import proxy_for
-from lab.soak.fault_schedule import FaultSchedule, FaultTarget
+from lab.soak.fault_schedule import FaultSchedule, FaultTarget, longest_fault
 from lab.soak.monitor import Monitor, growth, is_flat
 from lab.soak.scenarios import LAST, SCENARIOS, VmRun
 from lab.soak.waits import MARGIN, Tally, Wait, dead_poll_seconds
@@ -38,7 +38,6 @@ _MOST_BETWEEN = 4
 """Waits of a group that start between two customizations of a VM."""
 _FAULTS_END = 0.85
 """The share of a soak after which there are no faults any more."""
-_LONGEST_FAULT = 8.0
 _MEMORY_COUNTS = 120.0
 """Seconds from which on a soak is long enough to judge its memory."""
 
@@ -125,7 +124,7 @@ class Soak:
         trusts = (by_ca, by_thumbprint, replace(by_ca, ca_file="", allow_unverified_ssl=True))
         self.waits = [wait for group in self.groups for wait in group.waits(trusts[group.number % 3], numbers)]
         self.tally, self.monitor = Tally(), Monitor(lab, int(proxy.address.rpartition(":")[2]))
-        self.faults = FaultSchedule(FaultTarget(lab, proxy, numbers, noisy[1], min(_LONGEST_FAULT, seconds / 10)))
+        self.faults = FaultSchedule(FaultTarget(lab, proxy, numbers, noisy[1], longest_fault(_FAULTS_END * seconds)))
         self._cancelled = threading.Event()
 
     def run(self, show: Callable[[str], None] = lambda _: None) -> dict[str, str]:

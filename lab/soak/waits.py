@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab.soak.scenarios import FAILURES
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.core.model import Evidence, targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, session
@@ -99,7 +99,7 @@ class Wait:
             finally:
                 self.ended = time.monotonic()
             if not report.cancelled:
-                self._check(report, tally)
+                self._check(report, tally, by_state=faults.clock_was_set)
             return
 
     def listen(self, update: Update, tally: Tally) -> None:
@@ -110,12 +110,12 @@ class Wait:
             if outcome.ready and vm.ready_since(self.began) is None:
                 tally.add_wrong(f"{self.title}: {vm.name} ({vm.scenario.name}) was reported as ready before its end")
 
-    def _check(self, report: GateReport, tally: Tally) -> None:
+    def _check(self, report: GateReport, tally: Tally, *, by_state: bool) -> None:
         by_key = {vm.name: vm for vm in self.vms.values()}
         wrong = [f"the wait ended early: {report.fatal_error}"] if report.fatal_error is not None else []
         for outcome in report.outcomes:
             vm = by_key[outcome.key]
-            if text := self._difference(vm, outcome):
+            if text := self._difference(vm, outcome, by_state=by_state):
                 wrong.append(f"{vm.name} ({vm.moid}, {vm.scenario.name}): {text}")
         late = 0.0
         if not report.timed_out:
@@ -127,10 +127,19 @@ class Wait:
             tally.verdicts += len(report.outcomes)
             tally.wrong += [f"{self.title}: {text}" for text in wrong]
 
-    def _difference(self, vm: VmRun, outcome: VmOutcome) -> str:
-        """Returns how an outcome differs from the verdict that follows from the scenario; empty if it does not."""
+    def _difference(self, vm: VmRun, outcome: VmOutcome, *, by_state: bool) -> str:
+        """Returns how an outcome differs from the verdict that follows from the scenario; empty if it does not.
+
+        Args:
+            vm: The VM and its scenario.
+            outcome: What was reported.
+            by_state: Whether the state may decide where an event would, because the clock that dates events was wrong.
+        """
         expected, failure, removed = vm.verdict, outcome.failure, vm.last("removed")
         event = failure.name if failure else ""
+        if by_state and outcome.evidence is Evidence.STATE and event:
+            event = expected.failure
+            failure = None
         # A VM that is removed while the wait starts may be unknown to it.
         is_unknown = event == "NotFound" and removed is not None and removed < self.began + START_GRACE
         is_right = outcome.status is expected.status and outcome.ready == (not expected.failure)
