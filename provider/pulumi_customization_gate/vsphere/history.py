@@ -83,6 +83,12 @@ def read(
         events = _of_all(session, recent)
         single |= unknown - {event.vm for event in events if event.signal.is_end}
         events = [event for event in events if event.vm not in single]
+    # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
+    # beginning returns it.
+    ended = {event.vm for event in events if event.signal.is_end}
+    undated = {vm for vm in recent.keys() - begins.keys() - single - ended if _is_settled(present[vm])}
+    events = [event for event in events if event.vm not in undated]
+    single |= undated
     found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
     for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
         found[event.vm].append(event)

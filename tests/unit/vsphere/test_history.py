@@ -184,6 +184,19 @@ def test_an_idle_vm_is_read_back_to_its_last_end(vcenter: FakeVcenter, session: 
         assert read(session, moids)["vm-0"] == [failure]
 
 
+@pytest.mark.parametrize("moids", [["vm-0"], MANY], ids=["few", "many"])
+def test_an_end_that_a_wrong_clock_dated_before_the_boot_is_found(
+    vcenter: FakeVcenter, session: Session, moids: list[str]
+) -> None:
+    """The state shows that there was an end, so its event is looked for without a bound, by one query for that VM."""
+    ended = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_SUCCEEDED"}
+    vcenter.state.add("vm-0", **ended)
+    begin = vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(minutes=1))
+    end = vcenter.events.happen(SUCCEEDED, "vm-0", NOON - timedelta(hours=7))
+
+    assert sorted(read(session, moids)["vm-0"]) == [begin, end]
+
+
 def test_a_clock_that_was_set_back_has_all_read_again(vcenter: FakeVcenter, session: Session) -> None:
     """What is known until a time that is yet to come says nothing of the events since."""
     key = vcenter.events.happen(SUCCEEDED, "vm-0", NOON - timedelta(minutes=1))
