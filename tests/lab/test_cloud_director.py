@@ -45,7 +45,7 @@ def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
         "SHORTEST_INTERVAL": 0.05,
         "LONGEST_INTERVAL": 0.1,
         "RECONCILE_INTERVAL": 0.1,
-        "REMOVAL_RECHECK": 0.3,
+        "AGREEMENT": 0.3,
     }.items():
         monkeypatch.setattr(tracked_vm, name, seconds)
     monkeypatch.setattr(poller, "POWER_INTERVAL", 0.2)

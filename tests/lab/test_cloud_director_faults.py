@@ -61,7 +61,7 @@ def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
         "SHORTEST_INTERVAL": 0.05,
         "LONGEST_INTERVAL": 0.1,
         "RECONCILE_INTERVAL": 0.1,
-        "REMOVAL_RECHECK": 0.3,
+        "AGREEMENT": 0.3,
     }.items():
         monkeypatch.setattr(tracked_vm, name, seconds)
     # A credential that one test saw refused is no business of the next.

@@ -53,7 +53,7 @@ def lab(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
         "SHORTEST_INTERVAL": 0.05,
         "LONGEST_INTERVAL": 0.1,
         "RECONCILE_INTERVAL": 0.1,
-        "REMOVAL_RECHECK": 0.3,
+        "AGREEMENT": 0.3,
     }.items():
         monkeypatch.setattr(tracked_vm, name, seconds)
     monkeypatch.setattr(refused_logins, "_refused", {})

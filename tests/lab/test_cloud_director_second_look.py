@@ -16,7 +16,8 @@ from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director import poller, tracked_vm
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-from pulumi_customization_gate.core.model import FailureKind, GateReport, Missing, Snapshot
+from pulumi_customization_gate.core.facts import AGREEMENT
+from pulumi_customization_gate.core.model import FailureKind, GateReport, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from tests.lab.sources import cloud_director_source
@@ -41,7 +42,7 @@ def server() -> Iterator[Running]:
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.cloud.clear()
     intervals = {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}
-    for name, seconds in {**intervals, "REMOVAL_RECHECK": RECHECK}.items():
+    for name, seconds in {**intervals, "AGREEMENT": RECHECK}.items():
         monkeypatch.setattr(tracked_vm, name, seconds)
     monkeypatch.setattr(poller, "POWER_INTERVAL", 0.2)
     yield server
@@ -194,17 +195,7 @@ def test_a_refusal_says_whether_the_vm_or_a_right_is_missing(
     assert outcome.failure is not None
     assert outcome.failure.kind is failure
     assert "following rights" in outcome.failure.message
-    assert RECHECK <= time.monotonic() - began < 5
-
-
-def test_a_vm_is_removed_after_two_looks_some_seconds_apart(lab: Running) -> None:
-    """A VM that is deleted during the wait is reported REMOVAL_RECHECK seconds after the first refusal."""
-    machine = machine_in(lab, "web-0", "GC_PENDING")
-    with started(lab, machine) as source:
-        began = time.monotonic()
-        lab.cloud.remove(machine)
-        assert observed(source, lambda o: isinstance(o, Missing))
-        assert time.monotonic() - began >= RECHECK
+    assert AGREEMENT <= time.monotonic() - began < 5
 
 
 def test_a_vm_that_can_be_read_again_counts_again(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,13 +209,15 @@ def test_a_vm_that_can_be_read_again_counts_again(lab: Running, monkeypatch: pyt
     assert waiting.report().ready
 
 
-def test_a_deadline_leaves_no_time_for_a_second_look(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_leaves_no_time_for_a_second_look(lab: Running) -> None:
     """A VM that was complete and whose last read was refused keeps the gate closed, though it was refused once."""
-    monkeypatch.setattr(tracked_vm, "REMOVAL_RECHECK", 60.0)
-    machine = machine_in(lab, "web-0", "GC_COMPLETE")
-    with started(lab, machine) as source:
-        lab.cloud.remove(machine)
-        assert [type(o) for o in source.refresh(1.0)] == [Missing]
+    machine, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
+    waiting = Waiting(source_of(lab, machine, late), stop_on_missing=False, timeout=3.0)
+    assert not waiting.is_over_within(2.2)
+    lab.cloud.remove(machine)
+    outcome = waiting.report().outcomes[0]
+    assert outcome.failure is not None
+    assert (outcome.ready, outcome.failure.kind) == (False, FailureKind.NOT_FOUND)
 
 
 def test_a_vapp_that_is_refused_once_is_read_again(lab: Running) -> None:

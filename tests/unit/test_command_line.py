@@ -512,8 +512,9 @@ class Told:
             raise self.trouble
         return observations
 
-    def refresh(self, timeout: float) -> list[Observation]:
-        return self.poll(0 * timeout)
+    def refresh(self, timeout: float) -> bool:
+        del timeout
+        return True
 
     def diagnose(self, vm: VmRef, timeout: float) -> list[str]:
         return [f"diagnosis of {vm.id}", f'set expect="optional" ({timeout >= 0})']

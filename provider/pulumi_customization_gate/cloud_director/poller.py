@@ -77,7 +77,7 @@ class PerVmPoller:
         return self._vms[identifier]
 
     def read_all(self, deadline: float) -> None:
-        """Reads each VM once, and again where the server refuses to report it; returns at the deadline at the latest.
+        """Reads each VM once; returns at the deadline at the latest.
 
         Raises:
             ServerError: If the server refuses the login or its certificate is no longer trusted.
@@ -86,7 +86,6 @@ class PerVmPoller:
         self._receive_all(deadline)
         self._read_states()
         self._receive_all(deadline)
-        self._read_refused_again(deadline)
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Returns what is new, at once if there is anything, else after at most `timeout` seconds.
@@ -95,16 +94,21 @@ class PerVmPoller:
             ServerError: As for `read_all`.
         """
         deadline = self._clock() + timeout
-        while True:
+        while not self._unreported:
             self._read_what_is_due()
             self._receive(0)
             left = deadline - self._clock()
             if self._unreported or left <= 0:
-                return self.take_observations()
+                break
             self._receive(min(left, max(0.0, self._next_due() - self._clock())))
+        unreported, self._unreported = self._unreported, []
+        return unreported
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
-        """Reads each VM once more, also one whose customization has ended, and returns what came within `timeout`.
+    def refresh(self, timeout: float) -> bool:
+        """Reads each VM once more, also one whose customization has ended.
+
+        Returns:
+            Whether the server answered for every VM within `timeout` seconds.
 
         Raises:
             ServerError: As for `read_all`.
@@ -119,16 +123,7 @@ class PerVmPoller:
             if vm.inventory_read < asked or vm.due <= self._clock():
                 self._read_state(vm)
         self._receive_all(deadline)
-        self._read_refused_again(deadline)
-        for vm in self._vms.values():
-            vm.give_up_doubt()
-            self._publish(vm)
-        return self.take_observations()
-
-    def take_observations(self) -> Sequence[Observation]:
-        """Returns what was observed since the last call."""
-        unreported, self._unreported = self._unreported, []
-        return unreported
+        return not any(vm.is_being_read or vm.is_unanswered for vm in self._vms.values())
 
     def close(self) -> None:
         """Cancels the requests that have not begun."""
@@ -165,27 +160,12 @@ class PerVmPoller:
         Args:
             settled_before: Of VMs whose customization has ended, only records that were read before this are read.
         """
-        readable = (vm for vm in self._vms.values() if not vm.is_missing)
+        readable = (vm for vm in self._vms.values() if not vm.is_refused)
         vms = [vm.ref.id for vm in readable if not vm.is_settled or vm.inventory_read <= settled_before]
         for first in range(0, len(vms), BATCH):
             self._round_under_way += 1
             batch = vms[first : first + BATCH]
             self._submit(partial(read_inventory, self._session, batch), partial(self._receive_inventory, batch))
-
-    def _read_refused_again(self, deadline: float) -> None:
-        """Reads what was refused a second time, so that whoever waits learns whether it is missing."""
-        while doubtful := [vm for vm in self._vms.values() if vm.is_in_doubt]:
-            due = min(vm.due for vm in doubtful)
-            if due >= deadline:
-                return
-            if self._sleep(max(0.0, due - self._clock())):
-                return
-            for vm in doubtful:
-                if vm.due <= self._clock():
-                    self._read_state(vm)
-            self._receive_all(deadline)
-            if self._under_way:
-                return
 
     def _read_what_is_due(self) -> None:
         now = self._clock()
@@ -200,7 +180,7 @@ class PerVmPoller:
 
     def _next_due(self) -> float:
         due = [vm.due for vm in self._vms.values() if not vm.is_being_read]
-        if not self._round_under_way and not all(vm.is_missing for vm in self._vms.values()):
+        if not self._round_under_way and not all(vm.is_refused for vm in self._vms.values()):
             due.append(self._round_due)
         return max(min(due, default=float("inf")), self._clock() + self._session.pause)
 
@@ -260,7 +240,7 @@ class PerVmPoller:
                 if identifier in answer:
                     self._round_hinted |= vm.observe_inventory(*answer[identifier])
                     self._publish(vm)
-                elif vm.has_hints and not vm.is_in_doubt:
+                elif vm.has_hints and not vm.is_refused:
                     # It had a record, and has none now: it may have been removed.
                     vm.due = min(vm.due, self._clock())
         if not self._round_under_way:

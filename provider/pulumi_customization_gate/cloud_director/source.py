@@ -11,7 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from pulumi_customization_gate.cloud_director import diagnosis, tracked_vm
+from pulumi_customization_gate.cloud_director import diagnosis
 from pulumi_customization_gate.cloud_director.api import Refusal, read_vapp
 from pulumi_customization_gate.cloud_director.notes import Notes
 from pulumi_customization_gate.cloud_director.poller import PerVmPoller
@@ -19,6 +19,7 @@ from pulumi_customization_gate.cloud_director.retries import with_retries
 from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.tracked_vm import TrackedVm
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import Missing, Observation, Target, VmRef
 
@@ -136,11 +137,11 @@ class CloudDirectorSource:
         missing, self._missing = self._missing, []
         return [*missing, *self._poller.poll(0 if missing else timeout)]
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
-        """Reads all VMs once more, also those whose customization has ended; returns what came within `timeout`."""
-        with suppress(ServerError):  # what came before a refusal still counts
+    def refresh(self, timeout: float) -> bool:
+        """Reads all VMs once more, also those whose customization has ended."""
+        with suppress(ServerError):  # `poll` raises it, after what was observed before
             return self._poller.refresh(timeout)
-        return self._poller.take_observations()
+        return False
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- the refresh before it has read all
         """Returns what is known of a VM that is not ready, the likeliest cause first."""
@@ -206,7 +207,7 @@ class CloudDirectorSource:
         """Returns the VMs in a vApp; it is missing once two reads agree."""
         read = partial(read_vapp, self._session, reference.id)
         vms = self._with_retries(read)
-        if isinstance(vms, Refusal) and not self._sleep(tracked_vm.REMOVAL_RECHECK):
+        if isinstance(vms, Refusal) and not self._sleep(AGREEMENT):
             _log.debug("%s: read refused, %s: %s", reference.id, vms.kind.value, vms.message)
             vms = self._with_retries(read)
         return vms

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.diagnosis import FAILED
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
+from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.model import Missing, PowerState, Progress, Snapshot, VmRef
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ RECONCILE_INTERVAL = 30.0
 """Seconds between two reads of a VM whose inventory record reports its state as well."""
 SETTLED_INTERVAL = 120.0
 """Seconds between two reads of a VM whose customization has ended, or that is missing."""
-REMOVAL_RECHECK = 3.0
-"""Seconds between the two reads that must agree before a VM is missing: one refusal may be a cell that restarts."""
 _FALSE_HINTS = 3
 """After so many hints without a change the record is not used any more."""
 _TICK = timedelta(microseconds=1)
@@ -77,13 +76,13 @@ class TrackedVm:
         """The newest request and the newest one that was answered: an answer to an older one is too late to count."""
         self.read_enabled = True
         """Whether it is still open if guest customization is enabled."""
-        self.is_missing = False
-        """Whether two reads agreed that the VM is not there, or may not be read."""
         self._clock = clock
         self._refusal: Refusal | None = None
         self._refused_since = 0.0
         self._word = ""
         self._at = _NEVER
+        self._at_clock = 0.0
+        """When the newest answer came, by the clock."""
         self._pace = Pace()
         self._reported: Snapshot | Missing | None = None
         self._hinted = False
@@ -95,12 +94,17 @@ class TrackedVm:
     def is_settled(self) -> bool:
         """Whether nothing more is expected: it is read again, but not often."""
         progress = progress_of(self.state)
-        return self.is_missing or (progress is not None and progress.is_end)
+        return self.is_refused or (progress is not None and progress.is_end)
 
     @property
-    def is_in_doubt(self) -> bool:
-        """Whether the newest read was refused, and no second one has agreed yet."""
-        return self._refusal is not None and not self.is_missing
+    def is_refused(self) -> bool:
+        """Whether the newest read found that the VM is not there, or may not be read."""
+        return self._refusal is not None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the newest read failed, so that it is not known what the server would report."""
+        return bool(self.fault) and not self.is_refused
 
     @property
     def is_being_read(self) -> bool:
@@ -115,12 +119,12 @@ class TrackedVm:
     @property
     def is_confirmed_by_record(self) -> bool:
         """Whether a new record suffices to confirm the end: records followed the status, and were never wrong."""
-        return self.is_settled and not self.is_missing and self._true_hints > 0 and not self._false_hints
+        return self.is_settled and not self.is_refused and self._true_hints > 0 and not self._false_hints
 
     def observe_state(self, answer: CustomizationState) -> bool:
         """Takes in a state and returns whether it differs from the one before."""
         self.fault, self.answered = "", self._clock()
-        self._refusal, self.is_missing = None, False
+        self._refusal, self._at_clock = None, self._clock()
         if answer.enabled_was_read:
             self.read_enabled = answer.enabled is False
         changed = answer.state != self.state
@@ -139,13 +143,10 @@ class TrackedVm:
         return changed
 
     def observe_refusal(self, refusal: Refusal) -> None:
-        """Takes in that a read was refused; the second one, REMOVAL_RECHECK seconds later, settles it."""
-        now = self._clock()
-        self.fault = refusal.message
+        """Takes in that a read was refused."""
+        self._at_clock, self.fault = self._clock(), refusal.message
         if self._refusal is None:
-            self._refused_since = now
-        elif now - self._refused_since >= REMOVAL_RECHECK:
-            self.is_missing = True
+            self._refused_since = self._at_clock
         self._refusal = refusal
         self._at = max(refusal.at, self._at + _TICK)
 
@@ -159,12 +160,6 @@ class TrackedVm:
         self.due = 0.0
         return True
 
-    def give_up_doubt(self) -> None:
-        """Counts a single refusal where there was no time for a second read: a gate must not open on it."""
-        progress = progress_of(self.state)
-        if self.is_in_doubt and progress is not None and (progress.is_end or progress is Progress.DISABLED):
-            self.is_missing = True
-
     def schedule(self, *, reported: bool, changed: bool, at_least: float) -> None:
         """Sets when the state is read next.
 
@@ -175,9 +170,9 @@ class TrackedVm:
         """
         now = self._clock()
         pause = self._pace.next(changed=changed)
-        if self.is_in_doubt:
-            pause = max(self._refused_since + REMOVAL_RECHECK - now, SHORTEST_INTERVAL)
-        elif self.is_settled and (reported or self.is_missing):
+        if self.is_refused and now - self._refused_since < AGREEMENT:
+            pause = AGREEMENT  # one refusal may be a cell that restarts: the next look is soon
+        elif self.is_settled and (reported or self.is_refused):
             pause = self._pace.jitter(SETTLED_INTERVAL)
         elif reported and self.has_hints:
             pause = RECONCILE_INTERVAL
@@ -189,17 +184,27 @@ class TrackedVm:
         Its time is later than any returned before. The Date header counts whole seconds, and the cells of one Cloud
         Director have clocks of their own: the order in which the server answered is the better one.
         """
-        if not (self.state or self.is_missing):
+        if not (self.state or self.is_refused):
             return None
-        observation = self._observation()
-        if self._reported is not None and replace(observation, at=self._reported.at) == self._reported:
+        observation, before = self._observation(), self._reported
+        if isinstance(observation, Snapshot) and isinstance(before, Snapshot):
+            if replace(observation, at=before.at, asked_at=before.asked_at) == before:
+                return None
+        elif observation == before:
             return None
         self._reported = observation
         return observation
 
     def _observation(self) -> Snapshot | Missing:
-        if self.is_missing and self._refusal is not None:
-            return Missing(self.ref.id, self._at, self._refusal.kind, self._refusal.message)
+        if self._refusal is not None:
+            return Missing(
+                self.ref.id,
+                self._at,
+                self._refusal.kind,
+                self._refusal.message,
+                needs_second_look=True,
+                asked_at=self._at_clock,
+            )
         inventory = self.inventory
         progress = progress_of(self.state)
         return Snapshot(
@@ -213,4 +218,5 @@ class TrackedVm:
             tools_running=bool(inventory and inventory.tools_running),
             name=inventory.name if inventory else "",
             ip_addresses=inventory.ip_addresses if inventory else (),
+            asked_at=self._at_clock,
         )

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 AGREEMENT = 2.0
 """Seconds between two looks that must agree before a VM counts as removed."""
+POWER_LAG = timedelta(seconds=2)
+"""By how much a power state that was read may be older than the newest event."""
+END_LAG = timedelta(seconds=30)
+"""By how much the state of a customization may be older than the newest event of it."""
 BOOT_TOLERANCE = timedelta(minutes=5)
 """By how much a boot time, which is the host's word, may differ from the server's time."""
 
@@ -55,11 +59,13 @@ class Facts:
     started: Event | None = None
     """The newest start of a customization after the last power-on."""
     is_unended: bool = False
-    """Whether no end followed that start."""
+    """Whether no end followed that start: no event, and no state that was still the same END_LAG after it."""
     ended: Event | None = None
     """The newest end of a customization after the last power-on."""
     ended_before: Event | None = None
     """The newest end of a customization before the last power-on, where none followed it."""
+    is_contradicted: bool = False
+    """Whether the state reports a failure although the newest event reports a success: one of them is late."""
     interrupted: Event | None = None
     """The start of a customization before the last power-on that no end followed: it was restarted while it ran."""
     power_event: Event | None = None
@@ -118,17 +124,23 @@ class Facts:
 
     @property
     def needs_look(self) -> bool:
-        """Whether what was observed contradicts itself, so that only another look at the VM tells which part is late.
+        """Whether what was observed contradicts itself, so that only another look at the VM shows which part is late.
 
-        A state may still say RUNNING just after the end, an end may be the state of before the last power-on, and a VM
-        that was not found may be there again.
+        A state may still be RUNNING just after the end, an end may be the state of before the last power-on or start,
+        a VM may still be reported as on just after its power-off, and one that was not found may be there again.
         """
         if self.missing is not None:
             return not self.looks_agree
+        if self.is_contradicted:
+            return True
         if self.end is not None and not self.is_unended and not self.seen_waiting and self.is_open:
             return True
-        is_stale = self.latest is not None and self.latest.progress in _END_OF.values() and not self.is_current
-        return is_stale and self.ended is None
+        if self.latest is None:
+            return False
+        if self.is_current and self.latest.power is PowerState.ON and self.is_on is False:
+            return True
+        is_end = self.latest.progress in _END_OF.values()
+        return is_end and (self.is_unended or (not self.is_current and self.ended is None))
 
     @property
     def is_open(self) -> bool:
@@ -137,7 +149,9 @@ class Facts:
         A power-on consumes the specification before the guest reports anything: that it was seen to wait stays true.
         A state that says RUNNING just after the end may only be late: it counts until it reports that end, too.
         """
-        return self.is_unended or self.seen_waiting or (self.seen_running and not self._state_confirms_end)
+        if self.is_unended or self.seen_waiting or self.is_contradicted:
+            return True
+        return self.seen_running and not self._state_confirms_end
 
     @property
     def is_running(self) -> bool:
@@ -172,7 +186,9 @@ class Facts:
 
     def ended_with(self, signal: Signal) -> bool:
         """Returns whether this event ended the customization after the last power-on."""
-        return self.ended is not None and self.ended.signal is signal and not self.is_open
+        if self.ended is None or self.ended.signal is not signal:
+            return False
+        return not self.is_open or self.was_seen_to_end(_END_OF[signal])
 
     def ended_before_with(self, signal: Signal) -> bool:
         """Returns whether this event ended a customization before the last power-on, and none started since."""
@@ -202,6 +218,11 @@ def gather(observations: Iterable[Observation]) -> Facts:
     last_power_on = max(anchor, restart)
     end, start = newest(*_END_OF), newest(Signal.CUSTOMIZATION_STARTED)
     unended = start if start > end else -1
+    if unended >= 0 and _outlasts(latest, event(unended), *_END_OF.values()):
+        unended = end = -1
+    is_success = end >= 0 and events[end].signal is Signal.CUSTOMIZATION_SUCCEEDED
+    if is_success and _outlasts(latest, event(end), Progress.FAILED):
+        is_success, end = False, -1
     changed_power = newest(*(signal for signal in _POWER if signal is not Signal.CUSTOMIZATION_STARTED))
     current = [s for s in snapshots if _is_since(s, event(end))]
     is_fresh = latest is not None and _is_since(latest, event(end))
@@ -214,6 +235,7 @@ def gather(observations: Iterable[Observation]) -> Facts:
         is_unended=unended > last_power_on,
         ended=event(end) if end > last_power_on else None,
         ended_before=event(end) if end <= last_power_on else None,
+        is_contradicted=is_success and is_fresh and latest is not None and latest.progress is Progress.FAILED,
         interrupted=event(unended) if unended <= last_power_on else None,
         power_event=event(changed_power),
         power=_power(event(newest(*_POWER)), latest),
@@ -279,9 +301,22 @@ def _age(look: Snapshot | Missing) -> tuple[float, datetime, str]:
     return look.asked_at, look.at, repr(look)
 
 
-def _is_since(look: Snapshot | Missing, event: Event | None) -> bool:
-    """Whether a look is newer than an event; what was read before the look was asked for happened before it."""
-    return event is None or event.read_at < look.asked_at or look.at > event.at
+def _is_since(look: Snapshot | Missing, event: Event | None, lag: timedelta = timedelta()) -> bool:
+    """Whether a look is newer than an event; what was read before the look was asked for happened before it.
+
+    Args:
+        look: The look.
+        event: The event.
+        lag: By how much what the look found may be older than the look.
+    """
+    return event is None or event.read_at + lag.total_seconds() < look.asked_at or look.at - event.at > lag
+
+
+def _outlasts(latest: Snapshot | None, event: Event | None, *ends: Progress) -> bool:
+    """Whether the state reports one of these ends so long after an event that it must be newer than the event."""
+    if latest is None or latest.specification_pending or latest.progress not in ends:
+        return False
+    return _is_since(latest, event, END_LAG)
 
 
 def _waits(snapshot: Snapshot) -> bool:
@@ -316,7 +351,7 @@ def _restart(events: Sequence[Event], anchor: int, snapshots: Sequence[Snapshot]
     booted_at = latest.booted_at
 
     def precedes(index: int, event: Event) -> bool:
-        if event.signal is Signal.VM_POWERED_OFF and index > anchor and _is_since(latest, event):
+        if event.signal is Signal.VM_POWERED_OFF and index > anchor and _is_since(latest, event, POWER_LAG):
             return True
         if booted_at is not None and event.at + BOOT_TOLERANCE < booted_at:
             return True
@@ -326,9 +361,12 @@ def _restart(events: Sequence[Event], anchor: int, snapshots: Sequence[Snapshot]
 
 
 def _power(event: Event | None, latest: Snapshot | None) -> PowerState:
-    if latest is not None and latest.power is not PowerState.UNKNOWN and _is_since(latest, event):
-        return latest.power
-    return PowerState.UNKNOWN if event is None else _POWER[event.signal]
+    by_event = PowerState.UNKNOWN if event is None else _POWER[event.signal]
+    if latest is None or latest.power is PowerState.UNKNOWN:
+        return by_event
+    # A gate must not open because a power-off has not yet reached the state.
+    may_be_late = latest.power is PowerState.ON and by_event in (PowerState.OFF, PowerState.SUSPENDED)
+    return latest.power if _is_since(latest, event, POWER_LAG if may_be_late else timedelta()) else by_event
 
 
 def _is_last(miss: Missing, latest: Snapshot | None, events: Sequence[Event]) -> bool:

@@ -38,11 +38,18 @@ class Source(Protocol):
             ServerError: If it is certain that waiting longer cannot help, for example a refused login.
         """
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
-        """Reads the current state and the recent history once more, in at most `timeout` seconds.
+    def refresh(self, timeout: float) -> bool:
+        """Reads the current state and the recent history once more; `poll` returns what was observed.
 
-        Called before a deadline is judged. A server that does not respond in time yields nothing.
+        Called before a gate opens and before a deadline is judged.
+
+        Returns:
+            Whether the server reported every VM within `timeout` seconds.
+
+        Raises:
+            ServerError: If it is certain that waiting longer cannot help.
         """
+        ...
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
         """Returns what is known of a VM that is not ready, a fact a line, the likeliest cause first."""

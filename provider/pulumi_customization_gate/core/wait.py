@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL, Background, wait_until_done
+from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import GateReport
 from pulumi_customization_gate.core.outcomes import absence_of, failure_of, outcome_of
 from pulumi_customization_gate.core.progress import HEARTBEAT, ProgressReporter
+from pulumi_customization_gate.core.source_calls import SourceCalls
 from pulumi_customization_gate.core.tracking import TrackedVms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pulumi_customization_gate.core.model import VmOutcome, VmRef
     from pulumi_customization_gate.core.outcomes import Situation, WaitRules
@@ -27,12 +27,9 @@ FINAL_READ_TIMEOUT = 0.8
 """Seconds that the last read of the server may take once a deadline has passed."""
 CONFIRM_TIMEOUT = 20.0
 """Seconds that it may take before that: to read a thousand VMs takes longer than FINAL_READ_TIMEOUT."""
-CLOSE_TIMEOUT = 1.4
-"""Seconds that releasing the source may take: with CANCEL_CHECK_INTERVAL less than a cancellation may last."""
-CLOSE_TIMEOUT_UNRESPONSIVE = 0.1
-"""The same for a server that did not answer the last read: with FINAL_READ_TIMEOUT less than a deadline may be late."""
-
-_log = logging.getLogger(__name__)
+CONFIRM_PAUSE = 2.0
+"""Seconds from a read that confirmed no end to the next one."""
+UNCONFIRMED = "the server did not answer the read that confirms the end: the report is what it had reported before"
 
 
 def wait(
@@ -81,17 +78,18 @@ class WaitLoop:
     ) -> None:
         self._source, self._rules, self._readiness, self._progress = source, rules, readiness, progress
         self._cancelled, self._clock = cancelled, clock
+        self._calls = SourceCalls(source, readiness, cancelled, clock)
         self._began = clock()
         self._deadline = self._began + rules.timeout
-        # A start or a read that hangs keeps its thread; closing needs another one.
-        self._background = Background("customization-gate-wait", threads=4)
+        self._confirm_at = self._began
         self._vms = TrackedVms((), rules, self._began)
-        self._server_unresponsive = self._timed_out = self._was_cancelled = False
+        self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
 
     def run(self) -> GateReport:
         """Waits, and returns the report."""
-        self._vms = TrackedVms(self._start(), self._rules, self._began)
+        started = self._calls.start(self._deadline, self._rules.timeout)
+        self._vms = TrackedVms(started, self._rules, self._began)
         self._poll(0)
         while not self._is_over():
             self._notify()
@@ -112,48 +110,52 @@ class WaitLoop:
         )
 
     def close(self) -> None:
-        """Lets the source release what it holds; a server that hangs does not delay the report."""
-        allowed = CLOSE_TIMEOUT_UNRESPONSIVE if self._server_unresponsive else CLOSE_TIMEOUT
-        closing = self._background.submit(self._source.close)
-        if wait_until_done(closing, time.monotonic() + allowed) and (error := closing.exception()) is not None:
-            _log.debug("closing the source failed: %r", error)
-        self._background.close()
-
-    def _start(self) -> Sequence[VmRef]:
-        starting = self._background.submit(self._source.start)
-        if wait_until_done(starting, self._deadline, cancelled=self._cancelled, clock=self._clock):
-            return starting.result()
-        self._server_unresponsive = True
-        if self._clock() < self._deadline:
-            raise ServerError("the wait was cancelled before the server responded; no VM was judged")
-        raise ServerError(
-            f"the server did not respond within {self._rules.timeout:g} s, so no VM was judged; "
-            "check that it can be reached, or wait longer"
-        )
+        """Releases the source."""
+        self._calls.close()
 
     def _is_over(self) -> bool:
         """Whether the wait ends here. An end counts once a read of the server confirms it.
 
         That read finds a start or an end whose event was lost, a VM that is customized a second time, and the names
-        and addresses that the customization assigned.
+        and addresses that the customization assigned. While the server does not answer it the wait goes on, until the
+        deadline: then what it reported before counts.
         """
         if self._fatal_error is not None:
             return True
-        if self._is_decided():
-            # A start time-out that has decided is a deadline, too, and may be late by as little.
-            is_late = self._vms.is_any_overdue(self._clock())
-            left = min(CONFIRM_TIMEOUT, self._deadline - self._clock())
-            self._refresh(FINAL_READ_TIMEOUT if is_late else max(FINAL_READ_TIMEOUT, left), confirms_readiness=True)
-            if self._is_decided():
+        if self._is_read_due():
+            is_confirmed = self._refresh(self._time_to_confirm(), confirms_readiness=True)
+            self._confirm_at = self._clock() + CONFIRM_PAUSE
+            is_last = self._clock() >= self._deadline
+            if self._is_decided() and (is_confirmed or is_last or self._cancelled() or self._is_start_overdue()):
+                if not is_confirmed:
+                    self._progress.note(UNCONFIRMED)
                 return True
-        if self._cancelled():
-            self._was_cancelled = True
-        elif self._clock() >= self._deadline:
-            self._refresh(FINAL_READ_TIMEOUT, confirms_readiness=True)
-            self._timed_out = not self._is_decided()
-        else:
-            return False
-        return True
+            if is_last:
+                self._timed_out = True
+                return True
+        self._was_cancelled = self._cancelled()
+        return self._was_cancelled
+
+    def _is_read_due(self) -> bool:
+        """Whether the read that an end needs is due, or the one that a deadline needs."""
+        now = self._clock()
+        if now >= self._deadline:
+            return self._is_decided() or not self._cancelled()
+        return now >= self._confirm_at and self._is_decided()
+
+    def _time_to_confirm(self) -> float:
+        """Returns the seconds that the read which confirms an end may take.
+
+        A start time-out that has decided is a deadline, too, and may be late by as little.
+        """
+        if self._is_start_overdue():
+            return FINAL_READ_TIMEOUT
+        return max(FINAL_READ_TIMEOUT, min(CONFIRM_TIMEOUT, self._deadline - self._clock()))
+
+    def _is_start_overdue(self) -> bool:
+        """Whether a start time-out has decided that the gate stays closed."""
+        may_open = all(self._situation(vm).is_ready for vm in self._vms.refs)
+        return not may_open and self._vms.is_any_overdue(self._clock())
 
     def _is_decided(self) -> bool:
         if self._rules.stop_on_missing and self._vms.is_any_missing():
@@ -168,26 +170,17 @@ class WaitLoop:
         except ServerError as error:
             self._fatal_error = error
 
-    def _refresh(self, timeout: float, *, confirms_readiness: bool = False) -> None:
-        """Reads the server once more, and on request the guests that are ready.
-
-        A cancellation does not wait for the answer. A guest that was ready minutes ago may not be so any more.
-        """
-        if self._cancelled():
-            return
-        asked = self._clock()
-        reading = self._background.submit(lambda: self._source.refresh(timeout))
-        readiness = self._readiness if confirms_readiness else None
-        confirming = None if readiness is None else self._background.submit(partial(readiness.confirm, timeout))
-        is_done = wait_until_done(reading, cancelled=self._cancelled)
-        self._server_unresponsive = not is_done or self._clock() - asked >= timeout
-        if is_done:
-            try:
-                self._vms.observe(reading.result(), self._clock())
-            except ServerError as error:
+    def _refresh(self, timeout: float, *, confirms_readiness: bool = False) -> bool:
+        """Reads the server once more, and on request the guests; returns whether the server reported every VM."""
+        try:
+            is_complete, unready = self._calls.refresh(timeout, confirms_readiness=confirms_readiness)
+        except ServerError as error:
+            if str(error) not in self._progress.notes:
                 self._progress.note(str(error))
-        if confirming is not None and wait_until_done(confirming, cancelled=self._cancelled):
-            self._vms.mark_dirty(confirming.result())
+            return False
+        self._vms.mark_dirty(unready)
+        self._poll(0)
+        return is_complete
 
     def _notify(self) -> None:
         for text in self._source.notes():

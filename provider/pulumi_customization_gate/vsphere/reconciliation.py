@@ -41,7 +41,6 @@ class Reconciliation:
         self._session, self._watched, self._publish = session, watched, publish
         self._changed = threading.Condition()
         self._last_read: dict[str, Snapshot | Missing] = {}
-        self._suspects: set[str] = set()
         self._is_complete = False
         """Whether the next read of all VMs is one of settled ones, too."""
         self._undecided_interval = UNDECIDED_INTERVAL
@@ -117,9 +116,11 @@ class Reconciliation:
             due = self._due() if is_of_all else undecided
             self._is_complete = self._is_complete and not is_of_all
         _log.debug("reading the state of %d VMs", len(due))
-        for snapshot in inventory.read(self._session, sorted(due), details=False):
-            self._take(snapshot)
+        snapshots = inventory.read(self._session, sorted(due), details=False)
+        for snapshot in snapshots:
+            self._publish(snapshot)
         with self._changed:
+            self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if is_of_all:
                 self._next_of_all = now + RECONCILE_EVERY
             longer = min(2 * self._undecided_interval, RECONCILE_EVERY)
@@ -131,20 +132,7 @@ class Reconciliation:
         return {moid for moid in self._watched() if self._is_complete or not _is_settled(self._last_read.get(moid))}
 
     def _undecided(self) -> set[str]:
-        watched = self._watched()
-        return {moid for moid in watched if _is_undecided(self._last_read.get(moid))} | (self._suspects & watched)
-
-    def _take(self, snapshot: Snapshot | Missing) -> None:
-        """Publishes a snapshot; a Missing only after two reads, as a restarting vCenter may not list each VM yet."""
-        with self._changed:
-            is_certain = isinstance(snapshot, Snapshot) or snapshot.vm in self._suspects
-            if is_certain:
-                self._suspects.discard(snapshot.vm)
-                self._last_read[snapshot.vm] = snapshot
-            else:
-                self._suspects.add(snapshot.vm)
-        if is_certain:
-            self._publish(snapshot)
+        return {moid for moid in self._watched() if _is_undecided(self._last_read.get(moid))}
 
 
 def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:

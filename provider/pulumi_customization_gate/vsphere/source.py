@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import queue
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.event_order import in_order
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import (
     Event,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.references import Reference
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
     from pulumi_customization_gate.vsphere.shared_read import Reading
+
+_log = logging.getLogger(__name__)
 
 
 class VsphereSource:
@@ -165,21 +169,29 @@ class VsphereSource:
             raise self._end
         return observations
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> bool:
         """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
-        feed = self._feed
-        if feed is None:
-            return []
+        feed, session = self._feed, self._session
+        if feed is None or session is None:
+            return False
 
-        def ask() -> None:
-            with contextlib.suppress(*FAULTS, ServerError):
-                self._take(feed.read({vm: self._known_until.get(vm) for vm in self._present}))
+        def is_read() -> bool:
+            try:
+                self._take(feed.read({vm: self._events_known_until(vm) for vm in self._present}))
+            except (*FAULTS, ServerError) as error:
+                _log.debug("the state could not be read: %s", session.describe(error))
+                return False
+            return True
 
         with contextlib.closing(Background("customization-gate-refresh")) as background:
-            asking = background.submit(ask)
-            if wait_until_done(asking, time.monotonic() + timeout):
-                asking.result()
-        return self.poll(0)
+            reading = background.submit(is_read)
+            return wait_until_done(reading, time.monotonic() + timeout) and reading.result()
+
+    def _events_known_until(self, vm: str) -> datetime | None:
+        """Returns until when the events of a VM need not be read again; None where the newest one is not an end."""
+        events = self._events.get(vm)
+        is_ended = events is not None and in_order(events.values())[-1].signal.is_end
+        return self._known_until.get(vm) if is_ended else None
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""

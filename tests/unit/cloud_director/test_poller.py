@@ -11,10 +11,10 @@ from lab.cloud_director.faults import Fault
 from pulumi_customization_gate.cloud_director.tracked_vm import (
     LONGEST_INTERVAL,
     RECONCILE_INTERVAL,
-    REMOVAL_RECHECK,
     SETTLED_INTERVAL,
 )
 from pulumi_customization_gate.core.errors import AuthenticationError
+from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.model import Missing, Progress, Snapshot
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ def poll_for(lab: InMemory, source: CloudDirectorSource, seconds: float) -> list
     while lab.clock.now < end:
         observations += source.poll(end - lab.clock.now)
     return observations
+
+
+def refreshed(source: CloudDirectorSource, timeout: float) -> list[Observation]:
+    """Reads everything once more, and returns what was observed."""
+    source.refresh(timeout)
+    return list(source.poll(0))
 
 
 def states(observations: list[Observation]) -> list[str]:
@@ -95,12 +101,11 @@ def test_a_record_that_is_wrong_is_not_followed_for_long(lab: InMemory) -> None:
 
 
 def test_a_record_that_disappears_is_a_hint(lab: InMemory) -> None:
-    """A VM that the inventory had and has no more is read at once, and missing REMOVAL_RECHECK seconds later."""
+    """A VM that the inventory had and has no more is read at once, and again soon."""
     machine = lab.machine("web-0", "GC_COMPLETE", record=None)
     source = started(lab, machine)
     lab.cloud.remove(machine)
-    (missing,) = poll_for(lab, source, 3 * LONGEST_INTERVAL)
-    assert isinstance(missing, Missing)
+    assert [type(o) for o in poll_for(lab, source, 3 * LONGEST_INTERVAL)] == [Missing, Missing]
 
 
 def test_many_vms_cost_few_requests_while_nothing_changes(lab: InMemory) -> None:
@@ -130,16 +135,16 @@ def test_a_record_that_followed_the_status_confirms_the_end(lab: InMemory) -> No
         machine.set_state = "GC_COMPLETE"
     poll_for(lab, source, 5)
     lab.server.log.clear()
-    assert source.refresh(5) == []
+    assert refreshed(source, 5) == []
     assert lab.server.log == ["GET /api/query"]
     machines[7].set_state = "GC_PENDING"
     lab.cloud.remove(machines[8])
-    seen = source.refresh(20)
+    seen = refreshed(source, 20)
     assert {(type(o), o.vm) for o in seen} == {
         (Snapshot, f"vm-{machines[7].uuid}"),
         (Missing, f"vm-{machines[8].uuid}"),
     }
-    assert lab.server.count(STATUS) == 3
+    assert lab.server.count(STATUS) == 2
 
 
 def test_without_the_inventory_the_status_confirms_the_end(lab: InMemory) -> None:
@@ -150,7 +155,7 @@ def test_without_the_inventory_the_status_confirms_the_end(lab: InMemory) -> Non
     poll_for(lab, source, 5)
     lab.faults.add(Fault("status", "/api/query", status=503))
     machine.set_state = "GC_FAILED"
-    assert set(states(list(source.refresh(5)))) == {"GC_FAILED"}
+    assert set(states(refreshed(source, 5))) == {"GC_FAILED"}
 
 
 def test_a_record_that_was_wrong_does_not_confirm_the_end(lab: InMemory) -> None:
@@ -162,28 +167,19 @@ def test_a_record_that_was_wrong_does_not_confirm_the_end(lab: InMemory) -> None
     machine.set_state = "GC_COMPLETE"
     poll_for(lab, source, 40)
     machine.record_state, machine.set_state = "GC_COMPLETE", "GC_PENDING"
-    assert states(list(source.refresh(5)))[-1] == "GC_PENDING"
+    assert states(refreshed(source, 5))[-1] == "GC_PENDING"
 
 
-def test_one_refusal_is_not_a_removal(lab: InMemory) -> None:
-    """A VM that is readable at the second look was never missing."""
-    machine = lab.machine("web-0")
-    source = started(lab, machine)
-    lab.faults.add(Fault("no-entity", machine.uuid, times=2))
-    assert [o for o in poll_for(lab, source, 60) if isinstance(o, Missing)] == []
-
-
-def test_two_refusals_some_seconds_apart_are_a_removal(lab: InMemory) -> None:
-    """A VM is missing REMOVAL_RECHECK seconds after the first refusal, and no sooner."""
+def test_a_refusal_is_reported_and_looked_at_again(lab: InMemory) -> None:
+    """Each refusal is reported as one that needs a second look, which follows AGREEMENT seconds later."""
     machine = lab.machine("web-0")
     source = started(lab, machine)
     lab.cloud.remove(machine)
-    poll_for(lab, source, 1.5)
-    refused = lab.clock.now
-    assert lab.server.count(STATUS) == 1
-    while not (observations := source.poll(0.1)):
-        assert lab.clock.now < refused + 2 * REMOVAL_RECHECK
-    assert [type(observation) for observation in observations] == [Missing]
+    first, second = poll_for(lab, source, 5)
+    assert isinstance(first, Missing)
+    assert isinstance(second, Missing)
+    assert (first.needs_second_look, second.needs_second_look) == (True, True)
+    assert second.asked_at - first.asked_at == pytest.approx(AGREEMENT)
     assert lab.server.count(STATUS) == 2
 
 
@@ -192,20 +188,12 @@ def test_a_missing_vm_is_looked_for_again(lab: InMemory) -> None:
     machine = lab.machine("web-0", "GC_COMPLETE")
     source = started(lab, machine)
     lab.faults.add(Fault("no-right", machine.uuid))
-    (missing,) = source.refresh(20)
+    missing = refreshed(source, 20)[-1]
     lab.faults.clear()
     *_, snapshot = poll_for(lab, source, 1.3 * SETTLED_INTERVAL)
     assert isinstance(missing, Missing)
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.progress, snapshot.at > missing.at) == (Progress.SUCCEEDED, True)
-
-
-def test_a_refusal_without_time_for_a_second_look(lab: InMemory) -> None:
-    """At a deadline one refusal keeps a gate from opening on a VM that was complete, and judges no other VM."""
-    complete, pending = lab.machine("web-0", "GC_COMPLETE"), lab.machine("web-1")
-    source = started(lab, complete, pending)
-    lab.faults.add(Fault("no-entity", "vm-"))
-    assert [(type(o), o.vm) for o in source.refresh(0.8)] == [(Missing, f"vm-{complete.uuid}")]
 
 
 def test_an_answer_that_is_overtaken_does_not_count(lab: InMemory) -> None:

@@ -225,6 +225,7 @@ def test_a_log_tells_the_course_of_a_wait(lab: InMemory, caplog: pytest.LogCaptu
     lab.faults.add(Fault("no-right", hidden.uuid))
     source = lab.source({"web-0": machine.urn, "web-1": hidden.urn})
     source.start()
+    source.poll(0)
     lab.clock.now += 60
     lab.cloud.end_sessions()
     machine.set_state = "GC_COMPLETE"

@@ -12,12 +12,12 @@ from pulumi_customization_gate.cloud_director.representations import InventoryVm
 from pulumi_customization_gate.cloud_director.tracked_vm import (
     JITTER,
     LONGEST_INTERVAL,
-    REMOVAL_RECHECK,
     SETTLED_INTERVAL,
     SHORTEST_INTERVAL,
     Pace,
     TrackedVm,
 )
+from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.model import FailureKind, Missing, VmRef
 
 EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -62,27 +62,31 @@ STEP = st.tuples(
 
 
 @given(st.lists(STEP, max_size=30))
-def test_a_vm_is_missing_exactly_while_two_reads_agree(steps: list[tuple[str, float, int]]) -> None:
-    """Two refusals REMOVAL_RECHECK seconds apart with no state between them, and nothing else, make a VM missing."""
-    now, refused_since = 0.0, None
+def test_a_vm_is_missing_exactly_while_reads_are_refused(steps: list[tuple[str, float, int]]) -> None:
+    """Each refusal is reported, and is looked at again soon; the next state undoes it."""
+    now = refused_since = 0.0
     vm = TrackedVm(VmRef("web-0", "vm-0", "web-0"), lambda: now)
-    is_missing, times = False, []
+    is_refused, times = False, []
     for what, seconds, error in steps:
         at = EPOCH + timedelta(seconds=int(now) + error)
         if what == "refused":
-            refused_since = now if refused_since is None else refused_since
-            is_missing |= now - refused_since >= REMOVAL_RECHECK
+            refused_since = refused_since if is_refused else now
+            is_refused = True
             vm.observe_refusal(Refusal(FailureKind.NOT_FOUND, "no such VM", at))
         elif what == "record":
             vm.observe_inventory(at, InventoryVm("vm-0", "web-0", powered_on=True, state="GC_PENDING"))
         elif what != "fault":
-            refused_since, is_missing = None, False
+            is_refused = False
             vm.observe_state(CustomizationState(what, at))
         vm.schedule(reported=what.startswith(("GC", "RE")), changed=False, at_least=0.0)
-        assert (vm.is_missing, vm.is_in_doubt) == (is_missing, refused_since is not None and not is_missing)
+        assert vm.is_refused == is_refused
         assert 0 <= vm.due - now <= SETTLED_INTERVAL * (1 + JITTER) or what == "record"
-        if (observation := vm.take_observation()) is not None:
-            assert isinstance(observation, Missing) == is_missing
+        if is_refused and now - refused_since < AGREEMENT:
+            assert vm.due == now + AGREEMENT
+        observation = vm.take_observation()
+        if observation is not None:
+            assert isinstance(observation, Missing) == is_refused
             times.append(observation.at)
+        assert (observation is not None) or what != "refused"
         now += seconds
     assert times == sorted(set(times))

@@ -14,6 +14,7 @@ from pulumi_customization_gate.core.model import (
     Evidence,
     HistoryRead,
     Observation,
+    PowerState,
     PreviouslyCustomized,
     Snapshot,
 )
@@ -382,9 +383,60 @@ NEWER_WORDS = [
             starting(5),
             succeeded(6),
             powered_off(7),
-            read(9, "PENDING", pending=False),
+            read(10, "PENDING", pending=False),
         ],
         WAITING,
+    ),
+    row(
+        "the end was lost and the state reports it, too soon after the start to be certain",
+        [starting(1), started(5), read(35, "SUCCEEDED")],
+        RUNNING,
+    ),
+    row(
+        "the end was lost and the state reports it, long after the start",
+        [starting(1), started(5), read(36, "SUCCEEDED")],
+        SUCCEEDED,
+        STATE,
+    ),
+    row(
+        "the end of the second was lost and the state reports it, long after its start",
+        [starting(1), succeeded(2), powered_off(3), starting(4), started(5), read(36, "FAILED")],
+        FAILED,
+        STATE,
+    ),
+    row(
+        "the end was lost, the state reports it, and a specification is pending",
+        [starting(1), started(5), read(36, "SUCCEEDED", pending=True)],
+        RUNNING,
+    ),
+    row(
+        "the state reports a failure just after a success",
+        [starting(1), succeeded(5), read(9, "FAILED")],
+        WAITING,
+    ),
+    row(
+        "the state still reports a failure long after a success",
+        [starting(1), succeeded(5), read(36, "FAILED")],
+        FAILED,
+        STATE,
+    ),
+    row(
+        "all events of the second, which failed, were lost",
+        [starting(1), succeeded(2), starting(10), read(40, "FAILED")],
+        FAILED,
+        STATE,
+    ),
+    row("a failure counts whatever the state is", [starting(1), failed(5), read(36, "SUCCEEDED")], FAILED, EVENT),
+    row(
+        "the clock was set back before the end, and the state agrees with it",
+        [
+            starting(1),
+            read(2, "PENDING"),
+            replace(failed(9), at=at(-9000)),
+            replace(read(20, "FAILED"), at=at(-8990)),
+        ],
+        FAILED,
+        EVENT,
     ),
 ]
 
@@ -570,6 +622,17 @@ def test_an_earlier_end_has_no_length() -> None:
 def test_power_on_without_events_is_the_boot_time() -> None:
     """Without a power-on event in reach the machine's boot time stands in."""
     assert at(3) == judge([replace(read(5, "SUCCEEDED"), booted_at=at(3))]).powered_on_at
+
+
+@pytest.mark.parametrize(
+    ("second", "power", "needs_look"),
+    [(8, PowerState.OFF, True), (9, PowerState.OFF, True), (10, PowerState.ON, False)],
+)
+def test_a_state_just_after_a_power_off_may_be_late(second: int, power: PowerState, needs_look: bool) -> None:
+    """A look within two seconds of a power-off that finds the VM on opens no gate; another look follows."""
+    facts = judge([starting(1), succeeded(3), powered_off(7), read(second, "SUCCEEDED")]).facts
+
+    assert (facts.power, facts.needs_look) == (power, needs_look)
 
 
 def test_facts_of_another_life_are_kept_apart() -> None:

@@ -51,7 +51,7 @@ class Verdicts(RuleBasedStateMachine):
         self.key = 0
         self.clock = 0
         """Seconds by which the server's clock is ahead."""
-        self.clock_was_set = self.is_suspended = False
+        self.clock_was_set = self.is_suspended = self.is_lossy = False
         self.exists, self.on, self.pending = True, False, False
         self.state = "IDLE"
         """The server's state of the customization; RUNNING remains where a power-off or a restart interrupts it."""
@@ -211,6 +211,13 @@ class Verdicts(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.undelivered) - 1))
         self.receive(self.undelivered.pop(index))
 
+    @precondition(lambda self: self.undelivered)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """One observation never arrives: its verdict may be late, but no gate opens for that."""
+        self.undelivered.pop(data.draw(st.integers(0, len(self.undelivered) - 1)))
+        self.is_lossy = True
+
     @precondition(lambda self: self.delivered)
     @rule(data=st.data())
     def deliver_again(self, data: st.DataObject) -> None:
@@ -234,7 +241,7 @@ class Verdicts(RuleBasedStateMachine):
         if self.clock_was_set or not self.exists:
             self.tick()
             self.read_state_at_once()
-        self.is_up_to_date = self.is_read = True
+        self.is_up_to_date, self.is_read = not self.is_lossy, True
 
     @property
     def expected_statuses(self) -> set[Status]:
@@ -309,7 +316,7 @@ class Verdicts(RuleBasedStateMachine):
         """The events of an earlier customization may still arrive, or never arrive."""
         if self.is_read and self.pending:
             assert judge(self.delivered).status is Status.VM_NOT_STARTED
-        if self.is_read and self.exists and self.state in ("PENDING", "RUNNING"):
+        if self.is_read and self.exists and self.state in ("PENDING", "RUNNING", "FAILED"):
             assert judge(self.delivered).status is not Status.CUSTOMIZATION_SUCCEEDED
 
     @invariant()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.core import wait as wait_module
+from pulumi_customization_gate.core import source_calls
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
@@ -28,7 +28,7 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
-from pulumi_customization_gate.core.wait import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, wait
+from pulumi_customization_gate.core.wait import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, UNCONFIRMED, wait
 from tests.unit.core.timeline import (
     ALL_READ,
     VM,
@@ -76,7 +76,7 @@ class ScriptedSource:
     Args:
         vms: The machines of the wait.
         told: What `poll` tells; observations of negative seconds are told at once.
-        unheard: What only `look` tells, for its event was lost.
+        unheard: What only `refresh` finds, because its event was lost.
         silent_until: The second before which nothing is told, but then all that happened.
         raised: Second and error of polls that fail.
         look_takes: Seconds that a look costs; None for a server that hangs.
@@ -103,6 +103,7 @@ class ScriptedSource:
         self.noted = dict(noted or {})
         self.polls: list[float] = []
         self.looks: list[float] = []
+        self.found: list[Observation] = []
         self.closed = 0
 
     @staticmethod
@@ -127,17 +128,19 @@ class ScriptedSource:
         self.clock.now = self.clock.began + until
         due = [observation for second, observation in self.untold if second <= until]
         self.untold = self.untold[len(due) :]
-        return due
+        found, self.found = self.found, []
+        return [*found, *due]
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> bool:
         self.looks.append(self.clock.elapsed)
         if self.look_raises:
             raise self.look_raises
         if self.look_takes is None:
             self.clock.now += timeout
-            return []
+            return False
         self.clock.now += self.look_takes
-        return [o for o in self.unheard if self._second(o) <= self.clock.elapsed]
+        self.found += [o for o in self.unheard if self._second(o) <= self.clock.elapsed]
+        return True
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
         assert timeout > 0
@@ -861,10 +864,55 @@ def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) 
     ("told", "ready"), [([succeeded(9)], True), ([started(9)], False)], ids=["settled", "at the deadline"]
 )
 def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready: bool) -> None:
-    """A server that refuses the last look leaves the verdicts as they are, and a note."""
+    """A server that refuses the last look leaves the verdicts as they are, and one note of each kind."""
     report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).wait(REQUIRED)
+    notes = [str(NO_HEARING), UNCONFIRMED] if ready else [str(NO_HEARING)]
 
-    assert (ready, not ready, (str(NO_HEARING),)) == (report.ready, report.timed_out, report.notes)
+    assert (ready, not ready, notes) == (report.ready, report.timed_out, [*report.notes])
+
+
+@pytest.mark.parametrize(
+    ("unheard", "told"),
+    [
+        pytest.param([read(20, "SUCCEEDED")], ("CustomizationSucceeded", True, ""), id="confirmed"),
+        pytest.param([read(20, on=False)], ("CustomizationSucceeded", False, "PoweredOff"), id="powered off"),
+        pytest.param(
+            [read(20, "PENDING", on=False, pending=True)], ("VmNotStarted", False, "StartTimeout"), id="another waits"
+        ),
+    ],
+)
+def test_a_gate_opens_once_the_server_confirms_the_end(
+    unheard: Sequence[Observation], told: tuple[str, bool, str]
+) -> None:
+    """While the server does not answer the read that confirms an end, the gate stays closed: events may be lost."""
+
+    class Unreachable(ScriptedSource):
+        def refresh(self, timeout: float) -> bool:
+            self.look_takes = None if self.clock.elapsed < 30 else 0.0
+            return super().refresh(timeout)
+
+    updates: list[Update] = []
+    source = Unreachable(ALONE, [starting(1), started(5), succeeded(9)], unheard=unheard)
+    report = source.wait(REQUIRED, listener=updates.append)
+
+    assert told_of(report) == {"web-2": told}
+    assert report.wait_seconds >= 30
+    assert UNCONFIRMED not in report.notes
+
+
+def test_a_failure_by_state_gets_its_reason_from_the_read_that_confirms_it() -> None:
+    """A server that does not answer at the moment of a failure is asked again: the event has the reason."""
+
+    class Unreachable(ScriptedSource):
+        def refresh(self, timeout: float) -> bool:
+            self.look_takes = None if self.clock.elapsed < 30 else 0.0
+            return super().refresh(timeout)
+
+    told: list[Observation] = [starting(1), read(2, "RUNNING"), read(9, "FAILED")]
+    report = Unreachable(ALONE, told, unheard=[failed(8, reason="no product key")]).wait(REQUIRED)
+
+    assert told_of(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
+    assert report.wait_seconds >= 30
 
 
 def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
@@ -897,11 +945,11 @@ def test_a_cancellation_ends_a_look() -> None:
     looked, released = threading.Event(), threading.Event()
 
     class Slow(ScriptedSource):
-        def refresh(self, timeout: float) -> Sequence[Observation]:
+        def refresh(self, timeout: float) -> bool:
             del timeout
             looked.set()
             released.wait(60)
-            return []
+            return True
 
     source = Slow(ALONE, [starting(1), started(5), succeeded(9)])
     report = wait(source, REQUIRED, cancelled=looked.is_set, clock=source.clock)
@@ -943,7 +991,7 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
             super().close()
 
     for name in ("CLOSE_TIMEOUT", "CLOSE_TIMEOUT_UNRESPONSIVE"):
-        monkeypatch.setattr(wait_module, name, 0.02 if name == applied else 60)
+        monkeypatch.setattr(source_calls, name, 0.02 if name == applied else 60)
     source = Stuck(ALONE, [succeeded(1)], look_takes=look_takes)
     report = source.wait()
     closed_before = source.closed
@@ -954,8 +1002,8 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
 
 def test_patience_with_a_hung_server_keeps_every_promise() -> None:
     """A cancelled wait is over within two seconds and a deadline late by less than one, whatever the server does."""
-    assert CANCEL_CHECK_INTERVAL + wait_module.CLOSE_TIMEOUT < 2
-    assert FINAL_READ_TIMEOUT + wait_module.CLOSE_TIMEOUT_UNRESPONSIVE < 1
+    assert CANCEL_CHECK_INTERVAL + source_calls.CLOSE_TIMEOUT < 2
+    assert FINAL_READ_TIMEOUT + source_calls.CLOSE_TIMEOUT_UNRESPONSIVE < 1
 
 
 def test_listener_hears_changes_and_a_heartbeat() -> None:

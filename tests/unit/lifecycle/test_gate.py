@@ -122,9 +122,9 @@ class FakeSource:
         uuid = self._centre.uuids.get(vm, "")
         return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in told]
 
-    def refresh(self, timeout: float) -> Sequence[Observation]:
+    def refresh(self, timeout: float) -> bool:
         del timeout
-        return []
+        return True
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
         del vm, timeout

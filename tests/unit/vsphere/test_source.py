@@ -196,11 +196,13 @@ def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
     vcenter.state.add("vm-1", guest__hostName="web-1", guest__ipAddress="192.0.2.1")
     vcenter.now = NOON + timedelta(minutes=5)
     vcenter.events.happen(SUCCEEDED, "vm-1", NOON + timedelta(minutes=4))
-    observations = source.refresh(TIMEOUT)
+    is_complete = source.refresh(TIMEOUT)
+    observations = source.poll(0)
     explained = source.diagnose(VmRef("web-1", "vm-1", "web-1"), 1)
     source.close()
 
     snapshots = [one for one in observations if isinstance(one, Snapshot)]
+    assert is_complete
     assert [(one.host_name, one.ip_addresses) for one in snapshots] == [("web-1", ("192.0.2.1",))]
     assert any("CustomizationSucceeded" in line for line in explained)
 
@@ -227,7 +229,7 @@ def test_a_later_read_keeps_the_details_of_the_same_boot(vcenter: FakeVcenter) -
 def test_a_refresh_of_a_server_that_is_gone_yields_nothing(vcenter: FakeVcenter) -> None:
     """A read that fails before a deadline is judged is not an error of the wait."""
     source = source_of("vm-1")
-    assert source.refresh(1) == []
+    assert not source.refresh(1)
     source.start()
     source.poll(0)
     vcenter.password = "changed"
@@ -235,7 +237,8 @@ def test_a_refresh_of_a_server_that_is_gone_yields_nothing(vcenter: FakeVcenter)
     vcenter.failures["RetrievePropertiesEx"] = [vim.fault.NotAuthenticated(), vim.fault.NotAuthenticated()]
     # The feed may meet the same refusal first, and raises it then.
     with contextlib.suppress(AuthenticationError):
-        assert [one for one in source.refresh(TIMEOUT) if isinstance(one, Snapshot)] == []
+        assert not source.refresh(TIMEOUT)
+        assert [one for one in source.poll(0) if isinstance(one, Snapshot)] == []
     source.close()
 
 
