@@ -853,6 +853,19 @@ def program(code: str = "pass", **environment: str) -> subprocess.CompletedProce
     )
 
 
+MODULES_OF_HELP = 48
+"""Modules that the help may import beside those of typer: about 35 are ours."""
+
+
+def test_the_help_imports_little() -> None:
+    """Its time is that of its imports. They are counted, because a measured time would depend on the computer."""
+    count = "import atexit; atexit.register(lambda: print(len(sys.modules), file=sys.stderr))"
+    said = program(f"{count}; sys.argv[1:] = ['--help']")
+    typer_alone = program(f"{count}; import typer.rich_utils; sys.exit()")
+    assert "Wait for the guest customization" in said.stdout
+    assert int(said.stderr) - int(typer_alone.stderr) <= MODULES_OF_HELP
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_is_named(missing: str) -> None:
     """Whoever installed the library alone reads what to install, and no traceback."""

@@ -78,7 +78,7 @@ def test_exports_are_complete(name: str) -> None:
         ),
         pytest.param(
             "pulumi_customization_gate.command_line.application",
-            ("pulumi", "pyVmomi", "requests", "matplotlib", "grpc"),
+            ("pulumi", "pyVmomi", "requests", "matplotlib", "grpc", "ssl", "pulumi_customization_gate.core.model"),
             id="command",
         ),
         pytest.param("pulumi_customization_gate.platforms", ("pulumi", "pyVmomi", "requests"), id="platforms"),

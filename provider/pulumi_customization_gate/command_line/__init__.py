@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 from pulumi_customization_gate.command_line.output_streams import write_errors_reported
@@ -24,5 +26,7 @@ def main() -> None:
             "in a clone of the project, run pip install '.[cli]'\n"
         )
         sys.exit(2)
+    # Python collects garbage once more at its exit. With the types of pyVmomi that takes as long as the rest of a run.
+    atexit.register(gc.freeze)
     with write_errors_reported():
         application(prog_name="customization-gate")

@@ -19,9 +19,7 @@ from pulumi_customization_gate.command_line import options
 from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import Interrupt, errors_reported, exit_code
 from pulumi_customization_gate.command_line.input_files import read_json, read_text
-from pulumi_customization_gate.command_line.json_output import event_document, report_document
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
 from pulumi_customization_gate.version import __version__
@@ -110,6 +108,7 @@ def wait(
     - `govc find vm -name 'web-*' | customization-gate wait -`
     """
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.core.outcomes import WaitRules  # noqa: PLC0415 -- the same
     from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- the same
 
     kind = PLATFORMS[platform.value]
@@ -186,6 +185,7 @@ def events(
     - `customization-gate events 'web-*' --output json`
     """
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.command_line.json_output import event_document  # noqa: PLC0415 -- the same
     from pulumi_customization_gate.command_line.vm_events import histories  # noqa: PLC0415 -- the same
 
     access = Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
@@ -244,6 +244,7 @@ def timeline(
     - `customization-gate timeline --live 'web-*'`
     """
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
+    from pulumi_customization_gate.command_line.json_output import report_document  # noqa: PLC0415 -- the same
 
     access = Access(
         PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl

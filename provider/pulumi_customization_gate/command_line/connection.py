@@ -13,7 +13,6 @@ from pulumi_customization_gate.command_line import govc
 from pulumi_customization_gate.command_line.input_files import read_text
 from pulumi_customization_gate.command_line.phrases import CLOUD_DIRECTOR_SETTINGS, GOVC_SETTINGS, VSPHERE_SETTINGS
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import Target, targets_of
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
 
 if TYPE_CHECKING:
@@ -48,12 +47,14 @@ class Access:
             ConfigurationError: If a setting is missing or wrong, or a reference has no VM.
             ServerError: If the server cannot be used.
         """
+        from pulumi_customization_gate.core.model import Target, targets_of  # noqa: PLC0415 -- `--help` needs no model
+
         if self.platform is CLOUD_DIRECTOR:
             settings = self.cloud_director_settings(os.environ)
             targets = targets_of(words, lambda word: CLOUD_DIRECTOR.parse_reference(word, settings))
             yield CLOUD_DIRECTOR.source(settings, targets)
             return
-        from pulumi_customization_gate.vsphere import search  # noqa: PLC0415 -- `--help` needs no client library
+        from pulumi_customization_gate.vsphere import search  # noqa: PLC0415 -- nor a client library
 
         with self.session() as session:
             targets = [Target(None, reference) for reference in search.expand(session, words)]

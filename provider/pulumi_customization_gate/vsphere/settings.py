@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.config_lookup import Lookup
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.tls import Trust
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.config_lookup import Config
+    from pulumi_customization_gate.tls import Trust
 
 NAMESPACE = "vsphere"
 """The default namespace of stack config."""
@@ -49,6 +49,8 @@ class VsphereSettings:
     @property
     def trust(self) -> Trust:
         """How the server's certificate is verified."""
+        from pulumi_customization_gate.tls import Trust  # noqa: PLC0415 -- the help of the command needs no TLS
+
         return Trust(self.ca_file, self.thumbprint, self.allow_unverified_ssl)
 
     @property
