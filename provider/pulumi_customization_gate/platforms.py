@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.findings import Finding
     from pulumi_customization_gate.core.source import GateSource, Readiness
 
+DEFAULT_TIMEOUT = 1800.0
+"""Seconds of a whole wait where nothing else is given, on any platform."""
+
 
 @dataclass(frozen=True)
 class Platform:

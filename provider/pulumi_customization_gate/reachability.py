@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that name resolution, a connection, or a TLS handshake may take."""
+NOTABLE_OFFSET = timedelta(seconds=60)
+"""The difference between two clocks from which on there is a warning."""
+_SMALL_OFFSET = timedelta(seconds=1)
 EXPIRES_SOON = timedelta(days=30)
 """Before its end, the time in which a certificate gets a warning."""
 _MOST_ADDRESSES = 4
@@ -141,6 +144,25 @@ def presented(host: str, port: int) -> Certificate:
         expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(parsed["notAfter"]), timezone.utc)
         return Certificate(fingerprint, _common_name(parsed, "subject"), _common_name(parsed, "issuer"), expires)
     return Certificate(fingerprint)
+
+
+def clock_finding(server: str, offset: timedelta) -> Finding:
+    """Returns what the difference between the server's clock and this computer's means.
+
+    Args:
+        server: The server, sanitized.
+        offset: How far the server's clock is ahead.
+    """
+    size = duration(abs(offset).total_seconds())
+    message = f"{size} {'ahead of' if offset > timedelta() else 'behind'} this computer's"
+    if abs(offset) < NOTABLE_OFFSET:
+        message = message if abs(offset) >= _SMALL_OFFSET else "less than 1 s from this computer's"
+        return Finding(Check.CLOCK, State.OK, server, message)
+    remedy = (
+        "Set both clocks by NTP. A gate judges by the server's clock alone; guests that take their time from a wrong "
+        "one may fail to join a domain."
+    )
+    return Finding(Check.CLOCK, State.WARNING, server, message, remedy)
 
 
 def _certificate_finding(server: str, host: str, port: int, trust: Trust, called: Mapping[str, str]) -> Finding:

@@ -19,7 +19,7 @@ from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
 from lab.cloud_director.server import serve
 from lab.paths import Home
 from tests.lab.shell import PROGRAM, WAIT, Shell, clean_environment, connected_to
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running
+from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +128,78 @@ def test_events_of_a_machine_that_is_not_there_are_wrong_usage(shell: Shell) -> 
     assert "has no virtual machine vm-4711" in said.stderr
 
 
+def test_wait_takes_conditions_that_hold_after_success(vcenter: VCenter, shell: Shell) -> None:
+    """Guest operations, and checks in short form and as JSON; one that does not hold is named at the time-out."""
+    (vm,) = customized(vcenter)
+    conditions = ["--ready-when", "guest_operations", "--settle", "0.1", "--check", "address"]
+
+    good = shell("wait", vm.name, *conditions, "--timeout", "1m")
+    bad = shell("wait", vm.name, "--check", '{"kind": "host_name", "value": "another"}', "--timeout", "2s")
+
+    assert good.returncode == 0, good.stderr
+    assert (bad.returncode, "host_name: expected 'another'" in bad.stdout) == (3, True)
+
+
+# ---- doctor
+
+
+def findings(said: Any) -> dict[tuple[str, str], str]:
+    """Returns the state of each finding, by check and subject."""
+    return {(found["check"], found["subject"]): found["state"] for found in json.loads(said.stdout)["findings"]}
+
+
+def test_doctor_finds_a_vcenter_that_a_wait_can_work_with(vcenter: VCenter, shell: Shell) -> None:
+    """The settings of a template that runs are read in its guest, and nothing stays on the server."""
+    golden = vcenter.clone("golden", custom=linux())
+    until(lambda: golden.guest.guestOperationsReady)
+    vcenter.lab.reset_stats()
+    login = {"GUEST_USER": vcenter.lab.guest_user, "GUEST_PASSWORD": vcenter.lab.guest_password}
+
+    said = shell("doctor", "golden", "--folder", "/DC0/vm", "--template", "golden", "-o", "json", **login)
+
+    found, label = findings(said), f"golden ({golden._moId})"
+    assert said.returncode == 0, said.stdout
+    assert [check for (check, _), state in found.items() if state != "ok"] == ["esxi_host"]  # the lab's have no DNS
+    for check in ("vm", "privileges", "guest_privileges", "template", "vmware_tools", "deploypkg"):
+        assert (check, label) in found
+    stats = vcenter.done("GET", "/stats")
+    assert (stats["sessions"], stats["collectors"]) == (1, 0)  # the session is the test's
+
+
+@pytest.mark.parametrize(
+    ("environment", "check"),
+    [
+        pytest.param({"VSPHERE_SERVER": "no-such-host.invalid"}, "name_resolution", id="a-name-that-does-not-resolve"),
+        pytest.param({"VSPHERE_SERVER": "127.0.0.1:1"}, "connection", id="no-server"),
+        pytest.param({"VSPHERE_CA_FILE": ""}, "certificate", id="a-certificate-that-is-not-trusted"),
+        pytest.param({"VSPHERE_PASSWORD": "wrong"}, "login", id="a-wrong-password"),
+    ],
+)
+def test_doctor_ends_with_the_first_thing_that_makes_the_server_useless(
+    shell: Shell, environment: dict[str, str], check: str
+) -> None:
+    """What comes before it is good, and what depends on it is not tried."""
+    said = shell("doctor", "-o", "json", **environment)
+    *before, last = findings(said).items()
+
+    assert said.returncode == 4
+    assert (last[0][0], last[1]) == (check, "failed")
+    assert all(state == "ok" for _, state in before)
+
+
+def test_doctor_names_what_a_user_may_not_see(vcenter: VCenter, shell: Shell) -> None:
+    """A VM without permission has a finding with what to grant."""
+    vm = vcenter.clone("secret-0")
+    rule = vcenter.lab.add_fault("no_permission", vm="secret-0")
+    try:
+        said = shell("doctor", vm._moId, "nobody", "-o", "json")
+    finally:
+        vcenter.done("DELETE", f"/faults/{rule}")
+
+    assert said.returncode == 1
+    assert [subject for (check, subject), state in findings(said).items() if state == "failed"] == ["nobody", vm._moId]
+
+
 # ---- what names machines
 
 
@@ -160,6 +232,26 @@ def test_words_are_looked_up_in_the_inventory(shell: Shell, words: list[str], ex
     said = shell("status", *words, "-o", "json")
 
     assert sorted(json.loads(said.stdout)["statuses"]) == expected
+
+
+@pytest.mark.usefixtures("folders")
+def test_lines_of_govc_find_are_read(vcenter: VCenter, shell: Shell) -> None:
+    """Paths without their datacenter, and IDs with their type."""
+    said = shell(
+        "wait", "-", "-o", "json", "--expect", "optional", stdin=f"vm/tree/tree-b\n{vcenter.find('tree-a')._moId}"
+    )
+    typed = shell("status", f"VirtualMachine:{vcenter.find('tree-c')._moId}", "-o", "json")
+
+    assert sorted(json.loads(said.stdout)["results"]) == ["tree-a", "tree-b"]
+    assert sorted(json.loads(typed.stdout)["results"]) == ["tree-c"]
+
+
+def test_a_name_with_a_slash_is_found_and_shown_as_people_write_it(vcenter: VCenter, shell: Shell) -> None:
+    """The vCenter has it with %2f."""
+    finish(vcenter.clone("shop-db").Rename_Task("shop%2fdb"))
+
+    for word in ("shop/db", "shop%2Fdb", "/DC0/vm/shop/db", "shop*"):
+        assert list(json.loads(shell("status", word, "-o", "json").stdout)["statuses"]) == ["shop/db"]
 
 
 def test_all_kinds_of_references_name_one_machine(shell: Shell, folders: dict[str, Any]) -> None:
@@ -359,6 +451,20 @@ def test_machines_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -
     assert said.returncode == 0, said.stderr
     statuses = json.loads(said.stdout)["statuses"]
     assert statuses == dict.fromkeys(("alone-0", "shop-0", "shop-1"), "CustomizationSucceeded")
+
+
+def test_doctor_works_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
+    """The connection, the log-in, and each VM of a vApp."""
+    lab, shell = cloud
+    for number in range(2):
+        lab.add(f"looked-{number}", "looked")
+
+    said = shell("doctor", f"urn:vcloud:vapp:{vapp_uuid('looked')}", "--platform", "cloud_director", "-o", "json")
+
+    assert said.returncode == 0, said.stdout
+    assert [check for check, _ in findings(said)] == [
+        "name_resolution", "connection", "certificate", "login", "version", "clock", "vm", "vm",
+    ]  # fmt: skip
 
 
 def test_a_name_is_no_reference_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from pulumi_customization_gate.command_line.application import _words, application
+from pulumi_customization_gate.command_line.application import application
+from pulumi_customization_gate.command_line.input_files import words_of
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.timeline import Chart, chart, show, waits
 
@@ -214,7 +215,7 @@ def test_a_list_of_vms_is_read_as_an_editor_or_a_shell_wrote_it(
     """A byte order mark is not part of the first name."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
 
-    assert names == ", ".join(_words(["-"]))
+    assert names == ", ".join(words_of(["-"]))
 
 
 def test_a_list_of_vms_that_is_not_text_is_one_sentence() -> None:
@@ -261,7 +262,7 @@ def test_a_full_standard_error_leaves_the_exit_status() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pipe without a reader is Unix")
 @pytest.mark.parametrize("arguments", [["timeline"], ["timeline", "--svg", "-"], ["--help"]], ids=str)
-def test_a_closed_pipe_ends_the_program_without_words(arguments: list[str]) -> None:
+def test_a_closed_pipe_ends_the_program_withoutwords_of(arguments: list[str]) -> None:
     """`customization-gate ... | head -1` has read what it wanted; the exit status is that of SIGPIPE, as elsewhere."""
     reader, writer = os.pipe()
     os.close(reader)

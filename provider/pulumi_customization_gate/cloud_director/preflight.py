@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.cloud_director.session import Session
     from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 
-NOTABLE_OFFSET = timedelta(seconds=60)
-"""A difference between two clocks that gets a warning."""
 _HTTPS = 443
 _RIGHTS = (
     "Correct the reference, or give the user a role with the right vApp: View VM and access to the vApp, for example "
@@ -69,12 +67,7 @@ def _clock(session: Session, server: str) -> Finding:
     """Compares the clocks, by the date of an answer, which has no fractions of a second."""
     before = datetime.now(timezone.utc)
     offset = session.get("/api/org").at - before
-    size = duration(abs(offset).total_seconds())
-    message = f"{size} {'ahead of' if offset > timedelta() else 'behind'} this computer"
-    if abs(offset) < NOTABLE_OFFSET:
-        return Finding(Check.CLOCK, State.OK, server, message)
-    remedy = "Set both clocks by NTP. A gate judges by the server's clock alone."
-    return Finding(Check.CLOCK, State.WARNING, server, message, remedy)
+    return reachability.clock_finding(server, offset)
 
 
 def _vms(session: Session, settings: CloudDirectorSettings, text: str) -> Iterator[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.command_line import govc
 from pulumi_customization_gate.command_line.input_files import read_text
@@ -39,6 +40,16 @@ class Access:
     thumbprint: str | None = None
     allow_unverified_ssl: bool | None = None
 
+    @functools.cached_property
+    def settings(self) -> Any:
+        """The settings of the platform; read once, because a terminal may be asked for the password.
+
+        Raises:
+            ConfigurationError: If a setting is missing or wrong.
+        """
+        read = self.cloud_director_settings if self.platform is CLOUD_DIRECTOR else self.vsphere_settings
+        return read(os.environ)
+
     @contextlib.contextmanager
     def source(self, words: Sequence[str]) -> Iterator[Source]:
         """Finds the VMs of the references and yields a source that watches them.
@@ -50,9 +61,8 @@ class Access:
         from pulumi_customization_gate.core.model import Target, targets_of  # noqa: PLC0415 -- `--help` needs no model
 
         if self.platform is CLOUD_DIRECTOR:
-            settings = self.cloud_director_settings(os.environ)
-            targets = targets_of(words, lambda word: CLOUD_DIRECTOR.parse_reference(word, settings))
-            yield CLOUD_DIRECTOR.source(settings, targets)
+            targets = targets_of(words, lambda word: CLOUD_DIRECTOR.parse_reference(word, self.settings))
+            yield CLOUD_DIRECTOR.source(self.settings, targets)
             return
         from pulumi_customization_gate.vsphere import search  # noqa: PLC0415 -- nor a client library
 
@@ -70,7 +80,7 @@ class Access:
         """
         from pulumi_customization_gate.vsphere.session import acquire  # noqa: PLC0415 -- as above
 
-        with acquire(self.vsphere_settings(os.environ)) as session:
+        with acquire(self.settings) as session:
             yield session
 
     def vsphere_settings(self, environment: Mapping[str, str]) -> VsphereSettings:

@@ -6,9 +6,12 @@ import codecs
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pulumi_customization_gate.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MIB = 1024 * 1024
 _LONGEST_JSON = 100 * _MIB
@@ -60,6 +63,21 @@ def read_text(name: str | Path, limit: int = _LONGEST_TEXT) -> str:
     except UnicodeDecodeError as error:
         kind = "UTF-8" if encoding == "utf-8-sig" else "UTF-16"
         raise ConfigurationError(f"{label(name)} is not {kind} text: {error.reason} at byte {error.start}") from None
+
+
+def words_of(arguments: Sequence[str]) -> list[str]:
+    """Returns the references to VMs; `-` means the lines of standard input, without comments and blank lines.
+
+    Raises:
+        ConfigurationError: If there is none, or standard input cannot be read.
+    """
+    words: list[str] = []
+    for argument in arguments:
+        lines = read_text("-").splitlines() if argument == "-" else [argument]
+        words += (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not words:
+        raise ConfigurationError("expected at least one VM, for example web-1 or /DC/vm/web/*, got none")
+    return list(dict.fromkeys(words))
 
 
 def label(name: str | Path) -> str:

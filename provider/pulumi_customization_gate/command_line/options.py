@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pulumi_customization_gate import log
+from pulumi_customization_gate.command_line.conditions import seconds
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
 
 _CONNECTION = "Connection (an option wins over the environment variable below it)"
@@ -35,16 +36,52 @@ class Expect(str, enum.Enum):
     optional = "optional"
 
 
-Words = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="VM",
+class ReadyWhen(str, enum.Enum):
+    """When a customized VM is ready."""
+
+    customized = "customized"
+    guest_operations = "guest_operations"
+
+
+Timeout = Annotated[
+    float,
+    typer.Option(metavar="TIME", parser=seconds, help='The time for the whole wait: seconds, or such as "30m".'),
+]
+StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIME",
+        parser=seconds,
+        help="The time in which a customization must have started, from the later of the start of the wait and the "
+        "VM's last power-on. Default: the smaller of 600 and --timeout; on Cloud Director --timeout.",
         show_default=False,
-        help="A managed object ID (`vm-87`), a UUID, a name, an inventory path (`/DC/vm/web/web-1`), or a pattern of "
-        "names or paths (`web-*`, `/DC/vm/**/web-?`); `-` reads them from standard input, one per line. "
-        "On Cloud Director: URN, href or `vm-UUID` of a VM or a vApp.",
     ),
 ]
+ReadyWhenOption = Annotated[
+    ReadyWhen,
+    typer.Option(help="guest_operations: after success, guest operations must stay ready for --settle."),
+]
+Settle = Annotated[
+    float,
+    typer.Option(metavar="TIME", parser=seconds, help="The time for which guest operations must stay ready."),
+]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CHECK",
+        show_default=False,
+        help="A condition that must hold after success, as often as needed: the kind with the value of its first "
+        "option (`tcp_port:22`, `address`, `command:'systemctl is-active nginx'`), or JSON as in a program "
+        """(`{"kind": "address", "family": 4}`). Checks in the guest need GUEST_USER and GUEST_PASSWORD.""",
+    ),
+]
+_WORDS_HELP = (
+    "A managed object ID (`vm-87`), a UUID, a name, an inventory path (`/DC/vm/web/web-1`), or a pattern of "
+    "names or paths (`web-*`, `/DC/vm/**/web-?`); `-` reads them from standard input, one per line. "
+    "On Cloud Director: URN, href or `vm-UUID` of a VM or a vApp."
+)
+Words = Annotated[list[str], typer.Argument(metavar="VM", show_default=False, help=_WORDS_HELP)]
+OptionalWords = Annotated[list[str] | None, typer.Argument(metavar="VM", show_default=False, help=_WORDS_HELP)]
 OutputFormat = Annotated[
     Output,
     typer.Option("--output", "-o", help="json writes one document, and nothing else, to standard output."),

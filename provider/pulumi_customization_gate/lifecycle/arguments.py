@@ -15,13 +15,10 @@ from pulumi_customization_gate.lifecycle.description import Argument, Effect
 from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, BadInput, is_hidden, is_list, reject, shown
 from pulumi_customization_gate.lifecycle.value_types import Boolean, Choice, Duration, Text, seconds_or_none
-from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
+from pulumi_customization_gate.platforms import DEFAULT_TIMEOUT, PLATFORMS, VSPHERE, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DEFAULT_TIMEOUT = 1800.0
-"""Seconds of a wait where neither `timeout` nor `custom_timeouts` is given."""
 
 NAMESPACE = Text(
     'a namespace of stack config without a colon, for example "east"',

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import EnforcementLevel, Severity
 
-from pulumi_customization_gate.lifecycle.arguments import DEFAULT_TIMEOUT
 from pulumi_customization_gate.lifecycle.value_types import seconds_or_none
+from pulumi_customization_gate.platforms import DEFAULT_TIMEOUT
 from pulumi_customization_gate.policies import phrases
 from pulumi_customization_gate.policies.properties import ABSENT, lookup, number
 from pulumi_customization_gate.policies.rule import Question, rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SLOW_LOGIN = 5.0
 """Seconds of a log-in after which something is said about it."""
-NOTABLE_OFFSET = timedelta(seconds=60)
-"""A difference between two clocks that gets a warning."""
 _READ_ONLY = "Grant {user} the role Read-only on the VMs and their folder, propagated to children."
 _GUEST_ROLE = (
     "Scripts, files and checks in the guest need a role with the privileges under Virtual machine > Guest operations "
@@ -95,7 +93,7 @@ class _Preflight:
             for finding, moid in self._states(found):
                 yield finding
                 readable += [moid] if finding.state is State.OK else []
-            yield from self._privileges([(moid, dict(found)[moid]) for moid in readable], place)
+            yield from self._privileges([(moid, dict(found)[moid]) for moid in readable], place, folder)
             templates, problems = self._resolved([template] if template else [], known, Check.TEMPLATE)
             yield from problems
             for moid, label in templates:
@@ -119,16 +117,7 @@ class _Preflight:
         before = datetime.now(timezone.utc)
         now = self._session.with_retries(self._session.current_time)
         took = datetime.now(timezone.utc) - before
-        offset = now - (before + took / 2)
-        size = duration(abs(offset).total_seconds())
-        message = f"{size} {'ahead of' if offset > timedelta() else 'behind'} this computer"
-        if abs(offset) < NOTABLE_OFFSET:
-            return Finding(Check.CLOCK, State.OK, self._server, message)
-        remedy = (
-            "Set both clocks by NTP. A gate judges by the server's clock alone; guests that take their time from the "
-            "hosts may fail to join a domain."
-        )
-        return Finding(Check.CLOCK, State.WARNING, self._server, message, remedy)
+        return reachability.clock_finding(self._server, now - (before + took / 2))
 
     def _resolved(
         self, words: Sequence[str], known: Sequence[InventoryVm], check: Check
@@ -204,11 +193,11 @@ class _Preflight:
                 pending = ", a customization specification is pending" if look.specification_pending else ""
                 yield Finding(Check.VM, State.OK, label, f"{look.power.value}{pending}"), moid
 
-    def _privileges(self, vms: Sequence[tuple[str, str]], folder: Any) -> Iterator[Finding]:
+    def _privileges(self, vms: Sequence[tuple[str, str]], folder: Any, path: str) -> Iterator[Finding]:
         """Yields for each VM, and for the folder, the rights for a gate and for work in the guest."""
         entities = [(vim.VirtualMachine(moid, self._session.stub), label) for moid, label in vms]
         if folder is not None:
-            entities.append((folder, "the folder"))
+            entities.append((folder, sanitize(path)))
         missing = missing_privileges(self._session, [entity for entity, _ in entities], (*GATE, *GUEST_WORK))
         for (_, label), lacking in zip(entities, missing, strict=True):
             for check, wanted, remedy, state in (

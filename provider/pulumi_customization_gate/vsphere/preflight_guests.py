@@ -12,6 +12,7 @@ from pulumi_customization_gate import reachability
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.findings import Check, Finding, State
+from pulumi_customization_gate.core.model import PowerState
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
@@ -19,6 +20,7 @@ from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 from pulumi_customization_gate.vsphere.search import all_of
+from pulumi_customization_gate.vsphere.vocabulary import POWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,6 +51,7 @@ _CONFIGURATION = {
 """By whether the guest runs Windows (VMware Tools Administration, "Configuring VMware Tools Components")."""
 _LARGEST = 256 * 1024
 _GROUP = "deployPkg"
+_RUNNING = "guestToolsRunning"
 _HOST_REMEDY = (
     "Guest files, and with them the output of scripts, go to the ESXi host of the VM: add its name to the DNS of this "
     "computer and open port 443 to it. A gate alone does not need it."
@@ -77,12 +80,10 @@ def template(session: Session, moid: str, label: str, credentials: GuestCredenti
         )
         return
     kind = "a template" if values.get("summary.config.template") else "a VM"
-    yield Finding(Check.TEMPLATE, State.OK, label, f"{kind}, {values.get('runtime.powerState') or 'power unknown'}")
+    power = POWER.get(values.get("runtime.powerState") or "", PowerState.UNKNOWN).value
+    yield Finding(Check.TEMPLATE, State.OK, label, f"{kind}, power: {power}")
     yield _tools(label, values)
     yield _settings(session, moid, label, credentials, is_running=values.get("guest.toolsRunningStatus") == _RUNNING)
-
-
-_RUNNING = "guestToolsRunning"
 
 
 def _tools(label: str, values: dict[str, Any]) -> Finding:
@@ -107,7 +108,7 @@ def _settings(
         message = "tools.conf cannot be read: VMware Tools do not run in it now"
         return Finding(Check.DEPLOYPKG, State.UNKNOWN, label, message, look)
     if credentials is None:
-        message = "tools.conf cannot be read: no guest credentials configured"
+        message = "tools.conf cannot be read: no guest credentials"
         return Finding(Check.DEPLOYPKG, State.UNKNOWN, label, message, look)
     try:
         settings = _deploypkg(session, moid, credentials)

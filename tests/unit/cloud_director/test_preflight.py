@@ -75,7 +75,7 @@ def test_a_wrong_clock_is_a_warning(lab: InMemory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(in_memory, "START", datetime.now(timezone.utc))
     (clock,) = [f for f in looked(lab) if f.check is Check.CLOCK]
 
-    assert (clock.state, clock.message[-22:]) == (State.WARNING, "ahead of this computer")
+    assert (clock.state, clock.message[-24:]) == (State.WARNING, "ahead of this computer's")
 
 
 def test_a_server_that_stops_answering_is_the_last_finding(lab: InMemory) -> None:

@@ -10,7 +10,7 @@ from pulumi_policy import EnforcementLevel, Severity
 from lab.paths import ROOT
 from pulumi_customization_gate import CustomizationGate, policies
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.lifecycle.arguments import DEFAULT_TIMEOUT
+from pulumi_customization_gate.platforms import DEFAULT_TIMEOUT
 from tests.unit.policies.stacks import (
     GATE,
     customized_vm,
