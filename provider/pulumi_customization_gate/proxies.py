@@ -41,6 +41,12 @@ class Proxy:
         return urlsplit(self.url).scheme.lower()
 
     @property
+    def address(self) -> tuple[str, int]:
+        """The proxy's host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if self.scheme == "https" else 80)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """The headers that only the proxy gets."""
         parts = urlsplit(self.url)
@@ -63,7 +69,7 @@ class Proxy:
         parts = urlsplit(self.url)
         if parts.scheme != "http" or not parts.hostname:
             raise ConfigurationError(f"{_EXPECTED} {sanitize(str(self))!r}")
-        connection = _Tunnel(parts.hostname, parts.port or 80, **options)
+        connection = _Tunnel(*self.address, **options)
         connection.set_tunnel(host, port, dict(self.headers))
         return connection
 

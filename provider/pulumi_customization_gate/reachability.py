@@ -12,14 +12,16 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
-from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.core.findings import Check, Finding, State
 from pulumi_customization_gate.core.text import duration, sanitize
+from pulumi_customization_gate.proxies import proxy_for
 from pulumi_customization_gate.tls import WrongFingerprintError, distrust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pulumi_customization_gate.proxies import Proxy
     from pulumi_customization_gate.tls import Trust
 
 CONNECT_TIMEOUT = 10.0
@@ -73,23 +75,26 @@ def findings(server: str, host: str, port: int, trust: Trust, called: Mapping[st
         called: What messages call the settings.
     """
     server = sanitize(server)
+    proxy = proxy_for(host, port)
+    first, by = ((host, port), "") if proxy is None else (proxy.address, f" of the proxy {proxy}")
     try:
-        addresses = resolve(host)
+        addresses = resolve(first[0])
     except UnreachableError as error:
-        remedy = f"Correct {_name(called)}, or add the name to DNS; a VPN may have to be connected."
-        yield Finding(Check.NAME_RESOLUTION, State.FAILED, server, f"{error}", remedy)
+        reason = f"{error}" if proxy is None else f"the proxy {proxy}: {error}"
+        remedy = f"Correct {_name(called, proxy)}, or add the name to DNS; a VPN may have to be connected."
+        yield Finding(Check.NAME_RESOLUTION, State.FAILED, server, reason, remedy)
         return
     more = len(addresses) - _MOST_ADDRESSES
     listed = ", ".join(addresses[:_MOST_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
-    yield Finding(Check.NAME_RESOLUTION, State.OK, server, listed)
+    yield Finding(Check.NAME_RESOLUTION, State.OK, server, listed + by)
     began = time.monotonic()
     try:
-        connect(host, port)
+        connect(*first)
     except UnreachableError as error:
-        remedy = f"Check the port in {_name(called)}, and the firewalls between this computer and the server."
-        yield Finding(Check.CONNECTION, State.FAILED, server, f"port {port}: {error}", remedy)
+        remedy = f"Check the port in {_name(called, proxy)}, and the firewalls between this computer and it."
+        yield Finding(Check.CONNECTION, State.FAILED, server, f"port {first[1]}{by}: {error}", remedy)
         return
-    yield Finding(Check.CONNECTION, State.OK, server, f"port {port}, after {_milliseconds(began)}")
+    yield Finding(Check.CONNECTION, State.OK, server, f"port {first[1]}{by}, after {_milliseconds(began)}")
     yield _certificate_finding(server, host, port, trust, called)
 
 
@@ -171,11 +176,13 @@ def _certificate_finding(server: str, host: str, port: int, trust: Trust, called
         certificate = presented(host, port)
         _handshake(host, port, context).close()
     except ConfigurationError as error:
-        return Finding(Check.CERTIFICATE, State.FAILED, server, str(error), f"Correct {called['caFile']}.")
+        return Finding(Check.CERTIFICATE, State.FAILED, server, str(error))
+    except GateError as error:  # The proxy's refusal.
+        return Finding(Check.CONNECTION, State.FAILED, server, str(error))
     except OSError as error:
         if distrust(error):
             return Finding(Check.CERTIFICATE, State.FAILED, server, *_distrusted(error, certificate, called))
-        remedy = f"Check {_name(called)}: this port does not answer with TLS as such a server does."
+        remedy = f"Check {_name(called, None)}: this port does not answer with TLS as such a server does."
         return Finding(Check.CERTIFICATE, State.FAILED, server, f"TLS handshake: {_reason(error)}", remedy)
     message, remedy = f"{certificate}; trusted by {_trusted_by(trust, called)}", ""
     soon = datetime.now(timezone.utc) + EXPIRES_SOON
@@ -206,6 +213,11 @@ def _trusted_by(trust: Trust, called: Mapping[str, str]) -> str:
 
 
 def _handshake(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    if (proxy := proxy_for(host, port)) is not None:
+        tunnel = proxy.tunnel(host, port, timeout=CONNECT_TIMEOUT, context=context)
+        tunnel.connect()
+        connected: ssl.SSLSocket = tunnel.sock
+        return connected
     plain = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
     try:
         return context.wrap_socket(plain, server_hostname=host)
@@ -219,8 +231,8 @@ def _common_name(parsed: Mapping[str, Any], which: str) -> str:
     return sanitize(str(names.get("commonName") or names.get("organizationName") or ""), 80)
 
 
-def _name(called: Mapping[str, str]) -> str:
-    return called.get("vsphereServer") or called["url"]
+def _name(called: Mapping[str, str], proxy: Proxy | None) -> str:
+    return "HTTPS_PROXY" if proxy is not None else called.get("vsphereServer") or called["url"]
 
 
 def _reason(error: OSError) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from http.client import HTTPSConnection
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pulumi_customization_gate import reachability
 from pulumi_customization_gate.core.findings import Check, Finding, State
+from pulumi_customization_gate.proxies import Proxy
 from pulumi_customization_gate.tls import Trust
 from tests.unit.test_tls import Server
 
@@ -92,7 +94,7 @@ def test_a_server_without_tls_is_not_taken_for_an_untrusted_one() -> None:
         pytest.param("anyone", State.WARNING, "not verified, because UNVERIFIED is true", "THUMBPRINT", id="anyone"),
         pytest.param("system", State.FAILED, "not trusted (self", "CA_FILE", id="the system's authorities"),
         pytest.param("other", State.FAILED, "not the expected one", "which is right", id="another fingerprint"),
-        pytest.param("no file", State.FAILED, "CA_FILE: expected a PEM file", "Correct CA_FILE.", id="no PEM file"),
+        pytest.param("no file", State.FAILED, "CA_FILE: expected a PEM file", "", id="no PEM file"),
     ],
 )
 def test_the_certificate_and_what_trusts_it(
@@ -124,3 +126,33 @@ def test_a_certificate_that_ends_soon_gets_a_warning(server: Server, monkeypatch
     *_, found = looked(Trust(ca_file=str(server.ca_file)), "localhost", server.port)
 
     assert (found.state, found.remedy) == (State.WARNING, "Renew the certificate before it expires.")
+
+
+def test_behind_a_proxy_the_proxy_is_what_must_be_reached(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's name is the proxy's to resolve; its certificate comes through the tunnel."""
+
+    class LocalProxy(Proxy):
+        def tunnel(self, host: str, port: int, **options: Any) -> HTTPSConnection:
+            assert (host, port) == ("vc.invalid", 443)
+            return HTTPSConnection("localhost", server.port, **options)
+
+    proxy = LocalProxy(f"http://ann:s3cret@localhost:{server.port}")
+    monkeypatch.setattr(reachability, "proxy_for", lambda *_: proxy)
+    found = looked(Trust(thumbprint=server.fingerprint), "vc.invalid", 443)
+
+    assert [(f.check, f.state) for f in found] == [
+        (Check.NAME_RESOLUTION, State.OK),
+        (Check.CONNECTION, State.OK),
+        (Check.CERTIFICATE, State.OK),
+    ]
+    assert f"of the proxy http://localhost:{server.port}" in found[0].message
+    assert "s3cret" not in str(found)
+
+
+def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is its address in the environment, not the server's."""
+    monkeypatch.setattr(reachability, "proxy_for", lambda *_: Proxy("http://no-such-proxy.invalid:3128"))
+    (found,) = looked(Trust(), "vc.example.com", 443)
+
+    assert found.message == "the proxy http://no-such-proxy.invalid:3128: host name could not be resolved"
+    assert found.remedy.startswith("Correct HTTPS_PROXY")
