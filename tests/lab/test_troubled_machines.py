@@ -10,7 +10,17 @@ import pytest
 import time_machine
 
 from pulumi_customization_gate.core.model import CustomizationStatus, Evidence
-from tests.lab.fault_harness import FAILED, SUCCEEDED, FaultHarness, Machine, failures, open_harness, verdicts
+from tests.lab.fault_harness import (
+    FAILED,
+    RUNNING,
+    SUCCEEDED,
+    FaultHarness,
+    Machine,
+    failures,
+    open_harness,
+    refused,
+    verdicts,
+)
 from tests.lab.vcenter_fixture import finish, linux, running, status, until
 
 if TYPE_CHECKING:
@@ -57,6 +67,23 @@ def test_a_machine_out_of_sight_keeps_no_folder_from_being_watched(harness: Faul
 
     assert verdicts(report)["shown"] is SUCCEEDED
     assert failures(report) == {"hidden": "NoPermission"}
+
+
+def test_one_look_without_permission_decides_nothing(harness: FaultHarness) -> None:
+    """A VM that is readable again a moment later is neither removed nor forbidden: its success opens the gate."""
+    vm = harness.machine()
+    until(lambda: "CustomizationStartedEvent" in harness.story(vm))
+    harness.vcenter.lab.add_fault("no_permission", vm=vm.name)
+    wait = harness.begin({"web": vm})
+    until(lambda: wait.updates)
+    assert not any(outcome.instance_uuid for outcome in wait.updates[0].outcomes), "the first look found it"
+    harness.vcenter.lab.clear_faults()
+    until(lambda: any(outcome.instance_uuid for outcome in wait.updates[-1].outcomes))
+    harness.vcenter.lab.end(vm.name)
+    report = wait.report()
+
+    assert verdicts(report) == {"web": SUCCEEDED}
+    assert report.ready
 
 
 # ---- what happens to a machine
@@ -142,6 +169,42 @@ def test_a_restart_between_the_end_and_the_others_end(harness: FaultHarness) -> 
     harness.vcenter.lab.end(vms["second"].name)
 
     assert verdicts(wait.report()) == {"first": SUCCEEDED, "second": SUCCEEDED}
+
+
+def test_a_power_on_whose_event_was_lost(harness: FaultHarness) -> None:
+    """A VM that is customized again while its events are lost is running by its state, despite its old success."""
+    wait, vms = harness.watching("web", "last")
+    web = vms["web"].name
+    harness.vcenter.lab.end(web)
+    harness.vcenter.lab.power(web, "off")
+    until(lambda: wait.statuses["web"] is SUCCEEDED)
+    harness.hear_the_long_poll()
+    refused(harness)
+    harness.vcenter.lab.customize(web)
+    harness.vcenter.lab.power(web, "on")
+    until(lambda: status(object_of(harness, vms["web"])) == "RUNNING")
+    harness.vcenter.lab.purge_events()
+    harness.clear_up()
+    until(lambda: wait.statuses["web"] is RUNNING)
+    harness.vcenter.lab.end(vms["last"].name)
+    harness.hear_the_long_poll()
+    assert not wait.ending.done()
+    harness.vcenter.lab.end(web, SUBCLASS)
+
+    assert verdicts(wait.report()) == {"web": FAILED, "last": SUCCEEDED}
+
+
+@pytest.mark.parametrize("outcome", ["CustomizationSucceeded", SUBCLASS])
+def test_an_idle_state_after_an_ha_restart_hides_no_end(harness: FaultHarness, outcome: str) -> None:
+    """A VM whose state is IDLE since it was restarted is judged by its earlier end, where none is required as well."""
+    vm = harness.machine(custom=False)
+    until(lambda: status(object_of(harness, vm)) == "IDLE")
+    harness.vcenter.lab.post_event(vm.moid, outcome)
+    harness.vcenter.lab.power(vm.name, "ha_restart")
+    report = harness.begin({"web": vm}, requires_customization=False).report()
+
+    assert verdicts(report) == {"web": SUCCEEDED if outcome == "CustomizationSucceeded" else FAILED}
+    assert evidence(report) == {"web": Evidence.EARLIER_EVENT}
 
 
 def again(harness: FaultHarness, vm: Machine, **plan: str) -> None:

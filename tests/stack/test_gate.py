@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -354,6 +355,42 @@ def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
     assert "no domain" in failed.errors
     assert outputs(stack)["results"]["web"]["moid"] == second
     assert stack.resource("work")["outputs"]["vm"] == first
+
+
+def test_an_unreachable_vcenter_is_a_warning_of_a_preview(engine: Engine) -> None:
+    """A preview that cannot look up a path warns that it did not compare the VMs, and shows no change."""
+    name = engine.unique("web")
+    engine.machine(name)
+    stack = engine.stack(gate({"web": f"/DC0/vm/{name}"}))
+    assert stack.up().succeeded
+
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    stack.configure(vsphereServer=f"127.0.0.1:{port}")
+    preview = stack.preview()
+    assert preview.succeeded, preview.output
+    assert "cannot check whether the references in vms still name the same VMs" in preview.output
+
+
+class VmOfAnotherVcenter(pulumi.ComponentResource):
+    """A VM with the managed object ID of one on the lab's vCenter, and another UUID."""
+
+    def __init__(self, moid: str) -> None:
+        super().__init__("test:index:Vm", "vm")
+        self.moid = pulumi.Output.from_input(moid)
+        self.uuid = pulumi.Output.from_input("4237ab16-53f0-41c3-8a40-d8cd21c7a2d2")
+
+
+def test_a_gate_on_another_vcenter_than_its_vm_is_found_out(engine: Engine) -> None:
+    """The VM with the managed object ID of a resource and another UUID is not the resource: nothing is judged."""
+    moid = engine.machine(engine.unique("web"))
+
+    def program() -> None:
+        CustomizationGate("gate", {"web": VmOfAnotherVcenter(moid)})
+
+    up = engine.stack(program).up()
+    assert not up.succeeded
+    assert "web: expected the VM with the UUID 4237ab16-53f0-41c3-8a40-d8cd21c7a2d2" in up.errors
 
 
 def test_work_alone_does_not_pass_a_gate_that_has_not_judged_its_vm(engine: Engine) -> None:
