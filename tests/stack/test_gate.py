@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pulumi
 import pulumi_vsphere as vsphere
 import pytest
 
+from lab.fault_proxy import proxy_for
 from lab.order_probe import OrderProbe
 from pulumi_customization_gate import CustomizationGate
 from tests.lab.vcenter_fixture import running
@@ -362,13 +362,14 @@ def test_an_unreachable_vcenter_is_a_warning_of_a_preview(engine: Engine) -> Non
     name = engine.unique("web")
     engine.machine(name)
     stack = engine.stack(gate({"web": f"/DC0/vm/{name}"}))
-    assert stack.up().succeeded
-
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    stack.configure(vsphereServer=f"127.0.0.1:{port}")
-    preview = stack.preview()
+    with proxy_for(engine.lab.server) as proxy:
+        stack.configure(vsphereServer=proxy.address, thumbprint=engine.lab.thumbprint)
+        assert stack.up().succeeded
+        proxy.refuse()
+        proxy.reset()
+        preview = stack.preview()
     assert preview.succeeded, preview.output
+    assert preview.changes == {}
     assert "cannot check whether the references in vms still name the same VMs" in preview.output
 
 
