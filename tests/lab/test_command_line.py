@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from defusedxml import ElementTree
+from pyVmomi import vim
 
 from lab.cloud_director.client import certificate
 from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
@@ -522,3 +523,42 @@ def test_names_are_found_in_every_locale(
     assert [result["moid"] for result in json.loads(said.stdout or "{}").get("results", {}).values()] == [vm._moId], (
         said
     )
+
+
+# ---- the end
+
+
+@pytest.mark.parametrize("ending", ["time-out", "Ctrl-C"])
+def test_the_program_ends_with_its_report(crowded: VCenter, ending: str) -> None:
+    """Queries that are on their way, or wait for their turn, hold nothing up: 80 of them would take half a minute."""
+    crowded.lab.clear_faults()
+    crowded.lab.add_fault("delay", method="QueryEvents", seconds=3.0)
+    asked = crowded.lab.stats()["calls"].get("QueryEvents", 0)
+    timeout = "8" if ending == "time-out" else "60"
+    with connected_to(crowded.lab).start("wait", *crowded_moids(crowded), "--timeout", timeout) as process:
+        until(lambda: crowded.lab.stats()["calls"].get("QueryEvents", 0) > asked)
+        if ending == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        reported = next(line for line in process.stderr if line.startswith("customization-gate: "))
+        began = time.monotonic()
+        process.wait(WAIT)
+        lasted = time.monotonic() - began
+    assert "no VM was judged" in reported
+    assert lasted < 1, lasted
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    with running(tmp_path_factory.mktemp("crowded"), "-vms", "80") as vcenter:
+        yield vcenter
+
+
+def crowded_moids(vcenter: VCenter) -> list[str]:
+    view = vcenter.content.viewManager.CreateContainerView(
+        vcenter.content.rootFolder, [vim.VirtualMachine], recursive=True
+    )
+    try:
+        return [str(vm._moId) for vm in view.view]
+    finally:
+        view.Destroy()
