@@ -27,8 +27,8 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             "Add a customization specification to {vms} and replace it, or use --expect optional if none is intended."
         ),
         Advice.FIND_START_FAULT: (
-            "Find out why customization does not start on {vms}; run the same command again to resume waiting, "
-            "and increase --start-timeout to wait longer."
+            "Find out why customization does not start on {vms}, for example by `customization-gate events`; run the "
+            "same command again to resume waiting, and increase --start-timeout to wait longer."
         ),
         Advice.POWER_ON: "Power on {vms}, then run the same command again.",
         Advice.WAIT_LONGER: (

@@ -38,10 +38,10 @@ from pulumi_customization_gate.lifecycle.engine import (
     PartialFailureError,
     is_unknown,
 )
-from pulumi_customization_gate.lifecycle.inputs import is_list, reasons, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import VM_URNS, is_list, reasons, without_secrets
 from pulumi_customization_gate.lifecycle.judged import are_others, identities, is_elsewhere, stored_results, without_ids
 from pulumi_customization_gate.lifecycle.outputs import GATE_INPUTS, GATE_OUTPUTS, names
-from pulumi_customization_gate.lifecycle.phrases import PHRASES
+from pulumi_customization_gate.lifecycle.phrases import phrases_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,8 +241,17 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     _warn(engine, inputs, results)
     outputs = {**inputs, **results}
     if is_closed:
-        raise PartialFailureError(str(error_for(report, PHRASES, len(skipped))), gate_id, outputs)
+        phrases = phrases_for(report, _urns(inputs, arguments))
+        raise PartialFailureError(str(error_for(report, phrases, len(skipped))), gate_id, outputs)
     return outputs
+
+
+def _urns(inputs: Inputs, arguments: GateArguments) -> dict[str, str]:
+    """Returns the URNs that the program knows of its VMs, by identifier."""
+    vms, urns = inputs["vms"], inputs.get(VM_URNS)
+    given = {} if not urns else urns if isinstance(urns, Mapping) else dict(enumerate(urns))
+    found = {arguments.platform.parse_reference(vms[key], None).vm_id: urn for key, urn in given.items() if urn}
+    return {vm: urn for vm, urn in found.items() if vm is not None}
 
 
 def _warn(engine: Engine, inputs: Inputs, outputs: Inputs) -> None:

@@ -24,6 +24,11 @@ VM_UUIDS = "vm_uuids"
 
 It belongs to no argument, so that it is no change for a gate that was made without it.
 """
+VM_URNS = "vm_urns"
+"""The input in which a gate names the URNs of those VMs, in the same form and for the same reason.
+
+A failure says with them what to replace.
+"""
 ALWAYS_HIDDEN = frozenset(
     {"arguments", "content", "environment", "on_delete", "on_update", "password", "script", "stdin", "triggers"}
 )

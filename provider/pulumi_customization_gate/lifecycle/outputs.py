@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.lifecycle.guest_sources import TEXTS
-from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS
+from pulumi_customization_gate.lifecycle.inputs import VM_URNS, VM_UUIDS
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.lifecycle.spelling import Spelling
@@ -166,6 +166,11 @@ GATE_INPUTS: Sequence[Output] = (
         VM_UUIDS,
         Mapping[str, str] | Sequence[str],
         "the UUIDs of the VMs, in the form of vms, by which another VM under the same managed object ID is recognized",
+    ),
+    Output(
+        VM_URNS,
+        Mapping[str, str] | Sequence[str],
+        "the URNs of the VMs, in the form of vms, by which a failure says what to replace",
     ),
 )
 """What CustomizationGate takes beside its arguments."""

@@ -6,9 +6,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
+from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pulumi_customization_gate.core.model import GateReport
+
+MOST_URNS = 3
+"""URNs that are shown; a command with more is longer than a program's source."""
+_CONSUMED = "The customization specification was consumed by this attempt. Fix it, then replace {vms}:"
 
 PHRASES: Mapping[Advice, str] = MappingProxyType(
     {
@@ -17,8 +24,7 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             "Correct the guest customization of {vms}, power on with forced customization, then run `pulumi up` again."
         ),
         Advice.REPLACE: (
-            "The customization specification was consumed by this attempt. Fix it, then replace {vms}: "
-            "`pulumi up --replace URN`; `pulumi stack --show-urns` lists the URN of each VM."
+            f"{_CONSUMED} `pulumi up --replace URN`; `pulumi stack --show-urns` lists the URN of each VM."
         ),
         Advice.CORRECT_REFERENCE: "Correct the reference of {vms} in `vms`, then run `pulumi up` again.",
         Advice.GRANT_PERMISSION: "Grant this user the role Read-only on {vms}, then run `pulumi up` again.",
@@ -27,8 +33,8 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             'Add a customization specification to {vms} and replace it, or set `expect="optional"` if none is intended.'
         ),
         Advice.FIND_START_FAULT: (
-            "Find out why customization does not start on {vms}; run `pulumi up` again to resume waiting, "
-            "and increase `start_timeout` to wait longer."
+            "Find out why customization does not start on {vms}, for example by `customization-gate events`; run "
+            "`pulumi up` again to resume waiting, and increase `start_timeout` to wait longer."
         ),
         Advice.POWER_ON: "Power on {vms}, then run `pulumi up` again.",
         Advice.WAIT_LONGER: (
@@ -37,3 +43,19 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
         ),
     }
 )
+
+
+def phrases_for(report: GateReport, urns: Mapping[str, str]) -> Mapping[Advice, str]:
+    """Returns the sentences for a report: the one about a replacement is the command, where all its URNs are known.
+
+    Args:
+        report: The report of a wait.
+        urns: The URNs of the VMs that are resources of the program, by the VMs' identifiers.
+    """
+    failures = ((outcome.id, outcome.failure) for outcome in report.outcomes if not outcome.ready)
+    replaced = [vm for vm, failure in failures if failure is not None and failure.advice is Advice.REPLACE]
+    if not 0 < len(replaced) <= MOST_URNS or not urns.keys() >= set(replaced):
+        return PHRASES
+    command = " ".join(["pulumi up", *(f"--replace '{sanitize(urns[vm])}'" for vm in replaced)])
+    literal = command.replace("{", "{{").replace("}", "}}")
+    return {**PHRASES, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}

@@ -11,7 +11,7 @@ import pulumi
 from pulumi_customization_gate.core.addresses import first_usable
 from pulumi_customization_gate.core.errors import ConfigurationError, InvalidReferenceError
 from pulumi_customization_gate.lifecycle.gate import OUTPUTS, PROPERTIES
-from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS, shown, texts_in
+from pulumi_customization_gate.lifecycle.inputs import VM_URNS, VM_UUIDS, shown, texts_in
 from pulumi_customization_gate.lifecycle.value_types import nearest
 from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE, Platform
 from pulumi_customization_gate.resources.gate_provider import CustomizationGateProvider
@@ -122,7 +122,8 @@ class CustomizationGate(MovableResource, module="customization", name="Customiza
             "guest_logs": guest_logs,
             "triggers": triggers,
         }
-        sent = {**inputs, VM_UUIDS: _uuids(vms, platform), **dict.fromkeys(OUTPUTS)}
+        uuids, urns = _known(vms, _platform(platform).uuid_attribute), _known(vms, "urn")
+        sent = {**inputs, VM_UUIDS: uuids, VM_URNS: urns, **dict.fromkeys(OUTPUTS)}
         super().__init__(CustomizationGateProvider(), host, resource_name, sent, opts)
         self._references = pulumi.Output.from_input(references)
 
@@ -198,19 +199,18 @@ def _address(results: Mapping[str, Mapping[str, Any]], key: str) -> str:
     )
 
 
-def _uuids(vms: Any, platform: object) -> Any:
-    """Returns the UUID of each VM that is a resource, in the form of `vms`; None where none is."""
-    attribute = _platform(platform).uuid_attribute
+def _known(vms: Any, attribute: str) -> Any:
+    """Returns an attribute of each VM that is a resource, in the form of `vms`; None where none has it."""
 
-    def uuid_of(vm: Any) -> Any:
+    def value_of(vm: Any) -> Any:
         return getattr(vm, attribute, None) if attribute and isinstance(vm, pulumi.Resource) else None
 
     if isinstance(vms, Mapping):
-        uuids: Any = {key: uuid for key, vm in vms.items() if (uuid := uuid_of(vm)) is not None}
-        return uuids or None
+        values: Any = {key: value for key, vm in vms.items() if (value := value_of(vm)) is not None}
+        return values or None
     if isinstance(vms, Sequence) and not isinstance(vms, str):
-        uuids = [uuid_of(vm) for vm in vms]
-        return uuids if any(uuid is not None for uuid in uuids) else None
+        values = [value_of(vm) for vm in vms]
+        return values if any(value is not None for value in values) else None
     return None
 
 

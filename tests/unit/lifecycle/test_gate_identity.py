@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.lifecycle.engine import UNKNOWN
-from pulumi_customization_gate.lifecycle.inputs import VM_UUIDS
+from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
+from pulumi_customization_gate.lifecycle.inputs import VM_URNS, VM_UUIDS
 from tests.unit.lifecycle.test_gate import CONFIG, Centre, Gate, centre, created, stored, the_gate, updated
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def test_the_program_s_uuids_reach_the_wait_and_are_no_change(the_gate: Gate, ce
     for uuids in ({"b": "uuid-2", "a": UNKNOWN}, None):
         news = {"vms": {"a": "vm-1", "b": "vm-2"}, VM_UUIDS: uuids}
         assert not the_gate.diff(stored(first), news).changes
+    assert centre.questions == []
 
 
 # ---- references that are texts
@@ -202,3 +203,46 @@ def test_missing_settings_are_left_to_check(the_gate: Gate, centre: Centre) -> N
     centre.behind = {"DC/vm/web": "vm-7"}
     first = created(the_gate, vms=["/DC/vm/web"])
     assert not Gate({}).diff(stored(first), {"vms": ["/DC/vm/web"]}).changes
+
+
+# ---- what a failure says to type
+
+
+URN = "urn:pulumi:dev::shop::vsphere:index/virtualMachine:VirtualMachine::{}"
+
+
+@pytest.mark.parametrize(
+    ("vms", "urns", "said"),
+    [
+        pytest.param(
+            {"a": "vm-1", "b": "vm-2"},
+            {"a": URN.format("web{1}"), "b": URN.format("web-2")},
+            f"replace a: `pulumi up --replace '{URN.format('web{1}')}'`",
+            id="a map",
+        ),
+        pytest.param(
+            ["vm-2", "vm-1"],
+            [None, URN.format("web-1")],
+            f"`pulumi up --replace '{URN.format('web-1')}'`",
+            id="a list with a text in it",
+        ),
+        pytest.param(["vm-1"], None, "`pulumi up --replace URN`; `pulumi stack --show-urns`", id="texts"),
+        pytest.param({"a": "vm-1"}, {}, "`pulumi up --replace URN`; `pulumi stack --show-urns`", id="a gate of before"),
+    ],
+)
+def test_a_failure_says_what_to_replace_by_its_urn(
+    the_gate: Gate, centre: Centre, vms: Any, urns: Any, said: str
+) -> None:
+    """The command can be copied where the VM is a resource of the program."""
+    centre.stories = {"vm-1": "bad"}
+    with pytest.raises(PartialFailureError) as caught:
+        the_gate.create({"vms": vms, VM_URNS: urns})
+    assert said in str(caught.value)
+
+
+def test_the_urns_are_no_change(the_gate: Gate, centre: Centre) -> None:
+    """A gate that was made without them stays as it is."""
+    first = created(the_gate, vms={"a": "vm-1"})
+    news = {"vms": {"a": "vm-1"}, VM_URNS: {"a": URN.format("web-1")}}
+    assert not the_gate.diff(stored(first), news).changes
+    assert centre.questions == []

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.resources.gate import _address, _not_judged, _references, _uuids
+from pulumi_customization_gate.resources.gate import _address, _known, _not_judged, _platform, _references
 
 
 class Machine(pulumi.Resource):
@@ -76,7 +76,7 @@ def test_what_cannot_name_a_machine_is_refused_where_it_is_written(vms: Any, tol
 )
 def test_the_uuid_of_a_resource_goes_along(vms: Any, platform: str | None, uuids: object) -> None:
     """The gate is told which VM the program means, in the form in which it is given the references."""
-    assert _uuids(vms, platform) == uuids
+    assert _known(vms, _platform(platform).uuid_attribute) == uuids
 
 
 # ---- what a gate hands out
