@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timezone
 from functools import cache
 from types import MappingProxyType
@@ -30,14 +30,9 @@ if TYPE_CHECKING:
 _BOOT_TIME = "summary.runtime.bootTime"
 UUIDS = ("config.instanceUuid", "config.uuid")
 """The UUIDs of a VM: one that no two VMs of a vCenter share, and one of its BIOS, which a copy may share."""
-_DECIDING = (
-    "name",
-    "runtime.powerState",
-    _BOOT_TIME,
-    "config.tools.pendingCustomization",
-    "guest.toolsRunningStatus",
-    *UUIDS,
-)
+_DECIDING = ("runtime.powerState", _BOOT_TIME, "config.tools.pendingCustomization", "guest.toolsRunningStatus")
+_IDENTITY = ("name", *UUIDS)
+"""What does not change while a gate waits."""
 _CUSTOMIZATION_INFO = ("guest.customizationInfo.customizationStatus", "guest.customizationInfo.errorMsg")
 _PLACE: Mapping[type, Sequence[str]] = MappingProxyType(
     {
@@ -49,6 +44,8 @@ _PLACE: Mapping[type, Sequence[str]] = MappingProxyType(
 """What says where an entity is: a VM in a vApp has no `parent`, and a vApp's is a resource pool."""
 _DETAILS = ("guest.toolsVersion", "guest.hostName", "guest.ipAddress", "guest.net")
 """What decides nothing, and makes up most of the answer."""
+_PERMITTED = (_IDENTITY[0], _DECIDING[0])
+"""What a user who may read a VM can read of it."""
 _TEXTS = frozenset({"name", _CUSTOMIZATION_INFO[1], *_DETAILS})
 """What guests and users write, and what decides nothing."""
 
@@ -170,7 +167,13 @@ def _uuids_of(values: Mapping[str, Any]) -> tuple[str, str]:
     return instance, bios
 
 
-def read(session: Session, moids: Iterable[str], *, details: bool = True) -> list[Snapshot | Missing]:
+def read(
+    session: Session,
+    moids: Iterable[str],
+    *,
+    details: bool = True,
+    known: Mapping[str, Snapshot] = MappingProxyType({}),
+) -> list[Snapshot | Missing]:
     """Reads the state of VMs in one call for all of them (more where the server pages its answer).
 
     A VM that is not there, or no longer, or that may not be read, gets a Missing that says so. One with a text that
@@ -180,6 +183,7 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
         session: The session on which it reads.
         moids: The VMs' managed object IDs.
         details: Whether host name, addresses and the version of VMware Tools are wanted, too.
+        known: Earlier states by managed object ID. Where they hold all VMs, names and UUIDs are those.
 
     Raises:
         OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
@@ -189,7 +193,8 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
         return []
     at = session.current_time()
     asked_at = time.monotonic()
-    paths = [*_DECIDING, *(_DETAILS if details else ())]
+    is_known = known.keys() >= set(wanted)
+    paths = [*_DECIDING, *(() if is_known else _IDENTITY), *(_DETAILS if details else ())]
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
     vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
@@ -200,6 +205,8 @@ def read(session: Session, moids: Iterable[str], *, details: bool = True) -> lis
         spoilt = [vm for vm in vms if moid_of(vm) in unreadable]
         contents += retrieve(session, spoilt, {vim.VirtualMachine: [path for path in paths if path not in _TEXTS]})
     found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in contents}
+    if is_known:
+        found = {moid: _identified(look, known[moid]) for moid, look in found.items()}
     missing = (_gone(session, moid, at, asked_at) for moid in wanted if moid not in found)
     return [*found.values(), *missing]
 
@@ -213,12 +220,19 @@ def _log_unreadable(server: str, moid: str, error: str) -> None:
 def _seen(session: Session, content: Any, at: datetime, asked_at: float) -> Snapshot | Missing:
     """Returns what was read of a VM; of one without rights only that."""
     snapshot = _snapshot(content, at, asked_at)
-    fault = next((missing.fault for missing in content.missingSet or () if missing.path == "name"), None)
+    fault = next((missing.fault for missing in content.missingSet or () if missing.path in _PERMITTED), None)
     if isinstance(fault, vim.fault.NoPermission):
         message = f"{session.settings.user} may not read it; grant the role Read-only on it, or on its folder"
         moid = moid_of(content.obj)
         return Missing(moid, at, FailureKind.NO_PERMISSION, message, needs_second_look=True, asked_at=asked_at)
     return snapshot
+
+
+def _identified(look: Snapshot | Missing, known: Snapshot) -> Snapshot | Missing:
+    """Returns a look with the name and the UUIDs of an earlier one."""
+    if isinstance(look, Missing):
+        return look
+    return replace(look, name=known.name, instance_uuid=known.instance_uuid, bios_uuid=known.bios_uuid)
 
 
 def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.model import Missing, Snapshot
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 _log = logging.getLogger(__name__)
+
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 RECONCILE_EVERY = 120.0
 """Seconds between two bulk reads of the state of all VMs."""
@@ -41,6 +45,9 @@ class Reconciliation:
         self._session, self._watched, self._publish = session, watched, publish
         self._changed = threading.Condition()
         self._last_read: dict[str, Snapshot | Missing] = {}
+        """What all who wait for a VM know of it."""
+        self._unsettled: set[str] = set()
+        """The VMs of which not all who wait know what was read, or whose state an event has changed since."""
         self._is_complete = False
         """Whether the next read of all VMs is one of settled ones, too."""
         self._undecided_interval = UNDECIDED_INTERVAL
@@ -62,6 +69,8 @@ class Reconciliation:
         """
         snapshots = inventory.read(self._session, moids, details=details)
         with self._changed:
+            # Who asks gets them all; others who wait for the same VMs learn what is new from the next regular read.
+            self._unsettled.update(look.vm for look in snapshots if look.vm in self._last_read and self._is_new(look))
             self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if any(map(_is_undecided, snapshots)):
                 self._undecided_interval = UNDECIDED_INTERVAL
@@ -79,13 +88,15 @@ class Reconciliation:
     def unsettle(self, moid: str) -> None:
         """Has a VM read again with the others, because an event says that its state has changed."""
         with self._changed:
-            self._last_read.pop(moid, None)
+            self._unsettled.add(moid)
 
     def forget(self) -> None:
         """Drops the state of VMs that have no subscriber any more."""
         with self._changed:
-            for moid in self._last_read.keys() - self._watched():
+            watched = self._watched()
+            for moid in self._last_read.keys() - watched:
                 del self._last_read[moid]
+            self._unsettled &= watched
 
     def close(self) -> None:
         """Ends the thread, without waiting for a call in flight."""
@@ -115,10 +126,19 @@ class Reconciliation:
             is_of_all = now >= self._next_of_all
             due = self._due() if is_of_all else undecided
             self._is_complete = self._is_complete and not is_of_all
+            known = {moid: look for moid, look in self._last_read.items() if isinstance(look, Snapshot)}
+            # An event that comes during the read marks its VM anew.
+            unsettled, self._unsettled = self._unsettled & due, self._unsettled - due
         _log.debug("reading the state of %d VMs", len(due))
-        snapshots = inventory.read(self._session, sorted(due), details=False)
+        try:
+            snapshots = inventory.read(self._session, sorted(due), details=False, known=known)
+        except FAULTS:
+            with self._changed:
+                self._unsettled |= unsettled
+            raise
         for snapshot in snapshots:
-            self._publish(snapshot)
+            if snapshot.vm in unsettled or self._is_new(snapshot):
+                self._publish(snapshot)
         with self._changed:
             self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if is_of_all:
@@ -129,10 +149,24 @@ class Reconciliation:
             self._next = min(soon, self._next_of_all)
 
     def _due(self) -> set[str]:
-        return {moid for moid in self._watched() if self._is_complete or not _is_settled(self._last_read.get(moid))}
+        return {moid for moid in self._watched() if self._is_complete or not self._is_settled(moid)}
+
+    def _is_settled(self, moid: str) -> bool:
+        return moid not in self._unsettled and _is_settled(self._last_read.get(moid))
+
+    def _is_new(self, look: Snapshot | Missing) -> bool:
+        """Whether those who wait for the VM do not know what a look says: to judge thousands of looks takes seconds."""
+        return isinstance(look, Missing) or _deciding(look) != _deciding(self._last_read.get(look.vm))
 
     def _undecided(self) -> set[str]:
         return {moid for moid in self._watched() if _is_undecided(self._last_read.get(moid))}
+
+
+def _deciding(look: Snapshot | Missing | None) -> Snapshot | Missing | None:
+    """Returns a look without its times, and without what decides nothing."""
+    if not isinstance(look, Snapshot):
+        return look
+    return replace(look, at=_NEVER, asked_at=0.0, name="", host_name="", tools_version="", ip_addresses=())
 
 
 def _is_undecided(snapshot: Snapshot | Missing | None) -> bool:

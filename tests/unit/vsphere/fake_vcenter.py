@@ -211,6 +211,8 @@ class FakeState:
         """What stands in the place of each property of those."""
         self.paths: list[set[str]] = []
         """The properties that each read asked for."""
+        self.selected: list[set[str]] = []
+        """The managed object IDs that each read named."""
 
     def add(self, moid: str, **properties: Any) -> str:
         """Adds a VM; `__` stands for the dot in a path."""
@@ -223,6 +225,7 @@ class FakeState:
         self.paths.append(set().union(*paths.values()))
         (first, *_) = specs[0].objectSet
         selected = {moid_of(one.obj): one.obj for one in specs[0].objectSet}
+        self.selected.append(set(selected))
         if isinstance(first.obj, vim.view.ContainerView):
             # All below the root folder.
             kinds = {

@@ -31,8 +31,12 @@ class Reader:
         self.vcenter, self.reconciler, self.items = vcenter, reconciler, items
 
     def due(self) -> list[str]:
-        """Reads what is due, and returns the VMs that were published."""
+        """Reads what is due, and returns the VMs that were read."""
         self.reconciler._read_due()
+        return sorted(self.vcenter.state.selected[-1])
+
+    def published(self) -> list[str]:
+        """Returns the VMs that were published since the last call."""
         return sorted(self.items.get(timeout=TIMEOUT).vm for _ in range(self.items.qsize()))
 
 
@@ -88,7 +92,32 @@ def test_only_what_decides_is_read(reader: Reader) -> None:
 def test_a_vm_that_is_not_found_is_published_at_once(reader: Reader) -> None:
     """Each read that does not find a VM is published: how many must agree is the verdict's rule."""
     del reader.vcenter.state.entities["vm-1"]
-    assert [reader.due(), reader.due()] == [["vm-1", "vm-2"]] * 2
+    for _ in range(2):
+        reader.due()
+        assert "vm-1" in reader.published()
+
+
+def test_what_is_known_is_not_published_again(reader: Reader) -> None:
+    """A state is published when it is another one, and after an event; names and UUIDs are read once."""
+    reader.due()
+    first, unchanged = reader.published(), (reader.due(), reader.published())
+    reader.vcenter.state.add("vm-1", runtime__powerState="poweredOff")
+    reader.reconciler.unsettle("vm-2")
+    reader.due()
+
+    assert (first, unchanged) == (["vm-1", "vm-2"], (["vm-1", "vm-2"], []))
+    assert reader.published() == ["vm-1", "vm-2"]
+    assert {"name", "config.uuid", "config.instanceUuid"} & reader.vcenter.state.paths[-1] == set()
+
+
+def test_what_one_gate_reads_the_others_learn(reader: Reader) -> None:
+    """A change that the read of one subscriber finds is published by the next regular read; the unchanged is not."""
+    reader.due()
+    reader.published()
+    reader.vcenter.state.add("vm-1", runtime__powerState="poweredOff", name="name of vm-1")
+    reader.reconciler.read(["vm-1", "vm-2"], details=True)
+    reader.due()
+    assert reader.published() == ["vm-1"]
 
 
 def test_a_vm_without_subscribers_is_forgotten(reader: Reader) -> None:

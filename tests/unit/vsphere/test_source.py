@@ -218,7 +218,8 @@ def test_a_later_read_keeps_the_details_of_the_same_boot(vcenter: FakeVcenter) -
     assert feed is not None
     told = []
     for boot in (NOON - timedelta(minutes=1), NOON):
-        vcenter.state.add("vm-1", guest__hostName="another", summary__runtime__bootTime=boot)
+        running = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_RUNNING"}
+        vcenter.state.add("vm-1", guest__hostName="another", summary__runtime__bootTime=boot, **running)
         feed._state.soon()
         told += polled(source, bool)
     source.close()
