@@ -13,7 +13,7 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import VmRef
-from pulumi_customization_gate.vsphere import guest_facts, readiness
+from pulumi_customization_gate.vsphere import properties, readiness
 from pulumi_customization_gate.vsphere.checks import Check, checks_of
 from pulumi_customization_gate.vsphere.faults import InvalidXmlError
 from pulumi_customization_gate.vsphere.guest_facts import read_facts
@@ -269,7 +269,7 @@ def test_a_text_that_is_not_xml_spoils_only_its_own_vm(
             raise InvalidXmlError("ExpatError: not well-formed (invalid token)")
         return retrieve(session, entities, paths)
 
-    monkeypatch.setattr(guest_facts, "retrieve", spoiled)
+    monkeypatch.setattr(properties, "retrieve", spoiled)
     ready = following(made, guest_operations=True, settle=0)
     for vm in vms:
         ready.unmet(vm)
