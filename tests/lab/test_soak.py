@@ -15,7 +15,7 @@ from lab.soak import monitor, soak
 from lab.soak.monitor import growth, is_flat
 from lab.soak.scenarios import VmRun, verdict
 from lab.soak.soak import Soak, prepared
-from pulumi_customization_gate.core import facts
+from pulumi_customization_gate.core import gathering
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
@@ -35,7 +35,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_feed, "LONGEST_POLL", 1.0)
     monkeypatch.setattr(session, "CALL_TIMEOUT", 2.0)
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 1.0)
-    monkeypatch.setattr(facts, "END_LAG", timedelta(seconds=1))
+    monkeypatch.setattr(gathering, "END_LAG", timedelta(seconds=1))
     monkeypatch.setattr(soak, "MARGIN", 4.0)
     monkeypatch.setattr(monitor, "INTERVAL", 0.2)
 

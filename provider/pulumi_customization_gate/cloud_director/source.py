@@ -19,9 +19,9 @@ from pulumi_customization_gate.cloud_director.retries import with_retries
 from pulumi_customization_gate.cloud_director.session import acquire
 from pulumi_customization_gate.cloud_director.tracked_vm import TrackedVm
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import Missing, Observation, Target, VmRef
+from pulumi_customization_gate.core.recency import AGREEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.facts import AGREEMENT, compact
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import CustomizationStatus, Progress, Snapshot
 from pulumi_customization_gate.core.outcomes import (
@@ -16,6 +15,7 @@ from pulumi_customization_gate.core.outcomes import (
     is_waiting_to_start,
     unmet_by_state,
 )
+from pulumi_customization_gate.core.recency import AGREEMENT, compact
 from pulumi_customization_gate.core.results import time_of
 from pulumi_customization_gate.core.verdict import judge
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator  # noqa: TC003 -- datac
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.facts import Facts, gather
+from pulumi_customization_gate.core.facts import Facts
+from pulumi_customization_gate.core.gathering import gather
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Event,

@@ -17,8 +17,8 @@ from pulumi_customization_gate.cloud_director.tracked_vm import (
     Pace,
     TrackedVm,
 )
-from pulumi_customization_gate.core.facts import AGREEMENT
 from pulumi_customization_gate.core.model import FailureKind, Missing, VmRef
+from pulumi_customization_gate.core.recency import AGREEMENT
 
 EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

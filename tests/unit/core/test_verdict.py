@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from pulumi_customization_gate.core.facts import gather
+from pulumi_customization_gate.core.gathering import gather
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Evidence,

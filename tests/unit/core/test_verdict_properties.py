@@ -8,7 +8,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_customization_gate.core.facts import compact
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Event,
@@ -23,6 +22,7 @@ from pulumi_customization_gate.core.model import (
     Signal,
     Snapshot,
 )
+from pulumi_customization_gate.core.recency import compact
 from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import VM, at
 

@@ -1,0 +1,78 @@
+"""Which of two observations is newer, and which are not needed any more."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.model import Event, Missing, Observation, Signal, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+AGREEMENT = 2.0
+"""Seconds between two looks that must agree before a VM counts as removed."""
+
+
+def distinct(observations: Iterable[Observation]) -> frozenset[Observation]:
+    """Returns the observations without those that were read again: of an event the earliest reading counts."""
+    seen = frozenset(observations)
+    earliest: dict[object, Event] = {}
+    for event in sorted((o for o in seen if isinstance(o, Event)), key=lambda e: (e.read_at, repr(e))):
+        earliest.setdefault((event.key, event.signal, event.at), event)
+    return frozenset(o for o in seen if not isinstance(o, Event)) | frozenset(earliest.values())
+
+
+def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
+    """Drops the looks that no verdict needs any more, now or with whatever else is observed later.
+
+    A long wait reads the state again and again; this keeps its memory flat. The facts ask which kinds of snapshots are
+    newer than some event, by the order of reading or by the server's time: of those that mean the same, one that
+    another is newer than in both ways can never matter. Of the looks that did not find the VM, those matter that are
+    newer than the last one that did, back to the newest that is old enough to agree with the last.
+    """
+    seen = distinct(observations)
+    kept: dict[object, list[Snapshot]] = {}
+    snapshots = sorted((o for o in seen if isinstance(o, Snapshot)), key=age, reverse=True)
+    for look in snapshots:
+        same = kept.setdefault((look.power, look.specification_pending, look.progress), [])
+        if not same or look.at > same[-1].at:
+            same.append(look)
+    misses = sorted((o for o in seen if isinstance(o, Missing)), key=age, reverse=True)
+    needed = []
+    for miss in misses:
+        if snapshots and age(miss)[:2] < age(snapshots[0])[:2]:
+            break
+        needed.append(miss)
+        if misses[0].asked_at - miss.asked_at >= AGREEMENT:
+            break
+    rest = frozenset(o for o in seen if not isinstance(o, Snapshot | Missing))
+    return rest | frozenset(needed) | frozenset(look for looks in kept.values() for look in looks)
+
+
+def age(look: Snapshot | Missing) -> tuple[float, datetime, str]:
+    """Returns what looks are sorted by: when they were asked for, then the server's time."""
+    return look.asked_at, look.at, repr(look)
+
+
+def is_since(look: Snapshot | Missing, event: Event | None, lag: timedelta = timedelta()) -> bool:
+    """Whether a look is newer than an event; what was read before the look was asked for happened before it.
+
+    Args:
+        look: The look.
+        event: The event.
+        lag: By how much what the look found may be older than the look.
+    """
+    return event is None or event.read_at + lag.total_seconds() < look.asked_at or look.at - event.at > lag
+
+
+def is_last(miss: Missing, latest: Snapshot | None, events: Sequence[Event]) -> bool:
+    """Whether nothing that was observed of the VM is newer than a look that did not find it."""
+    is_seen_since = latest is not None and age(miss)[:2] < age(latest)[:2]
+    return not is_seen_since and all(is_since(miss, e) for e in events if e.signal is not Signal.VM_REMOVED)
+
+
+def agree(last: Missing, misses: Sequence[Missing], latest: Snapshot | None) -> bool:
+    """Whether another look, AGREEMENT seconds before the last one and after the VM was last found, agrees with it."""
+    since = [miss for miss in misses if latest is None or age(miss)[:2] >= age(latest)[:2]]
+    return not last.needs_second_look or last.asked_at - since[0].asked_at >= AGREEMENT
