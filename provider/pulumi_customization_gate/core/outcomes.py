@@ -171,7 +171,7 @@ def failure_of(
         rules: Those of the wait.
         timed_out: Whether the deadline ended the wait.
         diagnose: Returns what is known of the VM; called only where that explains the failure.
-        is_broken: Whether an error ended the wait, so that nobody knows whether a customized VM is ready.
+        is_broken: Whether an error ended the wait, so that it is unknown whether a customized VM is ready.
     """
     judgement = situation.judgement
     if situation.is_ready:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.verdict import Judgement
 
 SHORTEST_DOUBT, LONGEST_DOUBT = AGREEMENT, 30.0
-"""Seconds from an observation that contradicts another to the look that tells, and between two such looks."""
+"""Seconds from an observation that contradicts another to the look that decides, and between two such looks."""
 TOOLS_GRACE = 10.0
 """Seconds that VMware Tools run before it is certain that they found no specification to apply."""
 
@@ -185,7 +185,7 @@ class TrackedVms:
         return min((due for due in (*dues, self._look_at) if now < due < deadline), default=deadline)
 
     def server_now(self, now: float) -> float | None:
-        """Returns the server's time in seconds since the epoch, None before a snapshot told it."""
+        """Returns the server's time in seconds since the epoch, None before the first snapshot."""
         return None if self._server_ahead is None else now + self._server_ahead
 
     def newest_read(self) -> datetime | None:
