@@ -188,10 +188,11 @@ class VsphereSource:
             return wait_until_done(reading, time.monotonic() + timeout) and reading.result()
 
     def _events_known_until(self, vm: str) -> datetime | None:
-        """Returns until when the events of a VM need not be read again; None where the newest one is not an end."""
-        events = self._events.get(vm)
-        is_ended = events is not None and in_order(events.values())[-1].signal.is_end
-        return self._known_until.get(vm) if is_ended else None
+        """Returns until when the events of a VM need not be read again; None where its state has an end without event."""
+        events, seen = self._events.get(vm), self._snapshots.get(vm)
+        has_end = seen is not None and seen.progress is not None and seen.progress.is_end
+        is_unexplained = has_end and (events is None or not in_order(events.values())[-1].signal.is_end)
+        return None if is_unexplained else self._known_until.get(vm)
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""
