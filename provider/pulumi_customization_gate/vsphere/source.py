@@ -188,7 +188,7 @@ class VsphereSource:
             return wait_until_done(reading, time.monotonic() + timeout) and reading.result()
 
     def _events_known_until(self, vm: str) -> datetime | None:
-        """Returns until when the events of a VM need not be read again; None where its state has an end without event."""
+        """Returns until when the events of a VM are known; None where its state is an end that no event reports."""
         events, seen = self._events.get(vm), self._snapshots.get(vm)
         has_end = seen is not None and seen.progress is not None and seen.progress.is_end
         is_unexplained = has_end and (events is None or not in_order(events.values())[-1].signal.is_end)
