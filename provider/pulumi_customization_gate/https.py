@@ -56,7 +56,7 @@ def trusting_session(
         context: The TLS context.
         adapter: What makes the connections.
         size: The most idle connections.
-        proxy: What leads to the server.
+        proxy: The proxy that is used for the server.
         name: The host that the certificate must be for, where it is reached by another address.
     """
     session = requests.Session()

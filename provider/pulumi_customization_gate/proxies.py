@@ -1,4 +1,4 @@
-"""Which HTTP proxy leads to a server: HTTPS_PROXY and NO_PROXY of the environment decide, as for most programs."""
+"""Which HTTP proxy is used for a server: HTTPS_PROXY and NO_PROXY of the environment decide, as for most programs."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def refused(proxy: object) -> AuthenticationError:
     """Returns the error for that: asked again with the same, it could lock the account."""
     return AuthenticationError(
         f"the proxy {proxy} refused the user name or password in HTTPS_PROXY (407 Proxy Authentication Required). Set "
-        "HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, or name the server in NO_PROXY if no proxy leads to it."
+        "HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, or name the server in NO_PROXY if it needs no proxy."
     )
 
 
 def proxy_for(host: str, port: int) -> Proxy | None:
-    """Returns the proxy that the environment names for a server; none leads to this computer itself.
+    """Returns the proxy that the environment names for a server; none is used for this computer itself.
 
     Raises:
         ConfigurationError: If what it names is not the address of a proxy.
@@ -121,7 +121,7 @@ def proxy_for(host: str, port: int) -> Proxy | None:
 
 
 def through(server: str, proxy: Proxy | None) -> str:
-    """Returns how messages name a server: with the proxy that leads to it."""
+    """Returns how messages name a server: with the proxy that is used for it."""
     return f"{server} through the proxy {sanitize(str(proxy))}" if proxy else server
 
 

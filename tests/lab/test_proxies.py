@@ -1,4 +1,4 @@
-"""Servers behind an HTTP proxy, and ESXi hosts whose name leads nowhere, on real sockets."""
+"""Servers behind an HTTP proxy, and ESXi hosts whose name cannot be resolved, on real sockets."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def attempt(where: CloudDirectorSettings, call: Callable[[Connection], int]) -> 
         connection.close()
 
 
-# ---- hosts whose name leads nowhere
+# ---- hosts whose name cannot be resolved
 
 
 def carried(guest: Guest) -> bytes:
@@ -205,7 +205,7 @@ def test_a_host_without_a_name_is_reached_by_its_management_address(
 def test_a_host_that_cannot_be_reached_at_all_is_said_at_once(
     vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither name nor address lead to it: the error has both, and what must be open, and no deadline passes."""
+    """It cannot be reached by name or address: the error has both, and what must be open, and no deadline passes."""
     vm = vcenter.clone(plan=PLAN)
     monkeypatch.setattr(hosts, "management_address", lambda *_: "127.0.0.2")
     began = time.monotonic()

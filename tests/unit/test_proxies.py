@@ -1,4 +1,4 @@
-"""Which proxy leads to a server, by the environment."""
+"""Which proxy is used for a server, by the environment."""
 
 from __future__ import annotations
 

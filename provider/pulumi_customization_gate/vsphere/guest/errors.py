@@ -12,7 +12,7 @@ GateError
 |   |-- GuestTimeoutError       the time for the work is up
 |   `-- GuestCancelledError     the user cancelled the work
 `-- ServerError                 vCenter, or a host on the way, could not be used
-    `-- HostUnreachableError    the ESXi host has a name and an address that lead nowhere
+    `-- HostUnreachableError    neither by name nor by management address
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _PATH_ERRORS = {
 
 
 class HostUnreachableError(ServerError):
-    """Neither the name nor the management address of the ESXi host leads to it: another try would not either."""
+    """The name of the ESXi host could not be resolved, and its management address does not answer: no retry helps."""
 
 
 def translated(fault: Any, guest: str, user: str, password: str) -> GateError:

@@ -116,7 +116,7 @@ class Transfers:
         return self._send(url, host, _Transfer("GET", None, receive))
 
     def _send(self, url: str, host: Any, transfer: _Transfer[T]) -> T:
-        """Makes the request, by the host's management address where its name leads nowhere."""
+        """Makes the request, by the host's management address where its name cannot be resolved."""
         address, is_vcenter = self._address(url)
         trust = self._trust(host, is_vcenter=is_vcenter)
         try:
@@ -206,7 +206,7 @@ class Transfers:
 
 
 def _unreachable(*errors: Exception) -> HostUnreachableError:
-    """Returns the error for a host that no name or address leads to."""
+    """Returns the error for a host that cannot be reached by name or address."""
     return HostUnreachableError(
         f"{'; '.join(map(str, errors))}. Guest files go to the ESXi host that runs the VM: this computer must resolve "
         "its name or reach its management address, and be allowed to connect to port 443."
