@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ CONFIRM_TIMEOUT = 20.0
 """Seconds that it may take before that: to read a thousand VMs takes longer than FINAL_READ_TIMEOUT."""
 CONFIRM_PAUSE = 2.0
 """Seconds from a read that confirmed no end to the next one."""
+FAILURE_CONFIRM_TIMEOUT = 120.0
+"""Seconds without an answer to the reads that confirm an end, after which a failure counts without one."""
 UNCONFIRMED = "the server did not answer the read that confirms the end: the report is what it had reported before"
 
 
@@ -82,6 +85,7 @@ class WaitLoop:
         self._began = clock()
         self._deadline = self._began + rules.timeout
         self._confirm_at = self._began
+        self._unconfirmed_since = math.inf
         self._vms = TrackedVms((), rules, self._began)
         self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
@@ -114,22 +118,26 @@ class WaitLoop:
         self._calls.close()
 
     def _is_over(self) -> bool:
-        """Whether the wait ends here. An end counts once a read of the server confirms it.
+        """Whether the wait ends here. A gate opens once a read of the server confirms the end.
 
         That read finds a start or an end whose event was lost, a VM that is customized a second time, and the names
         and addresses that the customization assigned. While the server does not answer it the wait goes on, until the
-        deadline: then what it reported before counts.
+        deadline: then what the server reported before counts. A failure counts after
+        FAILURE_CONFIRM_TIMEOUT: it has been reported, and only its reason may be missing.
         """
         if self._fatal_error is not None:
             return True
         if self._is_read_due():
+            self._unconfirmed_since = min(self._unconfirmed_since, self._clock())
             is_confirmed = self._refresh(self._time_to_confirm(), confirms_readiness=True)
             self._confirm_at = self._clock() + CONFIRM_PAUSE
             is_last = self._clock() >= self._deadline
-            if self._is_decided() and (is_confirmed or is_last or self._cancelled() or self._is_start_overdue()):
+            if self._is_decided() and (is_confirmed or is_last or self._cancelled() or self._is_failure_due()):
                 if not is_confirmed:
                     self._progress.note(UNCONFIRMED)
                 return True
+            if is_confirmed:
+                self._unconfirmed_since = math.inf
             if is_last:
                 self._timed_out = True
                 return True
@@ -154,8 +162,15 @@ class WaitLoop:
 
     def _is_start_overdue(self) -> bool:
         """Whether a start time-out has decided that the gate stays closed."""
-        may_open = all(self._situation(vm).is_ready for vm in self._vms.refs)
-        return not may_open and self._vms.is_any_overdue(self._clock())
+        return not self._may_open() and self._vms.is_any_overdue(self._clock())
+
+    def _is_failure_due(self) -> bool:
+        """Whether the gate stays closed, although no read has confirmed it."""
+        is_late = self._clock() >= self._unconfirmed_since + FAILURE_CONFIRM_TIMEOUT
+        return self._is_start_overdue() or (is_late and not self._may_open())
+
+    def _may_open(self) -> bool:
+        return all(self._situation(vm).is_ready for vm in self._vms.refs)
 
     def _is_decided(self) -> bool:
         if self._rules.stop_on_missing and self._vms.is_any_missing():

@@ -28,7 +28,14 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
-from pulumi_customization_gate.core.wait import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, UNCONFIRMED, wait
+from pulumi_customization_gate.core.wait import (
+    CONFIRM_PAUSE,
+    CONFIRM_TIMEOUT,
+    FAILURE_CONFIRM_TIMEOUT,
+    FINAL_READ_TIMEOUT,
+    UNCONFIRMED,
+    wait,
+)
 from tests.unit.core.timeline import (
     ALL_READ,
     VM,
@@ -913,6 +920,18 @@ def test_a_failure_by_state_gets_its_reason_from_the_read_that_confirms_it() -> 
 
     assert told_of(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
     assert report.wait_seconds >= 30
+
+
+def test_a_failure_counts_although_the_server_is_gone() -> None:
+    """A failure that no read confirms ends the wait two minutes later, not at the deadline."""
+    told: list[Observation] = [starting(1), started(2), failed(3, reason="no product key")]
+    rules = dataclasses.replace(REQUIRED, timeout=3600.0)
+    report = ScriptedSource(ALONE, told, look_takes=None).wait(rules)
+
+    assert told_of(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
+    latest = 3 + FAILURE_CONFIRM_TIMEOUT + CONFIRM_TIMEOUT + CONFIRM_PAUSE
+    assert FAILURE_CONFIRM_TIMEOUT <= report.wait_seconds <= latest
+    assert UNCONFIRMED in report.notes
 
 
 def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
