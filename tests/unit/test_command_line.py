@@ -630,7 +630,7 @@ def test_a_server_that_is_lost_ends_with_4_and_the_report(run: Callable[..., Any
 
 
 def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is on standard output then, not even half a document."""
+    """Nothing is on standard output then, not even half a document; `doctor` is what looks closer."""
 
     def refuse(_access: Access, _words: Sequence[str]) -> Any:
         raise AuthenticationError("vc refused ann")
@@ -641,7 +641,9 @@ def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatc
 
     assert result.exit_code == 4
     assert result.stdout == ""
-    assert result.stderr == "customization-gate: vc refused ann\n"
+    first, hint = result.stderr.splitlines()
+    assert first == "customization-gate: vc refused ann"
+    assert "customization-gate doctor" in hint
 
 
 def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:

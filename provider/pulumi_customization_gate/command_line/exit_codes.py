@@ -33,6 +33,9 @@ class ExitCode(enum.IntEnum):
     """The server cannot be reached, is not trusted, refuses the login or stopped responding."""
 
 
+_LOOK_CLOSER = "\n`customization-gate doctor` checks the connection, the log-in and the rights step by step."
+
+
 def exit_code(report: GateReport) -> ExitCode:
     """Returns the exit status for a wait that no signal ended."""
     if report.ready:
@@ -91,6 +94,8 @@ def errors_reported(interrupt: Interrupt | None = None) -> Iterator[None]:
         code, text = int(ExitCode.UNREACHABLE), str(error)
         if interrupt is not None and interrupt.number:
             code = interrupt.exit_status
+        else:
+            text += _LOOK_CLOSER
     else:
         return
     typer.echo(f"customization-gate: {text}", err=True)
