@@ -41,7 +41,7 @@ def measure(home: Home) -> list[Up]:
     """
     tools = prepare(home)
     with tempfile.TemporaryDirectory() as folder, Engine.running(tools, Home(Path(folder))) as engine:
-        moids = [engine.machine(engine.unique("gated"), outcome="never-ends") for _ in range(GATES)]
+        moids = [engine.vm(engine.unique("gated"), outcome="never-ends") for _ in range(GATES)]
 
         def program() -> None:
             for number, moid in enumerate(moids):

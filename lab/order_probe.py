@@ -34,7 +34,7 @@ class OrderProbeProvider(ResourceProvider):
         return DiffResult(changes=_olds["vm"] != _news["vm"])
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Records the time anew."""
+        """Records the time again."""
         return UpdateResult(_run(_news))
 
 
@@ -43,7 +43,7 @@ class OrderProbe(Resource, module="lab", name="OrderProbe"):
 
     Args:
         name: The resource's name.
-        vm: The machine's managed object ID, out of `gate.after(...)`: that is what holds this resource back.
+        vm: The VM's managed object ID, out of `gate.after(...)`: that is what holds this resource back.
         opts: The engine's options.
     """
 

@@ -108,7 +108,7 @@ def digest(*texts: str, files: Iterable[Path] = ()) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, doing: str) -> Iterator[None]:
-    """Makes a second run wait while the first one is `doing` something; the kernel frees the lock of a dead process.
+    """Makes a second run wait while the first one is `doing` something; the kernel frees the lock of a killed process.
 
     Raises:
         LabError: The other run took longer than half an hour.

@@ -43,7 +43,7 @@ def fault(home: Home, pulumi: Path) -> str:
 
 
 def first_error(lines: list[str]) -> str:
-    """Returns what the first error in the engine's output says, in one line."""
+    """Returns the first error in the engine's output, in one line."""
     for line in lines:
         if found := re.search(r"\berror: +(\S.*)", line):
             return sanitize(found[1], _LONGEST)

@@ -32,15 +32,15 @@ class Row:
     opened: datetime | None
     """When the gate opened for the work on it: never, if that work has not run."""
     work: datetime | None
-    """When the work on it ran. Work on an earlier machine of the same name does not count."""
+    """When the work on it ran. Work on an earlier VM of the same name does not count."""
     said: str = ""
-    """The first line that the work said."""
+    """The first line of the work's output."""
     moid: str = ""
-    """The server's own identifier of the machine."""
+    """The server's own identifier of the VM."""
 
     @property
     def good(self) -> bool:
-        """Whether the gate may open as far as this machine goes."""
+        """Whether the gate may open as far as this VM is concerned."""
         return self.status in _GOOD
 
     @property
@@ -50,7 +50,7 @@ class Row:
 
 
 def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Returns a row per machine of the gate, from the resources of an exported stack."""
+    """Returns a row per VM of the gate, from the resources of an exported stack."""
     gate: Mapping[str, Any] = {}
     ran: dict[str, datetime | None] = {}
     said: dict[str, str] = {}
@@ -85,7 +85,7 @@ def _opened(work: datetime | None, last: datetime | None, ready: list[datetime])
     """Returns when the gate opened for work behind it.
 
     The gate remembers when it opened last. Work that had run by then was let through by an earlier opening: when
-    the last of the machines was ready that it waited for.
+    the last of the VMs was ready that it waited for.
     """
     if work is None:
         return None
@@ -98,8 +98,8 @@ def broken(table: list[Row], since: datetime, resolution: timedelta = timedelta(
     """Returns a sentence per case in which work ran too early; none if the gate worked.
 
     Args:
-        table: The machines of the gate.
-        since: When this run began. Work that ran in it waited for all machines; earlier work, on a machine that was
+        table: The VMs of the gate.
+        since: When this run began. Work that ran in it waited for all VMs; earlier work, on a VM that was
             not touched since, for its own.
         resolution: How coarse the coarsest clock is: times that are closer to each other have no order.
     """

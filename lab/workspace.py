@@ -72,7 +72,7 @@ def command(pulumi: Path, home: Home) -> automation.PulumiCommand:
 
 
 def connection(lab: Lab) -> dict[str, str]:
-    """Returns the settings that are no secret; the gate verifies the server by the lab's certificate authority."""
+    """Returns the settings that are not secret; the gate verifies the server by the lab's certificate authority."""
     return {"vsphere:vsphereServer": lab.server, "vsphere:user": lab.user, "customization:caFile": lab.ca_file}
 
 

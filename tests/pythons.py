@@ -1,4 +1,4 @@
-"""Runs the unit tests on every supported Python that this machine has: `python -m tests.pythons`, `make test-pythons`.
+"""Runs the unit tests on every supported Python on this computer: `python -m tests.pythons`, `make test-pythons`.
 
 Each gets an environment of its own out of requirements.lock, under `.lab/pythons/`.
 """

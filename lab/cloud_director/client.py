@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MODULE = "lab.cloud_director"
 _FRESH = 180 * 86400.0
-"""Seconds for which a certificate is used: half of its life."""
+"""Seconds for which a certificate is used: half of its lifetime."""
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ class Cloud:
             }
 
     def clear(self) -> None:
-        """Forgets all VMs, sessions and counts."""
+        """Removes all VMs, sessions and counts."""
         self.end_sessions()
         self.reset_stats()
         with self._lock:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Control:
-    """The control endpoint of one cloud; `app` is the application that serves it to whoever has the token."""
+    """The control endpoint of one cloud; `app` is the application that serves it to clients with the token."""
 
     def __init__(self, cloud: Cloud, faults: Faults, token: str) -> None:
         self._cloud, self._faults, self._token = cloud, faults, token

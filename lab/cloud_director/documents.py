@@ -104,7 +104,7 @@ def vapp(address: str, name: str, vms: Sequence[SimulatedVm]) -> Element:
 
 
 def records(address: str, vms: Sequence[SimulatedVm], page: int, page_size: int, *, is_provider: bool) -> Element:
-    """Returns one page of QueryResultRecords of type `vm`, or `adminVM`, which says nothing of VMware Tools."""
+    """Returns one page of QueryResultRecords of type `vm`, or `adminVM`, which has no field for VMware Tools."""
     kind = "adminVM" if is_provider else "vm"
     shown = vms[(page - 1) * page_size : page * page_size]
     root = _vcloud(

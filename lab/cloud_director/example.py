@@ -29,7 +29,7 @@ def program() -> None:
 
 
 def connection(lab: CloudDirectorLab) -> dict[str, str]:
-    """Returns the settings that are no secret; the password belongs into `vcd:password`, encrypted."""
+    """Returns the settings that are not secret; the password belongs into `vcd:password`, encrypted."""
     return {"vcd:url": lab.url, "vcd:org": lab.org, "vcd:user": lab.user, "customization:caFile": lab.ca_file}
 
 

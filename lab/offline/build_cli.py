@@ -1,4 +1,4 @@
-"""Builds the Pulumi CLI from its Go modules, for a machine that reaches package registries but not the releases."""
+"""Builds the Pulumi CLI from its Go modules, for a VM that reaches package registries but not the releases."""
 
 from __future__ import annotations
 

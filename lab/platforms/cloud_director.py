@@ -90,7 +90,7 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def settings(self, lab: CloudDirectorLab) -> dict[str, str]:
         """Returns the connection, and the VMs that are on the server now."""
-        vms = {name: machine.urn for name, machine in sorted(lab.current_vms().items())}
+        vms = {name: vm.urn for name, vm in sorted(lab.current_vms().items())}
         return {**example.connection(lab), "vms": json.dumps(vms)}
 
     @contextmanager
@@ -107,8 +107,8 @@ class CloudDirector(Platform[CloudDirectorLab]):
         used = [name for name in (fail, replace) if name and there[name].powered_on is not None]
         for name in dict.fromkeys(used):
             lab.remove(name)
-        for name, machine in there.items():
-            if name in used or machine.powered_on is None:
+        for name, vm in there.items():
+            if name in used or vm.powered_on is None:
                 lab.plan(name, outcome="failed" if name == fail else "succeeded", **_PACE)
         if used:
             stack.set_all_config({key: automation.ConfigValue(value) for key, value in self.settings(lab).items()})
@@ -116,14 +116,14 @@ class CloudDirector(Platform[CloudDirectorLab]):
 
     def rows(self, lab: CloudDirectorLab, resources: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Returns the rows with the lab's own times, so that the gate is not checked against itself."""
-        there = {f"vm-{machine.urn.rpartition(':')[2]}": machine for machine in lab.current_vms().values()}
+        there = {f"vm-{vm.urn.rpartition(':')[2]}": vm for vm in lab.current_vms().values()}
         rows = []
         for row in timeline_check.rows(resources):
-            machine = there.get(row.moid)
-            if machine is None:
+            vm = there.get(row.moid)
+            if vm is None:
                 # It was deleted: what ran on it does not count for the VM that replaced it.
                 rows.append(changed(row, opened=None, work=None))
             else:
-                ended = machine.completed
-                rows.append(changed(row, powered_on=machine.powered_on, completed=ended, ready=ended))
+                ended = vm.completed
+                rows.append(changed(row, powered_on=vm.powered_on, completed=ended, ready=ended))
         return rows

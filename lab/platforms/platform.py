@@ -89,7 +89,7 @@ class Platform(ABC, Generic[LabT]):
 
     @abstractmethod
     def settings(self, lab: LabT) -> dict[str, str]:
-        """Returns the stack's settings that are no secret."""
+        """Returns the stack's settings that are not secret."""
 
     @abstractmethod
     def arranged(

@@ -101,7 +101,7 @@ class Vsphere(Platform[Lab]):
     @contextmanager
     def arranged(self, lab: Lab, stack: automation.Stack, fail: str, replace: str) -> Iterator[dict[str, Any]]:
         """Plans the failure, and makes the engine replace the VMs."""
-        known = _machines(stack) if fail or replace else {}
+        known = _vms(stack) if fail or replace else {}
         if known:
             refuse_unknown(known, fail, replace)
         targets = [known[name] for name in dict.fromkeys((fail, replace)) if name in known]
@@ -114,7 +114,7 @@ class Vsphere(Platform[Lab]):
                 lab.forget(fail)
 
 
-def _machines(stack: automation.Stack) -> dict[str, str]:
+def _vms(stack: automation.Stack) -> dict[str, str]:
     """Returns the URNs of a stack's virtual machines by their names."""
     resources = (stack.export_stack().deployment or {}).get("resources", [])
     urns = [resource["urn"] for resource in resources if resource["type"] == _VIRTUAL_MACHINE]

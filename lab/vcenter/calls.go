@@ -25,8 +25,8 @@ func (l *Lab) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference,
 	}
 	switch m.Name {
 	case "CloneVM_Task", "CustomizeVM_Task", "MigrateVM_Task", "ReconfigVM_Task":
-		if vm := l.machine(m.This); vm != nil {
-			return instead(m, &machineCalls{VirtualMachine: vm, lab: l}), nil
+		if vm := l.vm(m.This); vm != nil {
+			return instead(m, &vmCalls{VirtualMachine: vm, lab: l}), nil
 		}
 	case "QueryEvents", "CreateCollectorForEvents":
 		if manager, ok := ctx.Map.Get(m.This).(*simulator.EventManager); ok {

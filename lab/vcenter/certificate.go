@@ -24,7 +24,7 @@ const (
 	keyFile         = "server-key.pem"
 
 	certificateLife = 365 * 24 * time.Hour
-	certificateRest = 24 * time.Hour // a certificate that ends sooner than this is made anew
+	certificateRest = 24 * time.Hour // a certificate that expires sooner than this is replaced
 )
 
 // serverCertificate reads the server's certificate out of a folder, and makes one there, with an authority of its own,

@@ -15,13 +15,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// computer is what stands in for the operating system of one guest: a folder, and real processes of this machine.
+// computer simulates the operating system of one guest: a folder, and real processes of this computer.
 //
 // It isolates names, not rights. A path that the guest operations name lies in the folder, where "/tmp/x" is
 // "<folder>/tmp/x"; temporary files and folders are given back by their real path, so that it holds good in scripts,
-// too. Processes start in the folder, with HOME and TMPDIR in it, and run the programs of this machine. What a script
-// itself names absolutely is this machine's file, and every process has the rights of the lab's user. Processes end
-// when the guest goes down, unless one has cleared its environment, where the mark of its guest stands.
+// too. Processes start in the folder, with HOME and TMPDIR in it, and run the programs of this computer. What a script
+// itself names absolutely is this computer's file, and every process has the rights of the lab's user. Processes end
+// when the guest goes down, unless one has cleared its environment, which holds the mark of its guest.
 type computer struct {
 	root string
 	mark string
@@ -37,7 +37,7 @@ type process struct {
 	child *os.Process
 }
 
-// markVariable tells in a process's environment which guest it belongs to; it names the guest's folder.
+// markVariable in a process's environment names the guest that it belongs to; it names the guest's folder.
 const markVariable = "LAB_GUEST_ROOT"
 
 // newComputer makes the folder of a guest, empty but for the places that every Linux has.
@@ -76,7 +76,7 @@ func (c *computer) home(user string) string {
 	return home
 }
 
-// environment is what a user's program finds where nobody says anything else.
+// environment is the default environment of a user's program.
 func (c *computer) environment(user, hostName string) []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -90,7 +90,7 @@ func (c *computer) environment(user, hostName string) []string {
 	}
 }
 
-// program finds the file to run: the guest's own, or else one of this machine.
+// program finds the file to run: the guest's own, or else one of this computer.
 func (c *computer) program(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fs.ErrNotExist
@@ -109,7 +109,7 @@ func (c *computer) program(path string) (string, error) {
 	return "", err
 }
 
-// start runs a program as VMware Tools do on Linux: a shell gets the program and its arguments as they stand, so that
+// start runs a program as VMware Tools do on Linux: a shell gets the program and its arguments unchanged, so that
 // redirections work and quoting is the caller's.
 func (c *computer) start(spec *types.GuestProgramSpec, user, hostName string, memory time.Duration) (int64, error) {
 	program, err := c.program(spec.ProgramPath)
@@ -155,7 +155,7 @@ func (c *computer) start(spec *types.GuestProgramSpec, user, hostName string, me
 	return pid, nil
 }
 
-// forget drops an ended process. Its number may belong to another one by now.
+// forget removes an ended process. Its number may belong to another one by now.
 func (c *computer) forget(pid int64, p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +178,7 @@ func (c *computer) list(pids []int64) []process {
 	return found
 }
 
-// terminate ends one process. Its children live on, as in a real guest. It is false where there is no such process.
+// terminate ends one process. Its children continue to run, as in a real guest. It is false without such a process.
 func (c *computer) terminate(pid int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,13 +189,13 @@ func (c *computer) terminate(pid int64) bool {
 	return p.child.Kill() == nil
 }
 
-// halt ends every process of the guest and forgets all, as the end of its power does.
+// halt ends every process of the guest and removes all records, as a power-off does.
 func (c *computer) halt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.processes {
 		if p.child != nil {
-			_ = syscall.Kill(-p.child.Pid, syscall.SIGKILL) // it may have ended in this moment
+			_ = syscall.Kill(-p.child.Pid, syscall.SIGKILL) // it may have just ended
 		}
 	}
 	clear(c.processes)
@@ -213,7 +213,7 @@ func killMarked(mark string) {
 	}
 }
 
-// killListed ends the processes with the mark that are in the list now, and tells whether there were any.
+// killListed ends the processes with the mark that are in the list now, and reports whether there were any.
 func killListed(mark string) (found bool) {
 	names, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {

@@ -100,7 +100,7 @@ func read(r *http.Request, target any) error {
 	return nil
 }
 
-// postEvent posts an event of any class about a machine, as the server would.
+// postEvent posts an event of any class about a VM, as the server would.
 func (c *Control) postEvent(r *http.Request) (any, error) {
 	var body struct {
 		VM          string     `json:"vm"`
@@ -132,7 +132,7 @@ func (c *Control) postEvent(r *http.Request) (any, error) {
 			}
 		}
 		event := value.Interface().(types.BaseEvent)
-		ctx.WithLock(vm, func() { *event.GetEvent() = machineEvent(ctx, vm).Event })
+		ctx.WithLock(vm, func() { *event.GetEvent() = vmEvent(ctx, vm).Event })
 		c.lab.journal.Post(ctx, event, func(e *types.Event) {
 			key = e.Key
 			if body.Message != "" {

@@ -33,14 +33,14 @@ var failures = map[string]func(types.CustomizationFailed) types.BaseEvent{
 	},
 }
 
-// machineCalls answers the calls to a virtual machine that the lab does better than the simulator.
-type machineCalls struct {
+// vmCalls answers the calls to a virtual machine that the lab does better than the simulator.
+type vmCalls struct {
 	*simulator.VirtualMachine
 	lab *Lab
 }
 
 // CustomizeVMTask keeps the specification for the next power-on.
-func (c *machineCalls) CustomizeVMTask(ctx *simulator.Context, req *types.CustomizeVM_Task) soap.HasFault {
+func (c *vmCalls) CustomizeVMTask(ctx *simulator.Context, req *types.CustomizeVM_Task) soap.HasFault {
 	task := simulator.CreateTask(c, "customizeVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		if state := c.Runtime.PowerState; state == types.VirtualMachinePowerStatePoweredOn {
 			return nil, &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOff, ExistingState: state}
@@ -52,7 +52,7 @@ func (c *machineCalls) CustomizeVMTask(ctx *simulator.Context, req *types.Custom
 
 // CloneVMTask clones without the specification, which the simulator would carry out at once, and then has it wait for
 // the clone's power-on. A clone that cannot be customized is removed again, as a real vCenter makes none.
-func (c *machineCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
+func (c *vmCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
 	c.inheritPlan(req)
 	spec, powerOn := req.Spec.Customization, req.Spec.PowerOn && !req.Spec.Template
 	req.Spec.Customization, req.Spec.PowerOn = nil, false
@@ -65,14 +65,14 @@ func (c *machineCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Ta
 		if fault != nil {
 			return nil, fault
 		}
-		clone := c.lab.machine(result.(types.ManagedObjectReference))
+		clone := c.lab.vm(result.(types.ManagedObjectReference))
 		keep(ctx, clone, req.Spec.Config)
 		if spec != nil && !req.Spec.Template {
 			ctx.WithLock(clone, func() { fault = c.lab.request(ctx, clone, spec) })
 		}
 		if fault != nil {
 			body := clone.DestroyTask(ctx, &types.Destroy_Task{This: clone.Self}).(*methods.Destroy_TaskBody)
-			_, _ = waitFor(ctx, body.Res.Returnval) // the first fault is the one to tell
+			_, _ = waitFor(ctx, body.Res.Returnval) // the first fault is the one to report
 			return nil, fault
 		}
 		if powerOn {
@@ -86,7 +86,7 @@ func (c *machineCalls) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Ta
 
 // inheritPlan copies the plan's keys of the source to the clone, as a real vCenter copies extraConfig. What the clone's
 // own specification says wins.
-func (c *machineCalls) inheritPlan(req *types.CloneVM_Task) {
+func (c *vmCalls) inheritPlan(req *types.CloneVM_Task) {
 	inherited := extraConfigSettings(c.Config.ExtraConfig)
 	if len(inherited) == 0 {
 		return
@@ -102,8 +102,8 @@ func (c *machineCalls) inheritPlan(req *types.CloneVM_Task) {
 	}
 }
 
-// MigrateVMTask moves the machine to another host, which the simulator knows as a relocation only.
-func (c *machineCalls) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
+// MigrateVMTask moves the VM to another host, which the simulator knows as a relocation only.
+func (c *vmCalls) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task) soap.HasFault {
 	spec := types.VirtualMachineRelocateSpec{Host: req.Host, Pool: req.Pool}
 	res := c.RelocateVMTask(ctx, &types.RelocateVM_Task{This: req.This, Spec: spec, Priority: req.Priority})
 	body := &methods.MigrateVM_TaskBody{Fault_: res.Fault()}
@@ -113,7 +113,7 @@ func (c *machineCalls) MigrateVMTask(ctx *simulator.Context, req *types.MigrateV
 	return body
 }
 
-// request has a specification wait for the machine's next power-on. The machine is locked by the caller.
+// request has a specification wait for the VM's next power-on. The VM is locked by the caller.
 func (l *Lab) request(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types.CustomizationSpec) types.BaseMethodFault {
 	if _, cloudInit := spec.Identity.(*types.CustomizationCloudinitPrep); !cloudInit || len(spec.NicSettingMap) != 0 {
 		if want, have := len(spec.NicSettingMap), len(vm.Guest.Net); want != have {
@@ -134,7 +134,7 @@ func (l *Lab) request(ctx *simulator.Context, vm *simulator.VirtualMachine, spec
 	return nil
 }
 
-// customize carries the specification out in the running guest, and tells whether it succeeded.
+// customize carries the specification out in the running guest, and reports whether it succeeded.
 func (b *boot) customize() bool {
 	if b.plan.Outcome == outcomeNeverStarts {
 		return false
@@ -179,7 +179,7 @@ func (b *boot) customize() bool {
 	}) && succeeded
 }
 
-// awaitEnd waits until the customization is to end, by plan or by order, and tells whether it is.
+// awaitEnd waits until the customization is to end, by plan or by order, and reports whether it is.
 func (b *boot) awaitEnd() (ending, bool) {
 	var due <-chan time.Time // never, for nil
 	if b.plan.Outcome != outcomeNeverEnds {
@@ -199,7 +199,7 @@ func (b *boot) awaitEnd() (ending, bool) {
 }
 
 func (b *boot) event(ctx *simulator.Context, vm *simulator.VirtualMachine) types.CustomizationEvent {
-	return types.CustomizationEvent{VmEvent: machineEvent(ctx, vm), LogLocation: b.plan.LogLocation}
+	return types.CustomizationEvent{VmEvent: vmEvent(ctx, vm), LogLocation: b.plan.LogLocation}
 }
 
 // hostNameChanges gives the guest a name; none where the name is empty.
@@ -230,8 +230,8 @@ func specifiedName(vm *simulator.VirtualMachine, identity types.BaseCustomizatio
 	return ""
 }
 
-// addressChanges gives every network card its address: what the plan says, or the specification, or else a lease. The
-// slice is made anew, because property collectors may still hold the old one.
+// addressChanges gives every network adapter its address: what the plan says, or the specification, or else a lease. The
+// slice is a new one, because property collectors may still hold the old one.
 func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.CustomizationSpec) []types.PropertyChange {
 	cards := append([]types.GuestNicInfo(nil), vm.Guest.Net...)
 	var routes []types.NetIpRouteConfigInfoIpRoute
@@ -292,7 +292,7 @@ func defaultRoute(adapter int, address string, prefix int, gateways []string) ty
 	}
 }
 
-// withoutLink gives the devices with all network cards disconnected, which some guests end up with in spite of a
+// withoutLink gives the devices with all network adapters disconnected, which some guests end up with in spite of a
 // success. Cards are copied, because property collectors may still hold the old ones.
 func withoutLink(devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
 	devices = slices.Clone(devices)
@@ -314,7 +314,7 @@ func withoutLink(devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
 	return devices
 }
 
-// lease is the address that the lab's network hands out to a machine's card: another one for every card.
+// lease is the address that the lab's network hands out to a VM's card: another one for every card.
 func lease(ref types.ManagedObjectReference, card int) string {
 	_, digits, _ := strings.Cut(ref.Value, "-")
 	n, _ := strconv.Atoi(digits)
@@ -322,8 +322,8 @@ func lease(ref types.ManagedObjectReference, card int) string {
 	return fmt.Sprintf("10.%d.%d.%d", n>>16&0xff, n>>8&0xff, n&0xff)
 }
 
-// machineEvent is the part that every event about a virtual machine has.
-func machineEvent(ctx *simulator.Context, vm *simulator.VirtualMachine) types.VmEvent {
+// vmEvent is the part that every event about a virtual machine has.
+func vmEvent(ctx *simulator.Context, vm *simulator.VirtualMachine) types.VmEvent {
 	event := types.VmEvent{Event: types.Event{
 		Vm: &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: vm.Name}, Vm: vm.Self},
 	}}

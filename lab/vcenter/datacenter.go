@@ -23,7 +23,7 @@ const (
 	networkName   = "VM Network"
 )
 
-// newLab makes the data centre: one cluster, a datastore, a network, and the machines.
+// newLab creates the inventory: one cluster, a datastore, a network, and the VMs.
 func newLab(options Options) (*Lab, error) {
 	model := simulator.VPX()
 	model.Host, model.ClusterHost, model.Machine, model.Autostart = 0, options.Hosts, 0, false
@@ -73,9 +73,9 @@ func newLab(options Options) (*Lab, error) {
 	return lab, nil
 }
 
-// populate makes the machines, and brings them to where the flags want them.
+// populate makes the VMs, and brings them to where the flags want them.
 func (l *Lab) populate() error {
-	fleet, err := l.createMachines()
+	fleet, err := l.createVMs()
 	if err != nil || len(fleet) == 0 {
 		return err
 	}
@@ -99,41 +99,41 @@ func (l *Lab) populate() error {
 	return nil
 }
 
-// createMachines makes the template and the machines beside it.
-func (l *Lab) createMachines() ([]*simulator.VirtualMachine, error) {
+// createVMs makes the template and the VMs beside it.
+func (l *Lab) createVMs() ([]*simulator.VirtualMachine, error) {
 	registry := l.registry()
 	datacenter := registry.Any("Datacenter").(*simulator.Datacenter)
 	folder := registry.Get(datacenter.VmFolder).(*simulator.Folder)
 	cluster := registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
 
 	var tasks []types.ManagedObjectReference
-	for i := range l.options.Machines {
+	for i := range l.options.VMs {
 		name := l.options.Template
 		if i > 0 {
 			name = fmt.Sprintf("vm-%d", i-1)
 		}
-		// The folder's lock goes over to the task, so that this waits until the machine before is made.
+		// The folder's lock goes over to the task, so that this waits until the VM before is made.
 		ctx := l.context()
 		ctx.WithLock(folder, func() {
 			body := folder.CreateVMTask(ctx, &types.CreateVM_Task{
-				This: folder.Self, Config: machineConfig(name), Pool: *cluster.ResourcePool,
+				This: folder.Self, Config: vmConfig(name), Pool: *cluster.ResourcePool,
 			}).(*methods.CreateVM_TaskBody)
 			tasks = append(tasks, body.Res.Returnval)
 		})
 	}
-	machines := make([]*simulator.VirtualMachine, len(tasks))
+	vms := make([]*simulator.VirtualMachine, len(tasks))
 	for i, ref := range tasks {
 		result, fault := waitFor(l.context(), ref)
 		if fault != nil {
-			return nil, fmt.Errorf("creating machine %d: %w", i, asError(fault))
+			return nil, fmt.Errorf("creating VM %d: %w", i, asError(fault))
 		}
-		machines[i] = l.machine(result.(types.ManagedObjectReference))
+		vms[i] = l.vm(result.(types.ManagedObjectReference))
 	}
-	return machines, nil
+	return vms, nil
 }
 
-// machineConfig is a small Linux machine with one disk and one network card.
-func machineConfig(name string) types.VirtualMachineConfigSpec {
+// vmConfig is a small Linux VM with one disk and one network adapter.
+func vmConfig(name string) types.VirtualMachineConfigSpec {
 	var devices object.VirtualDeviceList
 	scsi, _ := devices.CreateSCSIController("pvscsi")
 	file := fmt.Sprintf("[%s] %s", datastoreName, path.Join(name, "disk1.vmdk"))
@@ -152,7 +152,7 @@ func machineConfig(name string) types.VirtualMachineConfigSpec {
 	}
 }
 
-// linuxSpecification is the specification of the machines that the flags have customized: a name, and addresses by DHCP.
+// linuxSpecification is the specification of the VMs that the flags have customized: a name, and addresses by DHCP.
 func linuxSpecification(vm *simulator.VirtualMachine) *types.CustomizationSpec {
 	spec := &types.CustomizationSpec{
 		Identity: &types.CustomizationLinuxPrep{HostName: &types.CustomizationFixedName{Name: vm.Name}, Domain: "lab.test"},
@@ -165,22 +165,22 @@ func linuxSpecification(vm *simulator.VirtualMachine) *types.CustomizationSpec {
 	return spec
 }
 
-// powerOnAll powers machines on, some at a time.
-func (l *Lab) powerOnAll(machines []*simulator.VirtualMachine) error {
-	return each(machines, func(vm *simulator.VirtualMachine) error { return l.power(vm, "on") })
+// powerOnAll powers VMs on, some at a time.
+func (l *Lab) powerOnAll(vms []*simulator.VirtualMachine) error {
+	return each(vms, func(vm *simulator.VirtualMachine) error { return l.power(vm, "on") })
 }
 
-// relate makes the machines customized some time ago: they are customized now, in no time, and then all that they left
+// relate makes the VMs customized some time ago: they are customized now, in no time, and then all that they left
 // behind is set back.
-func (l *Lab) relate(machines []*simulator.VirtualMachine) error {
+func (l *Lab) relate(vms []*simulator.VirtualMachine) error {
 	plan := l.options.Plan
 	l.options.Plan.StartDelay, l.options.Plan.Duration = 0, 0
 	defer func() { l.options.Plan = plan }()
-	if err := l.powerOnAll(machines); err != nil {
+	if err := l.powerOnAll(vms); err != nil {
 		return err
 	}
 	back := -l.options.HistoryAge
-	for _, vm := range machines {
+	for _, vm := range vms {
 		<-l.guest(vm.Self).settled()
 		ctx := l.context()
 		ctx.WithLock(vm, func() {
@@ -206,7 +206,7 @@ func shifted(t *time.Time, by time.Duration) *time.Time {
 	return &moved
 }
 
-// power does to a machine what the word says, as a person at the console or the cluster's HA would.
+// power does to a VM what the word says, as a person at the console or the cluster's HA would.
 func (l *Lab) power(vm *simulator.VirtualMachine, kind string) error {
 	steps, ok := map[string][]types.VirtualMachinePowerState{
 		"on":         {types.VirtualMachinePowerStatePoweredOn},
@@ -243,10 +243,10 @@ func (l *Lab) power(vm *simulator.VirtualMachine, kind string) error {
 	return nil
 }
 
-// each does something to all machines, some at a time, and gives the errors.
-func each(machines []*simulator.VirtualMachine, do func(*simulator.VirtualMachine) error) error {
+// each does something to all VMs, some at a time, and gives the errors.
+func each(vms []*simulator.VirtualMachine, do func(*simulator.VirtualMachine) error) error {
 	work := make(chan *simulator.VirtualMachine)
-	failures := make(chan error, len(machines))
+	failures := make(chan error, len(vms))
 	var group sync.WaitGroup
 	for range 16 * runtime.NumCPU() { // most of the time of a task is waiting
 		group.Go(func() {
@@ -255,7 +255,7 @@ func each(machines []*simulator.VirtualMachine, do func(*simulator.VirtualMachin
 			}
 		})
 	}
-	for _, vm := range machines {
+	for _, vm := range vms {
 		work <- vm
 	}
 	close(work)

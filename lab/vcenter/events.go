@@ -20,7 +20,7 @@ const maxQueryEvents = 1000
 
 // Journal is the complete event history, in the order of the events' keys.
 //
-// The simulator itself keeps a thousand events and has no hook for those it posts on its own. So the lab has a
+// The simulator itself keeps a thousand events and has no hook for the events that it posts itself. So the lab has a
 // collector of its own, the tap, in the simulator's event manager: what arrives there is recorded here.
 type Journal struct {
 	tap types.ManagedObjectReference
@@ -33,7 +33,7 @@ type Journal struct {
 	ahead      time.Duration // of the computer's clock
 }
 
-// entry is one event with the inventory as it was when the event happened: the machine may be gone by the time that
+// entry is one event with the inventory as it was when the event happened: the VM may be gone by the time that
 // somebody asks for the events of its folder.
 type entry struct {
 	event     types.BaseEvent
@@ -130,7 +130,7 @@ func (j *Journal) SetAhead(by time.Duration) {
 	j.ahead = by
 }
 
-// Purge forgets all history. What collectors hold already stays with them.
+// Purge deletes all history. Events that collectors hold already stay there.
 func (j *Journal) Purge() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -226,7 +226,7 @@ func acceptor(spec types.EventFilterSpec) func(entry) bool {
 	}
 }
 
-// concerns tells whether an event is one of the entity, of what is below it, or either.
+// concerns reports whether an event is one of the entity, of what is below it, or either.
 func concerns(e entry, entity types.EventFilterSpecByEntity) bool {
 	self, below := slices.Contains(e.entities, entity.Entity), slices.Contains(e.ancestors, entity.Entity)
 	switch entity.Recursion {
@@ -246,7 +246,7 @@ func eventTypeID(event types.BaseEvent) string {
 	return reflect.TypeOf(event).Elem().Name()
 }
 
-// isEvent tells whether the event is of the class or of a subclass of it.
+// isEvent reports whether the event is of the class or of a subclass of it.
 func isEvent(event types.BaseEvent, class string) bool {
 	kind := reflect.TypeOf(event).Elem()
 	if kind.Name() == class {

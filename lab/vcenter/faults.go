@@ -22,7 +22,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// Rule is a fault that the lab was told to have. A call that it matches goes wrong.
+// Rule is a requested fault. A call that it matches fails.
 type Rule struct {
 	ID            int     `json:"id"`
 	Method        string  `json:"method"`         // which calls: a name, a pattern such as Read*, several with |; default all
@@ -31,12 +31,12 @@ type Rule struct {
 	Skip          int     `json:"skip"`           // how many of the calls that match go well first
 	Count         int     `json:"count"`          // how many calls; 0: all, until the rule is removed
 	Probability   float64 `json:"probability"`    // how many of the calls that match; default 1
-	VM            string  `json:"vm"`             // calls about this machine only: its name or managed object ID
+	VM            string  `json:"vm"`             // calls about this VM only: its name or managed object ID
 	WithoutEntity bool    `json:"without_entity"` // event queries and collectors without an entity only
 	After         bool    `json:"after"`          // the call is carried out, then its answer goes wrong
 	Hits          int     `json:"hits"`           // how often it has struck
 
-	machine types.ManagedObjectReference
+	vm      types.ManagedObjectReference
 	class   reflect.Type  // of an API fault
 	status  int           // of an HTTP error
 	passed  int           // how many calls have gone well because of skip
@@ -51,7 +51,7 @@ type Faults struct {
 	down  chan struct{} // closed when the server goes down; nil while no call is held
 }
 
-// drop lets go of the calls that are held, without an answer: the server that holds them goes down.
+// drop releases the calls that are held, without a response: the server that holds them stops.
 func (f *Faults) drop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,7 +92,7 @@ func (r *Rule) check(lab *Lab) error {
 		if vm == nil {
 			return fmt.Errorf("virtual machine %q: %w", r.VM, errNotFound)
 		}
-		r.machine = vm.Self
+		r.vm = vm.Self
 	}
 	if digits, ok := strings.CutPrefix(r.Kind, "http"); ok {
 		status, err := strconv.Atoi(digits)
@@ -111,7 +111,7 @@ func (r *Rule) check(lab *Lab) error {
 	return nil
 }
 
-// hides tells whether the rule takes a machine out of sight as a whole, as a missing role does on a real server.
+// hides reports whether the rule hides a VM completely, as a missing role does on a real server.
 func (r *Rule) hides() bool {
 	return r.class == reflect.TypeFor[types.NoPermission]() && r.VM != "" && r.Method == "*"
 }
@@ -126,7 +126,7 @@ func (r *Rule) matches(c call) bool {
 	}) {
 		return false
 	}
-	if r.VM != "" && !c.mentions(r.machine) {
+	if r.VM != "" && !c.mentions(r.vm) {
 		return false
 	}
 	if r.WithoutEntity && (c.method != "QueryEvents" && c.method != "CreateCollectorForEvents" || bytes.Contains(c.body, []byte("<entity"))) {
@@ -144,7 +144,7 @@ func (f *Faults) Add(rule *Rule) {
 	f.rules = append(f.rules, rule)
 }
 
-// Remove forgets the rules with the number, or all for 0, and lets go of the calls that they hold.
+// Remove deletes the rules with the number, or all for 0, and releases the calls that they hold.
 func (f *Faults) Remove(id int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -263,7 +263,7 @@ func (r *Rule) pause(request *http.Request, down <-chan struct{}) bool {
 	return r.Kind != "hang"
 }
 
-// callOf reads the call, and puts the body back for whoever reads it next.
+// callOf reads the call, and restores the body for the next reader.
 func callOf(r *http.Request) (call, error) {
 	if strings.HasPrefix(r.URL.Path, guestFilePath) {
 		if r.Method == http.MethodPut {

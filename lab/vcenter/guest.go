@@ -12,7 +12,7 @@ import (
 
 const toolsVersion = "12421" // the number of VMware Tools 12.5.5, say
 
-// guest is what runs in one virtual machine: it boots with the machine, brings VMware Tools up, and carries out a
+// guest is what runs in one virtual machine: it boots with the VM, brings VMware Tools up, and carries out a
 // customization that waits.
 type guest struct {
 	lab *Lab
@@ -21,7 +21,7 @@ type guest struct {
 	mu       sync.Mutex
 	awaiting *types.CustomizationSpec // waits for the next power-on
 	stop     context.CancelFunc       // ends what runs since the last power-on
-	done     chan struct{}            // closed when nothing more comes by itself
+	done     chan struct{}            // closed when no more change is scheduled
 	computer *computer                // where guest operations work; nil before the first one
 	ready    time.Time                // before this, guest operations are refused although the guest reports them ready
 	endings  chan ending              // ends the customization that runs, before its time
@@ -29,7 +29,7 @@ type guest struct {
 
 // ending is the order to end a customization now.
 type ending struct {
-	plan Settings      // what is to be different from the machine's plan
+	plan Settings      // what is to be different from the VM's plan
 	done chan struct{} // closed when the customization has ended
 }
 
@@ -44,9 +44,9 @@ func (g *guest) await(spec *types.CustomizationSpec) bool {
 	return true
 }
 
-// powerOn boots the guest. The machine is locked by the caller.
+// powerOn boots the guest. The VM is locked by the caller.
 func (g *guest) powerOn(ctx *simulator.Context) {
-	vm := g.lab.machine(g.ref)
+	vm := g.lab.vm(g.ref)
 	if vm == nil {
 		return // it is not in the inventory any more
 	}
@@ -80,18 +80,18 @@ func (g *guest) powerOn(ctx *simulator.Context) {
 	}()
 }
 
-// powerOff ends the guest at once, whatever it is doing. The machine is locked by the caller.
+// powerOff ends the guest at once, whatever it is doing. The VM is locked by the caller.
 func (g *guest) powerOff(ctx *simulator.Context) {
 	g.mu.Lock()
 	g.stop()
 	g.mu.Unlock()
 	g.halt()
-	if vm := g.lab.machine(g.ref); vm != nil {
+	if vm := g.lab.vm(g.ref); vm != nil {
 		ctx.Update(vm, append(toolsDown(), change("runtime.bootTime", nil)))
 	}
 }
 
-// settled gives a channel that is closed when the guest has done all that it does by itself after its power-on.
+// settled returns a channel that is closed when the guest has finished what it does after its power-on.
 func (g *guest) settled() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,7 +120,7 @@ func (g *guest) info(status types.GuestInfoCustomizationStatus, message string, 
 	})}
 }
 
-// boot is one run of a guest, from a power-on to the end of the machine's power.
+// boot is one run of a guest, from a power-on to the end of the VM's power.
 type boot struct {
 	*guest
 	plan    Plan
@@ -143,10 +143,10 @@ func (b *boot) run() {
 	}
 }
 
-// act does something to the machine while it is locked, and only if it still runs: power-off locks it too, so that
-// nothing of an ended run can follow. It tells whether it did.
+// act does something to the VM while it is locked, and only if it still runs: power-off locks it too, so that
+// nothing of an ended run can follow. It reports whether it did.
 func (b *boot) act(do func(*simulator.Context, *simulator.VirtualMachine)) bool {
-	vm := b.lab.machine(b.ref)
+	vm := b.lab.vm(b.ref)
 	if vm == nil {
 		return false
 	}
@@ -195,7 +195,7 @@ func (b *boot) toolsUp(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	ctx.Update(vm, append(changes, b.addressChanges(vm, nil)...))
 }
 
-// toolsAway is the moment at which the guest goes down to come up again. A reboot of its own is no event of the server's.
+// toolsAway is the moment at which the guest goes down to come up again. A reboot from within the guest is not an event.
 func (b *boot) toolsAway(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	ctx.Update(vm, toolsDown())
 	b.halt()

@@ -272,7 +272,7 @@ func timeOr(t *time.Time) time.Time {
 	return *t
 }
 
-// expect tells whether a path is a directory or, as wanted, anything else.
+// expect reports whether a path is a directory or something else.
 func expect(path string, directory bool) error {
 	info, err := os.Lstat(path)
 	switch {

@@ -46,7 +46,7 @@ type visit struct {
 
 // visit checks that the guest takes operations from this user now.
 func (l *Lab) visit(ctx *simulator.Context, ref types.ManagedObjectReference, auth types.BaseGuestAuthentication) (*visit, *soap.Fault) {
-	vm := l.machine(ref)
+	vm := l.vm(ref)
 	if vm == nil {
 		return nil, simulator.Fault("", &types.ManagedObjectNotFound{Obj: ref})
 	}
@@ -230,7 +230,7 @@ func (m *guestProcesses) TerminateProcessInGuest(ctx *simulator.Context, req *ty
 	return body
 }
 
-// ReadEnvironmentVariableInGuest tells what a program finds in its environment.
+// ReadEnvironmentVariableInGuest returns the environment of a program.
 func (m *guestProcesses) ReadEnvironmentVariableInGuest(ctx *simulator.Context, req *types.ReadEnvironmentVariableInGuest) soap.HasFault {
 	body := new(methods.ReadEnvironmentVariableInGuestBody)
 	v, fault := m.lab.visit(ctx, req.Vm, req.Auth)

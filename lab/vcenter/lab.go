@@ -29,7 +29,7 @@ type Lab struct {
 
 	mu     sync.Mutex
 	guests map[types.ManagedObjectReference]*guest
-	named  map[string]Settings // plans that the control endpoint set, by the machine's name
+	named  map[string]Settings // plans that the control endpoint set, by the VM's name
 }
 
 // context makes a context for work of the server's own. The simulator's locks are re-entrant within one context, so
@@ -40,7 +40,7 @@ func (l *Lab) context() *simulator.Context {
 
 func (l *Lab) registry() *simulator.Registry { return l.service.Context.Map }
 
-// hasCustomizationInfo tells whether the pretended version knows guest.customizationInfo, which came with 7.0.2.
+// hasCustomizationInfo reports whether the pretended version knows guest.customizationInfo, which came with 7.0.2.
 func (l *Lab) hasCustomizationInfo() bool { return !versionBefore(l.options.APIVersion, 7, 0, 2) }
 
 // versionBefore compares the numbers of a version such as 7.0.1.0, as far as both go.
@@ -49,7 +49,7 @@ func versionBefore(version string, than ...int) bool {
 	for i, want := range than {
 		have := 0
 		if i < len(parts) {
-			_, _ = fmt.Sscan(parts[i], &have) // what is no number counts as 0
+			_, _ = fmt.Sscan(parts[i], &have) // what is not a number counts as 0
 		}
 		if have != want {
 			return have < want
@@ -58,15 +58,15 @@ func versionBefore(version string, than ...int) bool {
 	return false
 }
 
-// machine gives the virtual machine with the reference, or nil.
-func (l *Lab) machine(ref types.ManagedObjectReference) *simulator.VirtualMachine {
+// VM gives the virtual machine with the reference, or nil.
+func (l *Lab) vm(ref types.ManagedObjectReference) *simulator.VirtualMachine {
 	vm, _ := l.registry().Get(ref).(*simulator.VirtualMachine)
 	return vm
 }
 
 // find gives the virtual machine of a managed object ID or a name, or nil.
 func (l *Lab) find(id string) *simulator.VirtualMachine {
-	if vm := l.machine(types.ManagedObjectReference{Type: "VirtualMachine", Value: id}); vm != nil {
+	if vm := l.vm(types.ManagedObjectReference{Type: "VirtualMachine", Value: id}); vm != nil {
 		return vm
 	}
 	for _, entity := range l.registry().All("VirtualMachine") {
@@ -82,8 +82,8 @@ func (l *Lab) nameOf(vm *simulator.VirtualMachine) (name string) {
 	return name
 }
 
-// plan puts together what is said of a machine: the program's flags, then the machine's extraConfig, then the control
-// endpoint. The machine must be locked by the caller.
+// plan puts together what is said of a VM: the program's flags, then the VM's extraConfig, then the control
+// endpoint. The VM must be locked by the caller.
 func (l *Lab) plan(vm *simulator.VirtualMachine) (Plan, error) {
 	plan := l.options.Plan
 	if err := extraConfigSettings(vm.Config.ExtraConfig).Apply(&plan); err != nil {
@@ -94,7 +94,7 @@ func (l *Lab) plan(vm *simulator.VirtualMachine) (Plan, error) {
 	return plan, l.named[vm.Name].Apply(&plan)
 }
 
-// guest gives the guest of a machine, and makes it where there is none yet.
+// guest gives the guest of a VM, and makes it where there is none yet.
 func (l *Lab) guest(ref types.ManagedObjectReference) *guest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (watcher) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "LabWatcher", Value: "watcher"}
 }
 
-// PutObject mends what clients cannot read in a new object.
+// PutObject repairs what clients cannot read in a new object.
 func (w watcher) PutObject(_ *simulator.Context, object mo.Reference) {
 	switch o := object.(type) {
 	case *simulator.VirtualMachine:
@@ -128,7 +128,7 @@ func (w watcher) PutObject(_ *simulator.Context, object mo.Reference) {
 	}
 }
 
-// UpdateObject starts and stops guests with their machines, and records events.
+// UpdateObject starts and stops guests with their VMs, and records events.
 func (w watcher) UpdateObject(ctx *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
 	switch o := object.(type) {
 	case *mo.EventHistoryCollector:
@@ -149,7 +149,7 @@ func (w watcher) UpdateObject(ctx *simulator.Context, object mo.Reference, chang
 	}
 }
 
-// RemoveObject ends the guest of a removed machine.
+// RemoveObject ends the guest of a removed VM.
 func (w watcher) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	w.lab.mu.Lock()
 	g := w.lab.guests[ref]
@@ -161,7 +161,7 @@ func (w watcher) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefer
 		g.stop()
 		if g.computer != nil {
 			g.computer.halt()
-			_ = os.RemoveAll(g.computer.root) // what is left is of no harm
+			_ = os.RemoveAll(g.computer.root) // leftovers are harmless
 		}
 	}
 }
@@ -181,7 +181,7 @@ func mendEnums(vm *simulator.VirtualMachine) {
 	}
 }
 
-// setDefaults sets what a vCenter gives every VM that nobody configures otherwise.
+// setDefaults sets the defaults that a vCenter gives every VM.
 func setDefaults(vm *simulator.VirtualMachine) {
 	if vm.Config != nil && vm.Config.SwapPlacement == "" {
 		vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
@@ -235,7 +235,7 @@ func change(name string, value any) types.PropertyChange {
 	return types.PropertyChange{Name: name, Val: value}
 }
 
-// sleep waits, and tells whether it was for the whole time.
+// sleep waits, and reports whether it was for the whole time.
 func sleep(ctx context.Context, length time.Duration) bool {
 	timer := time.NewTimer(length)
 	defer timer.Stop()

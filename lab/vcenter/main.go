@@ -1,7 +1,7 @@
 // Command lab-vcenter simulates a vCenter in which guest customization takes time.
 //
 // It is govmomi's simulator with guests that behave by plan: they boot, bring VMware Tools up, are customized, and
-// succeed or fail, with the events and the properties that a real vCenter shows. It is no product of VMware's.
+// succeed or fail, with the events and the properties that a real vCenter shows. It is not a VMware product.
 package main
 
 import (
@@ -39,7 +39,7 @@ type Options struct {
 	Password      string
 	APIVersion    string
 	Template      string
-	Machines      int
+	VMs           int
 	Hosts         int
 	MaxCollectors int
 	KeysAhead     int32
@@ -83,20 +83,20 @@ func parseOptions(arguments []string) (Options, error) {
 	flags.StringVar(&o.TLSDir, "tls-dir", "", "`folder` for the certificates, made or reused (required)")
 	flags.StringVar(&o.Ready, "ready", "", "`file` that is written when the lab serves: addresses and credentials, as JSON")
 	flags.StringVar(&o.APIVersion, "api-version", "8.0.3.0", "API `version` to report; before 7.0.2 there is no guest.customizationInfo")
-	flags.StringVar(&o.Template, "template", "linux-template", "`name` of the first machine, which stays powered off")
-	flags.IntVar(&o.Machines, "vms", 1, "`number` of machines at the start, the template among them; the others are vm-0, vm-1, ..")
+	flags.StringVar(&o.Template, "template", "linux-template", "`name` of the first VM, which stays powered off")
+	flags.IntVar(&o.VMs, "vms", 1, "`number` of VMs at the start, the template among them; the others are vm-0, vm-1, ..")
 	flags.IntVar(&o.Hosts, "hosts", 1, "`number` of hosts in the cluster")
 	flags.IntVar(&o.MaxCollectors, "max-collectors", 32, "`number` of event collectors that may exist at once")
 	firstKey := flags.Int("first-event-key", 1, "`key` of the first event; after 2147483647 comes -2147483648")
 	flags.BoolVar(&o.ESXi, "esxi", false, "say that this is an ESXi host")
-	flags.BoolVar(&o.Autostart, "autostart", false, "power the machines on, all but the template")
-	flags.BoolVar(&o.Customize, "customize", false, "have a customization wait for the machines' power-on, all but the template's")
-	history := flags.String("history", "", `"customized": the machines, all but the template, run and were customized some time ago`)
+	flags.BoolVar(&o.Autostart, "autostart", false, "power the VMs on, all but the template")
+	flags.BoolVar(&o.Customize, "customize", false, "have a customization wait for the VMs' power-on, all but the template's")
+	history := flags.String("history", "", `"customized": the VMs, all but the template, run and were customized some time ago`)
 	flags.DurationVar(&o.HistoryAge, "history-age", 2*time.Hour, "how `long` ago that was")
 	flags.DurationVar(&o.Plan.StartDelay, "start-delay", o.Plan.StartDelay, "`time` from power-on to VMware Tools and the start of a customization")
 	flags.DurationVar(&o.Plan.Duration, "duration", o.Plan.Duration, "`time` that a customization takes")
 	flags.StringVar(&o.Plan.GuestUser, "guest-user", o.Plan.GuestUser, "`name` of the user that guest operations let in")
-	flags.StringVar(&o.GuestsDir, "guests-dir", "", "`folder` for the guests' files, one folder per machine; default: a temporary one")
+	flags.StringVar(&o.GuestsDir, "guests-dir", "", "`folder` for the guests' files, one folder per VM; default: a temporary one")
 	flags.StringVar(&o.TransferHost, "transfer-host", "", "`host` in the URLs of guest file transfers, for example *; default: the vCenter's own")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
@@ -108,7 +108,7 @@ func parseOptions(arguments []string) (Options, error) {
 			return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 		case o.TLSDir == "":
 			return errors.New("-tls-dir is required")
-		case o.Machines < 1 || o.Hosts < 1 || o.MaxCollectors < 1:
+		case o.VMs < 1 || o.Hosts < 1 || o.MaxCollectors < 1:
 			return errors.New("-vms, -hosts and -max-collectors are at least 1")
 		case *history != "" && *history != "customized":
 			return fmt.Errorf("-history is %q, it can only be \"customized\"", *history)
@@ -196,7 +196,7 @@ func run(ctx context.Context, options Options) error {
 			return err
 		}
 	}
-	log.Printf("the lab's vCenter serves at https://%s with %d machines", server.address, options.Machines)
+	log.Printf("the lab's vCenter serves at https://%s with %d VMs", server.address, options.VMs)
 	<-ctx.Done()
 	return nil
 }

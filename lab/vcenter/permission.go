@@ -10,7 +10,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// hidden gives the machines on which clients have no permission.
+// hidden gives the VMs on which clients have no permission.
 func (l *Lab) hidden() map[types.ManagedObjectReference]bool {
 	var refs map[types.ManagedObjectReference]bool
 	l.faults.mu.Lock()
@@ -20,13 +20,13 @@ func (l *Lab) hidden() map[types.ManagedObjectReference]bool {
 			if refs == nil {
 				refs = make(map[types.ManagedObjectReference]bool)
 			}
-			refs[rule.machine] = true
+			refs[rule.vm] = true
 		}
 	}
 	return refs
 }
 
-// visible narrows a filter for events to those of machines that are not hidden at the time.
+// visible narrows a filter for events to those of VMs that are not hidden at the time.
 func (l *Lab) visible(accept func(entry) bool) func(entry) bool {
 	return func(e entry) bool {
 		if !accept(e) {
@@ -37,7 +37,7 @@ func (l *Lab) visible(accept func(entry) bool) func(entry) bool {
 	}
 }
 
-// permit refuses calls to hidden machines, and has the objects that list or read machines answer without them.
+// permit refuses calls to hidden VMs, and has the objects that list or read VMs answer without them.
 func (l *Lab) permit(ctx *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	refs := l.hidden()
 	if len(refs) == 0 {
@@ -70,7 +70,7 @@ func noPermission(ref types.ManagedObjectReference) *types.NoPermission {
 	return &types.NoPermission{Object: &ref, PrivilegeId: "System.Read"}
 }
 
-// guardedCollector reads properties as a user without any role on some machines does: what was asked for by name is
+// guardedCollector reads properties as a user without any role on some VMs does: what was requested by name is
 // reported as missing, with the reason; what a traversal would find is not there. Only lists that are read by the call
 // Fetch still hold the reference, because govmomi keeps that call's types to itself.
 type guardedCollector struct {
@@ -139,7 +139,7 @@ func (c *guardedCollector) guard(objects []types.ObjectContent, specs []types.Pr
 			}
 		}
 		if c.hidden[object.Obj] {
-			paths, direct := asked(object, specs)
+			paths, direct := requested(object, specs)
 			if !direct {
 				continue
 			}
@@ -153,8 +153,8 @@ func (c *guardedCollector) guard(objects []types.ObjectContent, specs []types.Pr
 	return kept
 }
 
-// asked gives the properties that a request wants of an object, and whether it names the object itself.
-func asked(object types.ObjectContent, specs []types.PropertyFilterSpec) (paths []string, direct bool) {
+// requested returns the properties that a request selects of an object, and whether it names the object itself.
+func requested(object types.ObjectContent, specs []types.PropertyFilterSpec) (paths []string, direct bool) {
 	for _, spec := range specs {
 		if !slices.ContainsFunc(spec.ObjectSet, func(o types.ObjectSpec) bool { return o.Obj == object.Obj }) {
 			continue
@@ -176,13 +176,13 @@ func missing(ref types.ManagedObjectReference, path string) types.MissingPropert
 	return types.MissingProperty{Path: path, Fault: types.LocalizedMethodFault{Fault: noPermission(ref)}}
 }
 
-// guardedIndex does not find hidden machines.
+// guardedIndex does not find hidden VMs.
 type guardedIndex struct {
 	*simulator.SearchIndex
 	hidden map[types.ManagedObjectReference]bool
 }
 
-// FindByUuid finds one machine.
+// FindByUuid finds one VM.
 func (g *guardedIndex) FindByUuid(ctx *simulator.Context, req *types.FindByUuid) soap.HasFault {
 	res := g.SearchIndex.FindByUuid(ctx, req)
 	if body := res.(*methods.FindByUuidBody); body.Res != nil {
@@ -191,7 +191,7 @@ func (g *guardedIndex) FindByUuid(ctx *simulator.Context, req *types.FindByUuid)
 	return res
 }
 
-// FindByInventoryPath finds what lies at a path.
+// FindByInventoryPath finds the object at a path.
 func (g *guardedIndex) FindByInventoryPath(ctx *simulator.Context, req *types.FindByInventoryPath) soap.HasFault {
 	res := g.SearchIndex.FindByInventoryPath(ctx, req)
 	if body := res.(*methods.FindByInventoryPathBody); body.Res != nil {
@@ -200,7 +200,7 @@ func (g *guardedIndex) FindByInventoryPath(ctx *simulator.Context, req *types.Fi
 	return res
 }
 
-// FindAllByUuid finds all machines with a UUID.
+// FindAllByUuid finds all VMs with a UUID.
 func (g *guardedIndex) FindAllByUuid(ctx *simulator.Context, req *types.FindAllByUuid) soap.HasFault {
 	res := g.SearchIndex.FindAllByUuid(ctx, req)
 	if body := res.(*methods.FindAllByUuidBody); body.Res != nil {

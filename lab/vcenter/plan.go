@@ -12,7 +12,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// The outcomes that are no failure class. The failure classes are the names of vSphere's events.
+// The outcomes that are not a failure class. The failure classes are the names of vSphere's events.
 const (
 	outcomeSucceeded   = "succeeded"
 	outcomeNeverStarts = "never-starts"
@@ -40,11 +40,11 @@ type Plan struct {
 	GuestPassword      string
 	GuestOperationsLag time.Duration // how long guest operations are refused after the guest reports them ready
 	ProcessMemory      time.Duration // how long an ended guest process is remembered
-	CardsConnected     bool          // whether the network cards are connected after a success
+	CardsConnected     bool          // whether the network adapters are connected after a success
 	Heartbeat          string        // green, yellow or red while VMware Tools run
 }
 
-// defaultPlan is what a virtual machine does when nobody says anything else.
+// defaultPlan is the default behavior of a virtual machine.
 func defaultPlan() Plan {
 	return Plan{
 		StartDelay:     500 * time.Millisecond,

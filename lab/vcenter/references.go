@@ -57,7 +57,7 @@ func resolveReference(ctx *simulator.Context, ref *types.ManagedObjectReference)
 	}
 }
 
-// extends tells whether an object's class is a subclass of the one with the name.
+// extends reports whether an object's class is a subclass of the one with the name.
 func extends(object mo.Reference, class string) bool {
 	kind := reflect.Indirect(reflect.ValueOf(object)).Type()
 	if kind.Kind() != reflect.Struct {

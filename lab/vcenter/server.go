@@ -72,7 +72,7 @@ func (s *Server) Start() error {
 		ConnState:         s.track,
 		ErrorLog:          log.New(quiet{}, "", 0),
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.certificate}, MinVersion: tls.VersionTLS12},
-		// A vCenter speaks HTTP/1.1 to SOAP clients, and only such a connection can be taken over to break it.
+		// A vCenter uses HTTP/1.1 for SOAP clients, and only such a connection can be hijacked to break it.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	s.running = server

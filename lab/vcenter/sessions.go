@@ -9,7 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// sessions knows the objects of every session that has made a call, because the simulator forgets a session without
+// sessions keeps the objects of every session that has made a call, because the simulator drops a session without
 // freeing what belongs to it.
 type sessions struct {
 	mu    sync.Mutex
@@ -38,7 +38,7 @@ func sessionView(ctx *simulator.Context) *simulator.SessionManager {
 	return ctx.Session.Get(ctx.Map.SessionManager().Self).(*simulator.SessionManager)
 }
 
-// forget frees the property collectors and filters of the sessions that are no longer live.
+// forget frees the property collectors and filters of sessions that have ended.
 func (s *sessions) forget(ctx *simulator.Context, live map[string]bool, freed func(mo.Reference)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

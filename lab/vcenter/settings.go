@@ -29,7 +29,7 @@ func keep(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types.Virt
 	})
 }
 
-// isSimple tells whether a type is a word, a number or a truth value, or a pointer to one.
+// isSimple reports whether a type is a word, a number or a truth value, or a pointer to one.
 func isSimple(kind reflect.Type) bool {
 	if kind.Kind() == reflect.Pointer {
 		kind = kind.Elem()
@@ -61,7 +61,7 @@ func (c *folderCalls) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_T
 }
 
 // ReconfigVMTask configures a VM with all settings.
-func (c *machineCalls) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+func (c *vmCalls) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	configuring := c.VirtualMachine.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody)
 	if configuring.Fault_ != nil {
 		return configuring

@@ -19,7 +19,7 @@ type call struct {
 	body   []byte
 }
 
-// Transfers of guest files are plain HTTP; they have names here, so that faults can be told to hit them.
+// Transfers of guest files are plain HTTP; they have names here, so that faults can select them.
 const (
 	uploadMethod   = "Upload"
 	downloadMethod = "Download"
@@ -54,7 +54,7 @@ func parseCall(body []byte) call {
 	}
 }
 
-// mentions tells whether the call is one of the object or has it among its arguments.
+// mentions reports whether the call is one of the object or has it among its arguments.
 func (c call) mentions(ref types.ManagedObjectReference) bool {
 	return c.this == ref || bytes.Contains(c.body, []byte(">"+ref.Value+"<"))
 }
@@ -93,6 +93,6 @@ func writeFault(w http.ResponseWriter, class reflect.Type, c call) error {
 	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	w.WriteHeader(http.StatusInternalServerError)
 	_, err := fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?>
-<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>a fault that the lab was told to give</faultstring><detail>%s</detail></soapenv:Fault></soapenv:Body></soapenv:Envelope>`, detail.Bytes())
+<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>a fault that the lab was asked to return</faultstring><detail>%s</detail></soapenv:Fault></soapenv:Body></soapenv:Envelope>`, detail.Bytes())
 	return err
 }

@@ -16,8 +16,8 @@ import (
 
 // stream hands one caller what changes. It is a property collector of the simulator's that no other caller uses.
 //
-// The simulator hands every change of every object to every property collector, and each one has all its filters read
-// anew. With a thousand VMs that boot at once that would be slower by far than the vCenter that it stands for, so a
+// The simulator hands every change of every object to every property collector, and each one reads all its filters
+// again. With a thousand VMs that boot at once that would be slower by far than the vCenter that it simulates, so a
 // stream passes on only the changes that its filters may be about.
 type stream struct {
 	*simulator.PropertyCollector
@@ -55,7 +55,7 @@ func (s *stream) signal() {
 	}
 }
 
-// answeredSince tells whether there is an answer that a caller has not seen: one that was lost on its way, or that
+// answeredSince reports whether there is an answer that a caller has not received: one that was lost, or that
 // another call with the same version was given.
 func (s *stream) answeredSince(answers int) bool {
 	s.mu.Lock()

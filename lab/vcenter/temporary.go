@@ -16,7 +16,7 @@ const (
 )
 
 // temporaryFolder makes the folder for all that ends with the program, and removes those of labs that were killed. The
-// folder's lock is held as long as the program lives; the function that comes with it removes the folder.
+// folder's lock is held as long as the program runs; the returned function removes the folder.
 func temporaryFolder() (string, func(), error) {
 	removeAbandoned(os.TempDir())
 	folder, err := os.MkdirTemp("", temporaryPrefix)

@@ -78,7 +78,7 @@ func (t *transfers) take(token string, upload bool) (transfer, bool) {
 }
 
 // transferURL is where the client sends or fetches the file. A real vCenter names the ESXi host there, or "*" for the
-// host that the client already talks to; the lab does what its flag says.
+// host that the client is already connected to; the lab does what its flag says.
 func (l *Lab) transferURL(one transfer) string {
 	host := l.service.Listen.Host
 	if l.options.TransferHost != "" {

@@ -168,7 +168,7 @@ func (w *waits) create(ctx *simulator.Context, req *types.CreateFilter) soap.Has
 	return res
 }
 
-// remove removes a filter, and tells whether it was one of the collector's.
+// remove removes a filter, and reports whether it was one of the collector's.
 func (w *waits) remove(ctx *simulator.Context, ref types.ManagedObjectReference) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

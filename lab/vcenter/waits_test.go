@@ -15,7 +15,7 @@ import (
 )
 
 // served starts a lab with some VMs and returns a client with a session, and the VMs without the template.
-func served(t *testing.T, machines int) (*govmomi.Client, []*object.VirtualMachine) {
+func served(t *testing.T, count int) (*govmomi.Client, []*object.VirtualMachine) {
 	t.Helper()
 	certificate, err := serverCertificate(t.TempDir())
 	if err != nil {
@@ -24,7 +24,7 @@ func served(t *testing.T, machines int) (*govmomi.Client, []*object.VirtualMachi
 	t.Setenv("TMPDIR", t.TempDir())
 	options := Options{
 		Listen: "127.0.0.1:0", User: "user", Password: "password", APIVersion: "8.0.3.0", Template: "template",
-		Machines: machines + 1, Hosts: 1, MaxCollectors: 32, GuestsDir: t.TempDir(), Plan: defaultPlan(),
+		VMs: count + 1, Hosts: 1, MaxCollectors: 32, GuestsDir: t.TempDir(), Plan: defaultPlan(),
 	}
 	lab, err := newLab(options)
 	if err != nil {
@@ -42,7 +42,7 @@ func served(t *testing.T, machines int) (*govmomi.Client, []*object.VirtualMachi
 		t.Fatal(err)
 	}
 	var vms []*object.VirtualMachine
-	for i := range machines {
+	for i := range count {
 		vms = append(vms, object.NewVirtualMachine(client.Client, lab.find(fmt.Sprintf("vm-%d", i)).Self))
 	}
 	return client, vms

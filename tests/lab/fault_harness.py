@@ -18,7 +18,7 @@ from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, finish, linux, until
 from tests.lab.vcenter_fixture import session as session_of
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ CALL = 1.0
 POLL = 1.0
 """Seconds that a long poll lasts here."""
 READ_TIMEOUT = POLL + CALL
-"""Seconds after which a long poll that nobody answers is given up here."""
-LONG = 4 * PATIENCE
+"""Seconds after which an unanswered long poll is given up here."""
+LONG = 4 * TEST_TIMEOUT
 """Seconds that a wait may last which is to end by itself."""
 
 RUNNING = CustomizationStatus.CUSTOMIZATION_STARTED
@@ -47,18 +47,18 @@ FAILED = CustomizationStatus.CUSTOMIZATION_FAILED
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets all times of a session to a tenth or less; what they bound stays in the same order."""
     monkeypatch.setattr(session, "CALL_TIMEOUT", CALL)
-    monkeypatch.setattr(session, "START_TIMEOUT", PATIENCE)
+    monkeypatch.setattr(session, "START_TIMEOUT", TEST_TIMEOUT)
     monkeypatch.setattr(event_feed, "LONGEST_POLL", POLL)
     monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.5)
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)
     monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 0.5)
-    # The last look leaves more of the second that a deadline may be late by to a machine that is busy with other tests.
+    # The last look leaves more of the second that a deadline may be late by to a VM that is busy with other tests.
     monkeypatch.setattr(core_wait, "FINAL_READ_TIMEOUT", 0.4)
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A machine, known without asking the server."""
+class VM:
+    """A VM, known without asking the server."""
 
     moid: str
     name: str
@@ -66,14 +66,14 @@ class Machine:
 
 @dataclass
 class Wait:
-    """A wait that goes on in a thread."""
+    """A wait that runs in a thread."""
 
     ending: Future[GateReport]
     updates: list[Update] = field(default_factory=list)
 
     @property
     def statuses(self) -> dict[str, CustomizationStatus]:
-        """The last that was heard of each machine."""
+        """The latest status of each VM."""
         outcomes = self.updates[-1].outcomes if self.updates else ()
         return {outcome.key: outcome.status for outcome in outcomes}
 
@@ -84,12 +84,12 @@ class Wait:
 
     def report(self) -> GateReport:
         """Returns the report once the wait is over."""
-        return self.ending.result(LONG + PATIENCE)
+        return self.ending.result(LONG + TEST_TIMEOUT)
 
 
 @dataclass
 class FaultHarness:
-    """A data centre, a network before it, and waits that go through that."""
+    """A simulated vCenter, a proxy in front of it, and waits that go through the proxy."""
 
     vcenter: VCenter
     proxy: FaultProxy
@@ -98,33 +98,33 @@ class FaultHarness:
     services: tuple[Any, ...]
     """The tests' own sessions."""
 
-    def machine(self, *, custom: bool = True, **plan: str) -> Machine:
-        """Clones a machine and switches it on; its customization does not end by itself unless the plan says so."""
+    def vm(self, *, custom: bool = True, **plan: str) -> VM:
+        """Clones a VM and switches it on; its customization does not end by itself unless the plan says so."""
         plan = {"startDelay": "50ms", "duration": "1h", **plan}
         vm = self.vcenter.clone(custom=linux() if custom else None, plan=plan)
-        return Machine(str(vm._moId), vm.name)
+        return VM(str(vm._moId), vm.name)
 
-    def story(self, vm: Machine) -> list[str]:
-        """Returns the classes of a machine's events since its last power-on."""
-        return self.vcenter.story(self.vcenter.machine(vm.moid))
+    def story(self, vm: VM) -> list[str]:
+        """Returns the classes of a VM's events since its last power-on."""
+        return self.vcenter.story(self.vcenter.vm(vm.moid))
 
     def settings(self) -> VsphereSettings:
         """Returns the settings that lead through the network."""
         lab = self.vcenter.lab
         return VsphereSettings(self.proxy.address, lab.user, lab.password, ca_file=lab.ca_file)
 
-    def move(self, vm: Machine) -> None:
-        """Moves a machine to another host."""
-        root, machine = self.vcenter.content.rootFolder, self.vcenter.machine(vm.moid)
+    def move(self, vm: VM) -> None:
+        """Moves a VM to another host."""
+        root, found = self.vcenter.content.rootFolder, self.vcenter.vm(vm.moid)
         view = self.vcenter.content.viewManager.CreateContainerView(root, [vim.HostSystem], recursive=True)
         hosts = {host._moId: host for host in view.view}
         view.Destroy()
-        other = next(host for moid, host in hosts.items() if moid != machine.runtime.host._moId)
-        finish(machine.MigrateVM_Task(host=other, priority="defaultPriority"))
-        assert machine.runtime.host._moId == other._moId
+        other = next(host for moid, host in hosts.items() if moid != found.runtime.host._moId)
+        finish(found.MigrateVM_Task(host=other, priority="defaultPriority"))
+        assert found.runtime.host._moId == other._moId
 
-    def begin(self, vms: Mapping[str, Machine], **rules: Any) -> Wait:
-        """Begins a wait for machines."""
+    def begin(self, vms: Mapping[str, VM], **rules: Any) -> Wait:
+        """Begins a wait for VMs."""
         references = {key: vm.moid for key, vm in vms.items()}
         source = vsphere_source(self.settings(), references)
         updates: list[Update] = []
@@ -132,9 +132,9 @@ class FaultHarness:
         ending = self.pool.submit(wait, source, WaitRules(**rules), listener=updates.append, cancelled=self.stop.is_set)
         return Wait(ending, updates)
 
-    def watching(self, *keys: str) -> tuple[Wait, dict[str, Machine]]:
-        """Returns a wait that has seen the customization of new machines begin, and holds its long poll."""
-        vms = {key: self.machine() for key in keys}
+    def watching(self, *keys: str) -> tuple[Wait, dict[str, VM]]:
+        """Returns a wait that has seen the customization of new VMs begin, and holds its long poll."""
+        vms = {key: self.vm() for key in keys}
         until(lambda: all("CustomizationStartedEvent" in self.story(vm) for vm in vms.values()))
         polls = self.polls()
         wait = self.begin(vms)
@@ -187,7 +187,7 @@ def _is_logged_in(service: Any) -> bool:
 
 @contextlib.contextmanager
 def open_harness(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultHarness]:
-    """Gives a scene; at its end the weather is fair, every wait is over and nothing of it is left on the server."""
+    """Yields a harness; at its end the link is normal, every wait has ended and nothing of it is left on the server."""
     hurry(monkeypatch)
     with contextlib.ExitStack() as held:
         # A session of its own, for it may be ended, and its connections broken.
@@ -204,13 +204,13 @@ def open_harness(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def refused(harness: FaultHarness) -> None:
-    """Has nobody listen any more, and what is open break off."""
+    """Refuses new connections, and resets the open ones."""
     harness.proxy.refuse()
     harness.proxy.reset()
 
 
 def cut_off(harness: FaultHarness) -> None:
-    """Breaks off what is open, and whatever comes in the midst of its TLS handshake."""
+    """Resets the open connections, and new ones during their TLS handshake."""
     harness.proxy.set_conditions(LinkConditions(cut_after=100))
     harness.proxy.reset()
 
@@ -221,10 +221,10 @@ def rule(kind: str, **how: str | float | bool) -> Callable[[FaultHarness], objec
 
 
 def failures(report: GateReport) -> dict[str, str]:
-    """Returns what each machine that is not good failed with."""
+    """Returns what each VM that is not good failed with."""
     return {o.key: o.failure.name for o in report.outcomes if o.failure is not None}
 
 
 def verdicts(report: GateReport) -> dict[str, CustomizationStatus]:
-    """Returns the verdict of each machine."""
+    """Returns the verdict of each VM."""
     return {outcome.key: outcome.status for outcome in report.outcomes}

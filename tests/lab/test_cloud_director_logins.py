@@ -74,8 +74,8 @@ def settings(
     return CloudDirectorSettings(server.url, "acme", "ann", password, api_token, ca_file=ca_file)
 
 
-def source(server: MisbehavingServer | Running, machine: SimulatedVm, **changes: str) -> CloudDirectorSource:
-    return cloud_director_source(settings(server, **changes), {machine.name: machine.urn})
+def source(server: MisbehavingServer | Running, vm: SimulatedVm, **changes: str) -> CloudDirectorSource:
+    return cloud_director_source(settings(server, **changes), {vm.name: vm.urn})
 
 
 # ---- a refused login is sent once
@@ -167,7 +167,7 @@ def test_a_login_that_is_busy_is_sent_again(lab: Running) -> None:
     assert lab.cloud.logins == {"ok": 1}
 
 
-# ---- how long a token lives
+# ---- the lifetime of a token
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_a_token_of_unknown_lifetime_is_used_until_a_401(
     lab: Running, server: MisbehavingServer, expires_in: str
 ) -> None:
     """Where `expires_in` is not a usable number, one login serves the wait, and a 401 leads to exactly one more."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    gate = source(server, machine, api_token=lab.cloud.api_token)
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    gate = source(server, vm, api_token=lab.cloud.api_token)
 
     def token(connection: object, released: object) -> None:
         value = lab.cloud.exchange(lab.cloud.api_token)
@@ -227,17 +227,17 @@ def test_a_permanent_401_ends_the_wait_after_three_logins(lab: Running, paths: t
     """A server that accepts the login and refuses each of its tokens is not logged in to for the whole wait."""
     for path in paths:
         lab.faults.add(Fault("status", path, status=401))
-    machines = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
+    vms = [lab.cloud.add(f"web-{number}", plan=Plan("never-ends")) for number in range(5)]
     chosen = settings(lab, **({"api_token": lab.cloud.api_token} if kind == "api_token" else {}))
     with pytest.raises(AuthenticationError, match=r"3 times in a row, and each time GET .* was answered with 401"):
-        wait(cloud_director_source(chosen, {each.name: each.urn for each in machines}), WaitRules(timeout=20))
+        wait(cloud_director_source(chosen, {each.name: each.urn for each in vms}), WaitRules(timeout=20))
     assert lab.cloud.logins == {"ok": LOGINS_IN_A_ROW}
 
 
 def test_a_401_that_becomes_permanent_ends_the_wait(lab: Running) -> None:
     """Tokens that are refused from some moment of the wait on cost two more logins; an earlier expiry costs one."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    gate = source(lab, machine)
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    gate = source(lab, vm)
     try:
         gate.start()
         lab.cloud.end_sessions()
@@ -283,9 +283,9 @@ def test_an_answer_that_cannot_become_right_is_an_error_after_two_tries(
     lab: Running, server: MisbehavingServer, request_: str, body: bytes, shown: str
 ) -> None:
     """The start ends after the second try, with what was received and without a secret in it."""
-    machine = lab.cloud.add("web-0", vapp="shop")
+    vm = lab.cloud.add("web-0", vapp="shop")
     server.reply(request_, answer(200, body, "Content-Type: text/html"))
-    reference = f"urn:vcloud:vapp:{vapp_uuid('shop')}" if "vapp" in request_ else machine.urn
+    reference = f"urn:vcloud:vapp:{vapp_uuid('shop')}" if "vapp" in request_ else vm.urn
     chosen = settings(server, **({"api_token": lab.cloud.api_token} if request_ == TOKEN else {}))
     with pytest.raises(UnusableAnswerError) as unusable:
         wait(cloud_director_source(chosen, {"web": reference}), WaitRules(timeout=20))
@@ -299,7 +299,7 @@ def test_an_answer_that_cannot_become_right_is_an_error_after_two_tries(
 def test_a_state_that_cannot_become_right_ends_the_wait(
     lab: Running, server: MisbehavingServer, body: bytes, shown: str
 ) -> None:
-    """The wait ends after two tries where the state was never told, with what was received."""
+    """The wait ends after two tries where the state was never reported, and shows what was received."""
     server.reply(STATUS, answer(200, body, "Content-Type: text/html"))
     report = wait(source(server, lab.cloud.add("web-0")), WaitRules(timeout=20))
     assert isinstance(report.fatal_error, UnusableAnswerError)
@@ -309,8 +309,8 @@ def test_a_state_that_cannot_become_right_ends_the_wait(
 
 def test_a_web_page_during_the_wait_passes(lab: Running, server: MisbehavingServer) -> None:
     """A path that was answered well before may be so again: a page of the load balancer's does not end the wait."""
-    machine = lab.cloud.add("web-0", plan=Plan("never-ends"))
-    gate = source(server, machine)
+    vm = lab.cloud.add("web-0", plan=Plan("never-ends"))
+    gate = source(server, vm)
     try:
         gate.start()
         server.reply(STATUS, answer(200, PAGE, "Content-Type: text/html"))

@@ -54,15 +54,15 @@ def settings_of(lab: Running) -> CloudDirectorSettings:
     return CloudDirectorSettings(lab.url, lab.cloud.org, lab.cloud.user, lab.cloud.password, ca_file=ca_file)
 
 
-def source_of(lab: Running, *machines: SimulatedVm) -> CloudDirectorSource:
-    return cloud_director_source(settings_of(lab), {machine.name: machine.urn for machine in machines})
+def source_of(lab: Running, *vms: SimulatedVm) -> CloudDirectorSource:
+    return cloud_director_source(settings_of(lab), {vm.name: vm.urn for vm in vms})
 
 
-def machine_in(lab: Running, name: str, state: str) -> SimulatedVm:
+def vm_in(lab: Running, name: str, state: str) -> SimulatedVm:
     """Returns a VM in a state, whose record does not report it: nothing hints at a change."""
-    machine = lab.cloud.add(name)
-    machine.set_state, machine.record_state = state, ""
-    return machine
+    vm = lab.cloud.add(name)
+    vm.set_state, vm.record_state = state, ""
+    return vm
 
 
 class Waiting:
@@ -92,7 +92,7 @@ class Waiting:
 
 def test_a_vm_that_is_customized_again_holds_the_gate(lab: Running) -> None:
     """A VM that is pending again when the last one completes keeps the gate closed until it completes again."""
-    again, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
+    again, late = vm_in(lab, "web-0", "GC_COMPLETE"), vm_in(lab, "web-1", "GC_PENDING")
     waiting = Waiting(source_of(lab, again, late))
     again.set_state = "GC_PENDING"
     late.set_state = "GC_COMPLETE"
@@ -103,7 +103,7 @@ def test_a_vm_that_is_customized_again_holds_the_gate(lab: Running) -> None:
 
 def test_a_vm_that_fails_when_it_is_customized_again_fails_the_gate(lab: Running) -> None:
     """What counts is the state at the end of the wait, not the one in which a VM was first found complete."""
-    again, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
+    again, late = vm_in(lab, "web-0", "GC_COMPLETE"), vm_in(lab, "web-1", "GC_PENDING")
     waiting = Waiting(source_of(lab, again, late))
     again.set_state = "GC_FAILED"
     late.set_state = "GC_COMPLETE"
@@ -112,7 +112,7 @@ def test_a_vm_that_fails_when_it_is_customized_again_fails_the_gate(lab: Running
 
 def test_a_vm_that_is_deleted_after_its_end_closes_the_gate(lab: Running) -> None:
     """A VM that was complete and is not there any more when the last one completes is VmRemoved."""
-    deleted, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
+    deleted, late = vm_in(lab, "web-0", "GC_COMPLETE"), vm_in(lab, "web-1", "GC_PENDING")
     waiting = Waiting(source_of(lab, deleted, late))
     lab.cloud.remove(deleted)
     late.set_state = "GC_COMPLETE"
@@ -121,7 +121,7 @@ def test_a_vm_that_is_deleted_after_its_end_closes_the_gate(lab: Running) -> Non
 
 def test_a_failed_vm_that_is_repaired_by_force_opens_the_gate(lab: Running) -> None:
     """A failure that a forced recustomization repaired during the wait does not count any more."""
-    repaired, late = machine_in(lab, "web-0", "GC_FAILED"), machine_in(lab, "web-1", "GC_PENDING")
+    repaired, late = vm_in(lab, "web-0", "GC_FAILED"), vm_in(lab, "web-1", "GC_PENDING")
     waiting = Waiting(source_of(lab, repaired, late))
     repaired.set_state = "GC_COMPLETE"
     late.set_state = "GC_COMPLETE"
@@ -134,21 +134,21 @@ def test_a_vm_that_has_ended_is_read_at_a_slower_pace(
 ) -> None:
     """After the end of its customization a VM is read once per SETTLED_INTERVAL, and a change is reported."""
     monkeypatch.setattr(tracked_vm, "SETTLED_INTERVAL", 1.0)
-    machine = machine_in(lab, "web-0", state)
-    with started(lab, machine) as source:
+    vm = vm_in(lab, "web-0", state)
+    with started(lab, vm) as source:
         lab.cloud.reset_stats()
         observed(source, lambda _: False, 2.5)
         assert 1 <= lab.cloud.calls[f"GET /api/vApp/vm/{STATUS}"] <= 3
-        machine.set_state = "GC_PENDING"
+        vm.set_state = "GC_PENDING"
         assert observed(source, lambda o: isinstance(o, Snapshot) and o.state == "GC_PENDING")
 
 
 def test_a_record_hints_at_a_vm_that_is_customized_again(lab: Running) -> None:
     """Where records report the state, a VM that has ended is read as soon as its record differs."""
-    machine = lab.cloud.add("web-0")
-    machine.set_state = "GC_COMPLETE"
-    with started(lab, machine) as source:
-        machine.set_state = "GC_PENDING"
+    vm = lab.cloud.add("web-0")
+    vm.set_state = "GC_COMPLETE"
+    with started(lab, vm) as source:
+        vm.set_state = "GC_PENDING"
         assert observed(source, lambda o: isinstance(o, Snapshot) and o.state == "GC_PENDING", 3.0)
 
 
@@ -158,21 +158,21 @@ def test_a_record_hints_at_a_vm_that_is_customized_again(lab: Running) -> None:
 @pytest.mark.parametrize("kind", ["no-entity", "no-right"])
 def test_one_refusal_does_not_remove_a_vm(lab: Running, kind: str) -> None:
     """A VM that is refused once and readable a moment later is neither removed nor without permission."""
-    machine = machine_in(lab, "web-0", "GC_PENDING")
-    waiting = Waiting(source_of(lab, machine))
-    lab.faults.add(Fault(kind, machine.uuid, times=2))
+    vm = vm_in(lab, "web-0", "GC_PENDING")
+    waiting = Waiting(source_of(lab, vm))
+    lab.faults.add(Fault(kind, vm.uuid, times=2))
     assert not waiting.is_over_within(RECHECK + 0.3)
-    machine.set_state = "GC_COMPLETE"
+    vm.set_state = "GC_COMPLETE"
     assert waiting.report().ready
 
 
 @pytest.mark.parametrize("kind", ["no-entity", "no-right"])
 def test_one_refusal_at_the_start_does_not_remove_a_vm(lab: Running, kind: str) -> None:
     """The start reads what was refused a second time before it ends the wait."""
-    machine = machine_in(lab, "web-0", "GC_COMPLETE")
-    lab.faults.add(Fault(kind, f"{machine.uuid}/{STATUS}", times=1))
-    lab.faults.add(Fault(kind, f"vm-{machine.uuid}", times=1))
-    assert wait(source_of(lab, machine), WaitRules(timeout=20)).ready
+    vm = vm_in(lab, "web-0", "GC_COMPLETE")
+    lab.faults.add(Fault(kind, f"{vm.uuid}/{STATUS}", times=1))
+    lab.faults.add(Fault(kind, f"vm-{vm.uuid}", times=1))
+    assert wait(source_of(lab, vm), WaitRules(timeout=20)).ready
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_a_refusal_says_whether_the_vm_or_a_right_is_missing(
     lab: Running, kind: str, path: str, failure: FailureKind
 ) -> None:
     """Two refusals end the wait at once, with the server's words, and a missing right is not a removal."""
-    machine = machine_in(lab, "web-0", "GC_PENDING")
+    vm = vm_in(lab, "web-0", "GC_PENDING")
     lab.faults.add(Fault(kind, path))
     began = time.monotonic()
-    (outcome,) = wait(source_of(lab, machine), WaitRules(timeout=20)).outcomes
+    (outcome,) = wait(source_of(lab, vm), WaitRules(timeout=20)).outcomes
     assert outcome.failure is not None
     assert outcome.failure.kind is failure
     assert "following rights" in outcome.failure.message
@@ -201,7 +201,7 @@ def test_a_refusal_says_whether_the_vm_or_a_right_is_missing(
 def test_a_vm_that_can_be_read_again_counts_again(lab: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest look counts: a right that is granted during the wait undoes the refusal."""
     monkeypatch.setattr(tracked_vm, "SETTLED_INTERVAL", 0.3)
-    hidden, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
+    hidden, late = vm_in(lab, "web-0", "GC_COMPLETE"), vm_in(lab, "web-1", "GC_PENDING")
     lab.faults.add(Fault("no-right", hidden.uuid))
     waiting = Waiting(source_of(lab, hidden, late), stop_on_missing=False)
     lab.faults.clear()
@@ -211,10 +211,10 @@ def test_a_vm_that_can_be_read_again_counts_again(lab: Running, monkeypatch: pyt
 
 def test_a_deadline_leaves_no_time_for_a_second_look(lab: Running) -> None:
     """A VM that was complete and whose last read was refused keeps the gate closed, though it was refused once."""
-    machine, late = machine_in(lab, "web-0", "GC_COMPLETE"), machine_in(lab, "web-1", "GC_PENDING")
-    waiting = Waiting(source_of(lab, machine, late), stop_on_missing=False, timeout=3.0)
+    vm, late = vm_in(lab, "web-0", "GC_COMPLETE"), vm_in(lab, "web-1", "GC_PENDING")
+    waiting = Waiting(source_of(lab, vm, late), stop_on_missing=False, timeout=3.0)
     assert not waiting.is_over_within(2.2)
-    lab.cloud.remove(machine)
+    lab.cloud.remove(vm)
     outcome = waiting.report().outcomes[0]
     assert outcome.failure is not None
     assert (outcome.ready, outcome.failure.kind) == (False, FailureKind.NOT_FOUND)
@@ -222,8 +222,8 @@ def test_a_deadline_leaves_no_time_for_a_second_look(lab: Running) -> None:
 
 def test_a_vapp_that_is_refused_once_is_read_again(lab: Running) -> None:
     """One refusal of a vApp does not make it missing; two do."""
-    machine = lab.cloud.add("db", "shop")
-    machine.set_state = "GC_COMPLETE"
+    vm = lab.cloud.add("db", "shop")
+    vm.set_state = "GC_COMPLETE"
     lab.faults.add(Fault("no-entity", "vapp-", times=1))
     vapp = {"shop": f"urn:vcloud:vapp:{vapp_uuid('shop')}"}
     found = wait(cloud_director_source(settings_of(lab), vapp), WaitRules(timeout=20))
@@ -235,8 +235,8 @@ def test_a_vapp_that_is_refused_once_is_read_again(lab: Running) -> None:
 
 
 @contextmanager
-def started(lab: Running, *machines: SimulatedVm) -> Iterator[CloudDirectorSource]:
-    source = source_of(lab, *machines)
+def started(lab: Running, *vms: SimulatedVm) -> Iterator[CloudDirectorSource]:
+    source = source_of(lab, *vms)
     try:
         source.start()
         source.poll(0)

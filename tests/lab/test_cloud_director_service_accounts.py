@@ -34,16 +34,16 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 
 
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgets what a process remembers of logins."""
+    """Clears what the process remembers of logins."""
     monkeypatch.setattr(refused_logins, "_refused", {})
     monkeypatch.setattr(api_tokens, "_newest", {})
 
 
 def run(lab: Running, api_token: str, seconds: float = 0.0) -> GateReport:
-    machine = lab.cloud.add("web-0", plan=Plan(start_delay=0.0, duration=seconds))
+    vm = lab.cloud.add("web-0", plan=Plan(start_delay=0.0, duration=seconds))
     ca_file = str(certificate(Home()) / "ca.pem")
     settings = CloudDirectorSettings(lab.url, "acme", api_token=api_token, ca_file=ca_file)
-    return wait(cloud_director_source(settings, {"web-0": machine.urn}), WaitRules(timeout=20))
+    return wait(cloud_director_source(settings, {"web-0": vm.urn}), WaitRules(timeout=20))
 
 
 def test_the_first_run_says_that_it_consumed_the_token(lab: Running) -> None:

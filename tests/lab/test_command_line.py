@@ -20,7 +20,7 @@ from lab.cloud_director.cloud import Cloud, Plan, vapp_uuid
 from lab.cloud_director.server import serve
 from lab.paths import Home
 from tests.lab.shell import PROGRAM, WAIT, Shell, clean_environment, connected_to
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, finish, linux, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def shell(vcenter: VCenter) -> Shell:
 
 
 def customized(vcenter: VCenter, count: int = 1, **plan: str) -> list[Any]:
-    """Returns machines that are being customized."""
+    """Returns VMs that are being customized."""
     return [vcenter.clone(custom=linux(), plan=plan) for _ in range(count)]
 
 
@@ -47,14 +47,14 @@ def customized(vcenter: VCenter, count: int = 1, **plan: str) -> list[Any]:
 
 
 def test_wait_ends_when_all_are_customized(vcenter: VCenter, shell: Shell) -> None:
-    """The report tells of each machine when it was powered on, started, customized and ready, in that order."""
-    machines = customized(vcenter, 3, duration="500ms")
+    """The report has the times of power-on, start, completion and readiness of each VM, in that order."""
+    vms = customized(vcenter, 3, duration="500ms")
 
-    said = shell("wait", *(vm.name for vm in machines), "--output", "json")
+    said = shell("wait", *(vm.name for vm in vms), "--output", "json")
 
     assert said.returncode == 0, said.stderr
     document = json.loads(said.stdout)
-    assert {vm.name: "CustomizationSucceeded" for vm in machines} == document["statuses"]
+    assert {vm.name: "CustomizationSucceeded" for vm in vms} == document["statuses"]
     for result in document["results"].values():
         times = [result[name] for name in ("powered_on_at", "started_at", "completed_at", "ready_at")]
         assert times == sorted(times)
@@ -62,8 +62,8 @@ def test_wait_ends_when_all_are_customized(vcenter: VCenter, shell: Shell) -> No
     assert "3 of 3 customized after" in said.stderr
 
 
-def test_wait_tells_a_failure_with_everything_that_the_server_said(vcenter: VCenter, shell: Shell) -> None:
-    """One failure of two: exit status 1, class, text and log of the failure, and the other machine's success."""
+def test_wait_reports_a_failure_with_everything_that_the_server_said(vcenter: VCenter, shell: Shell) -> None:
+    """One failure of two: exit status 1, class, text and log of the failure, and the other VM's success."""
     plan = {"outcome": "CustomizationSysprepFailed", "message": "no licence", "logLocation": "C:\\log"}
     [bad], [good] = customized(vcenter, 1, **plan), customized(vcenter)
 
@@ -77,7 +77,7 @@ def test_wait_tells_a_failure_with_everything_that_the_server_said(vcenter: VCen
 
 
 def test_wait_gives_up_when_its_time_is_over(vcenter: VCenter, shell: Shell) -> None:
-    """Exit status 3, with what is known of the machine and the likely cause."""
+    """Exit status 3, with what is known of the VM and the likely cause."""
     [vm] = customized(vcenter, outcome="never-ends")
 
     said = shell("wait", vm.name, "--timeout", "2")
@@ -87,11 +87,11 @@ def test_wait_gives_up_when_its_time_is_over(vcenter: VCenter, shell: Shell) -> 
     assert "likely cause: the customization does not end in the guest" in said.stdout
 
 
-def test_status_tells_how_it_stands_and_goes(vcenter: VCenter, shell: Shell) -> None:
-    """A machine in the middle of its customization, one that is done, and one that is not there."""
+def test_status_shows_status_and_progress(vcenter: VCenter, shell: Shell) -> None:
+    """A VM in the middle of its customization, one that is done, and one that is not there."""
     [running_], [done] = customized(vcenter, outcome="never-ends"), customized(vcenter)
     assert shell("wait", done.name).returncode == 0
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TEST_TIMEOUT
     while "CustomizationStarted" not in shell("status", running_.name).stdout:
         assert time.monotonic() < deadline
 
@@ -106,7 +106,7 @@ def test_status_tells_how_it_stands_and_goes(vcenter: VCenter, shell: Shell) -> 
     assert f"{done.name} ({done._moId})  CustomizationSucceeded" in gone.stdout
 
 
-def test_events_tells_the_history_in_its_order(vcenter: VCenter, shell: Shell) -> None:
+def test_events_shows_the_history_in_its_order(vcenter: VCenter, shell: Shell) -> None:
     """Power-on, start and end, as text and as JSON."""
     [vm] = customized(vcenter, outcome="CustomizationLinuxIdentityFailed", message="told by\x9b2J the guest")
     assert shell("wait", vm.name).returncode == 1
@@ -121,8 +121,8 @@ def test_events_tells_the_history_in_its_order(vcenter: VCenter, shell: Shell) -
     assert "\x9b" not in said.stdout
 
 
-def test_events_of_a_machine_that_is_not_there_are_wrong_usage(shell: Shell) -> None:
-    """Silence would look like a machine without a history."""
+def test_events_of_a_vm_that_is_not_there_are_wrong_usage(shell: Shell) -> None:
+    """An empty output would mean a VM without events."""
     said = shell("events", "vm-4711")
 
     assert said.returncode == 2
@@ -201,21 +201,21 @@ def test_doctor_names_what_a_user_may_not_see(vcenter: VCenter, shell: Shell) ->
     assert [subject for (check, subject), state in findings(said).items() if state == "failed"] == ["nobody", vm._moId]
 
 
-# ---- what names machines
+# ---- what names VMs
 
 
 @pytest.fixture(scope="module")
 def folders(vcenter: VCenter) -> dict[str, Any]:
-    """Machines in folders, two of them of one name."""
+    """VMs in folders, two of them of one name."""
     inner = vcenter.template.parent.CreateFolder("tree")
-    machines = {"a": vcenter.clone("tree-a"), "b": vcenter.clone("tree-b")}
-    finish(inner.MoveIntoFolder_Task([machines["b"]]))
-    machines["c"] = vcenter.clone("tree-c")
-    finish(inner.CreateFolder("deep").MoveIntoFolder_Task([machines["c"]]))
-    machines["twin"] = vcenter.clone("twin")
-    finish(inner.MoveIntoFolder_Task([machines["twin"]]))
-    machines["other twin"] = vcenter.clone("twin")
-    return machines
+    vms = {"a": vcenter.clone("tree-a"), "b": vcenter.clone("tree-b")}
+    finish(inner.MoveIntoFolder_Task([vms["b"]]))
+    vms["c"] = vcenter.clone("tree-c")
+    finish(inner.CreateFolder("deep").MoveIntoFolder_Task([vms["c"]]))
+    vms["twin"] = vcenter.clone("twin")
+    finish(inner.MoveIntoFolder_Task([vms["twin"]]))
+    vms["other twin"] = vcenter.clone("twin")
+    return vms
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def folders(vcenter: VCenter) -> dict[str, Any]:
 )
 @pytest.mark.usefixtures("folders")
 def test_words_are_looked_up_in_the_inventory(shell: Shell, words: list[str], expected: list[str]) -> None:
-    """Names, paths and patterns find machines wherever they are, each once."""
+    """Names, paths and patterns find VMs wherever they are, each once."""
     said = shell("status", *words, "-o", "json")
 
     assert sorted(json.loads(said.stdout)["statuses"]) == expected
@@ -255,7 +255,7 @@ def test_a_name_with_a_slash_is_found_and_shown_as_people_write_it(vcenter: VCen
         assert list(json.loads(shell("status", word, "-o", "json").stdout)["statuses"]) == ["shop/db"]
 
 
-def test_all_kinds_of_references_name_one_machine(shell: Shell, folders: dict[str, Any]) -> None:
+def test_all_kinds_of_references_name_one_vm(shell: Shell, folders: dict[str, Any]) -> None:
     """However often and however it is named, it is judged once."""
     vm = folders["a"]
     words = ["tree-a", "/DC0/vm/tree-a", vm._moId, vm.config.uuid, vm.config.instanceUuid.upper(), "tree-[a]"]
@@ -277,12 +277,12 @@ def test_a_shared_name_is_refused_with_both_paths(shell: Shell) -> None:
 
 
 def test_the_inventory_is_read_once_for_all_words(vcenter: VCenter, shell: Shell) -> None:
-    """Calls do not grow with the number of machines."""
+    """Calls do not grow with the number of VMs."""
     counted = []
-    for machines in (customized(vcenter, 2), customized(vcenter, 8)):
-        assert shell("wait", *(vm.name for vm in machines)).returncode == 0
+    for vms in (customized(vcenter, 2), customized(vcenter, 8)):
+        assert shell("wait", *(vm.name for vm in vms)).returncode == 0
         vcenter.lab.reset_stats()
-        assert shell("status", *(vm.name for vm in machines)).returncode == 0
+        assert shell("status", *(vm.name for vm in vms)).returncode == 0
         counted.append(vcenter.lab.stats())
 
     few, many = counted
@@ -364,9 +364,9 @@ def in_terminal(arguments: list[str], environment: dict[str, str], answer: str =
 
 def test_a_terminal_shows_a_live_table(vcenter: VCenter, shell: Shell) -> None:
     """The table is drawn over itself while the wait lasts; the last one stays, followed by the end."""
-    machines = customized(vcenter, 2, duration="6s")
+    vms = customized(vcenter, 2, duration="6s")
 
-    code, text = in_terminal(["wait", *(vm.name for vm in machines)], shell.environment)
+    code, text = in_terminal(["wait", *(vm.name for vm in vms)], shell.environment)
 
     assert code == 0
     assert "\x1b[?25l" in text, "the cursor is hidden while the table lives"
@@ -440,8 +440,8 @@ def cloud() -> Iterator[tuple[Cloud, Shell]]:
         yield running_.cloud, Shell({**clean_environment(), **connection})
 
 
-def test_machines_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -> None:
-    """A machine by its URN, and a vApp for all that is in it."""
+def test_vms_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -> None:
+    """A VM by its URN, and a vApp for all that is in it."""
     lab, shell = cloud
     plan = Plan(start_delay=0.1, duration=0.5)
     [one, *_] = [lab.add(f"{vapp}-{n}", vapp, plan) for vapp in ("alone", "shop") for n in range(2)]
@@ -469,7 +469,7 @@ def test_doctor_works_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
 
 
 def test_a_name_is_no_reference_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
-    """The message says what names a machine there."""
+    """The message says what names a VM there."""
     _, shell = cloud
 
     said = shell("wait", "web-1", "--platform", "cloud_director")
@@ -481,9 +481,9 @@ def test_a_name_is_no_reference_on_cloud_director(cloud: tuple[Cloud, Shell]) ->
 def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, Shell]) -> None:
     """The options are named here, too."""
     lab, shell = cloud
-    machine = lab.add("locked")
+    vm = lab.add("locked")
 
-    said = shell("status", machine.urn, "--platform", "cloud_director", VCD_PASSWORD="wrong-one")
+    said = shell("status", vm.urn, "--platform", "cloud_director", VCD_PASSWORD="wrong-one")
 
     assert said.returncode == 4
     assert "--password-file" in said.stderr

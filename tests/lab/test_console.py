@@ -50,18 +50,18 @@ def test_a_failure_leaves_the_error_for_the_end(capsys: pytest.CaptureFixture[st
 
 
 def test_a_failure_without_a_word_is_still_one() -> None:
-    """An engine that dies before it says anything is told of by its exit status."""
+    """An engine that ends without any output is reported with its exit status."""
     with pytest.raises(EngineError, match="code: 255"):
         show(engine(fails=True), {})
 
 
 def test_a_locked_stack_is_another_matter() -> None:
-    """A run that met another one is no failure of the engine: it may be tried again."""
+    """A run that meets a concurrent run is not a failure of the engine: it may be retried."""
     with pytest.raises(ConcurrentUpdateError):
         show(engine(stderr="[409] Conflict: Another update is currently in progress.", fails=True), {})
 
 
-@pytest.mark.parametrize("error", [LabError("no such machine"), CommandError(CommandResult("", "", 1))])
+@pytest.mark.parametrize("error", [LabError("no such VM"), CommandError(CommandResult("", "", 1))])
 def test_other_errors_are_introduced(error: Exception) -> None:
     """An error that did not come from an operation of the engine says that it is one."""
     assert error_text(error).startswith("error: ")

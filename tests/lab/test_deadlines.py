@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fault_proxy import SILENT, LinkConditions
-from tests.lab.fault_harness import CALL, FaultHarness, Machine, cut_off, failures, refused, rule
-from tests.lab.vcenter_fixture import PATIENCE, until
+from tests.lab.fault_harness import CALL, VM, FaultHarness, cut_off, failures, refused, rule
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ START_TIMEOUT = 2.5
 LATE = 1.0
 """Seconds after a deadline by which the report has to be there."""
 ATTEMPTS = 3
-"""How often that is tried: the machine may be busy with other tests for a moment."""
+"""How often that is tried: the computer may be busy with other tests."""
 
 
 def flood(harness: FaultHarness) -> None:
@@ -52,7 +52,7 @@ FAULTS = [
 ]
 
 
-def timed(harness: FaultHarness, vm: Machine, **rules: float) -> tuple[Callable[[], GateReport], Callable[[], float]]:
+def timed(harness: FaultHarness, vm: VM, **rules: float) -> tuple[Callable[[], GateReport], Callable[[], float]]:
     """Begins a wait; returns how to get its report, and how to get the seconds that the whole of it took."""
     took: list[float] = []
     began = time.monotonic()
@@ -66,7 +66,7 @@ def timed(harness: FaultHarness, vm: Machine, **rules: float) -> tuple[Callable[
 @pytest.mark.parametrize("fault", FAULTS)
 def test_deadlines_hold(harness: FaultHarness, fault: Callable[[FaultHarness], object]) -> None:
     """Neither the end that never comes nor the start that never comes is waited for longer than was asked."""
-    endless, idle = harness.machine(outcome="never-ends"), harness.machine(outcome="never-starts")
+    endless, idle = harness.vm(outcome="never-ends"), harness.vm(outcome="never-starts")
     until(lambda: "CustomizationStartedEvent" in harness.story(endless))
     for _ in range(ATTEMPTS):
         end, end_took = timed(harness, endless, timeout=TIMEOUT)
@@ -94,7 +94,7 @@ def failure_of(report: GateReport) -> Failure:
 
 def test_a_diagnosis_says_all_that_is_known(harness: FaultHarness) -> None:
     """Power, VMware Tools, specification, state, the last events with their ages, migrations, and what to do."""
-    vm = harness.machine(outcome="never-ends")
+    vm = harness.vm(outcome="never-ends")
     until(lambda: "CustomizationStartedEvent" in harness.story(vm))
     harness.move(vm)
     failure = failure_of(harness.begin({"web": vm}, timeout=TIMEOUT).report())
@@ -111,11 +111,11 @@ def test_a_diagnosis_says_all_that_is_known(harness: FaultHarness) -> None:
         assert re.search(f"^{line}$", told, re.MULTILINE), (line, told)
 
 
-def test_no_trace_of_a_customization_is_said_early(harness: FaultHarness) -> None:
-    """A machine that nobody asked to customize is told as such once its VMware Tools run, not after start_timeout."""
-    vm = harness.machine(custom=False, startDelay="500ms")
-    report = harness.begin({"web": vm}, start_timeout=4 * PATIENCE).report()
+def test_no_trace_of_a_customization_is_reported_early(harness: FaultHarness) -> None:
+    """A VM without a requested customization is reported once its VMware Tools run, not after start_timeout."""
+    vm = harness.vm(custom=False, startDelay="500ms")
+    report = harness.begin({"web": vm}, start_timeout=4 * TEST_TIMEOUT).report()
 
     assert failures(report) == {"web": "NoCustomization"}
-    assert report.wait_seconds < PATIENCE
+    assert report.wait_seconds < TEST_TIMEOUT
     assert failure_of(report).diagnosis[0].startswith("likely cause: no customization was requested: ")

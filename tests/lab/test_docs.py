@@ -51,7 +51,7 @@ def commands() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
-    """The machines of the pages, each at the end that they tell of."""
+    """The VMs of the pages, each in the final state that the page shows."""
     with running(tmp_path_factory.mktemp("vcenter")) as vcenter:
         ends = {"web-0": "SUCCEEDED", "web-1": "SUCCEEDED", "web-2": "FAILED", "db-0": "RUNNING", "app-0": "SUCCEEDED"}
         plans = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fault_proxy import NORMAL, SILENT, FaultProxy, LinkConditions, proxy_for
-from tests.lab.vcenter_fixture import PATIENCE, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ SILENCE = 0.2
 
 
 class Echo:
-    """A server that says its name, and then what it is told."""
+    """A server that sends its name, and then the text that the client sends."""
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -76,7 +76,7 @@ def proxy(echo: Echo) -> Iterator[FaultProxy]:
 
 def connect(proxy: FaultProxy) -> socket.socket:
     host, _, port = proxy.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+    return socket.create_connection((host, int(port)), timeout=TEST_TIMEOUT)
 
 
 def greeted(proxy: FaultProxy) -> socket.socket:
@@ -115,7 +115,7 @@ def test_half_open(proxy: FaultProxy, echo: Echo) -> None:
 
 
 def test_accepts_and_never_answers(proxy: FaultProxy) -> None:
-    """A connection that is made in silence stays silent; those that come when it is over are answered."""
+    """A connection that is made during the fault gets no answer; connections after it do."""
     proxy.set_conditions(SILENT)
     with connect(proxy) as client:
         assert is_silent(client)
@@ -133,7 +133,7 @@ def test_reset(proxy: FaultProxy) -> None:
 
 
 def test_refused(proxy: FaultProxy) -> None:
-    """Nobody listens until the proxy accepts again, at the same address."""
+    """Connections are refused until the proxy accepts again, at the same address."""
     before = proxy.address
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -161,7 +161,7 @@ def test_late(proxy: FaultProxy) -> None:
         proxy.set_conditions(LinkConditions(delay=2 * SILENCE))
         client.sendall(b"hello")
         assert is_silent(client)
-        client.settimeout(PATIENCE)
+        client.settimeout(TEST_TIMEOUT)
         assert client.recv(5) == b"hello"
 
 
@@ -178,7 +178,7 @@ def test_another_server(proxy: FaultProxy) -> None:
 
 
 def test_a_server_that_is_away(proxy: FaultProxy, echo: Echo) -> None:
-    """Where the server is away its clients see their connection end, and the proxy lives on."""
+    """Where the server is not reachable, the connections of its clients end, and the proxy continues to run."""
     echo.listener.shutdown(socket.SHUT_RDWR)
     echo.listener.close()
     with connect(proxy) as client:

@@ -1,4 +1,4 @@
-"""Faults of the network and of the server in mid-wait: the right verdict all the same, and a word of what happened."""
+"""Faults of the network and of the server during the wait: the right verdict, and a message about the fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.lab.fault_harness import (
     rule,
     verdicts,
 )
-from tests.lab.vcenter_fixture import PATIENCE, running, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ SUBCLASS = "CustomizationNetworkSetupFailed"
 def trouble(
     seconds: float, begin: Callable[[FaultHarness], object], end: Callable[[FaultHarness], object]
 ) -> Callable[..., None]:
-    """Returns a fault that lasts; the machines' customizations end in its midst."""
+    """Returns a fault that lasts; the VMs' customizations end while it does."""
 
     def play(harness: FaultHarness, ends: Callable[[], None]) -> None:
         begin(harness)
@@ -82,7 +82,7 @@ FAULTS = [
     pytest.param(
         trouble(LONG_ENOUGH, refused, lambda s: s.proxy.accept()),
         "connection lost",
-        id="refused by the machine",
+        id="refused by the VM",
     ),
     pytest.param(trouble(3 * READ_TIMEOUT, conditions(SILENT), normal), "timed out after", id="half-open, all of them"),
     pytest.param(strike(lambda s: s.proxy.half_open()), "timed out after", id="half-open, the old ones"),
@@ -102,7 +102,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("play", "told"), FAULTS)
 def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None], told: str) -> None:
-    """A machine that succeeds and one that fails amid a fault are both told right, and so is the fault, at once."""
+    """During a fault a VM that succeeds, one that fails, and the fault are all reported correctly and at once."""
     wait, vms = harness.watching("good", "bad")
 
     def ends() -> None:
@@ -120,7 +120,7 @@ def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None],
 
 @pytest.mark.parametrize("delay", [LinkConditions(delay=0.2), None], ids=["on the way", "by the server"])
 def test_slow_answers_are_waited_for(harness: FaultHarness, delay: LinkConditions | None) -> None:
-    """Answers that come late, but in time, are no fault: nothing is tried again, and nothing is missed."""
+    """Slow answers within the time-out are not a fault: nothing is retried, and nothing is missed."""
     wait, vms = harness.watching("web")
     if delay is not None:
         harness.proxy.set_conditions(delay)
@@ -136,7 +136,7 @@ def test_slow_answers_are_waited_for(harness: FaultHarness, delay: LinkCondition
 @pytest.mark.parametrize("events", ["kept", "lost"])
 @pytest.mark.parametrize("moment", ["while it is away", "once it is back"])
 def test_a_restart_of_the_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, events: str, moment: str) -> None:
-    """A vCenter that restarts in mid-wait takes session, collector and maybe events with it, but not the verdict."""
+    """A vCenter that restarts during the wait loses session, collector and perhaps events, but no verdict changes."""
     with running(tmp_path, "-vms", "2") as vcenter, open_harness(vcenter, monkeypatch) as harness:
         wait, vms = harness.watching("good", "bad")
         if moment == "while it is away":
@@ -169,7 +169,7 @@ def test_more_events_than_a_collector_holds(harness: FaultHarness) -> None:
 
 
 def test_events_that_are_purged(harness: FaultHarness) -> None:
-    """An end whose event is gone before anybody could read it is told by the state."""
+    """An end whose event was deleted before it could be read is known from the state."""
     wait, vms = harness.watching("good", "bad")
     harness.proxy.set_conditions(SILENT)
     harness.vcenter.lab.end(vms["good"].name)
@@ -184,7 +184,7 @@ def test_events_that_are_purged(harness: FaultHarness) -> None:
 
 
 def test_a_query_without_an_entity_that_is_refused(harness: FaultHarness) -> None:
-    """A right that is taken away in mid-wait narrows the watch to the machines' folder, and the log says so."""
+    """A privilege that is removed during the wait limits the collector to the VMs' folder, and the log says so."""
     wait, vms = harness.watching("web")
     harness.vcenter.lab.add_fault("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
     harness.vcenter.lab.reset_connections()
@@ -194,7 +194,7 @@ def test_a_query_without_an_entity_that_is_refused(harness: FaultHarness) -> Non
     assert verdicts(wait.report()) == {"web": SUCCEEDED}
 
 
-def test_a_certificate_that_changes_in_mid_wait(harness: FaultHarness, tmp_path: Any) -> None:
+def test_a_certificate_that_changes_during_the_wait(harness: FaultHarness, tmp_path: Any) -> None:
     """Another certificate is not sat out until the deadline: the wait ends with what it is, and with its report."""
     wait, _ = harness.watching("web")
     with running(tmp_path) as other:
@@ -209,7 +209,7 @@ def test_a_certificate_that_changes_in_mid_wait(harness: FaultHarness, tmp_path:
     harness.assert_nothing_is_left()
 
 
-def test_a_password_that_is_changed_in_mid_wait(harness: FaultHarness) -> None:
+def test_a_password_that_is_changed_during_the_wait(harness: FaultHarness) -> None:
     """A session that ends after the password was changed costs one refused log-in, and ends the wait."""
     wait, _ = harness.watching("web")
     before = harness.vcenter.lab.stats()["logins"]["failed"]
@@ -222,9 +222,9 @@ def test_a_password_that_is_changed_in_mid_wait(harness: FaultHarness) -> None:
     assert harness.vcenter.lab.stats()["logins"]["failed"] == before
 
 
-def test_a_dead_long_poll_ends_with_its_wait(harness: FaultHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_long_poll_ends_with_its_wait(harness: FaultHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait that ends leaves no thread and no connection behind, also where its long poll has lost its server."""
-    monkeypatch.setattr(event_feed, "LONGEST_POLL", 10 * PATIENCE)
+    monkeypatch.setattr(event_feed, "LONGEST_POLL", 10 * TEST_TIMEOUT)
     monkeypatch.setattr(event_feed, "JOIN_TIMEOUT", 0.5)
     wait, _ = harness.watching("web")
     harness.proxy.half_open()
@@ -235,8 +235,8 @@ def test_a_dead_long_poll_ends_with_its_wait(harness: FaultHarness, monkeypatch:
     until(lambda: harness.proxy.connections == 0)
 
 
-def test_two_waits_share_what_is_mended(harness: FaultHarness) -> None:
-    """Waits of one process lose and mend one session: one log-in, one collector, and both hear of it."""
+def test_two_waits_share_what_is_recovered(harness: FaultHarness) -> None:
+    """Waits of one process lose and recover one session: one login, one collector, and both waits continue."""
     first, vms = harness.watching("one")
     second, others = harness.watching("two")
     before = harness.vcenter.lab.stats()["logins"]["ok"]
@@ -251,11 +251,11 @@ def test_two_waits_share_what_is_mended(harness: FaultHarness) -> None:
 
 
 def test_a_cancellation_amid_a_fault(harness: FaultHarness) -> None:
-    """A wait whose server has gone silent ends at once when the user ends it."""
+    """A wait whose server does not answer ends at once when the user cancels it."""
     wait, _ = harness.watching("web")
     harness.proxy.set_conditions(SILENT)
     harness.stop.set()
-    report = wait.ending.result(PATIENCE)
+    report = wait.ending.result(TEST_TIMEOUT)
 
     assert report.cancelled
     assert failures(report) == {"web": "WaitStopped"} or report.outcomes[0].failure is not None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALLS: dict[Kind, int] = {"script": 34, "file": 14, "directory": 41}
-"""The calls of a life in a process of its own, the log-in included."""
+"""The number of calls of one lifecycle in a process of its own, the login included."""
 LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
 SECONDS = 30.0
 CUT = 0.7
@@ -155,7 +155,7 @@ def logged_in(lab: Lab) -> Iterator[None]:
 @before_and_after
 @every_call
 def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
-    """The process dies by SIGKILL while a call is under way; the next `up` continues from there."""
+    """The process is killed by SIGKILL during a call; the next `up` continues from there."""
     name = f"killed-{kind}-{number}-{after}"
     life = lab.life(kind, name)
     lab.fault("hang", skip=number - 1, count=1, after=after)
@@ -212,7 +212,7 @@ def test_a_vcenter_that_restarts(lab: Lab, kind: Kind, number: int, *, after: bo
 
 
 def test_the_numbers_reach_to_the_end(lab: Lab) -> None:
-    """A life has no more calls than there are tests for, but for the questions whether the script still runs."""
+    """A lifecycle makes no more calls than there are tests for, apart from the polls of a running script."""
     for kind, most in CALLS.items():
         lab.vcenter.lab.reset_stats()
         lab.life(kind, f"counted-{kind}").up_until_killed(lambda: False)

@@ -1,4 +1,4 @@
-"""What becomes of guest scripts and files over their life: Ctrl-C, silence, other spellings, moves, deletion."""
+"""The lifecycle of guest scripts and files: Ctrl-C, lost connections, other spellings, moves, deletion."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def test_ctrl_c_while_the_start_is_not_answered_keeps_the_outputs(lab: Lab, monk
     assert (life.outputs["status"], life.outputs["attempt"], lab.runs()) == ("exited", 1, ["run"])
 
 
-def test_a_run_that_goes_on_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time is up while vCenter is silent and the script goes on: the next `up` waits for its end."""
+def test_a_run_that_continues_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time-out while vCenter does not answer and the script runs, the next `up` waits for the script's end."""
     monkeypatch.setattr(run, "STOP_TIMEOUT", 0.3)
     life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done; exit 3")
     lab.silent_after_the_start()
@@ -228,7 +228,7 @@ def test_output_is_logged_while_the_script_runs(lab: Lab) -> None:
 # ---- the private directory
 
 
-def test_nobody_else_can_read_what_is_put_into_the_guest(lab: Lab) -> None:
+def test_only_the_user_can_read_what_is_put_into_the_guest(lab: Lab) -> None:
     """The directories have the mode 0700, so that nothing in them can be reached."""
     life = lab.life("script", script="find .customization-gate -printf '%y %m\\n'")
     assert life.up() == ""
@@ -459,7 +459,7 @@ def test_ctrl_c_ends_an_upload(lab: Lab) -> None:
 
 
 def test_an_answer_that_stays_lost_is_written_again(lab: Lab) -> None:
-    """Nobody knows whether the file was moved: the outputs say so, and the next `up` writes it whatever it holds."""
+    """Whether the file was moved is unknown: the outputs say so, and the next `up` writes it in any case."""
     life = lab.life("file")
     assert life.up() == ""
     life.inputs |= {"content": "two", "timeout": 1.0}

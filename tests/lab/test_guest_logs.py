@@ -103,7 +103,7 @@ def test_logs_of_windows_are_read(lab: Lab, content: bytes) -> None:
         pytest.param({}, {**CONFIG, "customization:guestPassword": "another"}, {}, id="a wrong password"),
     ],
 )
-def test_the_report_is_silent_where_the_log_cannot_be_read(
+def test_the_report_is_empty_where_the_log_cannot_be_read(
     lab: Lab, report: dict[str, Any], config: dict[str, str], inputs: dict[str, Any]
 ) -> None:
     """A report without a log is as good as it was."""

@@ -64,15 +64,15 @@ def session(vcenter: VCenter) -> Iterator[Session]:
         yield session
 
 
-class Machine:
-    """A machine of the test's own, and visits to its guest."""
+class GuestVM:
+    """A VM of one test, and calls in its guest."""
 
-    def __init__(self, vcenter: VCenter, session: Session, vm: Any) -> None:
-        self.vcenter, self.session, self.vm = vcenter, session, vm
+    def __init__(self, vcenter: VCenter, session: Session, managed_object: Any) -> None:
+        self.vcenter, self.session, self.managed_object = vcenter, session, managed_object
         self.told: list[str] = []
 
     def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **deadline: Any) -> Guest:
-        return Guest(self.session, self.vm._moId, login, Deadline(seconds, **deadline))
+        return Guest(self.session, self.managed_object._moId, login, Deadline(seconds, **deadline))
 
     def run(self, text: str, seconds: float = 30, attempt: Attempt | None = None, **script: Any) -> ScriptResult:
         return run_script(self.guest(seconds), Script(text, **script), attempt or another(), self.told.append)
@@ -87,9 +87,9 @@ class Machine:
         return [file.name for file in found if file.name not in {".", ".."}]
 
     def processes(self) -> list[Any]:
-        """Returns what vCenter knows of all processes in the guest."""
+        """Returns what vCenter reports of all processes in the guest."""
         manager = self.vcenter.content.guestOperationsManager.processManager
-        return list(manager.ListProcessesInGuest(self.vm, self.guest()._login))
+        return list(manager.ListProcessesInGuest(self.managed_object, self.guest()._login))
 
     def files_of(self, attempt: Attempt) -> set[str]:
         """Returns the names of what an attempt has left in its directory."""
@@ -110,15 +110,15 @@ class Machine:
 
 
 @pytest.fixture
-def machine(vcenter: VCenter, session: Session) -> Iterator[Machine]:
-    made = Machine(vcenter, session, vcenter.clone(plan=PLAN))
+def vm(vcenter: VCenter, session: Session) -> Iterator[GuestVM]:
+    made = GuestVM(vcenter, session, vcenter.clone(plan=PLAN))
     made.guest().check_login()
     yield made
     vcenter.done("DELETE", "/faults")
-    if made.vm.runtime.powerState == "poweredOn":
+    if made.managed_object.runtime.powerState == "poweredOn":
         assert made.temporary_files() == []
-        finish(made.vm.PowerOffVM_Task())
-    finish(made.vm.Destroy_Task())
+        finish(made.managed_object.PowerOffVM_Task())
+    finish(made.managed_object.Destroy_Task())
 
 
 def shown(outcome: Outcome | None) -> tuple[int | None, str, str]:
@@ -144,11 +144,11 @@ def _runs(marker: Path) -> list[psutil.Process]:
 # ---- what runs, and what comes back
 
 
-def test_output_errors_and_exit_code_come_back(machine: Machine) -> None:
+def test_output_errors_and_exit_code_come_back(vm: GuestVM) -> None:
     """A script gets its arguments and variables as they are, and gives both outputs and its exit code."""
     text = 'printf "%s|%s|%s" "$1" "$2" "$here"; echo oops >&2; exit 7'
 
-    outcome = machine.outcome(text, arguments=["a b", "it's $HOME"], environment={"here": "line 1\nline '2'"})
+    outcome = vm.outcome(text, arguments=["a b", "it's $HOME"], environment={"here": "line 1\nline '2'"})
 
     assert shown(outcome) == (7, "a b|it's $HOME|line 1\nline '2'", "oops\n")
 
@@ -166,9 +166,9 @@ def test_output_errors_and_exit_code_come_back(machine: Machine) -> None:
         pytest.param({"text": "umask"}, None, id="the guest's own umask"),
     ],
 )
-def test_scripts_of_all_kinds(machine: Machine, script: dict[str, Any], expected: str | None) -> None:
+def test_scripts_of_all_kinds(vm: GuestVM, script: dict[str, Any], expected: str | None) -> None:
     """Text, interpreter and directory are taken as they are meant."""
-    outcome = machine.outcome(**script)
+    outcome = vm.outcome(**script)
     if "env" in script.get("interpreter", ""):
         assert outcome.exit_code == 127
     elif script["text"] == "umask":
@@ -177,20 +177,20 @@ def test_scripts_of_all_kinds(machine: Machine, script: dict[str, Any], expected
         assert (outcome.stdout, outcome.stderr, outcome.exit_code) == (expected, "", 0)
 
 
-def test_a_megabyte_of_output_is_cut_to_its_end(machine: Machine) -> None:
+def test_a_megabyte_of_output_is_cut_to_its_end(vm: GuestVM) -> None:
     """The last bytes of each output are kept, whole characters only, and it is said that there were more."""
-    outcome = machine.outcome("yes ä | head -c 1048575; echo; echo end", output_limit=10)
+    outcome = vm.outcome("yes ä | head -c 1048575; echo; echo end", output_limit=10)
 
     assert outcome.stdout_truncated
     assert not outcome.stderr_truncated
     assert outcome.stdout == "\nä\n\nend\n"
-    whole = machine.outcome("yes end | head -c 1048576", output_limit=1048576)
+    whole = vm.outcome("yes end | head -c 1048576", output_limit=1048576)
     assert (len(whole.stdout.encode()), whole.stdout_truncated) == (1048576, False)
 
 
-def test_a_child_that_is_left_behind_holds_nothing_up(machine: Machine, tmp_path: Path) -> None:
-    """A script may start a service: its end is the script's own, and the service lives on."""
-    outcome = machine.outcome(f"sh -c 'sleep 120; : {tmp_path}' & echo started", seconds=20)
+def test_a_child_that_is_left_behind_holds_nothing_up(vm: GuestVM, tmp_path: Path) -> None:
+    """A script may start a service: the script ends by itself, and the service continues to run."""
+    outcome = vm.outcome(f"sh -c 'sleep 120; : {tmp_path}' & echo started", seconds=20)
 
     assert (outcome.stdout, outcome.exit_code) == ("started\n", 0)
     left = until(lambda: _runs(tmp_path))  # the script need not wait for its child to begin
@@ -202,12 +202,12 @@ def test_a_child_that_is_left_behind_holds_nothing_up(machine: Machine, tmp_path
 # ---- its time is up
 
 
-def test_a_script_that_hangs_is_stopped_with_its_children(machine: Machine, tmp_path: Path) -> None:
-    """When the time is up nothing of the script runs on, and what it had said is told."""
+def test_a_script_that_hangs_is_stopped_with_its_children(vm: GuestVM, tmp_path: Path) -> None:
+    """After the time-out no process of the script is running, and its output so far is in the error."""
     text = f"echo working; echo stuck >&2; trap '' TERM; sh -c 'sleep 120; : {tmp_path}' & sleep 120; : {tmp_path}"
 
     with pytest.raises(ScriptStoppedError, match=r"was stopped: timed out after 1 s") as caught:
-        machine.run(text, seconds=1)
+        vm.run(text, seconds=1)
 
     outcome = caught.value.result.outcome
     assert outcome is not None
@@ -215,10 +215,10 @@ def test_a_script_that_hangs_is_stopped_with_its_children(machine: Machine, tmp_
     assert _runs(tmp_path) == []
 
 
-def test_the_user_can_end_a_script(machine: Machine, tmp_path: Path) -> None:
+def test_the_user_can_end_a_script(vm: GuestVM, tmp_path: Path) -> None:
     """Ctrl-C stops the script and tidies up."""
     cancelled = threading.Event()
-    guest = machine.guest(cancelled=cancelled.is_set)
+    guest = vm.guest(cancelled=cancelled.is_set)
     threading.Timer(0.5, cancelled.set).start()
 
     with pytest.raises(ScriptStoppedError, match="was stopped: the update was cancelled"):
@@ -227,20 +227,20 @@ def test_the_user_can_end_a_script(machine: Machine, tmp_path: Path) -> None:
     assert _runs(tmp_path) == []
 
 
-def test_a_guest_that_goes_down_under_a_script_ends_it(machine: Machine) -> None:
-    """A reboot leaves no exit code; that is told, with what to do instead."""
+def test_a_guest_that_goes_down_under_a_script_ends_it(vm: GuestVM) -> None:
+    """A reboot leaves no exit code; the error says so, and what to do instead."""
     started = threading.Event()
 
     def reset() -> None:
-        until(lambda: _calls(machine.vcenter, "ListProcessesInGuest") > before)
-        finish(machine.vm.ResetVM_Task())
+        until(lambda: _calls(vm.vcenter, "ListProcessesInGuest") > before)
+        finish(vm.managed_object.ResetVM_Task())
         started.set()
 
-    before = _calls(machine.vcenter, "ListProcessesInGuest")
+    before = _calls(vm.vcenter, "ListProcessesInGuest")
     thread = threading.Thread(target=reset)
     thread.start()
     with pytest.raises(ScriptStoppedError, match="left no exit code: it was killed, or the guest rebooted"):
-        machine.run("sleep 120")
+        vm.run("sleep 120")
     thread.join()
     assert started.is_set()
 
@@ -258,28 +258,28 @@ def test_a_guest_that_goes_down_under_a_script_ends_it(machine: Machine) -> None
     ],
 )
 def test_a_script_runs_once_whatever_becomes_of_the_request(
-    machine: Machine, tmp_path: Path, *, kind: str, after: bool
+    vm: GuestVM, tmp_path: Path, *, kind: str, after: bool
 ) -> None:
     """The request is repeated until there is an answer; in the guest only one of the requests runs the script."""
-    before = _calls(machine.vcenter, "StartProgramInGuest")
-    machine.fault("StartProgramInGuest", kind, after=after, count=1)
+    before = _calls(vm.vcenter, "StartProgramInGuest")
+    vm.fault("StartProgramInGuest", kind, after=after, count=1)
 
-    outcome = machine.outcome(f"echo run >>{tmp_path}/log; sleep 0.5; wc -l <{tmp_path}/log")
+    outcome = vm.outcome(f"echo run >>{tmp_path}/log; sleep 0.5; wc -l <{tmp_path}/log")
 
     assert outcome.stdout.strip() == "1"
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
-    assert _calls(machine.vcenter, "StartProgramInGuest") - before >= 2
+    assert _calls(vm.vcenter, "StartProgramInGuest") - before >= 2
 
 
-def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> None:
+def test_a_session_that_expires_is_renewed(vm: GuestVM, tmp_path: Path) -> None:
     """The session ends just before the script starts, and again while it runs; it runs once."""
-    guest = machine.guest()
+    guest = vm.guest()
     start = guest.start
 
     def expired(*arguments: Any) -> int:
-        machine.expire_sessions()
+        vm.expire_sessions()
         pid = start(*arguments)
-        machine.expire_sessions()
+        vm.expire_sessions()
         return pid
 
     with pytest.MonkeyPatch.context() as patch:
@@ -290,9 +290,9 @@ def test_a_session_that_expires_is_renewed(machine: Machine, tmp_path: Path) -> 
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
 
 
-def test_a_request_that_arrives_late_runs_nothing(machine: Machine, tmp_path: Path) -> None:
+def test_a_request_that_arrives_late_runs_nothing(vm: GuestVM, tmp_path: Path) -> None:
     """A request that is delivered twice, or after the run, finds the run claimed: the script still runs once."""
-    guest = machine.guest()
+    guest = vm.guest()
     start, asked = guest.start, list[Any]()
 
     def twice(*arguments: Any) -> int:
@@ -304,7 +304,7 @@ def test_a_request_that_arrives_late_runs_nothing(machine: Machine, tmp_path: Pa
         patch.setattr(guest, "start", twice)
         result = run_script(guest, Script(f"echo run >>{tmp_path}/log; sleep 0.5"), another())
     start(*asked[0])
-    until(lambda: all(process.endTime for process in machine.processes()))
+    until(lambda: all(process.endTime for process in vm.processes()))
 
     assert result.outcome is not None
     assert result.outcome.exit_code == 0
@@ -323,72 +323,72 @@ def test_a_request_that_arrives_late_runs_nothing(machine: Machine, tmp_path: Pa
         pytest.param("ChangeFileAttributesInGuest", "reset", id="the permissions"),
     ],
 )
-def test_a_script_survives_a_fault_on_its_way(machine: Machine, tmp_path: Path, method: str, kind: str) -> None:
+def test_a_script_survives_a_fault_on_its_way(vm: GuestVM, tmp_path: Path, method: str, kind: str) -> None:
     """What may be asked twice is; the script runs once."""
-    machine.fault(method, kind, count=1)
-    assert machine.outcome(f"echo run | tee -a {tmp_path}/log").stdout == "run\n"
+    vm.fault(method, kind, count=1)
+    assert vm.outcome(f"echo run | tee -a {tmp_path}/log").stdout == "run\n"
     assert (tmp_path / "log").read_text(encoding="utf-8") == "run\n"
-    assert sum(rule["hits"] for rule in machine.vcenter.done("GET", "/faults")) == 1
+    assert sum(rule["hits"] for rule in vm.vcenter.done("GET", "/faults")) == 1
 
 
-def test_an_exit_code_outlives_vcenters_memory(machine: Machine) -> None:
-    """An ended process that vCenter has forgotten has left its end in a file."""
-    machine.vcenter.lab.plan(machine.vm.name, **{**PLAN, "processMemory": "1ms"})
-    assert machine.outcome("sleep 0.2; exit 9").exit_code == 9
+def test_an_exit_code_outlives_vcenters_memory(vm: GuestVM) -> None:
+    """The exit code of a process that vCenter no longer lists is read from a file."""
+    vm.vcenter.lab.plan(vm.managed_object.name, **{**PLAN, "processMemory": "1ms"})
+    assert vm.outcome("sleep 0.2; exit 9").exit_code == 9
 
 
 # ---- who, and when
 
 
-def test_a_guest_that_is_not_ready_is_waited_for(machine: Machine) -> None:
-    """Guest operations that are not there yet are asked for again, with a word about it; then the time is up."""
-    machine.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable", count=2)
+def test_a_guest_that_is_not_ready_is_waited_for(vm: GuestVM) -> None:
+    """Guest operations that are not available yet are retried, with a message, until the time-out."""
+    vm.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable", count=2)
     told: list[str] = []
-    guest = Guest(machine.session, machine.vm._moId, LOGIN, Deadline(30), told.append)
+    guest = Guest(vm.session, vm.managed_object._moId, LOGIN, Deadline(30), told.append)
     assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
     assert len(told) == 2
     assert "GuestOperationsUnavailable" in told[0]
 
-    machine.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable")
+    vm.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable")
     with pytest.raises(GuestTimeoutError, match=r"timed out after 1 s .*GuestOperationsUnavailable"):
-        machine.run("true", seconds=1)
+        vm.run("true", seconds=1)
 
 
-def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(machine: Machine) -> None:
+def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(vm: GuestVM) -> None:
     """The guest is asked once; the error names the user and not the password."""
-    before = _calls(machine.vcenter, "ReadEnvironmentVariableInGuest")
+    before = _calls(vm.vcenter, "ReadEnvironmentVariableInGuest")
     with pytest.raises(GuestLoginError) as caught:
-        run_script(machine.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"), another())
+        run_script(vm.guest(login=GuestCredentials("deploy", "wrong-word")), Script("true"), another())
     assert str(caught.value).endswith("refuses the user name or password of deploy")
     assert "wrong-word" not in repr(caught.value) + repr(GuestCredentials("deploy", "wrong-word"))
-    assert _calls(machine.vcenter, "ReadEnvironmentVariableInGuest") - before == 1
+    assert _calls(vm.vcenter, "ReadEnvironmentVariableInGuest") - before == 1
 
 
-def test_a_missing_privilege_is_named(machine: Machine) -> None:
+def test_a_missing_privilege_is_named(vm: GuestVM) -> None:
     """VCenter's refusal is an error of its own, which says what to grant."""
-    machine.fault("MakeDirectoryInGuest", "NoPermission", count=1)
+    vm.fault("MakeDirectoryInGuest", "NoPermission", count=1)
     with pytest.raises(ApiError, match="grant the privilege"):
-        machine.run("true")
+        vm.run("true")
 
 
-def test_a_machine_that_is_gone_is_named(machine: Machine) -> None:
+def test_a_vm_that_is_gone_is_named(vm: GuestVM) -> None:
     """An unknown managed object ID is not waited for."""
     with pytest.raises(GuestGoneError, match="vm-999999 is not in the inventory"):
-        Guest(machine.session, "vm-999999", LOGIN, Deadline(5))
+        Guest(vm.session, "vm-999999", LOGIN, Deadline(5))
 
 
-def test_nothing_secret_reaches_a_command_line(machine: Machine, tmp_path: Path) -> None:
-    """Neither password nor variables stand in the arguments of any process, nor in what vCenter is asked to start."""
+def test_nothing_secret_reaches_a_command_line(vm: GuestVM, tmp_path: Path) -> None:
+    """Neither password nor variables are in the arguments of any process, nor in those of StartProgramInGuest."""
     secret = f"s3cret-{tmp_path.name}"
-    run = threading.Thread(target=lambda: machine.run("sleep 1", environment={"TOKEN": secret}))
-    before = _calls(machine.vcenter, "ListProcessesInGuest")
+    run = threading.Thread(target=lambda: vm.run("sleep 1", environment={"TOKEN": secret}))
+    before = _calls(vm.vcenter, "ListProcessesInGuest")
     run.start()
-    until(lambda: _calls(machine.vcenter, "ListProcessesInGuest") > before)
+    until(lambda: _calls(vm.vcenter, "ListProcessesInGuest") > before)
     seen = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             seen.append(" ".join(process.cmdline()))
-    asked = [process.cmdLine for process in machine.processes()]
+    asked = [process.cmdLine for process in vm.processes()]
     run.join()
     assert any("program.sh" in line for line in seen)
     assert [line for line in [*seen, *asked] if secret in line or LOGIN.password in line] == []
@@ -418,7 +418,7 @@ def test_files_go_to_the_host_that_is_known_by_its_certificate(where: str, reque
         assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
 
 
-def test_a_star_in_the_address_stands_for_the_vcenter(tmp_path: Path) -> None:
+def test_a_star_in_the_address_represents_the_vcenter(tmp_path: Path) -> None:
     """A server that leaves its name to the client is asked by the name that the settings have."""
     with running(tmp_path, "-transfer-host", "*") as vcenter:
         vm = vcenter.clone(plan=PLAN)
@@ -456,19 +456,19 @@ def test_a_host_whose_certificate_is_not_reported_goes_by_its_authority(
             run_script(guest, Script("true"), another())
 
 
-def test_an_interpreter_of_another_system_is_refused(machine: Machine) -> None:
+def test_an_interpreter_of_another_system_is_refused(vm: GuestVM) -> None:
     """Cmd is not looked for on Linux, and nothing is put into the guest."""
-    before = _calls(machine.vcenter, "MakeDirectoryInGuest")
+    before = _calls(vm.vcenter, "MakeDirectoryInGuest")
     with pytest.raises(Exception, match="the guest is not Windows"):
-        machine.run("ver", interpreter="cmd")
-    assert _calls(machine.vcenter, "MakeDirectoryInGuest") == before
+        vm.run("ver", interpreter="cmd")
+    assert _calls(vm.vcenter, "MakeDirectoryInGuest") == before
 
 
-def test_the_errors_of_guests_have_one_root(machine: Machine) -> None:
+def test_the_errors_of_guests_have_one_root(vm: GuestVM) -> None:
     """What a guest refuses can be caught as one kind of error."""
     assert all(
         issubclass(error, GuestError)
         for error in (GuestTimeoutError, GuestCancelledError, GuestLoginError, GuestGoneError, ScriptStoppedError)
     )
     with pytest.raises(GuestError):
-        machine.guest().make_directory("/no/such/parent")
+        vm.guest().make_directory("/no/such/parent")

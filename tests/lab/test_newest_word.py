@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.outcomes import WaitRules
 from tests.lab.test_vsphere_source import moid, wait
-from tests.lab.vcenter_fixture import PATIENCE, linux, running, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, linux, running, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_customized_and_off_is_not_ready(vcenter: VCenter) -> None:
     off = wait(vcenter, {"web": vm}, WaitRules(timeout=2))
     timer = threading.Timer(1.0, lambda: vcenter.lab.power(vm, "on"))
     timer.start()
-    on = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE))
+    on = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT))
     timer.join()
 
     assert told(off) == [("CustomizationSucceeded", False, "PoweredOff")]
@@ -53,7 +53,7 @@ def test_customized_again_just_before_the_wait(tmp_path: Path) -> None:
         vcenter.lab.plan(name, startDelay="2s", duration="1s")
         vcenter.lab.power(vm, "on")
         began = time.monotonic()
-        report = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE, start_timeout=PATIENCE))
+        report = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT, start_timeout=TEST_TIMEOUT))
         lasted = time.monotonic() - began
 
     assert told(report) == [("CustomizationSucceeded", True, "")]
@@ -73,7 +73,7 @@ def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
         vcenter.lab.plan(name, outcome="CustomizationSysprepFailed", duration="1s")
         timer = threading.Timer(0.5, lambda: vcenter.lab.power(vm, "on"))
         timer.start()
-        report = wait(vcenter, {"web": vm}, WaitRules(timeout=PATIENCE))
+        report = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT))
         timer.join()
 
     assert told(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]

@@ -1,4 +1,4 @@
-"""What the lab knows of Cloud Director's VMs by itself, and lays beside what the gate says."""
+"""The state of Cloud Director's VMs in the lab, compared with the report of the gate."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def resources(work: float) -> list[dict[str, Any]]:
         pytest.param(Known("urn:vcloud:vm:1", 3), [], id="customized before"),
         pytest.param(Known("urn:vcloud:vm:1", 5), ["ran before web-0 was ready"], id="customized after"),
         pytest.param(Known("urn:vcloud:vm:1", None), ["nothing but the gate says that"], id="never customized"),
-        pytest.param(Known("urn:vcloud:vm:2", None), [], id="another machine by now"),
+        pytest.param(Known("urn:vcloud:vm:2", None), [], id="another VM by now"),
     ],
 )
 def test_the_gate_is_not_its_own_judge(tmp_path: Path, known: Known, breaches: list[str]) -> None:

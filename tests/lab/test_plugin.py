@@ -1,4 +1,4 @@
-"""Which vSphere plugin the lab takes: the real one where it can be had and works, else the stand-in."""
+"""Which vSphere plugin the lab uses: the real one where it is available and works, otherwise the stand-in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pulumi() -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """A lab on a machine without internet access, with the programs of the checkout's own lab."""
+    """A lab on a VM without internet access, with the programs of the checkout's own lab."""
     monkeypatch.setattr(bootstrap, "reachable", lambda _url: False)
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "mine"))
     monkeypatch.delenv(plugin.VARIABLE, raising=False)
@@ -40,14 +40,14 @@ def a_real_one(tmp_path: Path, pulumi: Path) -> None:
 
 
 def test_the_stand_in_comes_where_the_real_plugin_cannot_be_had(home: Home, tmp_path: Path, pulumi: Path) -> None:
-    """It comes into the lab's own PULUMI_HOME alone, and the reason is told."""
+    """The stand-in is installed only in the lab's own PULUMI_HOME, and the reason is printed."""
     assert plugin.choose(home, pulumi) == plugin.Choice(plugin.STAND_IN, UNREACHABLE)
     assert plugin._installed(home).read_text(encoding="utf-8").endswith('-m lab.offline.vsphere_plugin "$@"\n')
     assert not (tmp_path / "mine" / "plugins").exists()
 
 
 def test_the_server_of_the_releases_is_asked_once(home: Home, monkeypatch: pytest.MonkeyPatch, pulumi: Path) -> None:
-    """Later runs do not wait for a network that does not answer, unless the real plugin is asked for."""
+    """Later runs do not wait for a network that does not answer, unless the real plugin is requested."""
     asked: list[str] = []
 
     def unreachable(url: str) -> bool:
@@ -67,7 +67,7 @@ def test_the_server_of_the_releases_is_asked_once(home: Home, monkeypatch: pytes
 def test_a_real_plugin_that_is_installed_and_works_is_taken(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulumi: Path
 ) -> None:
-    """It takes the place of the stand-in as soon as it is there, and is tried on the lab once."""
+    """It replaces the stand-in as soon as it is available, and is tried on the lab once."""
     tried: list[Path] = []
 
     def trial(home: Home, _pulumi: Path) -> str:
@@ -86,7 +86,7 @@ def test_a_real_plugin_that_is_installed_and_works_is_taken(
 def test_a_real_plugin_that_fails_on_the_lab_gives_way_in_one_sentence(
     home: Home, tmp_path: Path, pulumi: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A program that is no plugin is tried with the engine; later runs remember what went wrong."""
+    """A program that is not a plugin is tried with the engine; later runs remember the error."""
     a_real_one(tmp_path, pulumi)
     choices = [plugin.choose(home, pulumi) for _ in range(2)]
     assert [choice.name for choice in choices] == [plugin.STAND_IN] * 2
@@ -110,7 +110,7 @@ def test_a_trial_that_hangs_is_a_failure(
 
 
 def test_the_variable_chooses(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulumi: Path) -> None:
-    """Each plugin comes when it is asked for, without a trial, and the real one is not fetched again."""
+    """Each plugin is used when it is requested, without a trial, and the real one is not downloaded again."""
     a_real_one(tmp_path, pulumi)
     monkeypatch.setattr(plugin, "_trial", None)
     for wish, real in ((plugin.REAL, True), (plugin.STAND_IN, False), (plugin.REAL, True)):
@@ -131,7 +131,7 @@ def test_another_choice_is_refused_by_name(home: Home, monkeypatch: pytest.Monke
 def test_a_stack_keeps_the_plugin_that_made_it(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulumi: Path
 ) -> None:
-    """A real plugin that comes later waits for `make down`, because it does not know what the stand-in made."""
+    """A real plugin that becomes available is used after `make down`: it does not know the stand-in's resources."""
     a_real_one(tmp_path, pulumi)
     kept = plugin.choose(home, pulumi, made_with=plugin.STAND_IN)
     assert kept == plugin.Choice(
@@ -142,7 +142,7 @@ def test_a_stack_keeps_the_plugin_that_made_it(
         plugin.choose(home, pulumi, made_with=plugin.STAND_IN)
 
 
-def test_the_first_error_of_the_engine_is_what_is_told() -> None:
+def test_the_first_error_of_the_engine_is_reported() -> None:
     """The engine repeats itself at length; one line of it is enough."""
     lines = ["Updating (lab):", " +  vm creating (0s) error: panic: nil pointer", "error: update failed"]
     assert plugin_trial.first_error(lines) == "panic: nil pointer"

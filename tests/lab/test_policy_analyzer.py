@@ -75,7 +75,7 @@ def resource(kind: str, name: str, properties: dict[str, Any], **by: list[str]) 
     )
 
 
-def machine() -> analyzer_pb2.AnalyzerResource:
+def vm() -> analyzer_pb2.AnalyzerResource:
     clone = {"customize": {"timeout": 0, "linuxOptions": {"hostName": UNKNOWN}}}
     return resource(VM, "web", {"name": UNKNOWN, "moid": UNKNOWN, "waitForGuestNetTimeout": 0, "clone": clone})
 
@@ -97,7 +97,7 @@ def found(
 
 
 def test_describes_its_rules(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
-    """The pack tells the engine each rule's level and what it can be configured with."""
+    """The pack reports each rule's level and configuration schema to the engine."""
     info = analyzer.GetAnalyzerInfo(empty_pb2.Empty(), timeout=CALL_SECONDS)
     assert info.name == "customization-gate"
     assert {
@@ -113,16 +113,16 @@ def test_describes_its_rules(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
 
 
 def test_stops_a_stack_without_a_gate(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
-    """A machine and work in its guest without a gate are two mandatory violations, each at its resource."""
-    assert found(analyzer, machine(), command(urn(VM, "web"))) == [
+    """A VM and work in its guest without a gate are two mandatory violations, each at its resource."""
+    assert found(analyzer, vm(), command(urn(VM, "web"))) == [
         ("customized-vm-requires-gate", "web", analyzer_pb2.MANDATORY),
         ("guest-work-waits-for-gate", "install", analyzer_pb2.MANDATORY),
     ]
 
 
 def test_passes_a_gated_stack_of_unknown_values(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
-    """Unknown values neither hide a good graph nor keep a rule from running: there is no diagnostic at all."""
-    assert found(analyzer, command(urn(VM, "web"), urn(GATE, "gate")), gate(), machine()) == []
+    """Unknown values neither hide a valid graph nor prevent a rule from running: there is no diagnostic."""
+    assert found(analyzer, command(urn(VM, "web"), urn(GATE, "gate")), gate(), vm()) == []
 
 
 def test_judges_by_the_graph_where_no_value_is_known(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:
@@ -143,10 +143,10 @@ def test_judges_by_the_graph_where_no_value_is_known(analyzer: analyzer_pb2_grpc
 def test_stops_the_address_of_a_vm_in_preview_and_an_empty_one_before_the_work_is_created(
     analyzer: analyzer_pb2_grpc.AnalyzerStub,
 ) -> None:
-    """The stack's graph tells where an unknown address comes from; a known empty one is stopped wherever it does."""
+    """The stack's graph shows the source of an unknown address; a known empty one is stopped whatever its source."""
     taken = {"connection": [urn(VM, "web")], "triggers": [urn(GATE, "gate")]}
     work = resource(COMMAND, "install", {"connection": {"host": UNKNOWN}}, **taken)
-    assert found(analyzer, work, gate(), machine()) == [("address-comes-from-gate", "install", analyzer_pb2.MANDATORY)]
+    assert found(analyzer, work, gate(), vm()) == [("address-comes-from-gate", "install", analyzer_pb2.MANDATORY)]
     for host, said in (("10.0.0.1", []), (UNKNOWN, []), ("", ["address-is-not-empty"])):
         request = analyzer_pb2.AnalyzeRequest(
             type=COMMAND, urn=urn(COMMAND, "install"), name="install", properties=struct({"connection": {"host": host}})
@@ -162,7 +162,7 @@ def test_takes_enforcement_from_the_configuration(analyzer: analyzer_pb2_grpc.An
         customized_vm_requires_gate=(analyzer_pb2.ADVISORY, {}),
         guest_work_waits_for_gate=(analyzer_pb2.DISABLED, {}),
     )
-    assert found(analyzer, machine(), command(urn(VM, "web"))) == [
+    assert found(analyzer, vm(), command(urn(VM, "web"))) == [
         ("customized-vm-requires-gate", "web", analyzer_pb2.ADVISORY)
     ]
 
@@ -176,7 +176,7 @@ def test_takes_exemptions_and_bounds_from_the_configuration(analyzer: analyzer_p
         gate_timeout_is_sane=(analyzer_pb2.MANDATORY, {"bounds": {"other": {"minimum": 10, "maximum": 20}}}),
     )
     alone = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": 30})
-    assert found(analyzer, machine(), alone) == [("gate-timeout-is-sane", "gate", analyzer_pb2.MANDATORY)]
+    assert found(analyzer, vm(), alone) == [("gate-timeout-is-sane", "gate", analyzer_pb2.MANDATORY)]
 
 
 def test_says_that_a_pack_did_not_start(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_fails_on_a_configuration_that_means_nothing(analyzer: analyzer_pb2_grpc
     with pytest.raises(
         grpc.RpcError, match="gate-timeout-is-sane: expected only the keys bounds, exempt, vmTypes, got bound"
     ):
-        found(analyzer, machine())
+        found(analyzer, vm())
 
 
 def test_the_pack_starts_in_the_environment_that_it_names_although_none_is_active() -> None:

@@ -220,7 +220,7 @@ def test_many_vms_are_made_at_once_in_one_session(vcenter: VCenter) -> None:
 
 @pytest.mark.parametrize("own", [pytest.param(True, id="session's own collector"), pytest.param(False, id="created")])
 def test_each_of_two_waits_on_one_collector_sees_a_change_that_concerns_both(vcenter: VCenter, own: bool) -> None:
-    """A wait is answered with what is new since its own version, whoever else was told."""
+    """A wait returns what has changed since its own version, whatever other waits returned."""
     vm, shared = vcenter.clone(on=False), vcenter.content.propertyCollector
     collector = shared if own else shared.CreatePropertyCollector()
     properties = Collector.PropertySpec(type=vim.VirtualMachine, pathSet=["runtime.powerState"])
@@ -244,7 +244,7 @@ def test_each_of_two_waits_on_one_collector_sees_a_change_that_concerns_both(vce
 
 
 def test_a_wait_with_an_empty_version_is_answered_with_all_there_is(vcenter: VCenter) -> None:
-    """A task that has ended before anybody waited is told to every caller that starts."""
+    """A task that ended before the first wait is returned to every caller that starts."""
     vm, collector = vcenter.clone(on=False), vcenter.content.propertyCollector
     properties = Collector.PropertySpec(type=vim.VirtualMachine, pathSet=["runtime.powerState"])
     spec = Collector.FilterSpec(propSet=[properties], objectSet=[Collector.ObjectSpec(obj=vm)])
@@ -309,7 +309,7 @@ def test_a_version_that_is_not_the_collector_s_is_refused(vcenter: VCenter) -> N
 
 
 @pytest.mark.parametrize("late", [pytest.param(False, id="during the boot"), pytest.param(True, id="afterwards")])
-def test_a_gateway_is_told_before_the_address_that_reaches_it(vcenter: VCenter, late: bool) -> None:
+def test_a_gateway_is_reported_before_the_address_that_reaches_it(vcenter: VCenter, late: bool) -> None:
     """The provider's default wait for the guest's network reads the gateways first, then the addresses."""
     vm = vcenter.clone(on=False, custom=linux("192.168.10.10"))
     if late:

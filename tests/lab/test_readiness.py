@@ -53,7 +53,7 @@ def _lasting(outcome: VmOutcome) -> float:
 
 
 def test_the_reboot_after_a_success_is_waited_for(vcenter: VCenter) -> None:
-    """Guest operations that go away again do not count: the machine is ready when they have come back to stay."""
+    """Guest operations that go away again do not count: the VM is ready when they have come back to stay."""
     vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "1s", "rebootDuration": "3s"})
     outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=3), vm))
     assert outcome.ready
@@ -61,15 +61,15 @@ def test_the_reboot_after_a_success_is_waited_for(vcenter: VCenter) -> None:
 
 
 def test_a_guest_that_does_not_reboot_is_ready_after_settle(vcenter: VCenter) -> None:
-    """No count of reboots: where none comes, the machine is ready once guest operations have stayed."""
+    """No count of reboots: where none comes, the VM is ready once guest operations have stayed."""
     vms = [vcenter.clone(custom=linux()) for _ in range(2)]
     report = _wait(vcenter, Conditions(guest_operations=True, settle=1.5), *vms)
     assert report.ready
     assert all(1.4 <= _lasting(outcome) < 8 for outcome in report.outcomes)
 
 
-def test_a_guest_that_never_comes_back_is_told(vcenter: VCenter) -> None:
-    """A customized machine whose Tools stay away fails as NotReady, with the reason."""
+def test_a_guest_that_never_comes_back_is_reported(vcenter: VCenter) -> None:
+    """A customized VM whose Tools stay away fails as NotReady, with the reason."""
     vm = vcenter.clone(custom=linux(), plan={"rebootAfter": "500ms", "rebootDuration": "60s"})
     outcome = _only(_wait(vcenter, Conditions(guest_operations=True, settle=2), vm, timeout=5))
     assert outcome.failure is not None
@@ -131,8 +131,8 @@ def test_what_the_guest_sets_opens_the_gate(vcenter: VCenter) -> None:
     assert _wait(vcenter, Conditions(checks=(check,)), vm).ready
 
 
-def test_a_reading_that_fails_is_no_end(vcenter: VCenter) -> None:
-    """The server is away for a moment while the guest is read; the wait goes on."""
+def test_a_reading_that_fails_is_not_an_end(vcenter: VCenter) -> None:
+    """The wait continues after the server was not reachable for a moment during a read of the guest."""
     vm = vcenter.clone(custom=linux())
     vcenter.done("POST", "/faults", {"method": "RetrievePropertiesEx", "kind": "http503", "count": 2, "after": False})
     report = _wait(vcenter, Conditions(guest_operations=True, settle=1), vm)
@@ -140,8 +140,8 @@ def test_a_reading_that_fails_is_no_end(vcenter: VCenter) -> None:
     assert report.ready
 
 
-def test_one_call_reads_all_machines(vcenter: VCenter) -> None:
-    """The readings cost one call a second, whatever the number of machines."""
+def test_one_call_reads_all_vms(vcenter: VCenter) -> None:
+    """The readings cost one call a second, whatever the number of VMs."""
     vms = [vcenter.clone(custom=linux()) for _ in range(8)]
     vcenter.lab.reset_stats()
     report = _wait(vcenter, Conditions(guest_operations=True, settle=3), *vms)
@@ -226,7 +226,7 @@ def test_a_command_is_repeated_until_it_holds(vcenter: VCenter) -> None:
         assert {file.name for file in guest.list_files(guest.private_directory())} <= {".", ".."}
 
 
-def test_a_guest_without_cloud_init_is_told(vcenter: VCenter) -> None:
+def test_a_guest_without_cloud_init_is_reported(vcenter: VCenter) -> None:
     """The reason at the deadline is what the guest answered."""
     vm = vcenter.clone(custom=linux(), plan=GUEST)
     conditions = Conditions(checks=(Check("cloud_init", {}),), guest_credentials=LOGIN)

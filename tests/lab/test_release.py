@@ -36,7 +36,7 @@ from pulumi_customization_gate import CustomizationGate, CustomizationStatus, Ga
 gate = CustomizationGate("gate", vms={"web-0": "vm-87"}, timeout=600, on_failure="report")
 reveal_type(gate.ready)
 reveal_type(gate.after("vm-87"))
-machine: type[pulumi.ComponentResource] = GatedVirtualMachine
+VM: type[pulumi.ComponentResource] = GatedVirtualMachine
 reveal_type(CustomizationStatus.CUSTOMIZATION_SUCCEEDED.is_terminal)
 pulumi.export("statuses", gate.statuses)
 """
@@ -149,7 +149,7 @@ def test_the_sdist_builds_the_same_wheel(release: Release, tmp_path: Path) -> No
     }
 
 
-def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
+def test_the_version_is_the_same_everywhere(release: Release) -> None:
     """Wheel, schema, policy pack and the newest entry of the changelog have one version."""
     with zipfile.ZipFile(release.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -170,7 +170,7 @@ def test_the_version_is_the_same_wherever_it_stands(release: Release) -> None:
 
 
 def test_a_program_is_checked_against_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    """Mypy finds the types in the wheel: a good program passes in strict mode, each mistake of a bad one is told."""
+    """Mypy finds the types in the wheel: a valid program passes in strict mode, each mistake in another is reported."""
     (tmp_path / "good.py").write_text(PROGRAM)
     (tmp_path / "bad.py").write_text(MISTAKES)
     mypy = [

@@ -19,7 +19,7 @@ from pulumi_customization_gate.core import gathering
 from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
-from tests.lab.vcenter_fixture import PATIENCE, program
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_what_is_left_open_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     """A session, a collector, a thread and a connection that were not closed are found at the end."""
     monkeypatch.setattr(monitor, "GRACE", 0.5)
     ended = threading.Event()
-    forgotten = threading.Thread(target=ended.wait, args=(PATIENCE,), name="customization-gate-forgotten")
+    forgotten = threading.Thread(target=ended.wait, args=(TEST_TIMEOUT,), name="customization-gate-forgotten")
     with small_soak(tmp_path, machines=12) as small:
         watching = monitor.Monitor(small.lab, int(small.lab.server.rpartition(":")[2]))
         before = watching.left()

@@ -17,7 +17,7 @@ def _at(seconds: float) -> str:
     return (NOON + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
-def _machine(moid: str, *, ready: float | None, status: str = "CustomizationSucceeded") -> dict[str, Any]:
+def _vm(moid: str, *, ready: float | None, status: str = "CustomizationSucceeded") -> dict[str, Any]:
     ends = ready if ready is not None else 3
     return {
         "moid": moid,
@@ -29,8 +29,8 @@ def _machine(moid: str, *, ready: float | None, status: str = "CustomizationSucc
     }
 
 
-def _table(opened: float | None, machines: dict[str, dict[str, Any]], work: dict[str, float]) -> list[Row]:
-    gate = {"results": machines, "opened_at": "" if opened is None else _at(opened)}
+def _table(opened: float | None, vms: dict[str, dict[str, Any]], work: dict[str, float]) -> list[Row]:
+    gate = {"results": vms, "opened_at": "" if opened is None else _at(opened)}
     resources: list[dict[str, Any]] = [{"type": "pulumi:pulumi:Stack", "urn": "s"}, {"type": GATE, "outputs": gate}]
     resources += [
         {"type": kind, "outputs": {"vm": moid, told: _at(seconds), "stdout": f"ran in {moid}\nfor long\n"}}
@@ -39,13 +39,13 @@ def _table(opened: float | None, machines: dict[str, dict[str, Any]], work: dict
     return rows(resources)
 
 
-TWO = {"a": _machine("vm-1", ready=3), "b": _machine("vm-2", ready=5)}
+TWO = {"a": _vm("vm-1", ready=3), "b": _vm("vm-2", ready=5)}
 
 
 @pytest.mark.parametrize(
-    ("opened", "machines", "work", "breaches"),
+    ("opened", "vms", "work", "breaches"),
     [
-        pytest.param(5.1, TWO, {"vm-1": 6, "vm-2": 6}, [], id="all work ran after all machines were ready"),
+        pytest.param(5.1, TWO, {"vm-1": 6, "vm-2": 6}, [], id="all work ran after all VMs were ready"),
         pytest.param(5.1, TWO, {"vm-1": 6}, [], id="work that did not run breaks nothing"),
         pytest.param(
             5.1,
@@ -56,58 +56,58 @@ TWO = {"a": _machine("vm-1", ready=3), "b": _machine("vm-2", ready=5)}
         ),
         pytest.param(
             None,
-            {**TWO, "b": _machine("vm-2", ready=None, status="CustomizationFailed")},
+            {**TWO, "b": _vm("vm-2", ready=None, status="CustomizationFailed")},
             {"vm-1": 6},
             ["the work on a ran although b is CustomizationFailed."],
             id="one ran although another failed",
         ),
         pytest.param(
             None,
-            {**TWO, "b": _machine("vm-2", ready=None, status="CustomizationFailed")},
+            {**TWO, "b": _vm("vm-2", ready=None, status="CustomizationFailed")},
             {"vm-1": -10, "vm-0": -10},
             ["the work on a ran before a was ready."],
-            id="earlier work is held against its own machine alone",
+            id="earlier work is held against its own VM alone",
         ),
         pytest.param(
             9,
-            {"a": _machine("vm-1", ready=-20), "b": _machine("vm-2", ready=8)},
+            {"a": _vm("vm-1", ready=-20), "b": _vm("vm-2", ready=8)},
             {"vm-1": -19, "vm-2": 10},
             [],
-            id="the work on a machine that was not touched ran long ago",
+            id="the work on a VM that was not touched ran long ago",
         ),
     ],
 )
 def test_a_breach_is_named(
-    opened: float | None, machines: dict[str, dict[str, Any]], work: dict[str, float], breaches: list[str]
+    opened: float | None, vms: dict[str, dict[str, Any]], work: dict[str, float], breaches: list[str]
 ) -> None:
-    """Work of this run must have waited for all machines, earlier work for its own."""
-    assert broken(_table(opened, machines, work), since=NOON) == breaches
+    """Work of this run must have waited for all VMs, earlier work for its own."""
+    assert broken(_table(opened, vms, work), since=NOON) == breaches
 
 
 def test_times_out_of_order_are_a_breach() -> None:
-    """A machine whose customization ended before it began is not believed."""
-    machine = {**_machine("vm-1", ready=3), "started_at": _at(4)}
-    assert broken(_table(3, {"a": machine}, {"vm-1": 5}), since=NOON) == ["the times of a are out of order."]
+    """A VM whose customization ended before it started is reported."""
+    vm = {**_vm("vm-1", ready=3), "started_at": _at(4)}
+    assert broken(_table(3, {"a": vm}, {"vm-1": 5}), since=NOON) == ["the times of a are out of order."]
 
 
 @pytest.mark.parametrize(
     ("resolution", "breaches"), [(0.0, ["the times of a are out of order."]), (1.0, [])], ids=["exact", "coarse"]
 )
-def test_a_coarse_clock_tells_no_order(resolution: float, breaches: list[str]) -> None:
+def test_a_coarse_clock_gives_no_order(resolution: float, breaches: list[str]) -> None:
     """A server that counts whole seconds says of an opening only that it was within that second or later."""
-    table = _table(2.0, {"a": _machine("vm-1", ready=2.7)}, {"vm-1": 2.9})
+    table = _table(2.0, {"a": _vm("vm-1", ready=2.7)}, {"vm-1": 2.9})
     assert broken(table, NOON, timedelta(seconds=resolution)) == breaches
 
 
-def test_the_gates_own_word_is_not_enough() -> None:
-    """Where nothing tells when a machine was ready, work on it is a breach although the gate calls the machine good."""
-    (breach,) = broken(_table(3, {"a": _machine("vm-1", ready=None)}, {"vm-1": 5}), NOON)
+def test_the_gates_own_report_is_not_enough() -> None:
+    """Where no time says when a VM was ready, work on it is a breach although the gate reports the VM as ready."""
+    (breach,) = broken(_table(3, {"a": _vm("vm-1", ready=None)}, {"vm-1": 5}), NOON)
     assert breach == "the work on a ran although nothing but the gate says that a was ready."
 
 
-def test_work_on_an_earlier_machine_does_not_count() -> None:
-    """After a replacement, what ran on the old machine is no work on the new one."""
-    (row,) = _table(None, {"a": _machine("vm-9", ready=None, status="CustomizationFailed")}, {"vm-1": -5})
+def test_work_on_an_earlier_vm_does_not_count() -> None:
+    """After a replacement, work on the old VM does not count as work on the new one."""
+    (row,) = _table(None, {"a": _vm("vm-9", ready=None, status="CustomizationFailed")}, {"vm-1": -5})
     assert (row.work, row.opened, row.good) == (None, None, False)
 
 
@@ -116,11 +116,11 @@ def test_work_on_an_earlier_machine_does_not_count() -> None:
     [pytest.param(5.1, 5.1, id="the last opening"), pytest.param(9.0, 5, id="an earlier one: the last was ready")],
 )
 def test_the_opening_is_the_one_that_let_the_work_through(opened: float, expected: float) -> None:
-    """The gate remembers its last opening; for work that ran before it, the machines' times tell."""
+    """The gate keeps the time of its last opening; for work before that the VMs' times decide."""
     row, _ = _table(opened, TWO, {"vm-1": 6, "vm-2": 6})
     assert row.opened == NOON + timedelta(seconds=expected)
 
 
-def test_a_stack_without_a_gate_has_no_machines() -> None:
+def test_a_stack_without_a_gate_has_no_vms() -> None:
     """A run that failed before the gate has nothing to show."""
     assert rows([{"type": "pulumi:pulumi:Stack", "urn": "s"}]) == []

@@ -1,4 +1,4 @@
-"""The lab's vCenter on real sockets, asked with pyVmomi: it is the ground on which every other test stands."""
+"""The lab's vCenter on real sockets, called with pyVmomi: every other test relies on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyVmomi import vim, vmodl
 
 from lab import vcenter_client
 from tests.lab.vcenter_fixture import (
-    PATIENCE,
+    TEST_TIMEOUT,
     VERSION,
     VCenter,
     connection,
@@ -42,7 +42,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., contextlib.
 
 @pytest.fixture(scope="module")
 def vcenter(start: Callable[..., Any]) -> Iterator[VCenter]:
-    """A lab that the tests of this module share: each has machines of its own."""
+    """A lab that the tests of this module share: each has VMs of its own."""
     with start("-vms", "2", "-hosts", "2") as vcenter:
         yield vcenter
 
@@ -51,7 +51,7 @@ def vcenter(start: Callable[..., Any]) -> Iterator[VCenter]:
 
 
 def test_it_says_that_it_is_a_lab(vcenter: VCenter) -> None:
-    """Nobody can take the lab for a real vCenter."""
+    """The lab cannot be mistaken for a real vCenter."""
     about = vcenter.content.about
 
     assert "lab" in about.fullName
@@ -74,8 +74,8 @@ def test_the_inventory_is_the_promised_one(vcenter: VCenter) -> None:
     assert {vm.name for vm in (vcenter.template, vcenter.find("vm-0"))} == {"linux-template", "vm-0"}
 
 
-def test_the_whole_machine_is_readable(vcenter: VCenter) -> None:
-    """PyVmomi can read every large property of a machine, before and after it has run."""
+def test_the_whole_vm_is_readable(vcenter: VCenter) -> None:
+    """PyVmomi can read every large property of a VM, before and after it has run."""
     for vm in (vcenter.template, vcenter.clone(on=True)):
         assert vm.runtime.recordReplayState == "inactive"
         assert vm.summary.runtime.faultToleranceState == "notConfigured"
@@ -123,7 +123,7 @@ def test_a_wrong_password_is_refused_and_counted(vcenter: VCenter) -> None:
 
 
 def test_nothing_is_readable_without_a_session(vcenter: VCenter) -> None:
-    """A property of a machine read after the session has ended is NotAuthenticated, not a value."""
+    """A property of a VM read after the session has ended is NotAuthenticated, not a value."""
     with session(vcenter.lab) as service:
         vm = vim.VirtualMachine(vcenter.template._moId, service._stub)
         name = vm.name
@@ -164,7 +164,7 @@ def test_a_customized_clone_goes_through_all_states(vcenter: VCenter) -> None:
     assert at_power_on == ("PENDING", "guestToolsNotRunning", None, None)
     assert while_running == ("guestToolsRunning", "guestToolsCurrent", "localhost")
     assert (vm.guest.hostName, vm.guest.ipAddress, vm.guest.net[0].ipAddress) == ("db-7", "10.9.8.7", ["10.9.8.7"])
-    assert timedelta(seconds=0.4) <= info.endTime - info.startTime < timedelta(seconds=0.4 + PATIENCE)
+    assert timedelta(seconds=0.4) <= info.endTime - info.startTime < timedelta(seconds=0.4 + TEST_TIMEOUT)
     assert vcenter.story(vm) == [
         "VmStartingEvent",
         "VmPoweredOnEvent",
@@ -173,7 +173,7 @@ def test_a_customized_clone_goes_through_all_states(vcenter: VCenter) -> None:
     ]
 
 
-def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(vcenter: VCenter) -> None:
+def test_a_vm_of_the_inventory_is_customized_at_its_next_power_on(vcenter: VCenter) -> None:
     """CustomizeVM_Task only asks; the power-on customizes, and uses the request up."""
     vm = vcenter.clone(on=False)
     finish(vm.CustomizeVM_Task(linux()))
@@ -184,7 +184,7 @@ def test_a_machine_of_the_inventory_is_customized_at_its_next_power_on(vcenter: 
 
     assert asked == ("PENDING", True, "None")
     assert pending is None
-    assert abs(vm.runtime.bootTime - vcenter.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+    assert abs(vm.runtime.bootTime - vcenter.service.CurrentTime()) < timedelta(seconds=TEST_TIMEOUT)
     assert vm.runtime.bootTime == vm.summary.runtime.bootTime
 
 
@@ -198,7 +198,7 @@ def test_a_second_specification_is_refused(vcenter: VCenter) -> None:
 
 
 def test_a_specification_for_other_cards_makes_no_clone(vcenter: VCenter) -> None:
-    """A specification with the wrong number of cards fails at once, and leaves no machine."""
+    """A specification with the wrong number of cards fails at once, and leaves no VM."""
     with pytest.raises(vim.fault.NicSettingMismatch):
         vcenter.clone("two-cards", custom=linux("", ""))
 
@@ -238,8 +238,8 @@ def test_a_failure_has_its_class_and_its_texts(vcenter: VCenter, outcome: str) -
     assert vm.guest.hostName == "localhost"
 
 
-def test_a_plan_by_name_reaches_a_machine_that_does_not_exist_yet(vcenter: VCenter) -> None:
-    """The control endpoint plans for a name; DELETE forgets it."""
+def test_a_plan_by_name_reaches_a_vm_that_does_not_exist_yet(vcenter: VCenter) -> None:
+    """The control endpoint sets the plan of a name; DELETE removes it."""
     vcenter.done("PUT", "/vms/planned", {"outcome": "CustomizationFailed", "duration": 0.05})
     vm = vcenter.clone("planned", custom=linux())
     until(lambda: status(vm) == "FAILED")
@@ -262,7 +262,7 @@ def test_a_customization_may_hang(vcenter: VCenter, outcome: str, state: str) ->
     assert "CustomizationSucceeded" not in vcenter.story(vm)
 
 
-def test_a_machine_without_a_specification_boots_only(vcenter: VCenter) -> None:
+def test_a_vm_without_a_specification_boots_only(vcenter: VCenter) -> None:
     """Without a specification VMware Tools come up, customizationInfo is IDLE, and no customization event comes."""
     vm = vcenter.clone()
     until(lambda: vm.guest.toolsRunningStatus == "guestToolsRunning")
@@ -287,7 +287,7 @@ def test_power_off_ends_a_customization(vcenter: VCenter) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "CustomizationSysprepFailed"])
-def test_a_customization_ends_when_it_is_told_to(vcenter: VCenter, outcome: str) -> None:
+def test_a_customization_ends_on_request(vcenter: VCenter, outcome: str) -> None:
     """An order ends a customization that would never have ended by itself; only one that runs can be ended."""
     vm = vcenter.clone(custom=linux(), plan={"outcome": "never-ends"})
     until(lambda: status(vm) == "RUNNING")
@@ -301,8 +301,8 @@ def test_a_customization_ends_when_it_is_told_to(vcenter: VCenter, outcome: str)
     assert vcenter.control("POST", f"/vms/{vm.name}/end", {"outcome": "never-ends"}).status_code == 400
 
 
-def test_a_machine_is_customized_anew_and_deleted_when_told_to(vcenter: VCenter) -> None:
-    """A machine that is off takes a specification for its next power-on, or goes; one that is on does neither."""
+def test_a_vm_is_customized_again_and_deleted_on_request(vcenter: VCenter) -> None:
+    """A VM that is off takes a specification for its next power-on, or goes; one that is on does neither."""
     vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
     refused = [vcenter.control("POST", f"/vms/{vm.name}/{deed}").status_code for deed in ("customize", "destroy")]
@@ -341,20 +341,20 @@ def test_the_guest_has_a_clock_of_its_own(vcenter: VCenter) -> None:
 
     behind = event.createdTime - vm.guest.customizationInfo.endTime
     assert abs(behind - timedelta(hours=3)) < timedelta(seconds=1)
-    assert abs(event.createdTime - vcenter.service.CurrentTime()) < timedelta(seconds=PATIENCE)
+    assert abs(event.createdTime - vcenter.service.CurrentTime()) < timedelta(seconds=TEST_TIMEOUT)
 
 
 def test_a_bulk_power_on_customizes_too(vcenter: VCenter) -> None:
     """PowerOnMultiVM_Task of the datacenter starts customizations like any other power-on."""
-    machines = [vcenter.clone(on=False, custom=linux()) for _ in range(3)]
-    finish(vcenter.content.rootFolder.childEntity[0].PowerOnMultiVM_Task(machines))
+    vms = [vcenter.clone(on=False, custom=linux()) for _ in range(3)]
+    finish(vcenter.content.rootFolder.childEntity[0].PowerOnMultiVM_Task(vms))
 
-    for vm in machines:
+    for vm in vms:
         assert until(lambda vm=vm: status(vm) == "SUCCEEDED")  # type: ignore[misc]
 
 
-def test_a_bad_plan_fails_the_one_machine(vcenter: VCenter) -> None:
-    """A plan that makes no sense fails its machine's customization, says why, and stops no other."""
+def test_an_invalid_plan_fails_the_one_vm(vcenter: VCenter) -> None:
+    """A plan that makes no sense fails its VM's customization, says why, and stops no other."""
     bad = vcenter.clone(custom=linux(), plan={"duration": "soon"})
     good = vcenter.clone(custom=linux())
     until(lambda: status(bad) == "FAILED")
@@ -392,7 +392,7 @@ def test_a_guest_reboots_after_success(vcenter: VCenter) -> None:
 
 
 def test_migrations_are_events(vcenter: VCenter) -> None:
-    """MigrateVM_Task and RelocateVM_Task move a machine to another host and post VmMigratedEvent."""
+    """MigrateVM_Task and RelocateVM_Task move a VM to another host and post VmMigratedEvent."""
     vm = vcenter.clone()
     here, there = sorted(vm.resourcePool.owner.host, key=lambda host: bool(host != vm.runtime.host))
     finish(vm.MigrateVM_Task(None, there, "defaultPriority"))
@@ -434,7 +434,7 @@ def test_the_history_is_complete_and_newest_first(start: Callable[..., Any]) -> 
 
 
 def test_events_are_found_by_entity(vcenter: VCenter) -> None:
-    """A folder's children include its machines' events, its self does not; a machine that is gone is not found."""
+    """A folder's children include its VMs' events, its self does not; a VM that is gone is not found."""
     vm = vcenter.clone()
     finish(vm.PowerOffVM_Task())
     folder = vcenter.content.rootFolder.childEntity[0].vmFolder
@@ -457,7 +457,7 @@ def test_events_are_found_by_entity(vcenter: VCenter) -> None:
         keys(vm, "self")
 
 
-def test_a_base_class_is_no_event_type_id(vcenter: VCenter) -> None:
+def test_a_base_class_is_not_an_event_type_id(vcenter: VCenter) -> None:
     """The lab is strict: eventTypeId names concrete classes."""
     vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
@@ -483,7 +483,9 @@ def test_a_collector_rings_and_is_read_on(vcenter: VCenter) -> None:
     properties.CreateFilter(bell, partialUpdates=True)
     version = properties.WaitForUpdatesEx("", None).version
     posted = [vcenter.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
-    rung = properties.WaitForUpdatesEx(version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(PATIENCE)))
+    rung = properties.WaitForUpdatesEx(
+        version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(TEST_TIMEOUT))
+    )
     read = [event.key for event in events.ReadNextEvents(1000)]
     rest = list(events.ReadNextEvents(1000))
     events.RewindCollector()
@@ -545,8 +547,8 @@ def test_purged_events_are_gone_for_every_reader(start: Callable[..., Any]) -> N
     assert (after, collected) == ([], [])
 
 
-def test_a_restart_keeps_machines_and_ends_sessions(start: Callable[..., Any]) -> None:
-    """A restarted vCenter comes back at its address with its machines and, as told, with or without its events."""
+def test_a_restart_keeps_vms_and_ends_sessions(start: Callable[..., Any]) -> None:
+    """A restarted vCenter comes back at its address with its VMs and, as requested, with or without its events."""
     with start("-vms", "2") as vcenter:
         for events in ("kept", "lost"):
             before = {event.key for event in vcenter.events(eventTypeId=["VmCreatedEvent"])}
@@ -568,7 +570,7 @@ def test_a_restart_keeps_machines_and_ends_sessions(start: Callable[..., Any]) -
 
 
 def test_an_old_version_knows_no_customization_info(start: Callable[..., Any]) -> None:
-    """Before 7.0.2 guest.customizationInfo is no property: to ask for it is InvalidProperty, and events still come."""
+    """Before 7.0.2 guest.customizationInfo does not exist: reading it is InvalidProperty, and events still come."""
     with start("-api-version", "7.0.1.0") as vcenter:
         vm = vcenter.clone(custom=linux())
         until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
@@ -597,7 +599,7 @@ def test_it_can_pretend_to_be_a_host(start: Callable[..., Any]) -> None:
 
 
 def test_a_fleet_can_have_been_customized_long_ago(start: Callable[..., Any]) -> None:
-    """With -history customized the machines run, and their power-on and customization lie hours back, in order."""
+    """With -history customized the VMs run, and their power-on and customization lie hours back, in order."""
     with start("-vms", "4", "-history", "customized", "-history-age", "30h") as vcenter:
         now = vcenter.service.CurrentTime()
         vm = vcenter.find("vm-1")
@@ -613,7 +615,7 @@ def test_a_fleet_can_have_been_customized_long_ago(start: Callable[..., Any]) ->
 
 
 def test_a_large_fleet_starts_quickly(start: Callable[..., Any]) -> None:
-    """A thousand machines, powered on and being customized, are there within twenty seconds."""
+    """A thousand VMs, powered on and being customized, are there within twenty seconds."""
     began = time.monotonic()
     with start("-vms", "1001", "-autostart", "-customize") as vcenter:
         took = time.monotonic() - began
@@ -628,7 +630,9 @@ def test_a_large_fleet_starts_quickly(start: Callable[..., Any]) -> None:
 
 def test_the_control_endpoint_asks_for_its_token(vcenter: VCenter) -> None:
     """Without the token the control endpoint answers nothing but 401."""
-    answer = requests.get(f"{vcenter.lab.control}/stats", headers={"Authorization": "Bearer wrong"}, timeout=PATIENCE)
+    answer = requests.get(
+        f"{vcenter.lab.control}/stats", headers={"Authorization": "Bearer wrong"}, timeout=TEST_TIMEOUT
+    )
 
     assert answer.status_code == 401
 
@@ -639,7 +643,7 @@ def test_the_control_endpoint_asks_for_its_token(vcenter: VCenter) -> None:
         pytest.param("PUT", "/vms/x", {"outcome": "fine"}, 400, id="unknown outcome"),
         pytest.param("PUT", "/vms/x", {"durations": "1s"}, 400, id="unknown key"),
         pytest.param("PUT", "/vms/x", {"duration": "-1s"}, 400, id="negative time"),
-        pytest.param("POST", "/vms/nobody/power", {"kind": "on"}, 404, id="unknown machine"),
+        pytest.param("POST", "/vms/nobody/power", {"kind": "on"}, 404, id="unknown VM"),
         pytest.param("POST", "/vms/vm-0/power", {"kind": "explode"}, 400, id="unknown kind"),
         pytest.param("POST", "/events", {"vm": "vm-0", "type": "VirtualMachine"}, 400, id="not an event"),
         pytest.param("POST", "/restart", {"events": "some"}, 400, id="unknown fate of events"),

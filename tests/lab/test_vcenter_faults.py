@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, running, session, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, running, session, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def fault(vcenter: VCenter, kind: str, **rule: Any) -> None:
     vcenter.done("POST", "/faults", {"kind": kind, **rule})
 
 
-def test_an_http_error_comes_as_often_as_told(vcenter: VCenter) -> None:
+def test_an_http_error_comes_as_often_as_requested(vcenter: VCenter) -> None:
     """A rule with a count strikes so many calls of its method, and none of another."""
     fault(vcenter, "http503", method="CurrentTime", count=2)
     vcenter.content.sessionManager.SessionIsActive("x", "y")
@@ -79,7 +79,7 @@ def test_a_reset_breaks_the_connection(vcenter: VCenter) -> None:
 
 
 def test_a_truncated_answer_ends_in_the_middle(vcenter: VCenter) -> None:
-    """A truncated answer promises more bytes than come."""
+    """A truncated answer has fewer bytes than its header declares."""
     fault(vcenter, "truncate", method="RetrieveServiceContent", count=1)
 
     with pytest.raises(Exception, match=r"(?i)no element|incomplete|unclosed|token|closed"):
@@ -103,7 +103,7 @@ def test_a_hanging_call_is_let_go_when_the_rule_is_removed(vcenter: VCenter) -> 
     until(lambda: vcenter.control("GET", "/faults").json()[0]["hits"] == 1)
     hung = thread.is_alive()
     vcenter.done("DELETE", "/faults")
-    thread.join(PATIENCE)
+    thread.join(TEST_TIMEOUT)
 
     assert hung
     assert [type(error) for error in errors] == [http.client.RemoteDisconnected]
@@ -137,8 +137,8 @@ def test_an_answer_may_be_lost_after_the_deed(vcenter: VCenter) -> None:
     assert until(lambda: vm.name == "renamed")
 
 
-def test_a_rule_can_be_about_one_machine(vcenter: VCenter) -> None:
-    """A rule with a machine strikes its calls and no other's."""
+def test_a_rule_can_be_about_one_vm(vcenter: VCenter) -> None:
+    """A rule with a VM strikes its calls and no other's."""
     vm, other = vcenter.find("vm-0"), vcenter.find("vm-1")
     fault(vcenter, "http500", vm="vm-0", method="Fetch")
 
@@ -148,7 +148,7 @@ def test_a_rule_can_be_about_one_machine(vcenter: VCenter) -> None:
 
 
 def test_event_queries_without_an_entity_can_be_refused(vcenter: VCenter) -> None:
-    """A user with rights on some machines only may ask for their events, not for everybody's."""
+    """A user with rights on some VMs only may ask for their events, not for everybody's."""
     vm = vcenter.find("vm-0")
     fault(vcenter, "no_permission", method="*", without_entity=True)
     only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
@@ -162,10 +162,10 @@ def test_event_queries_without_an_entity_can_be_refused(vcenter: VCenter) -> Non
         vcenter.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
 
 
-def read(vcenter: VCenter, *machines: Any) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Returns for each machine its ID, the properties that came, and the faults of those that did not."""
+def read(vcenter: VCenter, *vms: Any) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Returns for each VM its ID, the properties that came, and the faults of those that did not."""
     spec = vmodl.query.PropertyCollector.FilterSpec(
-        objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm) for vm in machines],
+        objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm) for vm in vms],
         propSet=[
             vmodl.query.PropertyCollector.PropertySpec(type=vim.VirtualMachine, pathSet=["name", "runtime.bootTime"])
         ],
@@ -182,8 +182,8 @@ def read(vcenter: VCenter, *machines: Any) -> list[tuple[str, dict[str, Any], di
     ]
 
 
-def test_a_machine_without_permission_is_out_of_sight(vcenter: VCenter) -> None:
-    """No permission on one machine: not found, unreadable, uncallable, eventless; the others are as ever."""
+def test_a_vm_without_permission_is_out_of_sight(vcenter: VCenter) -> None:
+    """No permission on one VM: not found, unreadable, uncallable, eventless; the others are as ever."""
     shown, hidden = vcenter.find("vm-0"), vcenter.find("vm-1")
     uuid = hidden.config.instanceUuid
     fault(vcenter, "no_permission", vm="vm-1")
@@ -208,7 +208,7 @@ def test_a_machine_without_permission_is_out_of_sight(vcenter: VCenter) -> None:
 def test_all_connections_can_be_reset_at_once(vcenter: VCenter) -> None:
     """A reset of the connections breaks a call off that is in flight, and leaves the sessions."""
     with session(vcenter.lab) as service:
-        wait = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(PATIENCE))
+        wait = vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(TEST_TIMEOUT))
         properties = service.content.propertyCollector
         errors: list[BaseException] = []
         version = properties.WaitForUpdatesEx("", wait).version
@@ -224,7 +224,7 @@ def test_all_connections_can_be_reset_at_once(vcenter: VCenter) -> None:
         thread.start()
         until(lambda: vcenter.lab.stats()["calls"]["WaitForUpdatesEx"] > before)
         vcenter.done("POST", "/connections/reset")
-        thread.join(PATIENCE)
+        thread.join(TEST_TIMEOUT)
         service._stub.DropConnections()
 
         assert [isinstance(error, BROKEN) for error in errors] == [True]
@@ -240,7 +240,7 @@ def test_all_connections_can_be_reset_at_once(vcenter: VCenter) -> None:
         {"kind": "delay", "seconds": -1},
         {"kind": "delay", "probability": 2},
         {"kind": "delay", "method": "["},
-        {"kind": "delay", "machine": "vm-0"},
+        {"kind": "delay", "vm": "vm-0"},
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(vcenter: VCenter, rule: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import requests
 from pyVmomi import vim, vmodl
 
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, finish, linux, running, status, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
 
 
 class Guest:
-    """One machine's guest operations, by the user that it knows."""
+    """One VM's guest operations, by the user that it knows."""
 
     def __init__(self, vcenter: VCenter, vm: Any) -> None:
         operations = vcenter.content.guestOperationsManager
@@ -72,11 +72,11 @@ class Guest:
         return self.send(url, content)
 
     def send(self, url: str, content: bytes) -> Any:
-        return requests.put(url, data=content, verify=self.vcenter.lab.ca_file, timeout=PATIENCE)
+        return requests.put(url, data=content, verify=self.vcenter.lab.ca_file, timeout=TEST_TIMEOUT)
 
     def download(self, path: str) -> bytes:
         transfer = self.files.InitiateFileTransferFromGuest(self.vm, self.login, path)
-        answer = requests.get(transfer.url, verify=self.vcenter.lab.ca_file, timeout=PATIENCE)
+        answer = requests.get(transfer.url, verify=self.vcenter.lab.ca_file, timeout=TEST_TIMEOUT)
         assert answer.ok
         assert len(answer.content) == transfer.size
         return answer.content
@@ -84,7 +84,7 @@ class Guest:
 
 @pytest.fixture
 def guest(vcenter: VCenter) -> Iterator[Guest]:
-    """A machine of the test's own, whose guest takes operations."""
+    """A VM of the test's own, whose guest takes operations."""
     vm = vcenter.clone(plan={"startDelay": "10ms", **PLAN})
     yield Guest(vcenter, vm).ready()
     if vm.runtime.powerState == "poweredOn":
@@ -213,7 +213,7 @@ def test_terminating_a_program_leaves_its_children(guest: Guest) -> None:
 
 
 def test_an_ended_program_is_forgotten(vcenter: VCenter) -> None:
-    """A guest forgets an ended program after a time, as a real one does after minutes."""
+    """A guest removes an ended process from its list after a time, as a real one does after minutes."""
     vm = vcenter.clone(plan={"processMemory": "200ms", **PLAN})
     guest = Guest(vcenter, vm).ready()
     pid = guest.shell("exit 3")
@@ -222,7 +222,7 @@ def test_an_ended_program_is_forgotten(vcenter: VCenter) -> None:
     assert list(guest.processes.ListProcessesInGuest(vm, guest.login, None)) == []
 
 
-def test_a_program_starts_where_and_with_what_it_is_told(guest: Guest) -> None:
+def test_a_program_starts_where_and_with_what_is_given(guest: Guest) -> None:
     """The working directory holds, and variables that are given are all that there are."""
     folder = guest.folder()
     guest.ended(guest.start("/bin/pwd", f">{folder}/where", workingDirectory=folder))
@@ -278,7 +278,7 @@ def test_an_uploaded_script_runs(guest: Guest) -> None:
 
 
 def test_paths_lie_in_the_guest(guest: Guest, vcenter: VCenter) -> None:
-    """A path belongs to the guest: another guest does not see the file, and neither does this machine."""
+    """A path belongs to the guest: another guest does not see the file, and neither does this computer."""
     guest.upload("/etc/lab-test.conf", b"mine")
     other = Guest(vcenter, vcenter.clone(plan=PLAN)).ready()
 
@@ -290,7 +290,7 @@ def test_paths_lie_in_the_guest(guest: Guest, vcenter: VCenter) -> None:
         guest.download("/../../../../../../../../../etc/passwd")
 
 
-def test_an_existing_file_is_overwritten_only_when_told(guest: Guest) -> None:
+def test_an_existing_file_is_overwritten_only_on_request(guest: Guest) -> None:
     """Without `overwrite` an existing file is FileAlreadyExists; with it the content is new."""
     guest.upload("/tmp/x", b"old")  # noqa: S108 -- a path in the guest
 
@@ -306,7 +306,7 @@ def test_a_transfer_holds_once_and_for_its_size(guest: Guest) -> None:
     short = guest.upload(path, b"123", size=4)
     attributes = vim.vm.guest.FileManager.FileAttributes()
     url = guest.files.InitiateFileTransferToGuest(guest.vm, guest.login, path, attributes, 3, overwrite=False)
-    backwards = requests.get(url, verify=guest.vcenter.lab.ca_file, timeout=PATIENCE)
+    backwards = requests.get(url, verify=guest.vcenter.lab.ca_file, timeout=TEST_TIMEOUT)
     first, second = guest.send(url, b"abc"), guest.send(url, b"def")
 
     assert [answer.status_code for answer in (short, backwards, first, second)] == [400, 404, 200, 404]
@@ -328,7 +328,7 @@ def test_the_transfer_host_can_be_a_star(tmp_path: Path) -> None:
 
 
 def test_directories_are_made_private_and_removed(guest: Guest) -> None:
-    """A temporary directory is its owner's alone; it is removed with all that is in it when told so."""
+    """Only its owner can access a temporary directory; it is removed with its content on request."""
     folder = guest.folder()
     mode = stat.S_IMODE(Path(folder).stat().st_mode)
     guest.files.MakeDirectoryInGuest(guest.vm, guest.login, f"{folder}/a/b", createParentDirectories=True)
@@ -368,8 +368,8 @@ def test_files_are_listed_changed_moved_and_deleted(guest: Guest) -> None:
         guest.files.DeleteFileInGuest(guest.vm, guest.login, folder)
 
 
-def test_a_removed_machine_leaves_no_files(guest: Guest) -> None:
-    """What was in a guest goes with its machine."""
+def test_a_removed_vm_leaves_no_files(guest: Guest) -> None:
+    """What was in a guest goes with its VM."""
     folder = Path(guest.folder())
     vm = guest.vcenter.clone(plan=PLAN)
     other = Guest(guest.vcenter, vm).ready()
@@ -384,7 +384,7 @@ def test_a_removed_machine_leaves_no_files(guest: Guest) -> None:
 
 
 def test_cards_can_stay_disconnected_after_success(vcenter: VCenter) -> None:
-    """A customization may succeed and leave the network card without a link."""
+    """A customization may succeed and leave the network adapter without a link."""
     vm = vcenter.clone(custom=linux(), plan={"cardsConnected": "false"})
     until(lambda: status(vm) == "SUCCEEDED")
     cards = [device for device in vm.config.hardware.device if hasattr(device, "macAddress")]

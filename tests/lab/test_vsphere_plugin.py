@@ -107,7 +107,7 @@ def test_config_keys_of_the_real_plugin_pass_and_others_are_refused() -> None:
     ],
 )
 def test_what_the_stand_in_cannot_do_is_refused(changes: dict[str, Any], properties: list[str]) -> None:
-    """Arguments that the stand-in would have to pass over are refused by name, before anything is made."""
+    """Arguments that the stand-in does not support are rejected by name, before anything is created."""
     assert [failure.property for failure in _check(_inputs(**changes)).failures or []] == properties
 
 
@@ -117,8 +117,8 @@ def test_another_kind_of_resource_is_refused() -> None:
     assert "is not in the lab's stand-in" in failure.reason
 
 
-def test_a_machine_without_a_name_gets_one_and_keeps_it() -> None:
-    """The resource's name and a suffix make the machine's name; the next check keeps it."""
+def test_a_vm_without_a_name_gets_one_and_keeps_it() -> None:
+    """The resource's name and a suffix make the VM's name; the next check keeps it."""
     first = _check(_inputs(name=None)).inputs or {}
     assert str(plain(first["name"])).startswith("web-")
     request = protocol.CheckRequest(URN, first, _properties(_inputs(name=None)), b"other")
@@ -136,15 +136,15 @@ def test_a_machine_without_a_name_gets_one_and_keeps_it() -> None:
     ],
 )
 def test_a_diff_compares_inputs_alone(changes: dict[str, Any], replaces: list[str] | None, deleted_first: bool) -> None:
-    """Outputs are no change; a machine that keeps its name is deleted before its successor is made."""
+    """Outputs are not a change; a VM that keeps its name is deleted before its replacement is created."""
     response = _diff({**_inputs(), "moid": "vm-1", "powerState": "on"}, _inputs(**changes))
     assert response.changes is (replaces is not None)
     assert response.replaces == (replaces or [])
     assert response.delete_before_replace is deleted_first
 
 
-def test_ignored_changes_are_no_changes() -> None:
-    """The resource option `ignore_changes` is heard."""
+def test_ignored_changes_are_not_changes() -> None:
+    """The resource option `ignore_changes` is respected."""
     assert _diff(_inputs(), _inputs(memory=1), ["memory"]).changes is False
 
 
@@ -154,8 +154,8 @@ def test_a_preview_makes_nothing(provider: Provider) -> None:
     assert asyncio.run(provider.create(request)).properties["moid"] == UNKNOWN_VALUE
 
 
-def test_a_machine_is_made_read_and_deleted_twice(provider: Provider, inventory: Inventory) -> None:
-    """A machine is cloned, customized and powered on; deleting one that is gone is no error; reading it says gone."""
+def test_a_vm_is_made_read_and_deleted_twice(provider: Provider, inventory: Inventory) -> None:
+    """A VM is cloned, customized and powered on; one that does not exist is deleted without error and read as gone."""
     properties = _properties(_real_inputs(inventory, "made-and-deleted", extraConfig={"lab.startDelay": "60s"}))
 
     async def life() -> tuple[dict[str, Any], dict[str, Any], str | None]:
@@ -186,13 +186,13 @@ def test_a_timeout_waits_for_the_customization_as_the_real_plugin_does(inventory
     assert 1 <= took < 5
 
 
-def test_a_name_that_is_taken_is_refused_in_the_servers_word(inventory: Inventory) -> None:
+def test_a_name_that_is_taken_is_refused_in_the_servers_words(inventory: Inventory) -> None:
     """The fault of the task is what the user reads."""
     with pytest.raises(RuntimeError, match="answered DuplicateName"):
         inventory.clone(_real_inputs(inventory, "linux-template"))
 
 
-def test_twenty_machines_are_made_at_once(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_twenty_vms_are_made_at_once(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty clones are under way at the same time, however few processors there are."""
     together = threading.Barrier(20, timeout=20)
 
@@ -231,13 +231,13 @@ def test_the_example_s_look_ups_are_answered(inventory: Inventory, function: str
     ("function", "said"), [("getNetwork", "no Network is named 'nowhere'"), ("getHost", "getHost")]
 )
 def test_a_look_up_without_an_answer_fails_by_name(provider: Provider, function: str, said: str) -> None:
-    """A look-up that finds nothing, or that the stand-in does not know, says so."""
+    """A look-up that finds nothing, or that the stand-in does not support, is an error that says so."""
     request = protocol.InvokeRequest(f"vsphere:index/{function}:{function}", _properties({"name": "nowhere"}))
     (failure,) = asyncio.run(provider.invoke(request)).failures
     assert said in failure.reason
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pyVmomi forgets the connection of a failed log-in
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pyVmomi leaves the connection of a failed login open
 def test_a_wrong_password_is_refused_once(lab: Lab) -> None:
     """One attempt is made with a wrong password, and the error does not repeat it."""
     lab.reset_stats()
@@ -252,7 +252,7 @@ def test_a_wrong_password_is_refused_once(lab: Lab) -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the same
 def test_an_untrusted_certificate_is_refused(lab: Lab) -> None:
-    """Without the lab's certificate authority there is no log-in."""
+    """Without the lab's certificate authority there is no login."""
     lab.reset_stats()
     inventory = Inventory({"vsphereServer": lab.server, "user": lab.user, "password": lab.password})
     with pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -30,7 +30,7 @@ from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from pulumi_customization_gate.vsphere.source import VsphereSource
 from tests.lab.sources import vsphere_source
-from tests.lab.vcenter_fixture import PATIENCE, VCenter, finish, linux, running, status, until
+from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, finish, linux, running, status, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.progress import Update
 
 SUCCEEDED = CustomizationStatus.CUSTOMIZATION_SUCCEEDED
-RULES = WaitRules(timeout=PATIENCE)
+RULES = WaitRules(timeout=TEST_TIMEOUT)
 
 
 def settings(lab: Lab, **changes: Any) -> VsphereSettings:
@@ -70,7 +70,7 @@ def moid(vm: Any) -> str:
 
 
 def test_a_vm_that_replaced_a_judged_one_is_found_by_its_path(vcenter: VCenter) -> None:
-    """One read tells which judged VMs are where they were, also in a folder; the others are searched for."""
+    """One read shows which judged VMs are where they were, also in a folder; the others are searched for."""
     folder = vcenter.content.rootFolder.childEntity[0].vmFolder.CreateFolder("identity")
     kept, moved, gone = (vcenter.clone(on=False) for _ in range(3))
     finish(folder.MoveIntoFolder_Task([kept]))
@@ -118,7 +118,7 @@ def test_a_vm_of_another_vcenter_is_refused(vcenter: VCenter, is_kept: bool) -> 
 
 
 def test_references_of_every_form(vcenter: VCenter) -> None:
-    """A managed object ID, either UUID in any case, and a path with or without a slash all find their machine."""
+    """A managed object ID, either UUID in any case, and a path with or without a slash all find their VM."""
     folder = vcenter.content.rootFolder.childEntity[0].vmFolder.CreateFolder("web servers")
     vms = [vcenter.clone(on=False) for _ in range(5)]
     finish(folder.MoveIntoFolder_Task([vms[4]]))
@@ -140,7 +140,7 @@ def test_references_of_every_form(vcenter: VCenter) -> None:
     ]
 
 
-def test_a_machine_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
+def test_a_vm_of_a_list_goes_by_its_name(vcenter: VCenter) -> None:
     """Without a key of the user's, people read the VM's name."""
     vm = vcenter.clone(on=False)
     source = vsphere_source(settings(vcenter.lab), [moid(vm)])
@@ -164,8 +164,8 @@ def test_a_key_is_the_user_s_even_where_it_is_the_reference(vcenter: VCenter) ->
     assert [(ref.key, ref.id, ref.name) for ref in found] == [(moid(vm), moid(vm), vm.name)]
 
 
-def test_two_references_to_one_machine_are_refused(vcenter: VCenter) -> None:
-    """One machine under two keys would be judged twice: it is said which two, before any wait."""
+def test_two_references_to_one_vm_are_refused(vcenter: VCenter) -> None:
+    """One VM under two keys would be judged twice: it is said which two, before any wait."""
     vm = vcenter.clone(on=False)
     with pytest.raises(ConfigurationError) as refusal:
         wait(vcenter, {"a": moid(vm), "b": f"DC0/vm/{vm.name}"})
@@ -173,8 +173,8 @@ def test_two_references_to_one_machine_are_refused(vcenter: VCenter) -> None:
     assert str(refusal.value) == f"expected each VM once, got 'a' and 'b', which are the same VM, {moid(vm)}"
 
 
-def test_a_uuid_of_two_machines_names_both_paths(vcenter: VCenter) -> None:
-    """Copied machines share a UUID: the error says where both are, so that one can be named by its path."""
+def test_a_uuid_of_two_vms_names_both_paths(vcenter: VCenter) -> None:
+    """Copied VMs share a UUID: the error says where both are, so that one can be named by its path."""
     first = vcenter.clone(on=False)
     second = vcenter.clone(on=False)
     finish(second.ReconfigVM_Task(vim.vm.ConfigSpec(uuid=first.config.uuid)))
@@ -187,7 +187,7 @@ def test_a_uuid_of_two_machines_names_both_paths(vcenter: VCenter) -> None:
     assert str(refusal.value) == f"UUID {first.config.uuid} belongs to {paths}; name the one you mean by path or vm-ID"
 
 
-def test_what_does_not_exist_is_told_by_name_at_once(vcenter: VCenter) -> None:
+def test_what_does_not_exist_is_reported_by_name_at_once(vcenter: VCenter) -> None:
     """A reference that finds nothing ends the wait at once, with the others' verdicts so far."""
     vm = vcenter.clone(custom=linux())
     until(lambda: status(vm) == "SUCCEEDED")
@@ -203,7 +203,7 @@ def test_what_does_not_exist_is_told_by_name_at_once(vcenter: VCenter) -> None:
         "path": f"{lab.server} has no virtual machine 'DC0/vm/nobody' that {lab.user} may see",
     }
     assert [outcome.key for outcome in report.outcomes if outcome.ready] == ["good"]
-    assert report.wait_seconds < PATIENCE
+    assert report.wait_seconds < TEST_TIMEOUT
 
 
 # ---- whom it trusts
@@ -271,13 +271,13 @@ def test_a_server_that_is_not_trusted_gets_no_password(vcenter: VCenter, changes
     with pytest.raises(CertificateError) as refusal:
         wait(vcenter, {"web": "vm-1"}, **changes)
 
-    assert time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began < TEST_TIMEOUT
     assert str(refusal.value).endswith(told)
     assert vcenter.lab.server in str(refusal.value)
     assert vcenter.lab.stats()["logins"] == before
 
 
-def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: VCenter, tmp_path: Path) -> None:
+def test_a_file_that_holds_no_certificate_is_reported_at_once(vcenter: VCenter, tmp_path: Path) -> None:
     """A caFile that is not PEM is the user's mistake, not a server that does not answer."""
     wrong = tmp_path / "ca.pem"
     wrong.write_text("not a certificate", encoding="utf-8")
@@ -295,7 +295,7 @@ def test_a_file_that_holds_no_certificate_is_told_at_once(vcenter: VCenter, tmp_
 def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
     """However many sources ask at once, and ask again, a refused password is sent one time."""
     before = vcenter.lab.stats()["logins"]
-    together = threading.Barrier(64, timeout=PATIENCE)
+    together = threading.Barrier(64, timeout=TEST_TIMEOUT)
 
     def ask(_: int) -> str:
         together.wait()
@@ -318,7 +318,7 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "not_authenticated"])
-def test_a_session_that_could_not_be_ended_stands_in_no_ones_way(vcenter: VCenter, kind: str) -> None:
+def test_a_session_that_could_not_be_ended_is_ignored(vcenter: VCenter, kind: str) -> None:
     """A new log-in does not go into the old session, where a server would refuse the right password."""
     with session.acquire(settings(vcenter.lab)) as live:
         vcenter.done("POST", "/faults", {"kind": kind, "method": "Logout"})
@@ -330,7 +330,7 @@ def test_a_session_that_could_not_be_ended_stands_in_no_ones_way(vcenter: VCente
         assert live.generation == 2
 
 
-def test_a_host_is_no_vcenter(tmp_path: Path) -> None:
+def test_a_host_is_not_a_vcenter(tmp_path: Path) -> None:
     """An ESXi host raises no customization events: it is refused before any log-in."""
     with running(tmp_path, "-esxi") as host:
         before = host.lab.stats()["logins"]
@@ -374,8 +374,8 @@ def test_a_host_that_never_answers_is_given_up_in_time(trust: dict[str, Any]) ->
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_port_where_nobody_listens_is_told() -> None:
-    """A refused connection is tried again for a while, and told in words."""
+def test_a_port_that_refuses_connections_is_reported() -> None:
+    """A refused connection is retried for a while, and reported in words."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(ServerError, match=r"did not respond within .*: connection refused"):
@@ -386,7 +386,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
 
 
 def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
-    """A machine that was customized before anybody watched is good by its events, and a failed one is bad."""
+    """A VM whose customization ended before the wait is judged by its events, whether it succeeded or failed."""
     good = vcenter.clone(custom=linux())
     bad = vcenter.clone(custom=linux(), plan={"outcome": "CustomizationNetworkSetupFailed", "message": "no card"})
     until(lambda: status(good) == "SUCCEEDED" and status(bad) == "FAILED")
@@ -402,8 +402,8 @@ def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
     assert report.outcomes[0].powered_on_at is not None
 
 
-def test_machines_of_yesterday_are_settled_without_a_query(tmp_path: Path) -> None:
-    """Of machines that were customized long ago the state tells enough: no history is read."""
+def test_vms_of_yesterday_are_settled_without_a_query(tmp_path: Path) -> None:
+    """For VMs that were customized long ago the state is enough: no history is read."""
     with running(tmp_path, "-vms", "40", "-history", "customized", "-history-age", "30h") as vcenter:
         folder = vcenter.content.rootFolder.childEntity[0].vmFolder
         references = {str(number): moid(vm) for number, vm in enumerate(folder.childEntity) if vm != vcenter.template}
@@ -417,7 +417,7 @@ def test_machines_of_yesterday_are_settled_without_a_query(tmp_path: Path) -> No
 
 
 def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter) -> None:
-    """In mid-wait a power-off turns the machine back to not started, and a removal ends its part of the wait."""
+    """A power-off during the wait sets the VM back to not started, and a removal ends the wait for it."""
     vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
     until(lambda: status(vm) == "RUNNING")
     seen: list[tuple[str, float]] = []
@@ -430,19 +430,19 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter
 
     def heard(word: str) -> float:
         with changed:
-            assert changed.wait_for(lambda: word in [status for status, _ in seen], PATIENCE), seen
+            assert changed.wait_for(lambda: word in [status for status, _ in seen], TEST_TIMEOUT), seen
             return next(at for status, at in seen if status == word)
 
     source = vsphere_source(settings(vcenter.lab), {"web": moid(vm)})
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(wait_for_all, source, WaitRules(timeout=4 * PATIENCE), listener=listen)
+        waiting = pool.submit(wait_for_all, source, WaitRules(timeout=4 * TEST_TIMEOUT), listener=listen)
         heard("CustomizationStarted")
         off_at = time.monotonic()
         finish(vm.PowerOffVM_Task())
         was_off = heard("VmNotStarted") - off_at
         gone_at = time.monotonic()
         finish(vm.Destroy_Task())
-        report = waiting.result(PATIENCE)
+        report = waiting.result(TEST_TIMEOUT)
         was_gone = heard("VmRemoved") - gone_at
 
     # The slow reconciliation comes after minutes, the long poll alone would take one.
@@ -513,7 +513,7 @@ def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
                 noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
                 vcenter.done("POST", "/events", noise)
             vcenter.lab.post_event(moid(vm), "CustomizationSucceeded")
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TEST_TIMEOUT
             while not any(isinstance(o, Event) and o.signal is Signal.CUSTOMIZATION_SUCCEEDED for o in heard):
                 assert time.monotonic() < deadline
                 heard += source.poll(0.5)
@@ -538,7 +538,7 @@ def faulty(vcenter: VCenter) -> Iterator[Callable[..., None]]:
 
 
 def test_a_user_of_one_folder_watches_that_folder(vcenter: VCenter, faulty: Callable[..., None]) -> None:
-    """Where events of the whole inventory are refused, a collector on the machines' folder does as well."""
+    """Where events of the whole inventory are refused, a collector on the VMs' folder does as well."""
     faulty("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
     vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
     with started(vcenter, web=moid(vm)) as source:
@@ -551,10 +551,10 @@ def test_a_user_of_one_folder_watches_that_folder(vcenter: VCenter, faulty: Call
     assert collectors == 1
 
 
-def test_a_user_of_single_machines_asks_for_each(
+def test_a_user_of_single_vms_asks_for_each(
     vcenter: VCenter, faulty: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where every collector is refused, each machine's events are asked for in rounds, and the log says so."""
+    """Where every collector is refused, each VM's events are queried at intervals, and the log says so."""
     monkeypatch.setattr(event_listener, "SCOPED_INTERVAL", 0.2)
     faulty("NoPermission", method="CreateCollectorForEvents")
     faulty("NoPermission", method="QueryEvents", without_entity=True)
@@ -569,15 +569,15 @@ def test_a_user_of_single_machines_asks_for_each(
     ) in report.notes
 
 
-def test_a_vcenter_that_tells_no_state_is_judged_by_events(tmp_path: Path) -> None:
-    """Before 7.0.2 there is no customizationInfo: events decide, and time tells that nothing was asked for."""
+def test_a_vcenter_that_reports_no_state_is_judged_by_events(tmp_path: Path) -> None:
+    """Before 7.0.2 there is no customizationInfo: events decide, and start_timeout shows that none was requested."""
     with running(tmp_path, "-api-version", "7.0.1.0") as vcenter:
         done = vcenter.clone(custom=linux())
         until(lambda: "CustomizationSucceeded" in vcenter.story(done))
         vms = {"done": done, "new": vcenter.clone(custom=linux()), "plain": vcenter.clone()}
         references = {key: moid(vm) for key, vm in vms.items()}
-        auto = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1, requires_customization=False))
-        required = wait(vcenter, references, WaitRules(timeout=PATIENCE, start_timeout=1))
+        auto = wait(vcenter, references, WaitRules(timeout=TEST_TIMEOUT, start_timeout=1, requires_customization=False))
+        required = wait(vcenter, references, WaitRules(timeout=TEST_TIMEOUT, start_timeout=1))
 
     assert [(outcome.key, outcome.status.value, outcome.ready) for outcome in auto.outcomes] == [
         ("done", "CustomizationSucceeded", True),

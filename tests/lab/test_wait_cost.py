@@ -35,8 +35,8 @@ def settings_of(vcenter: VCenter) -> VsphereSettings:
     return VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)
 
 
-def source_of(vcenter: VCenter, *machines: Any) -> VsphereSource:
-    return vsphere_source(settings_of(vcenter), {moid_of(vm): moid_of(vm) for vm in machines})
+def source_of(vcenter: VCenter, *vms: Any) -> VsphereSource:
+    return vsphere_source(settings_of(vcenter), {moid_of(vm): moid_of(vm) for vm in vms})
 
 
 def events(source: VsphereSource) -> list[str]:
@@ -48,7 +48,7 @@ def calls(vcenter: VCenter) -> dict[str, int]:
 
 
 def test_an_event_costs_a_ring_and_a_page(vcenter: VCenter) -> None:
-    """An event is heard by one answer of the long poll and read by one call, after which the poll is taken up again."""
+    """An event costs one response of the long poll and one read, after which the next poll starts."""
     vm = vcenter.clone(custom=linux(), plan={"outcome": "never-ends"})
     source = source_of(vcenter, vm)
     try:
@@ -101,7 +101,7 @@ def test_the_first_collector_leaves_the_past_to_the_history(vcenter: VCenter, mo
 
 
 def test_names_and_addresses_are_read_only_where_they_are_wanted(vcenter: VCenter) -> None:
-    """A read without them is half as long, and tells all the same what decides."""
+    """A read without them is half as long, and still has everything that decides."""
     vm = vcenter.clone(custom=linux("192.0.2.7", host_name="web-7"))
     until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
     lengths, told = [], []
@@ -119,13 +119,13 @@ def test_names_and_addresses_are_read_only_where_they_are_wanted(vcenter: VCente
     assert lengths[0] < 0.7 * lengths[1]
 
 
-@pytest.mark.parametrize(("machines", "queries"), [(1, 1), (history.FEW, history.FEW), (history.FEW + 1, 1)])
-def test_few_machines_do_not_read_what_others_did(vcenter: VCenter, machines: int, queries: int) -> None:
-    """The past of a few machines is asked for one by one, so that many small waits do not read each other's events."""
+@pytest.mark.parametrize(("count", "queries"), [(1, 1), (history.FEW, history.FEW), (history.FEW + 1, 1)])
+def test_few_vms_do_not_read_what_others_did(vcenter: VCenter, count: int, queries: int) -> None:
+    """The events of a few VMs are read with a query per VM, so that small waits do not read each other's events."""
     plan = {"outcome": "never-ends"}
     vms = [vcenter.clone(custom=linux(), plan=plan) for _ in range(history.FEW + 2)]
     until(lambda: all("CustomizationStartedEvent" in vcenter.story(vm) for vm in vms))
-    ours = [moid_of(vm) for vm in vms[:machines]]
+    ours = [moid_of(vm) for vm in vms[:count]]
     with acquire(settings_of(vcenter)) as session:
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
@@ -139,7 +139,7 @@ def test_few_machines_do_not_read_what_others_did(vcenter: VCenter, machines: in
 def test_a_query_that_returns_mostly_the_events_of_others_is_given_up(
     vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a page of others' events each machine is asked for, which never costs more than twice as much."""
+    """After a page of others' events each VM gets a query, which costs at most twice as much."""
     monkeypatch.setattr(history, "PAGE", 5)
     vms = [vcenter.clone(custom=linux(), plan={"outcome": "never-ends"}) for _ in range(history.FEW + 2)]
     until(lambda: all("CustomizationStartedEvent" in vcenter.story(vm) for vm in vms))
@@ -183,7 +183,7 @@ def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
 
 
 def test_no_end_of_a_burst_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Customizations that end at once by the hundred are all heard of when they happen, not at a look minutes later."""
+    """Hundreds of customizations that end at the same time are all noticed at once, not at a read minutes later."""
     monkeypatch.setattr(gates_at_once, "TIMEOUT", 60.0)
     with running(tmp_path, "-vms", "601", "-customize", "-duration", "3s") as vcenter:
         names = machines_by_name(vcenter.service.content)

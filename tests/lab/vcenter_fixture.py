@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 START = "100ms"
 DURATION = "200ms"
 VERSION = "8.0.3.0"
-PATIENCE = 15.0
-"""How long anything may take that takes well under a second: the machine may be busy."""
+TEST_TIMEOUT = 15.0
+"""The time-out of steps that take well under a second: the computer may be busy."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class VCenter:
 
     def control(self, verb: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.lab.token}"}
-        return requests.request(verb, self.lab.control + path, json=body, headers=headers, timeout=PATIENCE)
+        return requests.request(verb, self.lab.control + path, json=body, headers=headers, timeout=TEST_TIMEOUT)
 
     def done(self, verb: str, path: str, body: dict[str, Any] | None = None) -> Any:
         answer = self.control(verb, path, body)
@@ -58,7 +58,7 @@ class VCenter:
         finally:
             view.Destroy()
 
-    def machine(self, moid: str) -> Any:
+    def vm(self, moid: str) -> Any:
         return vim.VirtualMachine(moid, self.service._stub)
 
     @property
@@ -80,7 +80,7 @@ class VCenter:
         return list(self.content.eventManager.QueryEvents(vim.event.EventFilterSpec(**filters)))
 
     def story(self, vm: Any, since: str = "VmStartingEvent") -> list[str]:
-        """Returns the classes of a machine's events, oldest first, from the newest one of a class on."""
+        """Returns the classes of a VM's events, oldest first, from the newest one of a class on."""
         only = vim.event.EventFilterSpec.ByEntity(entity=vm, recursion="self")
         classes = [kind(event) for event in self.events(entity=only)]
         return classes[classes.index(since) :: -1]
@@ -97,7 +97,7 @@ def connection(lab: vcenter_client.Lab) -> Iterator[Any]:
         port=int(port),
         sslContext=context,
         version=f"vim.version.v{VERSION.replace('.', '_')}",
-        httpConnectionTimeout=PATIENCE,
+        httpConnectionTimeout=TEST_TIMEOUT,
     )
     try:
         yield vim.ServiceInstance("ServiceInstance", stub)
@@ -132,7 +132,7 @@ def finish(task: Any) -> Any:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TEST_TIMEOUT
     while True:
         value = condition()
         if value:

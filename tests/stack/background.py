@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.stack.engine import Engine, Result, Stack
 
-PATIENCE = 60.0
+TEST_TIMEOUT = 60.0
 """Seconds until something that has to happen counts as not happening."""
 
 
@@ -29,13 +29,13 @@ def until(condition: Callable[[], object]) -> float:
     """Returns how many seconds it took until the condition held."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < PATIENCE, "it never came true"
+        assert time.monotonic() - began < TEST_TIMEOUT, "it never came true"
         time.sleep(0.02)
     return time.monotonic() - began
 
 
 def is_quiet(engine: Engine) -> bool:
-    """Whether nobody has called the server for a second: every gate has read what it begins with, and waits."""
+    """Whether the server had no call for a second: every gate has finished its first reads, and waits."""
     before = engine.lab.stats()["calls"]
     time.sleep(1)
     return bool(engine.lab.stats()["calls"] == before)
@@ -48,7 +48,7 @@ def end_all_ups() -> None:
         with contextlib.suppress(psutil.NoSuchProcess):  # It may end by itself.
             cli.send_signal(signal.SIGINT)
     for cli in running:
-        cli.wait(PATIENCE)
+        cli.wait(TEST_TIMEOUT)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -90,6 +90,6 @@ class Running:
 
     def wait(self) -> Result:
         """Waits for the end of the `up`."""
-        self._thread.join(PATIENCE)
+        self._thread.join(TEST_TIMEOUT)
         assert self.results, "the engine did not come to an end"
         return self.results[0]

@@ -32,7 +32,7 @@ def lab_of_its_own(folder: Path) -> Iterator[Home]:
     for name in ("engine", "bin"):
         if (built.path / name).exists():
             (home.path / name).symlink_to(built.path / name)
-    # What the real plugin makes of the lab depends on the machine; tests/lab/test_provider_calls.py replays its calls.
+    # What the real plugin makes of the lab depends on the VM; tests/lab/test_provider_calls.py replays its calls.
     with mock.patch.dict(os.environ, {plugin.VARIABLE: plugin.STAND_IN}):
         yield home
         run(home, "down")
@@ -47,21 +47,21 @@ def run(home: Home, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def row(output: str, machine: str) -> list[str]:
-    """Returns the machine's times and status out of the table at the end."""
-    (found,) = re.findall(rf"^ {machine} +(.*\S)", output, flags=re.MULTILINE)
+def row(output: str, vm: str) -> list[str]:
+    """Returns the VM's times and status out of the table at the end."""
+    (found,) = re.findall(rf"^ {vm} +(.*\S)", output, flags=re.MULTILINE)
     return str(found).split()
 
 
 def files_with(home: Home, *secrets: str) -> list[Path]:
-    """Returns the files of this lab alone in which one of the secrets stands."""
+    """Returns the files of this lab alone that contain one of the secrets."""
     shared = {home.path / "engine", home.path / "bin"}
     own = (file for file in home.path.rglob("*") if file.is_file() and not shared & set(file.parents))
     return sorted(file for file in own if any(secret in file.read_text("utf-8", "replace") for secret in secrets))
 
 
 def processes(home: Home) -> list[psutil.Process]:
-    """Returns the processes that run for this lab: its folder stands in their arguments or their environment."""
+    """Returns the processes of this lab: its folder is in their arguments or their environment."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,9 +1,9 @@
 """The real engine for tests: inline programs, one CLI and one vCenter for the whole session.
 
-A test asks for the fixture `engine`, makes machines and a stack, and looks at what came of it::
+A test asks for the fixture `engine`, makes VMs and a stack, and looks at what came of it::
 
     def test_a_gate_opens(engine: Engine) -> None:
-        moid = engine.machine(engine.unique("web"))   # a clone with a specification, powered on, by plain API calls
+        moid = engine.vm(engine.unique("web"))   # a clone with a specification, powered on, by plain API calls
 
         def program() -> None:
             gate = CustomizationGate("gate", vms=[moid])
@@ -15,7 +15,7 @@ A test asks for the fixture `engine`, makes machines and a stack, and looks at w
         assert stack.outputs == {"ready": True}
         assert result.steps["gate"] == ["create"]
 
-- `engine.machine(name, duration="2s", outcome="CustomizationFailed", ...)` takes the lab's plan by keywords and gives
+- `engine.vm(name, duration="2s", outcome="CustomizationFailed", ...)` takes the lab's plan by keywords and gives
   the managed object ID. `engine.unique("web")` gives a name that no other test has: all share one vCenter.
 - `stack.up(another_program)` goes on with the same stack. No operation raises: a failure is `not result.succeeded`, and
   `result.errors` is what the engine said of it. `stack.resources` is the state, `stack.resource("gate")` one of it.
@@ -79,7 +79,7 @@ class Result:
     """All that the CLI printed."""
     events: list[EngineEvent] = field(repr=False)
     moments: list[float] = field(repr=False)
-    """When each event was heard, by the monotonic clock."""
+    """When each event was received, by the monotonic clock."""
 
     @property
     def steps(self) -> dict[str, list[str]]:
@@ -240,11 +240,11 @@ class Engine:
         """Returns a name that nothing else in this session has."""
         return f"{name}-{next(self._numbers)}"
 
-    def machine(self, name: str, *, specification: bool = True, **plan: str) -> str:
-        """Clones a machine, powers it on, and returns its managed object ID.
+    def vm(self, name: str, *, specification: bool = True, **plan: str) -> str:
+        """Clones a VM, powers it on, and returns its managed object ID.
 
         Args:
-            name: The machine's name; `unique` makes one that is free.
+            name: The VM's name; `unique` makes one that is free.
             specification: Whether the clone gets a customization specification.
             plan: What happens to it, in the words of the lab's control endpoint.
         """

@@ -48,7 +48,7 @@ def test_the_example_waits_on_cloud_director(engine: Engine, lab: CloudDirectorL
     assert lab.stats()["sessions"] == 0
 
 
-def test_a_failed_machine_keeps_the_gate_shut(engine: Engine, lab: CloudDirectorLab) -> None:
+def test_a_failed_vm_keeps_the_gate_closed(engine: Engine, lab: CloudDirectorLab) -> None:
     """One failure holds back all work; the error names the VM, and the next `up` judges that one alone."""
     example.power_on(lab, fail="web-1", start_delay=0.0, duration=0.5)
     made = stack(engine, lab)
@@ -65,8 +65,8 @@ def test_a_failed_machine_keeps_the_gate_shut(engine: Engine, lab: CloudDirector
     assert second.steps["web"] == ["update"]
 
 
-def test_a_wrong_password_is_said_without_a_traceback(engine: Engine, lab: CloudDirectorLab) -> None:
-    """A refused login is one clean sentence, and the password stands neither in it nor in the state."""
+def test_a_wrong_password_is_reported_without_a_traceback(engine: Engine, lab: CloudDirectorLab) -> None:
+    """A refused login is one short message, and the password is neither in it nor in the state."""
     failed = stack(engine, lab, password="wr0ng-secret").up()
     assert not failed.succeeded
     assert "refuses the login of deployer@acme" in failed.errors

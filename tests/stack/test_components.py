@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GREETING = 'echo "$HOSTNAME says hello"'
 
 
-def _machine(name: str, outcome: str = "succeeded") -> vsphere.VirtualMachineArgs:
+def _vm(name: str, outcome: str = "succeeded") -> vsphere.VirtualMachineArgs:
     datacenter = vsphere.get_datacenter(name="DC0")
     cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
     network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
@@ -45,12 +45,12 @@ def _machine(name: str, outcome: str = "succeeded") -> vsphere.VirtualMachineArg
     )
 
 
-def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> None:
-    """One component makes machine and gate; its outputs are those of the customized guest, and a script follows."""
+def test_a_gated_vm_gives_its_outputs_behind_the_gate(engine: Engine) -> None:
+    """One component makes VM and gate; its outputs are those of the customized guest, and a script follows."""
     name = engine.unique("single")
 
     def program() -> None:
-        web = GatedVirtualMachine("web", _machine(name), gate_args={"timeout": 60, "start_timeout": 20})
+        web = GatedVirtualMachine("web", _vm(name), gate_args={"timeout": 60, "start_timeout": 20})
         greeting = web.script("greet", GREETING, triggers={"a": 1})
         pulumi.export("moid", web.moid)
         pulumi.export("host_name", web.host_name)
@@ -77,7 +77,7 @@ def test_a_gated_machine_gives_its_outputs_behind_the_gate(engine: Engine) -> No
 
 def _fleet(names: dict[str, str], **plans: str) -> Callable[[], None]:
     def program() -> None:
-        fleet = GatedFleet("web", {key: _machine(name, plans.get(key, "succeeded")) for key, name in names.items()})
+        fleet = GatedFleet("web", {key: _vm(name, plans.get(key, "succeeded")) for key, name in names.items()})
         with pytest.raises(ConfigurationError, match=r'write web\.gate\.address\("web-a"\)$'):
             _ = fleet.vms["a"].default_ip_address
         scripts = fleet.script("greet", lambda key: f"{GREETING} from {key}")
@@ -87,8 +87,8 @@ def _fleet(names: dict[str, str], **plans: str) -> Callable[[], None]:
     return program
 
 
-def test_one_more_machine_moves_nothing_of_the_others(engine: Engine) -> None:
-    """A fleet has one gate; a machine more is made, the gate judges it alone, and its script alone runs."""
+def test_one_more_vm_moves_nothing_of_the_others(engine: Engine) -> None:
+    """A fleet has one gate; a VM more is made, the gate judges it alone, and its script alone runs."""
     names = {"a": engine.unique("fleet-a"), "b": engine.unique("fleet-b")}
     stack = engine.stack(_fleet(names))
     first = stack.up()
@@ -107,7 +107,7 @@ def test_one_more_machine_moves_nothing_of_the_others(engine: Engine) -> None:
     assert destroyed.succeeded, destroyed.output
 
 
-def test_a_failed_machine_holds_every_script_back(engine: Engine) -> None:
+def test_a_failed_vm_holds_every_script_back(engine: Engine) -> None:
     """The fleet's gate opens for all or for none."""
     names = {"a": engine.unique("fleet-a"), "b": engine.unique("fleet-b")}
     stack = engine.stack(_fleet(names, b="CustomizationFailed"))
@@ -117,8 +117,8 @@ def test_a_failed_machine_holds_every_script_back(engine: Engine) -> None:
     assert [resource for resource in stack.resources if resource["type"].endswith(":GuestScript")] == []
 
 
-def test_providers_and_options_go_on_to_what_a_component_is_made_of(engine: Engine) -> None:
-    """An explicit provider makes the machines; `vm_opts` count for the machines alone; a number of them has names."""
+def test_providers_and_options_are_passed_on_to_what_a_component_is_made_of(engine: Engine) -> None:
+    """An explicit provider makes the VMs; `vm_opts` count for the VMs alone; a number of them has names."""
     fleet_name = engine.unique("numbered")
 
     def program() -> None:
@@ -131,7 +131,7 @@ def test_providers_and_options_go_on_to_what_a_component_is_made_of(engine: Engi
         GatedFleet(
             fleet_name,
             1,
-            _machine,
+            _vm,
             vm_opts=pulumi.ResourceOptions(retain_on_delete=True),
             opts=pulumi.ResourceOptions(providers={"vsphere": provider}, protect=False),
         )
@@ -139,10 +139,10 @@ def test_providers_and_options_go_on_to_what_a_component_is_made_of(engine: Engi
     stack = engine.stack(program)
     result = stack.up()
     assert result.succeeded, result.output
-    machine = stack.resource(f"{fleet_name}-0")
-    assert machine["inputs"]["name"] == f"{fleet_name}-0"
-    assert "::mine::" in machine["provider"]
-    assert machine["retainOnDelete"] is True
+    vm = stack.resource(f"{fleet_name}-0")
+    assert vm["inputs"]["name"] == f"{fleet_name}-0"
+    assert "::mine::" in vm["provider"]
+    assert vm["retainOnDelete"] is True
     gate = next(resource for resource in stack.resources if resource["type"].endswith(":CustomizationGate"))
     assert not gate.get("retainOnDelete")
 
@@ -151,7 +151,7 @@ def test_providers_and_options_go_on_to_what_a_component_is_made_of(engine: Engi
     ("arguments", "said"),
     [
         pytest.param((2,), "vm_args: expected a function", id="a number alone"),
-        pytest.param(({}, _machine), "vm_args: expected nothing beside a map", id="a map and a maker"),
+        pytest.param(({}, _vm), "vm_args: expected nothing beside a map", id="a map and a maker"),
     ],
 )
 def test_a_fleet_is_a_map_or_a_number(arguments: tuple[Any, ...], said: str) -> None:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 HEAD = "  pulumi-python:dynamic/customization:CustomizationGate ({}):"
 GUIDE = ROOT / "docs" / "failures.md"
 ESXI = "esxi-1.example.com"
-"""What the guide calls a server that is no vCenter."""
+"""What the guide calls a server that is not a vCenter."""
 REFERENCE = "vm-87"
-"""A machine that no gate gets to look for."""
+"""A VM that no gate gets to look for."""
 
 
 def shown() -> dict[str, list[str]]:
@@ -57,7 +57,7 @@ def assert_is_printed(output: str, gate: str, *, at: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def esxi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vcenter_client.Lab]:
-    """A server that is no vCenter."""
+    """A server that is not a vCenter."""
     folder = tmp_path_factory.mktemp("esxi")
     yield vcenter_client.start(build_vcenter(Home()), folder, ("-esxi",))
     vcenter_client.stop(build_vcenter(Home()), folder)
@@ -84,8 +84,8 @@ def test_every_block_is_produced_here() -> None:
 def test_ends_of_a_wait(engine: Engine) -> None:
     """One `up` with a gate for each way in which a wait can end badly."""
 
-    def machine(name: str = "web", **plan: Any) -> str:
-        return engine.machine(engine.unique(name), **plan)
+    def vm(name: str = "web", **plan: Any) -> str:
+        return engine.vm(engine.unique(name), **plan)
 
     failures = {
         "CustomizationFailed": {"reason": "userDefinedScriptDisabled", "message": "Customization of the guest failed."},
@@ -99,14 +99,14 @@ def test_ends_of_a_wait(engine: Engine) -> None:
         },
         "CustomizationUnknownFailure": {"message": "An error occurred while customizing the guest."},
     }
-    failed = [machine(outcome=outcome, **plan) for outcome, plan in failures.items()]
-    late = [machine(outcome="never-starts"), machine(startDelay="1h"), machine(startDelay="1h")]
-    forbidden = machine()
+    failed = [vm(outcome=outcome, **plan) for outcome, plan in failures.items()]
+    late = [vm(outcome="never-starts"), vm(startDelay="1h"), vm(startDelay="1h")]
+    forbidden = vm()
     with engine.lab.connected() as service:
         engine.lab.power(_name(service, late[2]), "off")
         engine.lab.add_fault("no_permission", vm=_name(service, forbidden))
-    good, slow, untouched = machine(), machine("db", outcome="never-ends"), machine(specification=False)
-    removed, unready = machine(outcome="never-ends"), machine(guestOperationsLag="1h")
+    good, slow, untouched = vm(), vm("db", outcome="never-ends"), vm(specification=False)
+    removed, unready = vm(outcome="never-ends"), vm(guestOperationsLag="1h")
 
     def program() -> None:
         CustomizationGate("failed", vms=[*failed, good])
@@ -142,7 +142,7 @@ def _remove_in_mid_wait(engine: Engine, moid: str) -> None:
 
 
 def test_a_server_that_cannot_be_used(engine: Engine, esxi: vcenter_client.Lab) -> None:
-    """A refused login, a certificate that nobody vouches for, and a server that is no vCenter."""
+    """A refused login, an untrusted certificate, and a server that is not a vCenter."""
     names = {engine.lab.server: SERVER, esxi.server: ESXI}
     elsewhere = {"vsphere:vsphereServer": esxi.server, "vsphere:password": esxi.password}
     gates: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
@@ -156,7 +156,7 @@ def test_a_server_that_cannot_be_used(engine: Engine, esxi: vcenter_client.Lab) 
         assert_is_printed(stack.up().output, gate, at=names)
 
 
-def test_bad_input_at_preview(engine: Engine) -> None:
+def test_invalid_input_at_preview(engine: Engine) -> None:
     """All that is wrong with a gate is said at once, and so is all that is missing."""
     wrong = one_gate(
         "wrong",
@@ -174,8 +174,8 @@ def test_bad_input_at_preview(engine: Engine) -> None:
 
 
 def test_ctrl_c_and_kill(engine: Engine) -> None:
-    """One SIGTERM, like one Ctrl-C, leaves a report; a kill leaves a note, of which the next run warns."""
-    moid = engine.machine(engine.unique("web"), outcome="never-ends")
+    """One SIGTERM, like one Ctrl-C, leaves a report; a kill leaves a note, which the next run shows as a warning."""
+    moid = engine.vm(engine.unique("web"), outcome="never-ends")
     cancelled = engine.stack(one_gate("cancelled", vms=[moid]))
     output = _interrupted(engine, cancelled, signal.SIGTERM)
     assert_is_printed(output, "cancelled", at={})
@@ -191,11 +191,11 @@ def test_ctrl_c_and_kill(engine: Engine) -> None:
     assert _sentence("Attempting to deploy or update", again.output) in guide
 
 
-def test_machines_move_into_a_fleet(engine: Engine) -> None:
-    """The options of the page on upgrading: no machine is replaced, and the gate judges them by their history."""
+def test_vms_move_into_a_fleet(engine: Engine) -> None:
+    """The options of the page on upgrading: no VM is replaced, and the gate judges them by their history."""
     fleet = engine.unique("moved")
 
-    def machine(name: str, domain: str = "example.com") -> vsphere.VirtualMachineArgs:
+    def vm(name: str, domain: str = "example.com") -> vsphere.VirtualMachineArgs:
         datacenter = vsphere.get_datacenter(name="DC0")
         cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
         template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
@@ -210,14 +210,14 @@ def test_machines_move_into_a_fleet(engine: Engine) -> None:
 
     def before() -> None:
         for number in range(2):
-            vsphere.VirtualMachine(f"{fleet}-{number}", machine(f"{fleet}-{number}"))
+            vsphere.VirtualMachine(f"{fleet}-{number}", vm(f"{fleet}-{number}"))
 
     def after() -> None:
         moved = pulumi.ResourceOptions(
             aliases=[pulumi.Alias(parent=pulumi.ROOT_STACK_RESOURCE)], ignore_changes=["clone"]
         )
         # A difference in `clone`, as the component makes one where it turns a wait off there.
-        GatedFleet(fleet, 2, lambda name: machine(name, "example.org"), vm_opts=moved)
+        GatedFleet(fleet, 2, lambda name: vm(name, "example.org"), vm_opts=moved)
 
     stack = engine.stack(before)
     first = stack.up()

@@ -32,15 +32,15 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
-    """The whole story: up, up again, one machine fails, it is replaced, and the lab goes down without a trace."""
+    """The whole story: up, up again, one VM fails, it is replaced, and the lab goes down without a trace."""
     status, first = run(home, "up")
     assert status == 0, first
     assert "The gate worked" in first
-    for machine in ("web-0", "web-1", "web-2"):
-        *times, judged = row(first, machine)[:6]
+    for vm in ("web-0", "web-1", "web-2"):
+        *times, judged = row(first, vm)[:6]
         assert times == sorted(times), first
         assert judged == "CustomizationSucceeded"
-        assert f"{machine} is ready for work" in first
+        assert f"{vm} is ready for work" in first
 
     lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
     assert lab is not None
@@ -85,7 +85,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
 
 
 def test_a_stopped_vcenter_is_noticed_and_the_stack_starts_empty(home: Home) -> None:
-    """Machines that are gone with their data centre are not looked for; a name that nothing has is refused."""
+    """VMs that were deleted with their data center are not searched for; an unknown name is refused."""
     assert run(home, "preview")[0] == 0
     lab = vcenter_client.find(home.vcenter, home.vcenter_folder)
     assert lab is not None
@@ -99,7 +99,7 @@ def test_a_stopped_vcenter_is_noticed_and_the_stack_starts_empty(home: Home) -> 
     assert status == 0, output
 
 
-def test_ctrl_c_ends_in_order_and_the_next_run_goes_on(home: Home) -> None:
+def test_ctrl_c_ends_in_order_and_the_next_run_continues(home: Home) -> None:
     """The engine ends what it has begun: no lock, no process and no pending operation is left."""
     command = [sys.executable, "-m", "lab.stack", "--home", str(home.path), "up"]
     with subprocess.Popen(

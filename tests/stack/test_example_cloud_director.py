@@ -34,8 +34,8 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert status == 0, first
     assert "The gate worked" in first
     assert "0 of 3 customized" in first, "it was seen waiting"
-    for machine in ("web-0", "web-1", "web-2"):
-        powered_on, completed, _opened, work, judged = row(first, machine)
+    for vm in ("web-0", "web-1", "web-2"):
+        powered_on, completed, _opened, work, judged = row(first, vm)
         assert [powered_on, completed, work] == sorted([powered_on, completed, work])
         assert judged == "CustomizationSucceeded"
 
@@ -47,8 +47,8 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert status == 0, second
     assert "5 unchanged" in second
     assert lab.current_vms().keys() == there.keys()
-    assert [machine.urn for machine in lab.current_vms().values()] == [machine.urn for machine in there.values()]
-    assert row(second, "web-1")[1] == row(first, "web-1")[1], "no machine was restarted"
+    assert [vm.urn for vm in lab.current_vms().values()] == [vm.urn for vm in there.values()]
+    assert row(second, "web-1")[1] == row(first, "web-1")[1], "no VM was restarted"
     assert lab.stats()["calls"] == {**calls, "GET /api/versions": lab.stats()["calls"]["GET /api/versions"]}
 
     status, refused = run(home, "up", "--fail", "web-9", *ON_CLOUD_DIRECTOR)
@@ -71,7 +71,7 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert row(replaced, "web-1")[3] > row(first, "web-1")[3]
     for untouched in ("web-0", "web-2"):
         assert row(replaced, untouched)[3] == row(first, untouched)[3], "its work did not run again"
-    changed = {name for name, machine in lab.current_vms().items() if machine.urn != there[name].urn}
+    changed = {name for name, vm in lab.current_vms().items() if vm.urn != there[name].urn}
     assert changed == {"web-1"}
 
     secrets = (lab.password, lab.token, lab.api_token, platform.home.passphrase.read_text(encoding="utf-8"))
@@ -82,10 +82,10 @@ def test_the_example_blocks_opens_fails_and_recovers(home: Home) -> None:
     assert processes(home) == []
 
 
-def test_a_dead_cloud_director_is_said_and_the_next_run_starts_over(
+def test_a_stopped_cloud_director_is_reported_and_the_next_run_starts_over(
     home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A server that dies under a run is one clean sentence; the next run starts another."""
+    """A server that is killed during a run is one short error; the next run starts another."""
 
     def kill(run: stack.Run, *_: object, **__: object) -> None:
         process = psutil.Process(run.lab.pid)

@@ -29,7 +29,7 @@ TYPE = "pulumi-python:dynamic/customization:CustomizationGate"
 
 
 def gate(vms: Sequence[str] | Mapping[str, str], work: Mapping[str, str] | None = None, **arguments: Any) -> Program:
-    """Returns a program of one gate, and of a probe behind it for each machine that `work` names."""
+    """Returns a program of one gate, and of a probe behind it for each VM that `work` names."""
 
     def program() -> None:
         made = CustomizationGate("gate", vms, **arguments)
@@ -50,11 +50,11 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\b[\d.]+ s\b", "1 s", text)
 
 
-# ---- the whole story, with the machines in the program
+# ---- the whole story, with the VMs in the program
 
 
 def fleet(names: Sequence[str]) -> Program:
-    """Returns a program that clones machines, holds the work on each of them at one gate, and exports its outputs."""
+    """Returns a program that clones VMs, holds the work on each of them at one gate, and exports its outputs."""
 
     def program() -> None:
         datacenter = vsphere.get_datacenter(name="DC0")
@@ -89,8 +89,8 @@ def fleet(names: Sequence[str]) -> Program:
     return program
 
 
-def test_a_machine_is_replaced_and_only_its_work_runs_again(engine: Engine) -> None:
-    """Previewed with unknown IDs, brought up, one machine replaced: the others keep verdict and work."""
+def test_a_vm_is_replaced_and_only_its_work_runs_again(engine: Engine) -> None:
+    """Previewed with unknown IDs, brought up, one VM replaced: the others keep verdict and work."""
     names = [engine.unique("web") for _ in range(3)]
     works = [f"work-{name}" for name in names]
     stack = engine.stack(fleet(names))
@@ -131,7 +131,7 @@ def test_a_machine_is_replaced_and_only_its_work_runs_again(engine: Engine) -> N
 
 def test_an_opened_gate_costs_nothing(engine: Engine) -> None:
     """Another up, another order, longer times, a refresh and a destroy of an open gate make no call to vCenter."""
-    a, b = (engine.machine(engine.unique("web")) for _ in range(2))
+    a, b = (engine.vm(engine.unique("web")) for _ in range(2))
     stack = engine.stack(gate([a, b], work={"work": a}))
     first = stack.up()
     assert first.succeeded, first.output
@@ -155,15 +155,15 @@ def test_an_opened_gate_costs_nothing(engine: Engine) -> None:
     assert engine.lab.stats()["calls"] == {}
 
 
-def test_machines_come_and_go_though_the_server_forgets(engine: Engine) -> None:
-    """After a purge only an added machine is judged, a removed one is dropped without a call; triggers judge all."""
+def test_vms_come_and_go_though_the_server_forgets(engine: Engine) -> None:
+    """After a purge only an added VM is judged, a removed one is dropped without a call; triggers judge all."""
     names = [engine.unique("web") for _ in range(3)]
-    a, b = (engine.machine(name) for name in names[:2])
+    a, b = (engine.vm(name) for name in names[:2])
     stack = engine.stack(gate([a, b]))
     assert stack.up().succeeded
     before = outputs(stack)["results"]
     engine.lab.purge_events()
-    c = engine.machine(names[2])
+    c = engine.vm(names[2])
 
     added = stack.up(gate([a, b, c]))
     assert added.succeeded, added.output
@@ -193,8 +193,8 @@ def test_machines_come_and_go_though_the_server_forgets(engine: Engine) -> None:
 # ---- failures
 
 
-def test_a_failure_is_told_kept_and_mended(engine: Engine) -> None:
-    """A failed customization is told whole and kept in state; the next runs judge the bad machine alone."""
+def test_a_failure_is_reported_kept_and_fixed(engine: Engine) -> None:
+    """A failed customization is reported in full and kept in state; the next runs judge the failed VM alone."""
     names = [engine.unique("web") for _ in range(3)]
     engine.lab.plan(
         names[1],
@@ -202,7 +202,7 @@ def test_a_failure_is_told_kept_and_mended(engine: Engine) -> None:
         message="Sysprep gave up on the domain\n\u202eEXAMPLE",
         logLocation="C:\\Windows\\Temp\\vmware-imc",
     )
-    a, b, c = (engine.machine(name) for name in names)
+    a, b, c = (engine.vm(name) for name in names)
     stack = engine.stack(gate({"web-a": a, "web-b": b, "web-c": c}, work={"work-a": a, "work-b": b}))
 
     failed = stack.up()
@@ -232,7 +232,7 @@ The customization specification was consumed by this attempt. Fix it, then repla
         key: closed["results"][key] for key in ("web-a", "web-c")
     }
 
-    new = engine.machine(engine.unique("web"))
+    new = engine.vm(engine.unique("web"))
     mended = stack.up(gate({"web-a": a, "web-b": new, "web-c": c}, work={"work-a": a, "work-b": new}))
     assert mended.succeeded, mended.output
     assert mended.changes == {"gate": ["update"], "work-a": ["create"], "work-b": ["create"]}
@@ -244,16 +244,16 @@ The customization specification was consumed by this attempt. Fix it, then repla
     assert stack.up().changes == {}
 
 
-def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Engine) -> None:
+def test_a_time_out_shows_what_was_known_and_can_be_reported_instead(engine: Engine) -> None:
     """The deadline fails the gate with a diagnosis; with on_failure="report" the gate opens, and stays as it is."""
     slow, good = engine.unique("web"), engine.unique("web")
-    machines = {"slow": engine.machine(slow, outcome="never-ends"), "good": engine.machine(good)}
-    stack = engine.stack(gate(machines, work={"work": machines["good"]}, timeout=1.5))
+    vms = {"slow": engine.vm(slow, outcome="never-ends"), "good": engine.vm(good)}
+    stack = engine.stack(gate(vms, work={"work": vms["good"]}, timeout=1.5))
 
     late = stack.up()
     assert not late.succeeded
     assert "customization did not finish on 1 of 2 VMs after 1" in late.errors
-    assert f"slow ({slow}, {machines['slow']})  Timeout in CustomizationStarted" in late.errors
+    assert f"slow ({slow}, {vms['slow']})  Timeout in CustomizationStarted" in late.errors
     assert "likely cause: the customization does not end in the guest" in late.errors
     assert (
         "slow may still become ready: run `pulumi up` again to resume waiting, and increase `timeout` to wait longer."
@@ -261,7 +261,7 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
     )
     assert outputs(stack)["statuses"] == {"slow": "CustomizationStarted", "good": SUCCEEDED}
 
-    reported = stack.up(gate(machines, work={"work": machines["good"]}, timeout=1.5, on_failure="report"))
+    reported = stack.up(gate(vms, work={"work": vms["good"]}, timeout=1.5, on_failure="report"))
     assert reported.succeeded, reported.output
     assert reported.changes == {"gate": ["update"], "work": ["create"]}
     report = outputs(stack)
@@ -270,10 +270,10 @@ def test_a_time_out_tells_what_was_known_and_can_be_reported_instead(engine: Eng
     assert stack.up().changes == {}
 
 
-def test_a_machine_of_which_nothing_was_asked(engine: Engine) -> None:
+def test_a_vm_without_a_requested_customization(engine: Engine) -> None:
     """With expect="required" it fails early and says so; "optional" lets it pass; "required" again judges it again."""
     name = engine.unique("web")
-    plain = engine.machine(name, specification=False)
+    plain = engine.vm(name, specification=False)
     stack = engine.stack(gate([plain]))
 
     began = time.monotonic()
@@ -292,9 +292,9 @@ def test_a_machine_of_which_nothing_was_asked(engine: Engine) -> None:
 
 
 def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
-    """After start_timeout, long before timeout, the gate tells what keeps a customization from starting."""
+    """After start_timeout, long before timeout, the gate reports what prevents a customization from starting."""
     name, good = engine.unique("web"), engine.unique("web")
-    idle, fine = engine.machine(name, outcome="never-starts"), engine.machine(good)
+    idle, fine = engine.vm(name, outcome="never-starts"), engine.vm(good)
     stack = engine.stack(gate([idle, fine], timeout=600, start_timeout=1))
 
     late = stack.up()
@@ -306,9 +306,9 @@ def test_a_customization_that_never_starts_fails_early(engine: Engine) -> None:
 
 
 def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None:
-    """A reference that names nothing ends the wait at once; what is known of the other machines is kept."""
+    """A reference that names nothing ends the wait at once; what is known of the other VMs is kept."""
     good, slow = engine.unique("web"), engine.unique("web")
-    done, going = engine.machine(good), engine.machine(slow, duration="1h")
+    done, going = engine.vm(good), engine.vm(slow, duration="1h")
     stack = engine.stack(gate({"good": done, "slow": going, "lost": "vm-999999", "typo": "/DC0/vm/nobody"}))
 
     failed = stack.up()
@@ -330,7 +330,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
 def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
     """A path costs a preview one log-in and one read; a VM that was replaced there is judged, and work waits for it."""
     name = engine.unique("web")
-    first = engine.machine(name)
+    first = engine.vm(name)
     program = gate({"web": f"/DC0/vm/{name}"}, work={"work": first})
     stack = engine.stack(program)
     up = stack.up()
@@ -346,7 +346,7 @@ def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
 
     engine.lab.power(name, "off")
     engine.lab.destroy(name)
-    second = engine.machine(name, outcome="CustomizationSysprepFailed", message="no domain")
+    second = engine.vm(name, outcome="CustomizationSysprepFailed", message="no domain")
     changed = gate({"web": f"/DC0/vm/{name}"}, work={"work": second})
     preview = stack.preview(changed)
     assert preview.changes["gate"] == ["update"], preview.output
@@ -360,7 +360,7 @@ def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
 def test_an_unreachable_vcenter_is_a_warning_of_a_preview(engine: Engine) -> None:
     """A preview that cannot look up a path warns that it did not compare the VMs, and shows no change."""
     name = engine.unique("web")
-    engine.machine(name)
+    engine.vm(name)
     stack = engine.stack(gate({"web": f"/DC0/vm/{name}"}))
     with proxy_for(engine.lab.server) as proxy:
         stack.configure(vsphereServer=proxy.address, thumbprint=engine.lab.thumbprint)
@@ -384,7 +384,7 @@ class VmOfAnotherVcenter(pulumi.ComponentResource):
 
 def test_a_gate_on_another_vcenter_than_its_vm_is_found_out(engine: Engine) -> None:
     """The VM with the managed object ID of a resource and another UUID is not the resource: nothing is judged."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program() -> None:
         CustomizationGate("gate", {"web": VmOfAnotherVcenter(moid)})
@@ -396,7 +396,7 @@ def test_a_gate_on_another_vcenter_than_its_vm_is_found_out(engine: Engine) -> N
 
 def test_work_alone_does_not_pass_a_gate_that_has_not_judged_its_vm(engine: Engine) -> None:
     """With --target of the work alone the gate stays as it was, and `after` refuses the VM that it does not know."""
-    old, new = engine.machine(engine.unique("web")), engine.machine(engine.unique("web"), outcome="never-ends")
+    old, new = engine.vm(engine.unique("web")), engine.vm(engine.unique("web"), outcome="never-ends")
     stack = engine.stack(gate({"web": old}, work={"work": old}))
     assert stack.up().succeeded
 
@@ -411,7 +411,7 @@ def test_work_alone_does_not_pass_a_gate_that_has_not_judged_its_vm(engine: Engi
 def test_a_failure_that_was_repaired_is_accepted(engine: Engine) -> None:
     """The gate opens with the reason in its outputs and in a warning; the next run changes nothing."""
     name = engine.unique("web")
-    a = engine.machine(name, outcome="CustomizationSysprepFailed", message="no domain")
+    a = engine.vm(name, outcome="CustomizationSysprepFailed", message="no domain")
     stack = engine.stack(gate({"web": a}, work={"work": a}))
     assert not stack.up().succeeded
 
@@ -434,8 +434,8 @@ def test_a_failure_that_was_repaired_is_accepted(engine: Engine) -> None:
 
 
 def test_another_server_is_another_gate(engine: Engine) -> None:
-    """A change of config_namespace replaces the gate; all keys stand in that namespace then."""
-    a = engine.machine(engine.unique("web"))
+    """A change of config_namespace replaces the gate; all keys are in that namespace then."""
+    a = engine.vm(engine.unique("web"))
     lab = engine.lab
     east = {
         "east:vsphereServer": lab.server,
@@ -455,7 +455,7 @@ def test_another_server_is_another_gate(engine: Engine) -> None:
 
 def test_another_address_is_another_server_by_its_uuid(engine: Engine, tmp_path: Path) -> None:
     """The same vCenter by another name keeps the verdict; on another vCenter, the VM with the ID is judged."""
-    a = engine.machine(engine.unique("web"))
+    a = engine.vm(engine.unique("web"))
     stack = engine.stack(gate({"web": a}))
     assert stack.up().succeeded
     before = outputs(stack)
@@ -497,7 +497,7 @@ REFERENCES = (
     "a managed object ID (vm-87), an instance or BIOS UUID (4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e), "
     "an inventory path (/Datacenter/vm/folder/web-1), or a resource with a moid"
 )
-MACHINES = (
+VMS = (
     "a list of references, or a map of your own keys to them, for example "
     '[web.moid], {"web-1": web.moid} or ["/Datacenter/vm/web-1"]'
 )
@@ -509,7 +509,7 @@ def problems(errors: str) -> list[str]:
     return [line for line in lines if ": expected " in line]
 
 
-def test_bad_input_is_refused_at_preview(engine: Engine) -> None:
+def test_invalid_input_is_refused_at_preview(engine: Engine) -> None:
     """A preview names everything that is wrong with a gate's arguments, each with what is expected."""
     stack = engine.stack(gate(**NONSENSE))
     engine.lab.reset_stats()
@@ -533,14 +533,14 @@ def test_bad_input_is_refused_at_preview(engine: Engine) -> None:
 
     impatient = stack.preview(gate([], timeout=600, start_timeout=700))
     assert problems(impatient.errors) == [
-        f"vms: expected {MACHINES}, got []",
+        f"vms: expected {VMS}, got []",
         "start_timeout: expected a time that is not longer than timeout (600), got 700",
     ]
     assert engine.lab.stats()["calls"] == {}
 
 
 def test_missing_settings_are_named_by_key_and_variable(engine: Engine) -> None:
-    """At preview, what is missing is told by its config key, its variable and a command; a variable will do."""
+    """At preview, a missing setting is reported with its key, its variable and a command; a variable is enough."""
     missing: dict[str, str | None] = {"vsphere:vsphereServer": None, "vsphere:user": None, "vsphere:password": None}
     refused = engine.stack(gate(["vm-1"]), config=missing).preview()
     assert not refused.succeeded
@@ -557,13 +557,13 @@ def test_missing_settings_are_named_by_key_and_variable(engine: Engine) -> None:
         "VSPHERE_USER": engine.lab.user,
         "VSPHERE_PASSWORD": engine.lab.password,
     }
-    stack = engine.stack(gate([engine.machine(engine.unique("web"))]), config=missing, environment=variables)
+    stack = engine.stack(gate([engine.vm(engine.unique("web"))]), config=missing, environment=variables)
     assert stack.up().succeeded
 
 
 def test_a_wrong_password_is_sent_once(engine: Engine) -> None:
     """Three gates of one stack send a wrong password once between them, and say what to correct."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program() -> None:
         for number in range(3):
@@ -581,16 +581,16 @@ def test_a_wrong_password_is_sent_once(engine: Engine) -> None:
 
 
 def leaks(stack: Stack, texts: Sequence[str], secret: str) -> list[str]:
-    """Returns in which of the places a secret stands in plain text."""
+    """Returns which of the places contain a secret in plain text."""
     places = {"state": json.dumps(stack.resources), **{str(number): text for number, text in enumerate(texts)}}
     return [place for place, text in places.items() if secret in text]
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "CustomizationFailed"])
-def test_no_secret_is_told_or_kept(engine: Engine, outcome: str) -> None:
-    """Neither the password nor a secret trigger stands in state, output or events, however the wait ends."""
+def test_no_secret_is_reported_or_kept(engine: Engine, outcome: str) -> None:
+    """Neither the password nor a secret trigger is in state, output or events, however the wait ends."""
     secret, password = "the-secret-of-a-trigger", engine.lab.password
-    moid = engine.machine(engine.unique("web"), outcome=outcome)
+    moid = engine.vm(engine.unique("web"), outcome=outcome)
     leak: list[str] = []
 
     def program() -> None:
@@ -617,9 +617,9 @@ def test_no_secret_is_told_or_kept(engine: Engine, outcome: str) -> None:
 # ---- the log
 
 
-def test_the_log_is_shown_where_it_is_asked_for_and_holds_no_secret(engine: Engine) -> None:
+def test_the_log_is_shown_where_it_is_enabled_and_holds_no_secret(engine: Engine) -> None:
     """CUSTOMIZATION_GATE_LOG=debug shows log-in, long poll and verdict among the diagnostics, and no password."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
     shown = engine.stack(gate([moid]), environment={"CUSTOMIZATION_GATE_LOG": "debug"}).up()
     silent = engine.stack(gate([moid])).up()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _program(moid: str, **arguments: Any) -> Callable[[], None]:
-    """Writes a file, and has the guest tell what it finds, whenever the content is another one."""
+    """Writes a file, and has the guest report what it finds whenever the content changes."""
 
     def program() -> None:
         made = GuestFile("file", moid, "/etc/note.txt", **arguments)
@@ -37,7 +37,7 @@ def _program(moid: str, **arguments: Any) -> Callable[[], None]:
 
 def test_a_text_is_written_with_its_permissions_and_changed_in_place(engine: Engine) -> None:
     """Content and mode arrive; another content is an update, the same one is none; deletion removes the file."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
     stack = engine.stack(_program(moid, content="Grüße\r\n", permissions="0640"))
     first = stack.up()
     assert first.succeeded, first.output
@@ -59,12 +59,12 @@ def test_a_text_is_written_with_its_permissions_and_changed_in_place(engine: Eng
 
 
 def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None:
-    """A binary file goes over as it is; the same content in another place is no change, another content is one."""
+    """A binary file is transferred unchanged; the same content elsewhere is not a change, other content is."""
     content = bytes(range(256)) * 4096
     (tmp_path / "a").mkdir()
     for place in (tmp_path / "a" / "x.bin", tmp_path / "y.bin"):
         place.write_bytes(content)
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program(source: Any) -> Callable[[], None]:
         def write() -> None:
@@ -93,8 +93,8 @@ def test_what_a_local_file_holds_decides(engine: Engine, tmp_path: Path) -> None
 
 
 def test_a_secret_content_and_a_password_stay_out_of_state(engine: Engine) -> None:
-    """Neither a content that is a secret, nor a hash of it, nor the password stands in state; another path replaces."""
-    moid = engine.machine(engine.unique("web"), guestUser="deploy", guestPassword="only-for-this-guest")
+    """Neither secret content, a hash of it nor the password is in state; another path replaces the resource."""
+    moid = engine.vm(engine.unique("web"), guestUser="deploy", guestPassword="only-for-this-guest")
 
     def program(path: str) -> Callable[[], None]:
         def write() -> None:
@@ -120,7 +120,7 @@ def test_an_archive_becomes_a_directory(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     for name, text in {"index.html": "<p>one</p>", "conf.d/a.conf": "a=1", "conf.d/b.conf": "b=1"}.items():
         (tmp_path / name).write_text(text)
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program() -> None:
         archive = pulumi.AssetArchive(

@@ -33,7 +33,7 @@ def no_fault_is_left(engine: Engine) -> Iterator[None]:
 )
 def test_all_is_killed_during_a_call(engine: Engine, tmp_path: Path, method: str, *, after: bool) -> None:
     """CLI and plugins die by SIGKILL while a call is under way; the next `up` follows the run or takes its outcome."""
-    moid, log = engine.machine(engine.unique("web"), **LOGIN), tmp_path / "log"
+    moid, log = engine.vm(engine.unique("web"), **LOGIN), tmp_path / "log"
 
     def program() -> None:
         work = GuestScript("work", moid, f"echo run >>{log}; wc -l <{log}")
@@ -63,7 +63,7 @@ def test_all_is_killed_during_a_call(engine: Engine, tmp_path: Path, method: str
 def test_another_spelling_destroys_nothing(engine: Engine) -> None:
     """The VM's ID, then its inventory path; a path, then the same one with a slash more: the file stays."""
     name = engine.unique("web")
-    moid = engine.machine(name, **LOGIN)
+    moid = engine.vm(name, **LOGIN)
 
     def program(vm: str, path: str) -> Callable[[], None]:
         def write() -> None:
@@ -90,7 +90,7 @@ def test_another_spelling_destroys_nothing(engine: Engine) -> None:
 def test_on_delete_of_the_old_runs_before_the_new_script(engine: Engine, tmp_path: Path) -> None:
     """A script that moves to another VM is deleted first."""
     log = tmp_path / "log"
-    moids = [engine.machine(engine.unique("web"), **LOGIN) for _ in range(2)]
+    moids = [engine.vm(engine.unique("web"), **LOGIN) for _ in range(2)]
 
     def program(moid: str) -> Callable[[], None]:
         def work() -> None:
@@ -107,7 +107,7 @@ def test_on_delete_of_the_old_runs_before_the_new_script(engine: Engine, tmp_pat
 
 def test_a_replacement_on_demand_runs_the_script_again(engine: Engine, tmp_path: Path) -> None:
     """`--replace` deletes the resource with what its run has left in the guest, so the new one runs."""
-    moid, log = engine.machine(engine.unique("web"), **LOGIN), tmp_path / "log"
+    moid, log = engine.vm(engine.unique("web"), **LOGIN), tmp_path / "log"
 
     def program() -> None:
         GuestScript("work", moid, f"echo run >>{log}")

@@ -19,7 +19,7 @@ USER, PASSWORD = "deploy", "only-for-this-guest"
 
 def test_a_failure_brings_the_guests_log_along(engine: Engine) -> None:
     """The error and the output `results` have the last lines of the log that is in the guest."""
-    moid = engine.machine(engine.unique("web"), outcome="CustomizationFailed", guestUser=USER, guestPassword=PASSWORD)
+    moid = engine.vm(engine.unique("web"), outcome="CustomizationFailed", guestUser=USER, guestPassword=PASSWORD)
     lab = engine.lab
     with acquire(VsphereSettings(lab.server, lab.user, lab.password, ca_file=lab.ca_file)) as session:
         guest = Guest(session, moid, GuestCredentials(USER, PASSWORD), Deadline(30))

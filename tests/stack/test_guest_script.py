@@ -23,8 +23,8 @@ CONFIG = {"customization:guestUser": USER}
 ENVIRONMENT = {"GUEST_PASSWORD": PASSWORD}
 
 
-def _machine(engine: Engine, duration: str = "300ms") -> str:
-    return engine.machine(engine.unique("web"), guestUser=USER, guestPassword=PASSWORD, duration=duration)
+def _vm(engine: Engine, duration: str = "300ms") -> str:
+    return engine.vm(engine.unique("web"), guestUser=USER, guestPassword=PASSWORD, duration=duration)
 
 
 def _program(moid: str, script: str, **arguments: Any) -> Callable[[], None]:
@@ -37,8 +37,8 @@ def _program(moid: str, script: str, **arguments: Any) -> Callable[[], None]:
 
 
 def test_a_script_waits_for_the_gate_and_gives_its_output(engine: Engine) -> None:
-    """The script runs once the gate is open; password and environment stand encrypted in state, though unwrapped."""
-    moid = _machine(engine, duration="1s")
+    """The script runs once the gate is open; password and environment are encrypted in state, although not wrapped."""
+    moid = _vm(engine, duration="1s")
 
     def program() -> None:
         gate = CustomizationGate("gate", vms={"web": moid})
@@ -73,8 +73,8 @@ def test_a_script_waits_for_the_gate_and_gives_its_output(engine: Engine) -> Non
 
 
 def test_a_script_that_fails_says_why_and_runs_again(engine: Engine, tmp_path: Path) -> None:
-    """A failure tells the last lines of stderr, without secrets, is kept in state, and is run again by the next up."""
-    moid = _machine(engine)
+    """A failure shows the last lines of stderr without secrets, is kept in state, and the next up tries again."""
+    moid = _vm(engine)
     log = tmp_path / "log"
     failing = f'echo run >>{log}; echo "cannot reach $URL" >&2; test -e {tmp_path}/fixed'
     arguments = {"environment": {"URL": "https://token@internal"}}
@@ -96,7 +96,7 @@ def test_a_script_that_fails_says_why_and_runs_again(engine: Engine, tmp_path: P
 
 def test_what_runs_a_script_again_and_what_does_not(engine: Engine, tmp_path: Path) -> None:
     """Changed triggers run it again, a changed time-out or user does not; credentials of config are not in state."""
-    moid = _machine(engine)
+    moid = _vm(engine)
     log = tmp_path / "log"
     script = f"echo run >>{log}; wc -l <{log}"
     stack = engine.stack(_program(moid, script, triggers={"a": 1}), config=CONFIG, environment=ENVIRONMENT)
@@ -115,7 +115,7 @@ def test_what_runs_a_script_again_and_what_does_not(engine: Engine, tmp_path: Pa
 
 def test_on_delete_runs_in_the_guest(engine: Engine, tmp_path: Path) -> None:
     """Deleting the resource runs on_delete, with the credentials that the stack has."""
-    moid = _machine(engine)
+    moid = _vm(engine)
     script = _program(moid, "true", on_delete=f"echo gone >{tmp_path}/log")
     stack = engine.stack(script, config=CONFIG, environment=ENVIRONMENT)
     assert stack.up().succeeded
@@ -126,9 +126,9 @@ def test_on_delete_runs_in_the_guest(engine: Engine, tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text(encoding="utf-8") == "gone\n"
 
 
-def test_a_machine_that_is_off_or_gone_holds_up_no_destroy(engine: Engine) -> None:
-    """on_delete is left out with a warning where the machine is off or gone."""
-    off, gone = _machine(engine), _machine(engine)
+def test_a_vm_that_is_off_or_gone_holds_up_no_destroy(engine: Engine) -> None:
+    """on_delete is left out with a warning where the VM is off or gone."""
+    off, gone = _vm(engine), _vm(engine)
 
     def program() -> None:
         GuestScript("off", off, "true", on_delete="false")
@@ -149,7 +149,7 @@ def test_a_machine_that_is_off_or_gone_holds_up_no_destroy(engine: Engine) -> No
     assert stack.resources == []
 
 
-def test_bad_inputs_are_refused_before_anything_runs(engine: Engine) -> None:
+def test_invalid_inputs_are_refused_before_anything_runs(engine: Engine) -> None:
     """Preview names what is wrong, missing credentials included."""
 
     def program() -> None:

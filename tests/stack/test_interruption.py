@@ -23,12 +23,12 @@ PROMISED = 2.0
 ORPHANED = 30.0
 """Seconds after which a killed CLI has left no process and no session."""
 ATTEMPTS = 3
-"""How often that is tried: the machine may be busy with other tests for a moment."""
+"""How often that is tried: the computer may be busy with other tests."""
 
 
 def _blocked(engine: Engine, gates: int) -> tuple[Stack, Running, list[str]]:
-    """Starts gates that wait for machines whose customization never ends, and returns once all of them wait."""
-    moids = [engine.machine(engine.unique("blocked"), outcome="never-ends") for _ in range(gates)]
+    """Starts gates that wait for VMs whose customization never ends, and returns once all of them wait."""
+    moids = [engine.vm(engine.unique("blocked"), outcome="never-ends") for _ in range(gates)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
@@ -46,8 +46,8 @@ def _pending(stack: Stack) -> list[str]:
     return [operation["type"] for operation in stack.pending_operations]
 
 
-def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: Engine) -> None:
-    """One Ctrl-C ends the wait of every gate within two seconds, leaves nothing pending, and loses no machine."""
+def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_continues(engine: Engine) -> None:
+    """One Ctrl-C ends the wait of every gate within two seconds, leaves nothing pending, and loses no VM."""
     others = engine.lab.stats()["collectors"]
     for _ in range(ATTEMPTS):
         stack, running, moids = _blocked(engine, gates=6)
@@ -75,7 +75,7 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_goes_on(engine: En
 
 @pytest.mark.parametrize("kind", [pytest.param("cli", id="the CLI is killed"), pytest.param("all", id="all is killed")])
 def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, kind: str) -> None:
-    """After kill -9 the next `up` warns of the pending operation, judges again and succeeds by itself."""
+    """After kill -9 the next `up` warns of the pending operation, judges again and succeeds without help."""
     stack, running, moids = _blocked(engine, gates=1)
     assert _kill_and_wait(running, everything=kind == "all") < ORPHANED
     assert not running.wait().succeeded
@@ -106,7 +106,7 @@ def _kill_and_wait(running: Running, *, everything: bool = False) -> float:
 
 
 def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine) -> None:
-    """After kill -9 of the CLI alone the host of gates that wait logs out and ends within 30 s."""
+    """After kill -9 of the CLI alone the host of waiting gates logs out and ends within 30 s."""
     before = _stats(engine)
     stack, running, _ = _blocked(engine, gates=2)
     assert _stats(engine) != before
@@ -120,7 +120,7 @@ def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine) -> None:
 def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
     """After kill -9 of the CLI a host whose gate is open, while the program still runs, ends within 30 s as well."""
     before = _stats(engine)
-    moid = engine.machine(engine.unique("done"))
+    moid = engine.vm(engine.unique("done"))
     opened, killed = threading.Event(), threading.Event()
 
     async def hold(_: object) -> None:
@@ -144,7 +144,7 @@ def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
 
 
 def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
-    """A CLI that is stopped for longer than a killed one takes to be noticed goes on, and the gate opens."""
+    """A CLI that is suspended for longer than it takes to notice a killed one continues, and the gate opens."""
     _, running, moids = _blocked(engine, gates=1)
     cli = running.cli()
     assert cli is not None

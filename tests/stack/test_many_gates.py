@@ -16,7 +16,7 @@ GATES = 64
 
 def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: Engine) -> None:
     """All gates wait side by side, log in once, share one collector, and give both back."""
-    moids = [engine.machine(engine.unique("many"), outcome="never-ends") for _ in range(GATES)]
+    moids = [engine.vm(engine.unique("many"), outcome="never-ends") for _ in range(GATES)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
@@ -42,7 +42,7 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
 
 def test_sixty_four_gates_at_the_default_parallelism_log_in_once_and_leave_no_session(engine: Engine) -> None:
     """Gates that follow one another share one session; none is left once `up` has ended."""
-    moids = [engine.machine(engine.unique("following")) for _ in range(GATES)]
+    moids = [engine.vm(engine.unique("following")) for _ in range(GATES)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
@@ -60,7 +60,7 @@ def test_sixty_four_gates_at_the_default_parallelism_log_in_once_and_leave_no_se
 
 def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine) -> None:
     """A refused password is sent once in the whole process, however many gates hold it."""
-    moid = engine.machine(engine.unique("refused"), outcome="never-ends")
+    moid = engine.vm(engine.unique("refused"), outcome="never-ends")
 
     def program() -> None:
         for number in range(GATES):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.stack.engine import Engine
 
 ENDED = 15.0
-"""Seconds that prove that Ctrl-C was heard by gates that would wait for half an hour; the newest SDK tells how soon."""
+"""The seconds within which gates that wait for half an hour react to Ctrl-C; the newest SDK reports it sooner."""
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,10 @@ def oldest() -> Mapping[str, str]:
     return {"PULUMI_RUNTIME_VIRTUALENV": str(make_oldest(Home())), "PYTHONPATH": library}
 
 
-def test_a_gate_opens_fails_cleanly_and_goes_on(engine: Engine, oldest: Mapping[str, str]) -> None:
+def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, oldest: Mapping[str, str]) -> None:
     """On the oldest SDK a failure shows no traceback and keeps its report, and the next `up` is an update."""
-    good = engine.machine(engine.unique("old"))
-    bad = engine.machine(engine.unique("old"), outcome="CustomizationFailed", reason="the disk is full")
+    good = engine.vm(engine.unique("old"))
+    bad = engine.vm(engine.unique("old"), outcome="CustomizationFailed", reason="the disk is full")
 
     def both() -> None:
         CustomizationGate("gate", vms=[good, bad])
@@ -57,7 +57,7 @@ def test_a_gate_opens_fails_cleanly_and_goes_on(engine: Engine, oldest: Mapping[
 
 def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, oldest: Mapping[str, str]) -> None:
     """On the oldest SDK the host's pool grows beyond four, and one Ctrl-C ends every gate."""
-    moids = [engine.machine(engine.unique("old"), outcome="never-ends") for _ in range(12)]
+    moids = [engine.vm(engine.unique("old"), outcome="never-ends") for _ in range(12)]
 
     def program() -> None:
         for number, moid in enumerate(moids):

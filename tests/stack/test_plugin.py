@@ -35,7 +35,7 @@ def stack(engine: Engine, program: Callable[[], None], **config: str | None) -> 
 
 def test_a_gate_moves_between_the_hosts_without_a_judgement(engine: Engine) -> None:
     """The other host takes the gate over as it is, in preview and up, in both directions."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program(host: Any) -> Callable[[], None]:
         def run() -> None:

@@ -88,7 +88,7 @@ class _Echo(ResourceProvider):
 
 
 class Work(pulumi.dynamic.Resource, module="lab", name="Work"):
-    """Stands in for work that connects to an address, such as a remote command."""
+    """Replaces work that connects to an address, such as a remote command."""
 
     def __init__(
         self, name: str, connection: pulumi.Input[dict[str, Any]], opts: pulumi.ResourceOptions | None = None
@@ -183,7 +183,7 @@ def test_a_gate_that_would_not_stop_the_stack_is_not_enough(
 def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
     engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
 ) -> None:
-    """The preview stops it; where the preview cannot tell, the update stops behind the gate and before the work."""
+    """The preview stops it; where the address is still unknown, the update stops after the gate, before the work."""
     name = engine.unique("web")
 
     def by_name() -> None:
@@ -296,7 +296,7 @@ def test_the_advice_for_existing_vms_is_enough(
         pytest.param({"exemptions": []}, "got exemptions", id="beside the schema"),
     ],
 )
-def test_refuses_a_bad_configuration(
+def test_refuses_an_invalid_configuration(
     engine: Engine,
     environment: dict[str, str],
     pack: Callable[..., dict[str, Any]],

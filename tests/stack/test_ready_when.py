@@ -1,4 +1,4 @@
-"""`ready_when` and `checks` on the real engine: what opens a gate, and what judges its machines again."""
+"""`ready_when` and `checks` on the real engine: what opens a gate, and what judges its VMs again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _program(moid: str, **arguments: Any) -> Callable[[], None]:
 
 def test_more_to_be_ready_for_judges_again_and_less_does_not(engine: Engine) -> None:
     """A stored success proves nothing about guest operations; once they are proven, asking for less changes nothing."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
     stack = engine.stack(_program(moid))
     assert stack.up().succeeded
     assert stack.outputs["ready_at"] == stack.outputs["completed_at"]
@@ -44,9 +44,9 @@ def test_more_to_be_ready_for_judges_again_and_less_does_not(engine: Engine) -> 
     assert engine.lab.stats()["logins"]["ok"] == 0
 
 
-def test_a_check_that_does_not_hold_keeps_the_gate_shut(engine: Engine) -> None:
-    """The failure names machine and check; the next up judges the machine again and opens."""
-    moid = engine.machine(engine.unique("web"), heartbeat="yellow")
+def test_a_check_that_does_not_hold_keeps_the_gate_closed(engine: Engine) -> None:
+    """The failure names VM and check; the next up judges the VM again and opens."""
+    moid = engine.vm(engine.unique("web"), heartbeat="yellow")
     wanted = {"timeout": 4, "checks": [{"kind": "guest_heartbeat", "color": "green"}]}
     stack = engine.stack(_program(moid, **wanted))
     shut = stack.up()
@@ -62,7 +62,7 @@ def test_a_check_that_does_not_hold_keeps_the_gate_shut(engine: Engine) -> None:
 
 def test_a_check_that_would_judge_no_vm_is_refused(engine: Engine) -> None:
     """A key that is not in `vms` is refused in preview, or before the wait where preview does not know the VMs."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def check(key: str) -> dict[str, Any]:
         return {"checks": [{"kind": "host_name", "value": {key: "another-name"}}], "timeout": 3}

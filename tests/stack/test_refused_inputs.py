@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CANARY = "c4n4ry"
 BAD = f"{CANARY}:\0("
-"""No argument takes this text: it is no choice, no reference, no name of a namespace, and has a NUL."""
+"""No argument accepts this text: it is not a choice, a reference or a namespace, and has a NUL."""
 HIDDEN: dict[str, Any] = {
     "script": BAD,
     "environment": {"A-B": "x", "C": BAD},
@@ -103,7 +103,7 @@ def test_a_secret_that_is_refused_during_up_is_not_printed(
     engine: Engine, make: Callable[[Wrap], None], arguments: tuple[str, ...]
 ) -> None:
     """What preview does not know is refused in `up` in the same way, and is not in state in clear."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
 
     def program() -> None:
         gate = CustomizationGate("first", vms=[moid])
@@ -133,7 +133,7 @@ def test_what_is_a_secret_by_its_use_is_not_printed(engine: Engine) -> None:
 
 def test_a_secret_that_is_good_and_does_not_hold_is_not_printed(engine: Engine) -> None:
     """A check's reason and a reference that leads to no VM quote what they were given, unless it is a secret."""
-    moid = engine.machine(engine.unique("web"))
+    moid = engine.vm(engine.unique("web"))
     secret = pulumi.Output.secret
 
     def program() -> None:
@@ -150,7 +150,7 @@ def test_a_secret_that_is_good_and_does_not_hold_is_not_printed(engine: Engine) 
     assert CANARY not in json.dumps(stack.resource("unmet"))
 
 
-def test_ten_thousand_bad_references_are_a_page(engine: Engine) -> None:
+def test_ten_thousand_invalid_references_are_a_page(engine: Engine) -> None:
     """The engine prints no value of `vms`, and of all that is wrong with them ten lines and a number."""
 
     def program() -> None:

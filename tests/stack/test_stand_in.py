@@ -1,4 +1,4 @@
-"""The stand-in for the vSphere plugin, and the probe, as the engine meets them."""
+"""The stand-in for the vSphere plugin, and the probe, on the real engine."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _program(name: str, memory: int = 1024, extra: dict[str, str] | None = None)
     return program
 
 
-def test_a_machine_comes_stays_changes_and_goes(engine: Engine) -> None:
-    """A machine is made once; a second up and a refresh change nothing; memory changes in place; a lost one is fine."""
+def test_a_vm_comes_stays_changes_and_goes(engine: Engine) -> None:
+    """A VM is made once; a second up and a refresh change nothing; memory changes in place; a lost one is fine."""
     name = engine.unique("web")
     stack = engine.stack(_program(name, extra={"lab.duration": "100ms"}))
 
@@ -81,7 +81,7 @@ def test_a_machine_comes_stays_changes_and_goes(engine: Engine) -> None:
 
 
 def test_an_unknown_config_key_is_refused(engine: Engine) -> None:
-    """Like the real plugin, the stand-in refuses a key that it does not know in its namespace."""
+    """Like the real plugin, the stand-in refuses an unknown key in its namespace."""
     stack = engine.stack(_program(engine.unique("web")), config={"vsphere:caFile": "somewhere.pem"})
     result = stack.preview()
     assert not result.succeeded

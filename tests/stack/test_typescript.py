@@ -67,9 +67,9 @@ def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subproce
 def test_a_program_in_typescript_has_gate_script_file_and_function(
     engine: Engine, program: Path, tmp_path: Path
 ) -> None:
-    """Arguments cross over, work waits for the gate, outputs come back, and everything is destroyed again."""
+    """Arguments reach the gate, work waits for the gate, outputs come back, and everything is destroyed again."""
     name = engine.unique("web")
-    moid = engine.machine(name, duration="1s")
+    moid = engine.vm(name, duration="1s")
     gate = {"vms": {"web": moid}, "timeout": "1m", "startTimeout": 30, "checks": [{"kind": "guest_heartbeat"}]}
     done = _run(engine, program, tmp_path, gate=gate, work=moid)
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def test_a_program_in_typescript_has_gate_script_file_and_function(
 
 def test_a_failure_reads_the_same_in_typescript(engine: Engine, program: Path, tmp_path: Path) -> None:
     """The report of the VMs reaches a program in another language."""
-    moid = engine.machine(engine.unique("web"), outcome="CustomizationFailed", message="the domain refused the join")
+    moid = engine.vm(engine.unique("web"), outcome="CustomizationFailed", message="the domain refused the join")
     done = _run(engine, program, tmp_path, gate={"vms": {"web": moid}})
     assert done.returncode == 1
     assert "customization failed on 1 of 1 VM" in done.stderr

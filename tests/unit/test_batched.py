@@ -55,7 +55,7 @@ def ask(server: Server, names: Sequence[str]) -> list[list[str] | type[Exception
 
 
 def test_a_request_alone_is_answered_at_once() -> None:
-    """Who asks alone waits for nobody, and each such request is a call of its own."""
+    """A single caller does not wait for others, and each such request is a call of its own."""
     server = Server(waiting=0)
     assert [server.batched.ask(name) for name in ("a", "b")] == [["a"], ["b"]]
     assert server.calls == [["a"], ["b"]]
@@ -69,7 +69,7 @@ def test_requests_during_a_call_share_the_next_one() -> None:
     assert server.calls == [["a"], ["b", "c", "d"]]
 
 
-def test_an_error_is_raised_to_all_who_asked_and_to_nobody_else() -> None:
+def test_an_error_is_raised_to_all_who_asked_and_to_no_one_else() -> None:
     """All requests of a failed call fail, without a call for each of them; those before and after do not."""
     server = Server(waiting=2, fails=True)
     answers = ask(server, ["a", "b", "c"])

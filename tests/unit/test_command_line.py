@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-PATIENCE = 30
-"""Seconds after which a thread that should have been woken goes on."""
+TEST_TIMEOUT = 30
+"""Seconds after which a thread that should have been notified continues."""
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 STARTED, SUCCEEDED = CustomizationStatus.CUSTOMIZATION_STARTED, CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 FAILED, REMOVED = CustomizationStatus.CUSTOMIZATION_FAILED, CustomizationStatus.VM_REMOVED
@@ -65,7 +65,7 @@ FAILED, REMOVED = CustomizationStatus.CUSTOMIZATION_FAILED, CustomizationStatus.
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have settings of their own."""
+    """The environment of the person who runs the tests does not count."""
     for name in os.environ:
         if name.startswith(("VSPHERE_", "VCD_", "GOVC_")):
             monkeypatch.delenv(name)
@@ -121,7 +121,7 @@ CATALOGUE = [
     ],
 )
 def test_what_a_word_means(word: str, moids: list[str]) -> None:
-    """Whatever names machines on a command line is found in one reading of the inventory."""
+    """Whatever names VMs on a command line is found in one reading of the inventory."""
     if moids:
         assert resolve(word, CATALOGUE) == moids
     else:
@@ -129,8 +129,8 @@ def test_what_a_word_means(word: str, moids: list[str]) -> None:
             resolve(word, CATALOGUE)
 
 
-def test_a_name_that_two_machines_share_is_refused_with_both_paths() -> None:
-    """Whoever wrote it sees what to write instead."""
+def test_a_name_that_two_vms_share_is_refused_with_both_paths() -> None:
+    """The error says what to write instead."""
     with pytest.raises(ConfigurationError) as caught:
         resolve("db", CATALOGUE)
 
@@ -152,7 +152,7 @@ def test_a_mistyped_name_gets_a_suggestion() -> None:
 
 
 def test_a_path_is_made_of_what_the_user_may_see() -> None:
-    """A machine in a vApp has the vApp for a parent; a folder without permission ends the path."""
+    """A VM in a vApp has the vApp for a parent; a folder without permission ends the path."""
 
     def to(moid: str) -> Any:
         return vim.ManagedEntity(moid)
@@ -281,7 +281,7 @@ def test_a_password_file_holds_the_password_in_its_first_line(tmp_path: Path, co
     ],
 )
 def test_a_password_file_that_holds_none_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
-    """A wrong attempt counts against the account: it is not made with something that is no password."""
+    """A failed login counts against the account: no login is sent with something that is not a password."""
     if content is not None:
         (tmp_path / "password").write_bytes(content)
 
@@ -295,7 +295,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sits there is told whose password it is."""
+    """The prompt says whose password is expected."""
     asked: list[str] = []
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(sys, "stderr", Terminal())
@@ -312,7 +312,7 @@ def test_a_terminal_is_asked_for_the_password(monkeypatch: pytest.MonkeyPatch) -
     assert asked == ["Password of ann at vc.example.com: "]
 
 
-def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_prompt_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job in the night would wait for ever."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("typed\n"))
 
@@ -344,7 +344,7 @@ def test_a_missing_or_wrong_setting_is_named_by_its_option(
 
 
 def test_cloud_director_takes_a_token_from_the_environment() -> None:
-    """A token needs no password, and none is asked for."""
+    """A token needs no password, and there is no prompt for one."""
     environment = {"VCD_URL": "vcd.example.com", "VCD_ORG": "acme", "VCD_API_TOKEN": "t0ken"}
 
     settings = Access(CLOUD_DIRECTOR).cloud_director_settings(environment)
@@ -390,13 +390,13 @@ GONE = outcome("gone", REMOVED, Failure(FailureKind.NOT_FOUND))
         ),
     ],
 )
-def test_the_exit_status_tells_how_it_ended(report: GateReport, code: ExitCode) -> None:
-    """A script can tell a failure from a wait that was too short."""
+def test_the_exit_status_shows_how_it_ended(report: GateReport, code: ExitCode) -> None:
+    """The exit status distinguishes a failure from a timeout."""
     assert exit_code(report) == code
 
 
 @pytest.mark.parametrize("advice", Advice)
-def test_every_advice_has_a_phrase_in_the_words_of_the_options(advice: Advice) -> None:
+def test_every_advice_has_a_phrase_in_the_terms_of_the_options(advice: Advice) -> None:
     """No sentence of the command is about a stack or a program."""
     phrase = PHRASES[advice]
 
@@ -405,7 +405,7 @@ def test_every_advice_has_a_phrase_in_the_words_of_the_options(advice: Advice) -
 
 
 def test_what_a_server_says_is_shown_as_it_said_it() -> None:
-    """No word of a server's message is replaced, also where it looks like one of ours."""
+    """No part of a server's message is replaced, even where it looks like one of ours."""
     said = "cannot lock vms: the `timeout` of pool vsphere:user was hit; run `pulumi up` again"
     report = GateReport((outcome("web", FAILED, Failure(FailureKind.CUSTOMIZATION_FAILED, "X", message=said)),), 1)
 
@@ -436,7 +436,7 @@ def test_the_first_signal_ends_the_wait_and_the_second_the_program() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_the_wait_ends_the_program(number: signal.Signals, code: int) -> None:
-    """A server that does not answer cannot hold whoever gives up on it."""
+    """A server that does not answer cannot delay a cancelled command."""
     before = signal.getsignal(number)
 
     with pytest.raises(SystemExit) as caught, Interrupt().caught():
@@ -446,7 +446,7 @@ def test_a_signal_before_the_wait_ends_the_program(number: signal.Signals, code:
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_while_the_server_does_not_answer_is_told_as_a_signal(
+def test_a_signal_while_the_server_does_not_answer_is_reported_as_a_signal(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was judged then, and the exit status is the signal's, not the server's."""
@@ -470,7 +470,7 @@ def test_a_signal_while_the_server_does_not_answer_is_told_as_a_signal(
 
 
 def test_a_result_is_that_of_the_gate() -> None:
-    """Whoever reads a gate's outputs can read a report of the command line."""
+    """The report of the command line has the form of a gate's outputs."""
     one = replace(BAD, customization_seconds=12.5, host_name="h\x1b[31m", ip_addresses=("192.0.2.7",))
 
     (said,) = json_output.report_document(GateReport((one,), wait_seconds=1.0))["results"].values()
@@ -479,8 +479,8 @@ def test_a_result_is_that_of_the_gate() -> None:
     assert (said["host_name"], said["ip_addresses"]) == ("h", ["192.0.2.7"])
 
 
-def test_machines_of_one_name_are_told_apart_by_their_id() -> None:
-    """No machine is lost from a document because another has its name."""
+def test_vms_of_one_name_are_distinguished_by_their_id() -> None:
+    """No VM is lost from a document because another has its name."""
     report = GateReport((replace(GOOD, id="vm-1"), replace(GOOD, id="vm-2"), BAD), 1)
 
     document = json_output.report_document(report)
@@ -493,7 +493,7 @@ def test_machines_of_one_name_are_told_apart_by_their_id() -> None:
 
 
 class Told:
-    """A source that tells what it was given."""
+    """A source that records what it was given."""
 
     def __init__(self, observations: Sequence[Observation], trouble: ServerError | None, *, hang: bool) -> None:
         self.observations = list(observations)
@@ -503,7 +503,7 @@ class Told:
 
     def start(self) -> list[VmRef]:
         if self.hang:
-            self.closed.wait(PATIENCE)
+            self.closed.wait(TEST_TIMEOUT)
         return [VmRef(vm, vm, f"name-of-{vm}") for vm in dict.fromkeys(o.vm for o in self.observations)]
 
     def poll(self, timeout: float) -> list[Observation]:
@@ -541,7 +541,7 @@ RUNNING = (Signal.CUSTOMIZATION_STARTED,)
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs the program on a source that tells the given observations; remembers the words it was asked for."""
+    """Runs the program on a source with the given observations; records the requested references."""
 
     def go(
         *arguments: str,
@@ -569,8 +569,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("command", ["wait", "status"])
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_success_is_told_and_ends_with_0(run: Callable[..., Any], command: str, output: str) -> None:
-    """Both commands and both formats say of each machine how it stands."""
+def test_success_is_reported_and_ends_with_0(run: Callable[..., Any], command: str, output: str) -> None:
+    """Both commands and both formats show the status of each VM."""
     told = [*story("vm-1", *SUCCESS), *story("vm-2", *SUCCESS)]
 
     result = run(command, "vm-1", "vm-2", "--output", output, told=told)
@@ -599,7 +599,7 @@ def test_verbose_writes_the_log_to_standard_error(run: Callable[..., Any], *, ve
     assert list(json.loads(result.stdout)["statuses"].values()) == [SUCCEEDED.value]
 
 
-def test_failure_is_told_with_its_reason_and_ends_with_1(run: Callable[..., Any]) -> None:
+def test_failure_is_reported_with_its_reason_and_ends_with_1(run: Callable[..., Any]) -> None:
     """The report names the event, what the guest said without its escape sequences, and what to do."""
     result = run("wait", "vm-1", told=story("vm-1", *FAILURE))
 
@@ -656,7 +656,7 @@ def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:
 
 
 def test_status_does_not_wait(run: Callable[..., Any]) -> None:
-    """A machine that is still on its way is told as it stands, with an exit status of its own."""
+    """A VM whose customization has not ended is reported with its status, and has an exit status of its own."""
     result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *SUCCESS)])
 
     assert result.exit_code == 3
@@ -664,7 +664,7 @@ def test_status_does_not_wait(run: Callable[..., Any]) -> None:
     assert result.stderr == ""
 
 
-def test_status_tells_a_failure_beside_machines_on_their_way(run: Callable[..., Any]) -> None:
+def test_status_reports_a_failure_beside_vms_on_their_way(run: Callable[..., Any]) -> None:
     """The worse news decides the exit status."""
     result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *FAILURE)])
 
@@ -674,7 +674,7 @@ def test_status_tells_a_failure_beside_machines_on_their_way(run: Callable[..., 
 @pytest.mark.parametrize(
     ("expect", "code"), [pytest.param("required", 1, id="required"), pytest.param("optional", 0, id="optional")]
 )
-def test_a_machine_that_nobody_customizes_is_judged_by_expect(run: Callable[..., Any], expect: str, code: int) -> None:
+def test_a_vm_without_customization_is_judged_by_expect(run: Callable[..., Any], expect: str, code: int) -> None:
     """NotCustomized is a failure or good, as the option says."""
     idle = Snapshot("vm-1", NOON, power=PowerState.ON, booted_at=NOON, progress=Progress.IDLE, tools_running=True)
 
@@ -684,7 +684,7 @@ def test_a_machine_that_nobody_customizes_is_judged_by_expect(run: Callable[...,
     assert re.search("NoCustomization|NotCustomized", result.stdout)
 
 
-def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
+def test_vms_come_from_standard_input(run: Callable[..., Any]) -> None:
     """One a line, without blank lines and comments, each once."""
     result = run("status", "vm-1", "-", stdin="vm-2\n\n# old\n  vm-3 \nvm-1\n", told=story("vm-1", *SUCCESS))
 
@@ -700,7 +700,7 @@ def test_machines_come_from_standard_input(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["wait"], "Missing argument", id="no-machine"),
+        pytest.param(["wait"], "Missing argument", id="no-vm"),
         pytest.param(["wait", "-"], "expected at least one VM", id="an-empty-list"),
         pytest.param(["wait", "vm-1", "--timeout", "0"], "expected a positive number of seconds", id="no-time"),
         pytest.param(["wait", "vm-1", "--timeout", "-5"], "expected a positive number of seconds", id="negative"),
@@ -732,7 +732,7 @@ def test_wrong_usage_ends_with_2(run: Callable[..., Any], arguments: list[str], 
 
 
 def test_a_start_timeout_is_no_longer_than_the_time_out(run: Callable[..., Any]) -> None:
-    """Its default gives way, as the gate's does."""
+    """Its default is limited by --timeout, as the gate's is."""
     off = Snapshot("vm-1", NOON, power=PowerState.OFF)
 
     result = run("wait", "vm-1", "--timeout", "0.05", told=[off])
@@ -757,8 +757,8 @@ def live(outcomes: tuple[VmOutcome, ...], height: int = 24) -> tuple[views.LiveT
     return table, now
 
 
-def test_the_live_table_goes_on_between_two_updates() -> None:
-    """Whoever watches sees that the wait is alive."""
+def test_the_live_table_advances_between_two_updates() -> None:
+    """The progress shows that the wait is still running."""
     table, now = live((GOOD, UNFINISHED))
     now[0] += 5
 
@@ -770,7 +770,7 @@ def test_the_live_table_goes_on_between_two_updates() -> None:
 
 
 def test_the_live_table_fits_the_screen() -> None:
-    """With more machines than lines, those on their way are shown and the others counted."""
+    """With more VMs than lines, those on their way are shown and the others counted."""
     done = tuple(replace(GOOD, key=f"done-{n}", id=f"done-{n}") for n in range(300))
     open_ = tuple(replace(UNFINISHED, key=f"open-{n}", id=f"open-{n}") for n in range(3))
     table, _ = live((*done[:150], *open_, *done[150:]), height=12)
@@ -782,8 +782,8 @@ def test_the_live_table_fits_the_screen() -> None:
     assert "295 more not shown, in all 300 CustomizationSucceeded, 3 CustomizationStarted" in " ".join(text.split())
 
 
-def test_names_in_a_table_are_no_markup() -> None:
-    """A machine's name can hold brackets and escape sequences."""
+def test_names_in_a_table_are_not_markup() -> None:
+    """A VM's name can hold brackets and escape sequences."""
     table, _ = live((replace(GOOD, key="[red]web[/red]\x1b[2J", host_name=":smile:"),))
 
     text = rendered(table, 100, 24)
@@ -812,7 +812,7 @@ def test_timeline_draws_what_wait_wrote(run: Callable[..., Any], tmp_path: Path)
 
 
 def test_timeline_writes_a_picture_to_standard_output(run: Callable[..., Any], tmp_path: Path) -> None:
-    """A picture can be piped, too, and one that cannot be written is told."""
+    """A picture can be written to a pipe, and a write error is reported."""
     report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *SUCCESS)).stdout
 
     assert run("timeline", "--svg", "-", stdin=report).stdout.startswith("<?xml")
@@ -821,8 +821,8 @@ def test_timeline_writes_a_picture_to_standard_output(run: Callable[..., Any], t
     assert "cannot be written: No such file or directory" in refused.stderr
 
 
-def test_timeline_judges_live_machines_now(run: Callable[..., Any]) -> None:
-    """Without a file, the machines themselves are asked."""
+def test_timeline_judges_running_vms_now(run: Callable[..., Any]) -> None:
+    """Without a file, the VMs themselves are asked."""
     result = run("timeline", "--live", "vm-1", told=story("vm-1", *RUNNING))
 
     assert result.exit_code == 0
@@ -870,7 +870,7 @@ def test_the_help_imports_little() -> None:
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_is_named(missing: str) -> None:
-    """Whoever installed the library alone reads what to install, and no traceback."""
+    """Without the extra `cli` the message says what to install, without a traceback."""
     said = program(f"sys.modules[{missing!r}] = None")
 
     assert said.returncode == 2

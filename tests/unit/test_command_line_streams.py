@@ -66,7 +66,7 @@ def test_a_reader_that_left_ends_the_program_quietly(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_disk_that_is_full_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write error has a sentence and a status, not a traceback."""
     errors = errors_of(monkeypatch)
     with output_to(io.FileIO("/dev/full", "wb"), monkeypatch), pytest.raises(SystemExit) as ended:

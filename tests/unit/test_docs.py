@@ -44,7 +44,7 @@ def test_the_page_shows_the_table_of_the_verdict() -> None:
 
 
 def test_the_pages_name_every_state() -> None:
-    """Each word of a server that the table knows is explained on one of the two pages."""
+    """Each event and state of a server in the table is explained on one of the two pages."""
     text = text_of(DOCS / "how-it-decides.md") + text_of(DOCS / "cloud-director.md")
     states = {*vsphere.STATES, *cloud_director.STATES} - {cloud_director.DISABLED}
     assert [state for state in sorted(states) if f"`{state}`" not in text] == []
@@ -73,7 +73,7 @@ def quoted(heading: str) -> Iterator[str]:
     "heading", ["The customization does not start", "All other sentences", "Warnings during a wait"]
 )
 def test_the_failure_guide_quotes_what_the_library_says(heading: str) -> None:
-    """Each quoted sentence stands in the code, apart from what a run fills in."""
+    """Each quoted sentence is in the code, apart from what a run fills in."""
     said = sentences()
     wanted = [part.strip(" ,;") for quote in quoted(heading) for part in quote.split("...") if part.strip(" ,;")]
     assert wanted
@@ -88,7 +88,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pages
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     """Each link within the project leads to a file that is there, and to a heading that is in it."""
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
@@ -110,6 +110,6 @@ def test_commands_of_make_exist(page: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    """A page that the index leaves out is found by nobody."""
+    """Every page is in the index."""
     linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text_of(DOCS / "README.md")))
     assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"} | GENERATED

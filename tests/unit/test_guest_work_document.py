@@ -45,7 +45,7 @@ def test_every_recipe_calls_what_there_is(program: str) -> None:
                 assert keys <= set(GateArgs.__annotations__)
 
 
-def test_every_check_is_told_with_a_good_example() -> None:
+def test_every_check_is_reported_with_a_good_example() -> None:
     """The table has a row for each kind of check, and its example is accepted."""
     rows = [json.loads(row.replace("\\|", "|")) for row in re.findall(r"^\| `(\{\"kind.*?\})` \|", TEXT, re.MULTILINE)]
     assert [row["kind"] for row in rows] == list(EXAMPLES)

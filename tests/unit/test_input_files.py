@@ -253,7 +253,7 @@ def test_a_full_standard_output_is_one_sentence(arguments: list[str]) -> None:
 
 @pytest.mark.skipif(not FULL.exists(), reason="a full device is Linux")
 def test_a_full_standard_error_leaves_the_exit_status() -> None:
-    """There is nowhere left to say it."""
+    """With both streams closed there is no place for a message."""
     with FULL.open("wb") as full:
         ended = program(["timeline", "nowhere.json"], stderr=full)
 

@@ -1,4 +1,4 @@
-"""The library's log: silent until it is asked for, then on standard error."""
+"""The library's log: no output until it is enabled, then on standard error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_variable_shows_the_log(value: str, shown: bool, capsys: pytest.Capt
 
 
 def test_a_line_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """The provider is configured more than once in a process; each line is written once all the same."""
+    """The provider is configured more than once in a process; each line is still written once."""
     log.show()
     log.show()
     LOGGER.debug("connected")

@@ -54,7 +54,7 @@ a stack whose text names another place cannot even be destroyed, and another tex
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_exports_are_sorted_and_there(name: str) -> None:
-    """A package exports a sorted list of names without twins, and has each of them."""
+    """A package exports a sorted list of names without duplicates, and has each of them."""
     package = importlib.import_module(name)
     assert package.__all__ == sorted(set(package.__all__))
     assert [export for export in package.__all__ if not hasattr(package, export)] == []
@@ -99,7 +99,7 @@ def test_every_error_is_exported() -> None:
 
 
 def test_the_errors_have_one_base() -> None:
-    """Whoever catches GateError catches everything that the library raises on purpose."""
+    """`except GateError` catches everything that the library raises on purpose."""
     public = [value for name, value in vars(errors).items() if inspect.isclass(value) and not name.startswith("_")]
     assert [error for error in public if not issubclass(error, errors.GateError)] == []
 
@@ -113,7 +113,7 @@ def test_every_resource_is_pinned() -> None:
 
 @pytest.mark.parametrize(("path", "provider", "text"), FROZEN.values(), ids=FROZEN)
 def test_a_stack_stores_a_reference_to_the_provider(path: str, provider: str, text: str) -> None:
-    """The text that a stack stores is the one that all stacks have; it is a path, and code that lies there reads it."""
+    """The text that a stack stores is the same in all stacks: it is a path, and the code at that path reads it."""
     made = getattr(importlib.import_module(path), provider)()
     assert serialize_provider(made) == text
     assert type(dill.loads(base64.b64decode(text))) is type(made)  # noqa: S301 -- this module's own text
@@ -122,6 +122,6 @@ def test_a_stack_stores_a_reference_to_the_provider(path: str, provider: str, te
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_type_is_frozen(name: str) -> None:
-    """The type stands in every resource's URN, and goes by the resource's name."""
+    """The type is in every resource's URN, and matches the name of the resource."""
     resource: type[Resource] = getattr(pulumi_customization_gate, name)
     assert resource._resource_type_name == f"dynamic/customization:{name}"

@@ -15,7 +15,7 @@ from pulumi_customization_gate.refcounted import RefCounted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 10
+TEST_TIMEOUT = 10
 """Seconds after which a thread that should have come counts as lost."""
 
 
@@ -89,8 +89,8 @@ def test_a_thing_that_could_not_be_made_is_not_unmade() -> None:
 
 def test_a_crowd_makes_one_thing() -> None:
     """Those who ask while the thing is being made wait for it."""
-    everyone_asks = threading.Barrier(16, timeout=PATIENCE)
-    everyone_has = threading.Barrier(16, timeout=PATIENCE)
+    everyone_asks = threading.Barrier(16, timeout=TEST_TIMEOUT)
+    everyone_has = threading.Barrier(16, timeout=TEST_TIMEOUT)
     workshop = Workshop()
 
     def use(_: int) -> str:
@@ -106,14 +106,14 @@ def test_a_crowd_makes_one_thing() -> None:
 
 
 def test_a_crowd_shares_a_failure() -> None:
-    """Those who waited for a thing that could not be made are told so at once; who asks later gets a new one."""
+    """Callers that wait for an object that cannot be created get the error at once; a later caller gets a new one."""
     attempts: list[str] = []
 
     def make(key: str) -> str:
         attempts.append(key)
         if len(attempts) > 1:
             return key
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TEST_TIMEOUT
         while shared._entries[key].users < 8 and time.monotonic() < deadline:
             time.sleep(0.001)
         raise ConnectionRefusedError(key)
@@ -134,12 +134,12 @@ def test_a_crowd_shares_a_failure() -> None:
 
 
 def test_one_key_does_not_wait_for_another() -> None:
-    """A thing that takes long to make holds up nobody who asks for another."""
+    """An object that takes long to create does not delay callers of another object."""
     release = threading.Event()
 
     def make(key: str) -> str:
         if key == "slow":
-            assert release.wait(PATIENCE)
+            assert release.wait(TEST_TIMEOUT)
         return key
 
     def use(key: str) -> str:
@@ -149,7 +149,7 @@ def test_one_key_does_not_wait_for_another() -> None:
     shared: RefCounted[str, str] = RefCounted(make, lambda _: None)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(use, "slow")
-        quick = pool.submit(use, "quick").result(PATIENCE)
+        quick = pool.submit(use, "quick").result(TEST_TIMEOUT)
         was_waiting = not slow.done()
         release.set()
 
@@ -161,7 +161,7 @@ def keeping() -> Iterator[None]:
     """Has objects without users kept, and closes all of them at the end."""
     refcounted.keep_unused(60)
     yield
-    refcounted.close_all(PATIENCE)
+    refcounted.close_all(TEST_TIMEOUT)
 
 
 def _use(workshop: Workshop) -> str:
@@ -181,11 +181,11 @@ def test_a_kept_object_is_closed_when_its_time_is_up() -> None:
     workshop = Workshop()
     refcounted.keep_unused(0.05)
     _use(workshop)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TEST_TIMEOUT
     while not workshop.unmade and time.monotonic() < deadline:
         time.sleep(0.005)
     assert (workshop.unmade, _use(workshop)) == (["a 1"], "a 2")
-    assert refcounted.close_all(PATIENCE)
+    assert refcounted.close_all(TEST_TIMEOUT)
 
 
 @pytest.mark.usefixtures("keeping")
@@ -227,5 +227,5 @@ def test_an_object_that_does_not_close_keeps_no_other_open() -> None:
     for key in ("a", "b"):
         with shared.acquire(key):
             pass
-    assert refcounted.close_all(PATIENCE)
+    assert refcounted.close_all(TEST_TIMEOUT)
     assert closed == ["b", "a"]

@@ -206,14 +206,14 @@ def test_times_of_other_zones_are_drawn_in_utc() -> None:
     assert str(wait.vms[0].completed) == "2026-11-20 12:01:30+00:00"
 
 
-def test_machines_stand_in_the_order_that_people_count() -> None:
+def test_vms_are_in_natural_order() -> None:
     """web-2 comes before web-10, and a name may hold more digits than int() reads."""
     [wait] = waits({f"web-{n}": result(0) for n in ("9" * 5000, "²", "10", "2", "1")})
 
     assert [vm.name[:6] for vm in wait.vms] == ["web-1", "web-2", "web-10", "web-99", "web-²"]
 
 
-def test_a_gate_with_a_failed_machine_did_not_open() -> None:
+def test_a_gate_with_a_failed_vm_did_not_open() -> None:
     """When the gate opened is not guessed where it cannot have opened."""
     failed = result(0, 30, 90, status="CustomizationFailed", failure="CustomizationSysprepFailed")
 
@@ -222,7 +222,7 @@ def test_a_gate_with_a_failed_machine_did_not_open() -> None:
     assert wait.opened is None
 
 
-def test_the_time_that_the_gate_itself_tells_wins() -> None:
+def test_the_time_that_the_gate_itself_reports_wins() -> None:
     """A gate that opened by `report` opened although a VM failed."""
     failed = result(0, 30, 90, status="CustomizationFailed", failure="CustomizationFailed")
     document = {"results": {"web-0": failed}, "opened_at": at(200).isoformat()}
@@ -313,7 +313,7 @@ def test_how_a_bar_ends(it: VmTimes, end: End, marked: float | None, spans: list
     assert all(0 <= span.begin < span.end <= 300 for span in row.spans)
 
 
-def test_machines_of_other_days_are_compared_from_their_power_on() -> None:
+def test_vms_of_other_days_are_compared_from_their_power_on() -> None:
     """A VM that was replaced days later would make the bars too short to see."""
     day = 86400.0
     gate = Wait("web", (vm("a", 0, 30, 90), vm("b", 3 * day, 3 * day + 40, 3 * day + 100)), at(3 * day + 100))
@@ -336,7 +336,7 @@ def test_a_gate_that_was_opened_long_afterwards_leaves_the_bars_their_length() -
     assert chart([gate], Align.clock).length == 3600
 
 
-def test_machines_of_one_run_share_the_clock() -> None:
+def test_vms_of_one_run_share_the_clock() -> None:
     """Who waited for whom shows only on one scale."""
     gate = Wait("web", (vm("a", 0, 30, 90), vm("b", 60, 90, 150)), at(150))
 
@@ -347,7 +347,7 @@ def test_machines_of_one_run_share_the_clock() -> None:
     assert drawn.opened == (150.0,)
 
 
-def test_gates_are_told_apart_by_headings() -> None:
+def test_gates_are_distinguished_by_headings() -> None:
     """One gate needs none."""
     east, west = (Wait(name, (vm("a", 0, 30, 90),), at(90)) for name in ("east", "west"))
 
@@ -434,8 +434,8 @@ def picture_of(count: int, theme: Theme = Theme.light) -> bytes:
 
 
 @pytest.mark.parametrize(("count", "theme"), [(1, Theme.dark), (3, Theme.light), (41, Theme.dark), (300, Theme.light)])
-def test_every_machine_and_every_failure_can_be_read(count: int, theme: Theme) -> None:
-    """Names and failures stand in the picture as text, in letters of a legible size, few or many."""
+def test_every_vm_and_every_failure_can_be_read(count: int, theme: Theme) -> None:
+    """Names and failures are in the picture as text, in a legible size, for few VMs and for many."""
     picture = picture_of(count, theme)
 
     found = texts(picture)
@@ -500,7 +500,7 @@ def test_a_name_is_drawn_as_it_is(name: str) -> None:
 
 
 def test_nothing_known_still_gives_a_picture() -> None:
-    """Machines that were never found have no time at all."""
+    """VMs that were never found have no time at all."""
     picture = svg(chart([Wait("web", (vm("a", status="VmRemoved", failure="NotFound"),))]))
 
     assert "NotFound" in texts(picture)

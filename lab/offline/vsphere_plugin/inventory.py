@@ -1,4 +1,4 @@
-"""What the stand-in asks of vCenter: look-ups, clone, reconfigure, destroy. All of it blocks."""
+"""The stand-in's calls to vCenter: look-ups, clone, reconfigure, destroy. All of it blocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Inventory:
     Args:
         config: The keys of the `vsphere:` namespace; the environment speaks where one is missing, as with the real
             plugin.
-        ca_file: The certificate authorities to trust; the machine's own where it is missing.
+        ca_file: The certificate authorities to trust; the VM's own where it is missing.
     """
 
     def __init__(self, config: Mapping[str, str], ca_file: str | None = None) -> None:
@@ -140,7 +140,7 @@ class Inventory:
         """Changes what can be changed in place.
 
         Raises:
-            LookupError: The machine is gone.
+            LookupError: The VM is gone.
             RuntimeError: vCenter refused; with its message.
         """
         vm = self._by_uuid(uuid)
@@ -259,7 +259,7 @@ def _hardware(wanted: Mapping[str, Any]) -> Any:
 
 
 def _customization(wanted: Mapping[str, Any]) -> Any:
-    """Returns the customization specification of a clone for Linux, or None where none is asked for."""
+    """Returns the customization specification of a clone for Linux, or None where none is requested."""
     customize = wanted["clone"].get("customize")
     if not customize:
         return None

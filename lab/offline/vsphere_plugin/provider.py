@@ -50,13 +50,13 @@ _OUTPUT_ONLY = {
     "rebootRequired",
 }
 _IN_PLACE = {"numCpus", "memory", "extraConfig", "annotation", "waitForGuestNetTimeout", "waitForGuestIpTimeout"}
-"""What changes without a new machine; any other change replaces it."""
+"""What changes without a new VM; any other change replaces it."""
 _AT_ONCE = 64
 """Threads for what blocks: asyncio's own pool has a few per processor, too few for twenty clones at once."""
 
 
 class Provider(protocol.Provider):
-    """The stand-in, as the SDK's provider server wants it."""
+    """The stand-in, in the form that the SDK's provider server expects."""
 
     def __init__(self) -> None:
         self._inventory = Inventory({})
@@ -104,7 +104,7 @@ class Provider(protocol.Provider):
         )
 
     async def diff(self, request: protocol.DiffRequest) -> protocol.DiffResponse:
-        """Compares what was asked for then with what is asked for now."""
+        """Compares the old inputs with the new ones."""
         old = {key: value for key, value in request.old_state.items() if key not in _OUTPUT_ONLY}
         changed = sorted(
             key
@@ -121,7 +121,7 @@ class Provider(protocol.Provider):
                 key: protocol.PropertyDiff(kinds.UPDATE_REPLACE if key in replaces else kinds.UPDATE, input_diff=True)
                 for key in changed
             },
-            # Two machines cannot have one name in one folder: the old one goes first unless the name is another.
+            # Two VMs cannot have one name in one folder: the old one goes first unless the name is another.
             delete_before_replace=bool(replaces) and "name" not in changed,
             stables=["moid", "uuid"],
         )

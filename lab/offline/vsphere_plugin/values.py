@@ -9,7 +9,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.runtime.rpc import UNKNOWN
 
 UNKNOWN_VALUE = PropertyValue(UNKNOWN)
-"""A value that the engine learns later. The server passes this marker through as a string, in both directions."""
+"""A value that the engine does not know yet. The server passes this marker through as a string, in both directions."""
 
 
 def plain(value: Any) -> Any:

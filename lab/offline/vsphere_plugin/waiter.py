@@ -1,4 +1,4 @@
-"""How the provider waits for a customization, written anew: a collector and a held call for each virtual machine.
+"""Pulumi-vsphere's wait for a customization, re-implemented: a collector and a held call for each virtual machine.
 
 Its collector has no filter of types or times, and a page of ten events; the server answers the held call when a newer
 event arrives, and the first page holds the past. Like the event manager of its library, it reads a page from its newest

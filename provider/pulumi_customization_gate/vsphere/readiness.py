@@ -221,7 +221,7 @@ class GuestReadiness:
             if missing:
                 lost[moid] = missing
         with self._lock:
-            if time.monotonic() >= until:  # nobody waits for the answer any more
+            if time.monotonic() >= until:  # the answer is too late
                 return frozenset()
             self._newest.update(readings)
             self._unmet.update(lost)

@@ -10,7 +10,7 @@ from tests.unit.cloud_director.in_memory import Inbox, InMemory
 
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgets what a process remembers of logins."""
+    """Clears what the process remembers of logins."""
     monkeypatch.setattr(refused_logins, "_refused", {})
     monkeypatch.setattr(api_tokens, "_newest", {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.cloud_director.api import Api
-from lab.cloud_director.cloud import Cloud, SimulatedVm
+from lab.cloud_director.cloud import Cloud, Plan, SimulatedVm
 from lab.cloud_director.faults import Faults
 from pulumi_customization_gate.cloud_director.connection import Answer, UnreachableError
 from pulumi_customization_gate.cloud_director.references import parse_reference
@@ -102,7 +103,7 @@ class InlineExecutor:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(call())
-                except Exception as error:  # noqa: BLE001 -- whoever reads the future raises it
+                except Exception as error:  # noqa: BLE001 -- the reader of the future raises it
                     future.set_exception(error)
 
         if self.is_held:
@@ -136,11 +137,14 @@ class InMemory:
     def session(self, settings: CloudDirectorSettings | None = None) -> Session:
         return Session(settings or self.settings, self.server, self.executor, self.clock)
 
-    def machine(self, name: str, state: str = "GC_PENDING", *, record: str | None = "") -> SimulatedVm:
-        """Returns a VM in a state; its record reports none unless told otherwise."""
-        machine = self.cloud.add(name)
-        machine.set_state, machine.record_state = state, record
-        return machine
+    def vm(self, name: str, state: str = "GC_PENDING", *, record: str | None = "") -> SimulatedVm:
+        """Returns a VM in a state; by default its record reports none.
+
+        Only tests change it: by the default plan VMware Tools would run after half a second of real time.
+        """
+        vm = self.cloud.add(name, plan=Plan(start_delay=math.inf))
+        vm.set_state, vm.record_state = state, record
+        return vm
 
     def source(self, vms: Mapping[str, str] | Sequence[str], **options: Any) -> CloudDirectorSource:
         def parse(text: str) -> Any:

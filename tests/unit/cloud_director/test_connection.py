@@ -82,13 +82,13 @@ def test_an_answer_holds_status_headers_body_and_the_servers_time() -> None:
 
 @pytest.mark.parametrize("date", ["", "soon"])
 def test_without_a_date_our_time_is_used(date: str) -> None:
-    """A server without a usable Date header is read all the same."""
+    """A response without a usable Date header is still read."""
     before = datetime.now(timezone.utc)
     assert exchange(reply(headers={"Date": date}))[0].at >= before
 
 
 def test_a_compressed_answer_is_read() -> None:
-    """Compression that was not asked for, as a proxy does it, is undone."""
+    """Compression that was not requested, for example by a proxy, is decoded."""
     answer, _ = exchange(reply(200, zlib.compress(b"<Org/>"), {"Content-Encoding": "deflate"}))
     assert answer.body == b"<Org/>"
 
@@ -137,7 +137,7 @@ def test_a_fault_names_its_cause(fault: Exception, reason: str) -> None:
 
 
 def test_an_untrusted_certificate_is_an_error_of_its_own() -> None:
-    """It does not pass, so it is told apart from a server that cannot be reached."""
+    """It does not pass with time, so it is not reported as an unreachable server."""
     error = ssl.SSLCertVerificationError("x")
     error.verify_message = "self-signed certificate"
     with pytest.raises(CertificateError, match=r"vcd\.example\.com"):

@@ -55,7 +55,7 @@ def _nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_token_is_renewed_ahead_of_its_end_where_that_is_known(expires_in: bytes, renew_at: float) -> None:
-    """A lifetime that is no usable number means that the token is used until a 401."""
+    """With a lifetime that is not a usable number, the token is used until a 401."""
     token = tokens.of_exchange(b'{"access_token": "t0ken", "expires_in": %s}' % expires_in, asked=100.0)
     assert token == tokens.Token("t0ken", renew_at)
     assert "t0ken" not in repr(token)
@@ -69,7 +69,7 @@ def test_a_token_without_a_lifetime_is_used_until_a_401() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"t0ken"', b'{"access_token": null}', b'{"access_token": ""}'])
 def test_an_answer_without_a_token_is_malformed(body: bytes) -> None:
-    """Whatever else the server says, it is no token."""
+    """Any other answer of the server is not a token."""
     with pytest.raises(MalformedError, match="no access token"):
         tokens.of_exchange(body, asked=0.0)
 
@@ -78,7 +78,7 @@ def test_an_answer_without_a_token_is_malformed(body: bytes) -> None:
 
 
 class Server:
-    """Stands in for the connection: gives the answers of a test to the logins, and counts them."""
+    """Replaces the connection: gives a test's answers to the logins, and counts them."""
 
     def __init__(self, *answers: Callable[[], Answer]) -> None:
         self.answers, self.logins = list(answers), 0
@@ -183,7 +183,7 @@ def unusable() -> None:
 
 
 def test_the_second_answer_that_cannot_become_right_is_an_error() -> None:
-    """The first may be asked for again; each request is counted for itself."""
+    """The first may be requested again; each request is counted separately."""
     answers = Answers(SETTINGS)
     page = answer(body=b"<html>s3cret</html>", headers={"Content-Type": "text/html"})
     codes = []

@@ -34,8 +34,8 @@ def looked(lab: InMemory, *vms: str) -> list[Finding]:
 
 def test_a_server_that_a_gate_can_work_with(lab: InMemory) -> None:
     """A vApp stands for its VMs, each with its name; the session ends."""
-    lab.machine("web-0")
-    vm = lab.machine("web-1")
+    lab.vm("web-0")
+    vm = lab.vm("web-1")
     found = looked(lab, vm.urn, f"urn:vcloud:vapp:{vapp_uuid('web')}")
 
     assert [(f.check, f.state) for f in found] == [
@@ -80,7 +80,7 @@ def test_a_wrong_clock_is_a_warning(lab: InMemory, monkeypatch: pytest.MonkeyPat
 
 def test_a_server_that_stops_answering_is_the_last_finding(lab: InMemory) -> None:
     """What was found before it stays."""
-    findings = CLOUD_DIRECTOR.preflight(lab.settings, [lab.machine("web-0").urn])
+    findings = CLOUD_DIRECTOR.preflight(lab.settings, [lab.vm("web-0").urn])
     first = next(findings)
     lab.server.is_reachable = False
     *_, last = findings

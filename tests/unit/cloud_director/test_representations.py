@@ -59,7 +59,7 @@ def test_no_other_document_passes_for_a_status(body: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_either_read_or_refused(body: bytes) -> None:
-    """Whatever a server sends ends in a word or in MalformedError."""
+    """Any response of a server is either a known word or a MalformedError."""
     with contextlib.suppress(MalformedError):
         assert representations.guest_status(body)
 
@@ -72,7 +72,7 @@ def test_of_the_section_only_the_flag_is_read(text: str, enabled: bool) -> None:
 
 
 def test_a_section_without_the_flag_is_refused_without_quoting_it() -> None:
-    """A section that does not tell the flag is refused, and no word of it stands in the error."""
+    """A section without the flag is refused, and none of its text is in the error."""
     body = f"<GuestCustomizationSection {NS}><AdminPassword>s3cret</AdminPassword></GuestCustomizationSection>"
     with pytest.raises(MalformedError) as refusal:
         representations.is_customization_enabled(body.encode())
@@ -80,7 +80,7 @@ def test_a_section_without_the_flag_is_refused_without_quoting_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "machine"),
+    ("attributes", "vm"),
     [
         pytest.param(
             f'id="urn:vcloud:vm:{UUID}" name="web-0" status="POWERED_ON" vmToolsStatus="RUNNING" ipAddress="192.0.2.7"',
@@ -104,9 +104,9 @@ def test_a_section_without_the_flag_is_refused_without_quoting_it() -> None:
         ),
     ],
 )
-def test_a_record_tells_power_and_tools(attributes: str, machine: InventoryVm) -> None:
-    """A VMRecord tells name, power, VMware Tools and address, each only where it is there."""
-    assert {machine.id: machine} == representations.records(records(attributes))
+def test_a_record_reports_power_and_tools(attributes: str, vm: InventoryVm) -> None:
+    """A VMRecord has name, power, VMware Tools and address, each only where it is present."""
+    assert {vm.id: vm} == representations.records(records(attributes))
 
 
 def test_a_record_without_identifier_is_refused() -> None:
@@ -115,13 +115,13 @@ def test_a_record_without_identifier_is_refused() -> None:
         representations.records(records('name="web-0"'))
 
 
-def test_a_vapp_lists_its_machines() -> None:
+def test_a_vapp_lists_its_vms() -> None:
     """The VMs of a vApp come in its order, with their power state."""
     children = (
         f'<Children><Vm id="urn:vcloud:vm:{UUID}" name="b" status="4"/><Vm href="vm-{UUID}" name="a"/></Children>'
     )
-    machines = representations.vms_of_vapp(f"<VApp {NS}>{children}</VApp>".encode())
-    assert [(machine.name, machine.powered_on) for machine in machines] == [("b", True), ("a", None)]
+    vms = representations.vms_of_vapp(f"<VApp {NS}>{children}</VApp>".encode())
+    assert [(vm.name, vm.powered_on) for vm in vms] == [("b", True), ("a", None)]
 
 
 def test_versions_leave_the_alpha_out() -> None:
@@ -155,6 +155,6 @@ def test_versions_leave_the_alpha_out() -> None:
         pytest.param(b"", ("", ""), id="empty"),
     ],
 )
-def test_an_error_document_tells_code_and_message(body: bytes, expected: tuple[str, str]) -> None:
+def test_an_error_document_has_code_and_message(body: bytes, expected: tuple[str, str]) -> None:
     """Errors come in XML, in JSON and as pages of someone in between."""
     assert expected == representations.error(body)

@@ -138,7 +138,7 @@ def test_every_kind_of_login_has_its_own_address(lab: InMemory, org: str, kind: 
 
 
 def test_a_token_that_the_server_replaces_is_reported_and_followed(lab: InMemory) -> None:
-    """The session goes on with the newest token, and says that the configured one has been consumed."""
+    """The session continues with the newest token, and says that the configured one has been consumed."""
     lab.cloud.rotates_api_token, lab.cloud.token_life = True, 100.0
     with_api_token(lab)
     session = lab.session()
@@ -177,7 +177,7 @@ def test_retries_stop_at_the_time_out() -> None:
     assert clock.now <= 1020.0
 
 
-def test_a_retry_keeps_the_pause_that_the_server_asks_for() -> None:
+def test_a_retry_keeps_the_pause_that_the_server_requests() -> None:
     """A Retry-After is longer than the pause would be."""
     clock, answers = Clock(), [BusyError("busy", 503, "", "", 7.0)]
 
@@ -214,21 +214,21 @@ def test_a_retry_that_cannot_help_is_not_made(error: ServerError, sleep: Callabl
 
 
 @pytest.mark.parametrize("kind", ["password", "api_token"])
-def test_a_log_tells_the_course_of_a_wait(lab: InMemory, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+def test_a_log_shows_the_course_of_a_wait(lab: InMemory, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     """Login, renewal, retry with its reason, status changes, refusals and logout are there at DEBUG."""
     caplog.set_level(logging.DEBUG, "pulumi_customization_gate.cloud_director")
     if kind == "api_token":
         lab.cloud.rotates_api_token, lab.cloud.token_life = True, 40.0
         with_api_token(lab)
-    machine, hidden = lab.machine("web-0"), lab.machine("web-1")
+    vm, hidden = lab.vm("web-0"), lab.vm("web-1")
     lab.faults.add(Fault("status", "/api/versions", times=1, status=503, retry_after="1"))
     lab.faults.add(Fault("no-right", hidden.uuid))
-    source = lab.source({"web-0": machine.urn, "web-1": hidden.urn})
+    source = lab.source({"web-0": vm.urn, "web-1": hidden.urn})
     source.start()
     source.poll(0)
     lab.clock.now += 60
     lab.cloud.end_sessions()
-    machine.set_state = "GC_COMPLETE"
+    vm.set_state = "GC_COMPLETE"
     source.poll(0)
     source.close()
     wanted = [
@@ -236,7 +236,7 @@ def test_a_log_tells_the_course_of_a_wait(lab: InMemory, caplog: pytest.LogCaptu
         "retrying: https://vcd.example.com answered GET /api/versions with 503",
         f"logged in by {'an API token' if kind == 'api_token' else 'a password'} to acme",
         "renewing the access token" if kind == "api_token" else "was answered with 401, logging in again",
-        f"vm-{machine.uuid}: GC_COMPLETE, was GC_PENDING",
+        f"vm-{vm.uuid}: GC_COMPLETE, was GC_PENDING",
         f"vm-{hidden.uuid}: read refused, NoPermission",
         "logged out",
     ]
@@ -260,11 +260,11 @@ def test_nothing_secret_reaches_a_log_or_a_message(
         return Response(documents.as_xml(documents.error(403, "FORBIDDEN", message)), 403)
 
     monkeypatch.setattr("lab.cloud_director.faults._forbidden", repeat)
-    machine = lab.machine("web-0")
+    vm = lab.vm("web-0")
     lab.faults.add(Fault("no-right", "/guestcustomizationstatus", after=2, times=3))
     lab.faults.add(Fault("other-xml", "/api/query", times=1))
-    report = wait(lab.source({"web-0": machine.urn}), WaitRules(timeout=60), clock=lab.clock)
-    secrets |= {machine.admin_password, lab.cloud.api_token, *lab.cloud._tokens}
+    report = wait(lab.source({"web-0": vm.urn}), WaitRules(timeout=60), clock=lab.clock)
+    secrets |= {vm.admin_password, lab.cloud.api_token, *lab.cloud._tokens}
     lab.cloud.end_sessions()
     lab.cloud.password = lab.cloud.api_token = "another"
     with pytest.raises(AuthenticationError) as refusal:

@@ -39,7 +39,7 @@ def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
 
 
 def test_no_secret_is_shown() -> None:
-    """Neither password nor API token stands in the representation."""
+    """Neither password nor API token is in the representation."""
     shown = repr(CloudDirectorSettings(**GOOD, api_token="t0ken"))
     assert [secret for secret in ("s3cret", "t0ken") if secret in shown] == []
 

@@ -36,7 +36,7 @@ def test_the_interval_grows_while_nothing_changes() -> None:
 
 
 def test_a_change_makes_the_interval_short_again() -> None:
-    """After a change the next question comes soon, and the interval grows anew."""
+    """After a change the next read comes soon, and the interval grows from the start."""
     pace = Pace(middle)
     for _ in range(9):
         pace.next(changed=False)

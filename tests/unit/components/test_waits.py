@@ -1,4 +1,4 @@
-"""The waits of a machine's own resource are turned off, whatever form its arguments have."""
+"""The waits of a VM's own resource are turned off, whatever form its arguments have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _args(clone: Any) -> vsphere.VirtualMachineArgs:
 
 
 def test_network_waits_are_off_and_the_arguments_stay_as_they_were() -> None:
-    """What the caller holds is not changed: it may make other machines of it."""
+    """What the caller holds is not changed: it may make other VMs of it."""
     args = _args(None)
     changed = without_waits(args)
     assert (changed.wait_for_guest_net_timeout, changed.wait_for_guest_ip_timeout) == (0, 0)

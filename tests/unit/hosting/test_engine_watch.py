@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FakeClock:
-    """Counts the seconds that the watch sleeps."""
+    """Counts the seconds that the watch waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -41,7 +41,7 @@ def test_the_engine_is_gone_after_three_refusals_in_a_row(refused: str, interval
     assert list(answers) == []
 
 
-def test_an_engine_that_answers_is_watched_for_as_long_as_it_lives() -> None:
+def test_an_engine_that_answers_is_watched_for_as_long_as_it_runs() -> None:
     """A day of connections without three refusals in a row ends nothing."""
     clock = FakeClock()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FakeEngine:
-    """Stands in for the engine of one call: keeps the lines that are logged."""
+    """Replaces the engine of one call: keeps the lines that are logged."""
 
     urn: str = "urn:pulumi:dev::test::pulumi-python:dynamic/customization:CustomizationGate::web"
     custom_timeout: float = 0

@@ -35,7 +35,7 @@ def problems(**given: Any) -> list[str]:
         pytest.param({"vms": {"web": "vm-87"}}, id="a map"),
         pytest.param({"vms": ["vm-87", UNKNOWN, UNKNOWN]}, id="IDs that preview does not know"),
         pytest.param({"vms": {"web": UNKNOWN}}, id="an unknown ID in a map"),
-        pytest.param({"vms": UNKNOWN}, id="unknown machines"),
+        pytest.param({"vms": UNKNOWN}, id="unknown VMs"),
         pytest.param({"timeout": 1, "start_timeout": 0.5, "settle": 0}, id="the smallest times"),
         pytest.param({"timeout": UNKNOWN, "start_timeout": 10**6}, id="an unknown timeout"),
         pytest.param({"platform": UNKNOWN, "expect": UNKNOWN, "on_failure": UNKNOWN}, id="unknown choices"),
@@ -167,7 +167,7 @@ def test_good_inputs_have_no_problem(inputs: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_bad_input_is_refused_with_what_is_expected(name: str, value: object, reason: str) -> None:
+def test_invalid_input_is_refused_with_what_is_expected(name: str, value: object, reason: str) -> None:
     """Each sentence names the argument, what is expected with an example, and what was given."""
     assert problems(**{name: value}) == [reason]
 
@@ -214,14 +214,14 @@ def test_the_guest_can_be_asked_on_vsphere_only() -> None:
     ],
 )
 def test_the_default_of_start_timeout(platform: str, given: dict[str, Any], start_timeout: float) -> None:
-    """A start takes ten minutes at most; Cloud Director does not tell a start from what follows, so it has the wait."""
+    """start_timeout is ten minutes at most; Cloud Director does not report a start, so there it is the timeout."""
     urn = f"urn:vcloud:vm:{UUID}"
     arguments = GateArguments.of({"vms": ["vm-2" if platform == "vsphere" else urn], "platform": platform, **given})
     assert arguments.rules.start_timeout == start_timeout
 
 
 def test_defaults() -> None:
-    """A gate that names its machines only waits half an hour, and ten minutes for a start."""
+    """A gate that names its VMs only waits half an hour, and ten minutes for a start."""
     arguments = GateArguments.of({"vms": ["vm-2", "vm-1"]})
     assert arguments == GateArguments(
         targets=targets_of(["vm-2", "vm-1"], parse_reference),
@@ -233,7 +233,7 @@ def test_defaults() -> None:
 
 
 def test_what_is_given_counts() -> None:
-    """Everything that is given arrives; a map is in the order of its keys, which are how people look for machines."""
+    """Everything that is given arrives; a map is in the order of its keys, which are how people look for VMs."""
     arguments = GateArguments.of(
         {
             "vms": {"web-2": "vm-2", "web-1": "vm-1"},
@@ -267,7 +267,7 @@ def test_how_long_a_wait_takes(given: dict[str, Any], custom_timeout: float, tim
 
 
 def test_a_misspelled_platform_hides_no_other_problem() -> None:
-    """The references are examined all the same."""
+    """The references are still checked."""
     found = problems(vms=["web"], platform="vspere")
     assert [text.partition(":")[0] for text in found] == ["vms[0]", "platform"]
 

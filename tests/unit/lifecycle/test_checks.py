@@ -191,7 +191,7 @@ def test_a_key_that_is_or_may_be_there_passes(check: object, vms: object) -> Non
 
 
 def test_a_key_that_turns_out_wrong_stops_the_gate_before_any_wait() -> None:
-    """Once every reference is known, a key that is none of them is an error, not a check that nobody judges."""
+    """Once every reference is known, a key that matches none is an error, not a check that is never evaluated."""
     check = {"kind": "host_name", "value": {"vm-2": "web"}}
     assert _problems(check, vms=[UNKNOWN]) == []
     with pytest.raises(ConfigurationError, match=r"^checks\[0\]\.value: expected references .* got 'vm-2'"):

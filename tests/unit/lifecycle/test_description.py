@@ -26,7 +26,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
 class Plain:
-    """Stands in for `pulumi.Input`: the type of a value that is known."""
+    """Replaces `pulumi.Input`: the type of a value that is known."""
 
     def __class_getitem__(cls, item: Any) -> Any:
         return item

@@ -27,13 +27,13 @@ CONFIG = {"vsphere:vsphereServer": "vc.example.com", "vsphere:user": "ann", "vsp
 
 @dataclass
 class Centre:
-    """A server of a handful of machines, and the waits that were made on it."""
+    """A server of a handful of VMs, and the waits that were made on it."""
 
     stories: dict[str, str] = field(default_factory=dict)
-    """What happens to each machine: "good", "bad", "slow", "plain" (nothing was asked), or "gone"."""
+    """What happens to each VM: "good", "bad", "slow", "plain" (nothing was asked), or "gone"."""
     names: dict[str, str] = field(default_factory=dict)
     waits: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
-    """The references that were asked for, those kept out, and those remembered, of each wait."""
+    """The requested references, the already ready ones and the previously customized ones of each wait."""
     breaks: ServerError | None = None
     uuid: str = "server-a"
     uuids: dict[str, str] = field(default_factory=dict)
@@ -216,8 +216,8 @@ def updated(the_gate: Gate, olds: Mapping[str, Any], **inputs: Any) -> dict[str,
         pytest.param({"timeout": "1h30m", "start_timeout": 90}, {"timeout": 5400, "start_timeout": "90s"}, id="units"),
     ],
 )
-def test_is_no_change(the_gate: Gate, olds: dict[str, Any], news: dict[str, Any]) -> None:
-    """The order of the machines, and a default that is written out, change nothing."""
+def test_is_not_a_change(the_gate: Gate, olds: dict[str, Any], news: dict[str, Any]) -> None:
+    """The order of the VMs, and a default that is written out, change nothing."""
     base = {"vms": ["vm-1", "vm-2"]}
     result = the_gate.diff({**base, **olds, "ready": True}, {**base, **news})
     assert (result.changes, list(result.replaces)) == (False, [])
@@ -226,8 +226,8 @@ def test_is_no_change(the_gate: Gate, olds: dict[str, Any], news: dict[str, Any]
 @pytest.mark.parametrize(
     "news",
     [
-        pytest.param({"vms": ["vm-1", "vm-3"]}, id="another machine"),
-        pytest.param({"vms": ["vm-1", UNKNOWN]}, id="a machine that is being replaced"),
+        pytest.param({"vms": ["vm-1", "vm-3"]}, id="another VM"),
+        pytest.param({"vms": ["vm-1", UNKNOWN]}, id="a VM that is being replaced"),
         pytest.param({"vms": {"a": "vm-1", "b": "vm-2"}}, id="keys"),
         pytest.param({"timeout": 60}, id="timeout"),
         pytest.param({"start_timeout": 60}, id="start_timeout"),
@@ -277,7 +277,7 @@ def test_a_closed_gate_is_judged_again(the_gate: Gate, outputs: dict[str, Any], 
 
 
 def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
-    """A new gate asks for every machine, and its outputs say everything by the machines' names."""
+    """A new gate asks for every VM, and its outputs say everything by the VMs' names."""
     centre.names, centre.uuids = {"vm-1": "web", "vm-2": "db"}, {"vm-1": "uuid-1"}
     outputs = created(the_gate, vms=["vm-1", "vm-2"], __provider="pickled")
     assert centre.waits == [(["vm-1", "vm-2"], [], [])]
@@ -311,8 +311,8 @@ def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
         pytest.param({"a": "vm-1", "b": "vm-2", "c": "vm-3"}, ["a", "b", "c"], id="a map: the user's keys"),
     ],
 )
-def test_outputs_have_one_key_per_machine(the_gate: Gate, centre: Centre, vms: Any, keys: list[str]) -> None:
-    """Two machines of one name do not hide each other."""
+def test_outputs_have_one_key_per_vm(the_gate: Gate, centre: Centre, vms: Any, keys: list[str]) -> None:
+    """Two VMs of one name do not hide each other."""
     centre.names = {"vm-1": "web", "vm-2": "web", "vm-3": "db"}
     assert sorted(created(the_gate, vms=vms)["statuses"]) == keys
 
@@ -353,7 +353,7 @@ def test_each_end_has_a_line_that_lasts(the_gate: Gate, centre: Centre, story: s
 
 
 def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, centre: Centre) -> None:
-    """With on_failure="report" a failure is an output, and a machine that is not there does not end the wait."""
+    """With on_failure="report" a failure is an output, and a VM that is not there does not end the wait."""
     centre.stories = {"vm-1": "bad", "vm-2": "gone"}
     made = the_gate.create({"vms": {"a": "vm-1", "b": "vm-2", "c": "vm-3"}, "on_failure": "report"})
     assert made["statuses"] == {"a": FAILED, "b": "VmRemoved", "c": SUCCEEDED}
@@ -375,7 +375,7 @@ def test_a_wait_that_was_cut_short_opens_no_gate(the_gate: Gate, centre: Centre)
 
 
 def test_only_what_is_new_is_judged(the_gate: Gate, centre: Centre) -> None:
-    """An added machine is judged, the others keep what is stored of them, whatever happened to them since."""
+    """An added VM is judged, the others keep what is stored of them, whatever happened to them since."""
     first = created(the_gate, vms=["vm-1", "vm-2"])
     centre.stories = {"vm-1": "bad", "vm-2": "gone"}
     second = updated(the_gate, first, vms=["vm-1", "vm-2", "vm-3"])
@@ -397,8 +397,8 @@ def test_a_key_stays_the_user_s_from_one_wait_to_the_next(the_gate: Gate, centre
         assert sorted(outputs["statuses"]) == ["vm-87", "vm-88"]
 
 
-def test_only_what_is_not_good_is_judged_again(the_gate: Gate, centre: Centre) -> None:
-    """After a failure the next run asks for the bad machine alone, and says that the others stand."""
+def test_only_what_is_not_ready_is_judged_again(the_gate: Gate, centre: Centre) -> None:
+    """After a failure the next run judges only the failed VM, and says that the others keep their verdict."""
     centre.stories = {"vm-2": "bad"}
     first = created(the_gate, vms={"a": "vm-1", "b": "vm-2"})
     with pytest.raises(PartialFailureError) as error:
@@ -409,8 +409,8 @@ def test_only_what_is_not_good_is_judged_again(the_gate: Gate, centre: Centre) -
     assert (error.value.resource_id, error.value.outputs["results"]["a"]) == ("id", first["results"]["a"])
 
 
-def test_a_removed_machine_is_dropped_without_a_wait(the_gate: Gate, centre: Centre) -> None:
-    """When all that is left is good nobody is asked; without its bad machine a gate opens."""
+def test_a_removed_vm_is_dropped_without_a_wait(the_gate: Gate, centre: Centre) -> None:
+    """When all remaining VMs are ready no call is made; without its failed VM a gate opens."""
     centre.stories = {"vm-2": "bad"}
     first = created(the_gate, vms=["vm-1", "vm-2"])
     second = updated(the_gate, first, vms=["vm-1"])
@@ -420,7 +420,7 @@ def test_a_removed_machine_is_dropped_without_a_wait(the_gate: Gate, centre: Cen
 
 
 def test_a_key_moves_without_a_wait(the_gate: Gate, centre: Centre) -> None:
-    """Another key for the same machine is only another key."""
+    """Another key for the same VM is only another key."""
     first = created(the_gate, vms={"a": "vm-1"})
     second = updated(the_gate, first, vms={"b": "vm-1"})
     assert len(centre.waits) == 1
@@ -428,7 +428,7 @@ def test_a_key_moves_without_a_wait(the_gate: Gate, centre: Centre) -> None:
     assert second["opened_at"] == first["opened_at"]
 
 
-def test_changed_times_wait_for_nobody(the_gate: Gate, centre: Centre) -> None:
+def test_changed_times_wait_for_nothing(the_gate: Gate, centre: Centre) -> None:
     """Times of an open gate change in state alone; a closed gate uses them to judge again."""
     first = created(the_gate, vms=["vm-1"])
     second = updated(the_gate, first, vms=["vm-1"], timeout=60)
@@ -443,8 +443,8 @@ def test_changed_times_wait_for_nobody(the_gate: Gate, centre: Centre) -> None:
     assert opened["ready"] is True
 
 
-def test_triggers_judge_all_and_remember_the_good(the_gate: Gate, centre: Centre) -> None:
-    """Changed triggers judge every machine; the old verdict of the good ones is evidence where history is gone."""
+def test_triggers_judge_all_and_keep_the_ready_ones(the_gate: Gate, centre: Centre) -> None:
+    """Changed triggers judge every VM; the old verdict of the good ones is evidence where history is gone."""
     centre.stories = {"vm-2": "bad"}
     first = created(the_gate, vms=["vm-1", "vm-2"])
     centre.stories = {}
@@ -453,7 +453,7 @@ def test_triggers_judge_all_and_remember_the_good(the_gate: Gate, centre: Centre
     assert second["ready"] is True
 
 
-def test_a_machine_without_customization_is_not_remembered_as_customized(the_gate: Gate, centre: Centre) -> None:
+def test_a_vm_without_customization_is_not_remembered_as_customized(the_gate: Gate, centre: Centre) -> None:
     """What passed as NotCustomized is judged as such again: only a success is evidence of one."""
     centre.stories = {"vm-2": "plain"}
     first = created(the_gate, vms=["vm-1", "vm-2"], expect="optional")
@@ -500,14 +500,14 @@ def test_custom_timeouts_count_where_no_timeout_is_given(the_gate: Gate, centre:
 
 
 def test_refresh_returns_what_is_stored(the_gate: Gate, centre: Centre) -> None:
-    """A refresh asks nobody and changes nothing: an opened gate stays open."""
+    """A refresh makes no call and changes nothing: an opened gate stays open."""
     outputs = created(the_gate, vms=["vm-1"])
     centre.stories = {"vm-1": "bad"}
     assert gate.read(stored(outputs)) == {**stored(outputs), "results": outputs["results"]}
     assert len(centre.waits) == 1
 
 
-def test_check_tells_missing_settings_and_bad_inputs_in_one_go(the_gate: Gate) -> None:
+def test_check_reports_missing_settings_and_invalid_inputs_in_one_go(the_gate: Gate) -> None:
     """A look at the inputs names what is missing of the connection and what is wrong with the arguments."""
     reasons = Gate({}).check({"vms": [], "timeout": 0})
     assert reasons[0].startswith("missing `vsphere:vsphereServer` or VSPHERE_SERVER, ")
@@ -523,11 +523,11 @@ def test_check_looks_for_no_settings_of_an_impossible_server(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["platform", "config_namespace"])
 def test_check_waits_for_what_preview_does_not_know(name: str) -> None:
-    """A namespace or platform that is not known yet is no reason to miss its settings."""
+    """An unknown namespace or platform is not reported as missing settings."""
     assert Gate({}).check({"vms": ["vm-1"], name: UNKNOWN}) == []
 
 
-def test_inputs_that_turn_out_bad_stop_before_any_wait(the_gate: Gate, centre: Centre) -> None:
+def test_inputs_that_turn_out_invalid_stop_before_any_wait(the_gate: Gate, centre: Centre) -> None:
     """What preview did not know is judged before a server is asked."""
     with pytest.raises(ConfigurationError, match=r"^vms\[0\]: expected a managed object ID .*, got 'web'$"):
         the_gate.create({"vms": ["web"]})

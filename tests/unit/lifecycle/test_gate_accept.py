@@ -45,7 +45,7 @@ def test_an_accepted_failure_opens_the_gate(the_gate: Gate, centre: Centre) -> N
 
 
 def test_an_accepted_vm_is_latched(the_gate: Gate, centre: Centre) -> None:
-    """An open gate is no change; an added VM is judged alone, and the warning is repeated."""
+    """An open gate has no change; an added VM is judged alone, and the warning is repeated."""
     opened = updated(the_gate, closed(the_gate, centre), vms=VMS, accept=ACCEPT)
     assert not the_gate.diff(stored(opened), {"vms": VMS, "accept": ACCEPT}).changes
     the_gate.engine.lines.clear()

@@ -65,7 +65,7 @@ def test_the_same_server_by_another_name_keeps_its_verdicts(the_gate: Gate, cent
 
 
 def test_triggers_do_not_carry_a_verdict_to_another_server(the_gate: Gate, centre: Centre) -> None:
-    """That a VM was customized on one server is no evidence about another."""
+    """That a VM was customized on one server is not evidence about another."""
     first = created(the_gate, vms=["vm-1"])
     centre.uuid, centre.stories = "server-b", {"vm-1": "plain"}
     second = updated(elsewhere("vc2.example.com"), first, vms=["vm-1"], triggers=[1])
@@ -108,7 +108,7 @@ def test_a_state_without_uuids_learns_them(the_gate: Gate, centre: Centre) -> No
     assert second["server"] == {"address": "vc.example.com:443", "id": "server-a"}
 
 
-def test_the_program_s_uuids_reach_the_wait_and_are_no_change(the_gate: Gate, centre: Centre) -> None:
+def test_the_program_s_uuids_reach_the_wait_and_are_not_a_change(the_gate: Gate, centre: Centre) -> None:
     """The UUIDs of resources go to their VMs by key or place; a gate that was made without them is not changed."""
     first = created(the_gate, vms={"a": "vm-1", "b": "vm-2"}, **{VM_UUIDS: {"b": "uuid-2"}})
     assert centre.uuids_given == ["", "uuid-2"]
@@ -124,7 +124,7 @@ def test_the_program_s_uuids_reach_the_wait_and_are_no_change(the_gate: Gate, ce
 
 
 def test_identifiers_cost_no_call(the_gate: Gate, centre: Centre) -> None:
-    """A diff of a gate whose references are managed object IDs asks nobody."""
+    """A diff of a gate whose references are managed object IDs makes no call."""
     first = created(the_gate, vms=["vm-1"])
     assert not the_gate.diff(stored(first), {"vms": ["vm-1"]}).changes
     assert centre.questions == []
@@ -179,7 +179,7 @@ def test_changed_times_do_not_hide_a_replaced_vm(the_gate: Gate, centre: Centre)
 
 
 def test_a_reporting_gate_does_not_judge_a_missing_vm_for_ever(the_gate: Gate, centre: Centre) -> None:
-    """A path that named no VM and still names none is no change."""
+    """A path that named no VM and still names none is not a change."""
     centre.stories = {"/DC/vm/typo": "gone"}
     inputs = {"vms": {"w": "/DC/vm/typo"}, "on_failure": "report"}
     first = created(the_gate, **inputs)

@@ -40,7 +40,7 @@ def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
     [
         pytest.param("vm", "web", "or a resource with a moid, got 'web'", id="a bare name"),
         pytest.param(
-            "vm", None, "expected a VM's reference, for example gate.after(web.moid), got nothing", id="no machine"
+            "vm", None, "expected a VM's reference, for example gate.after(web.moid), got nothing", id="no VM"
         ),
         pytest.param("script", "", "a string that is not empty", id="no script"),
         pytest.param("script", 3, "a string that is not empty", id="a number for a script"),

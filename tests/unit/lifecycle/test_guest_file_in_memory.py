@@ -52,7 +52,7 @@ def test_what_the_guest_does_not_see_is_stored_without_a_transfer(fake: FakeGues
 
 
 def test_a_file_is_replaced_whole(fake: FakeGuest) -> None:
-    """Until all of it has arrived, the path has what it had; the upload has a name that nobody guesses."""
+    """Until the upload is complete, the path has its old content; the upload has a random name."""
     fake.files[PATH] = FakeFile(b"before")
     seen: list[tuple[str, set[str]]] = []
     fake.on_block = lambda _: seen.append((fake.text(PATH), set(fake.below("/etc"))))
@@ -79,7 +79,7 @@ def test_missing_parents_are_made(fake: FakeGuest) -> None:
 
 
 def test_a_local_file_is_what_it_holds(fake: FakeGuest, tmp_path: Path) -> None:
-    """Another place for the same bytes is no change; other bytes are."""
+    """Another source of the same bytes is not a change; other bytes are."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"\0one")
     second.write_bytes(b"\0one")

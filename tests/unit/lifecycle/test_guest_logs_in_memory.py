@@ -93,7 +93,7 @@ def test_no_guest_is_asked(
 
 @pytest.mark.parametrize("case", ["password", "no log", "powered off", "may not be read", "empty", "vCenter refuses"])
 def test_a_log_that_cannot_be_read_is_left_out(fake: FakeGuest, caplog: pytest.LogCaptureFixture, case: str) -> None:
-    """The failure is reported all the same; the debug log has the reason, and no secret."""
+    """The failure is still reported; the debug log has the reason, and no secret."""
     if case == "password":
         fake.password = "changed"
     elif case == "no log":

@@ -89,7 +89,7 @@ def test_an_error_has_the_last_output(fake: FakeGuest, program: FakeProgram, exp
 
 
 def test_other_exit_codes_can_be_expected(fake: FakeGuest) -> None:
-    """Windows means -1 and 4294967295 as one; changing what is expected judges the stored exit code anew."""
+    """On Windows -1 and 4294967295 are the same; a change of the expected codes judges the stored exit code again."""
     fake.program = FakeProgram(exit_code=4294967295)
     life = script(expected_exit_codes=[-1, 3010])
     assert life.up() == ""
@@ -148,7 +148,7 @@ def test_an_up_that_was_killed_leaves_a_run_that_the_next_one_follows(fake: Fake
 
 
 def test_what_never_started_leaves_no_state(fake: FakeGuest) -> None:
-    """A wrong password is an error at once, and shown nowhere."""
+    """A wrong password is an error at once, and is not shown."""
     life = script(password="canary-wrong")
     assert life.up() == ("the guest of name of vm-1 (vm-1) refuses the user name or password of deploy")
     assert (life.id, fake.runs) == ("", [])
@@ -195,7 +195,7 @@ def test_output_is_cut_to_its_limit(fake: FakeGuest) -> None:
     assert (life.outputs["stdout"], life.outputs["stdout_truncated"]) == ("6789", True)
 
 
-def test_every_line_is_logged_where_it_is_asked_for(fake: FakeGuest) -> None:
+def test_every_line_is_logged_where_it_is_enabled(fake: FakeGuest) -> None:
     """Once each, also of a script that fails; the default logs none."""
     fake.program = FakeProgram("one\ntwo\n", seconds=9)
     life = script(log="all")
@@ -227,7 +227,7 @@ def test_deletion_without_on_delete_runs_nothing(fake: FakeGuest) -> None:
     assert (len(fake.runs), fake.below(PRIVATE)) == (1, set())
 
 
-def test_deletion_stops_a_run_that_goes_on(fake: FakeGuest) -> None:
+def test_deletion_stops_a_run_that_continues(fake: FakeGuest) -> None:
     """The script of a resource that is gone does nothing more."""
     fake.program = FakeProgram(seconds=1000)
     fake.vcenter.failures["ListProcessesInGuest"] = [vim.fault.GuestPermissionDenied()]
@@ -385,7 +385,7 @@ def test_a_vm_that_is_not_there_is_named(fake: FakeGuest) -> None:
 
 
 def test_what_is_missing_is_named_before_anything_is_asked(fake: FakeGuest) -> None:
-    """The check names input, config and variable; what is not known yet is no problem."""
+    """The check names input, config and variable; an unknown value is not an error."""
     life = script()
     del life.config["customization:guestUser"]
     problems = guest_script.check(life.config.get, life.inputs)

@@ -70,7 +70,7 @@ def test_a_directory_and_its_archives_hold_the_same(tmp_path: Path, make: Callab
     }
 
 
-def test_only_what_is_asked_for_is_held_in_memory(tmp_path: Path) -> None:
+def test_only_what_is_requested_is_held_in_memory(tmp_path: Path) -> None:
     """Of an archive, the contents of files that did not change are read and dropped."""
     make_zip(tmp_path / "a.zip", FILES)
     assert contents({"source": {"./": str(tmp_path / "a.zip")}}, ("index.html",)) == {**FILES, "css/site.css": None}
@@ -136,7 +136,7 @@ def test_names_that_collide_are_refused(tmp_path: Path) -> None:
         read_files({"path": "C:\\srv", "source": {"./": str(tmp_path / "b.tar")}})
 
 
-def test_what_is_no_archive_or_damaged_is_named(tmp_path: Path) -> None:
+def test_what_is_not_an_archive_or_is_damaged_is_named(tmp_path: Path) -> None:
     """Another file, and an archive that was cut."""
     (tmp_path / "page").write_bytes(b"<p>")
     make_tar(tmp_path / "cut.tar.gz", {"a": bytes(range(256)) * 999})

@@ -63,7 +63,7 @@ def test_no_sentence_shows_a_secret(kind: str, name: str, wrap: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["script", "password", "on_delete", "environment", "triggers"])
-def test_what_may_be_a_secret_is_hidden_though_nobody_marked_it(name: str) -> None:
+def test_what_may_be_a_secret_is_hidden_though_it_is_not_marked(name: str) -> None:
     """Some inputs are secrets by what they are for."""
     assert CANARY not in str(_texts("script", {"vm": "vm-1", name: [CANARY]}))
 

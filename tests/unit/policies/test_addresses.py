@@ -99,7 +99,7 @@ def test_gives_the_key_of_the_gate(vms: Any, key: str) -> None:
     ],
 )
 def test_passes_an_address_that_has_a_host(connection: Any) -> None:
-    """A known address with a host does not come from the VM's empty outputs; other properties are no addresses."""
+    """A known address with a host does not come from the VM's empty outputs; other properties are not addresses."""
     vm = customized_vm()
     work = resource(COMMAND, "install", {"connection": connection}, by={"connection": [vm]})
     assert violators(RULE, vm, work) == []

@@ -42,7 +42,7 @@ def test_has_the_enforcement_of_the_documentation() -> None:
     ],
 )
 def test_refuses_what_means_nothing(policy: Any, config: dict[str, Any], said: str) -> None:
-    """A configuration that would be ignored in silence fails instead."""
+    """A configuration that would be ignored is an error instead."""
     with pytest.raises(ConfigurationError, match=said):
         judge(policy, **config)
 
@@ -85,7 +85,7 @@ def test_refuses_crossed_bounds() -> None:
 
 
 def test_strips_control_characters() -> None:
-    """A resource's name cannot move the cursor of whoever reads the violation."""
+    """Control characters in a resource's name do not reach the terminal."""
     [(_, message)] = judge(policies.CUSTOMIZED_VM_REQUIRES_GATE, customized_vm("web\x1b[2J"))
     assert "\x1b" not in message
 

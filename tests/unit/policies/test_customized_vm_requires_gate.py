@@ -51,11 +51,11 @@ def test_names_a_gate_that_could_watch_the_vm() -> None:
     ],
 )
 def test_takes_for_customized(clone: Any) -> None:
-    """Whatever asks for a customization counts, and so does what a preview cannot tell."""
+    """Everything that requests a customization counts, and so does what is unknown in a preview."""
     assert violators(RULE, customized_vm(clone=clone)) == ["web"]
 
 
-def test_says_when_it_cannot_tell() -> None:
+def test_says_when_it_cannot_know() -> None:
     """A customization that is unknown in preview is called unknown."""
     [(_, message)] = judge(RULE, customized_vm(clone=UNKNOWN))
     assert "whether it is customized is not known before the update" in message
@@ -76,7 +76,7 @@ def test_leaves_an_uncustomized_vm_alone(clone: Any) -> None:
 
 
 def test_judges_a_vm_whose_provider_is_unknown() -> None:
-    """The engine tells nothing of a VM while its provider's configuration is unknown: it counts."""
+    """The engine reports nothing of a VM while its provider's configuration is unknown: it counts."""
     unknown = provider("vsphere", vsphereServer=UNKNOWN)
     assert violators(RULE, resource(VM, "web", {}, provided_by=unknown)) == ["web"]
     assert violators(RULE, resource(VM, "web", {}, provided_by=provider("vsphere", user="u"))) == []
@@ -106,7 +106,7 @@ def test_passes_by_value(reference: str, shape: Any) -> None:
 
 @pytest.mark.parametrize("reference", ["vm-8", "/DC0/vm/other/web", "web", ""])
 def test_stops_a_reference_of_another_vm(reference: str) -> None:
-    """A reference that means another VM is no watch."""
+    """A reference to another VM does not count."""
     vm = customized_vm(moid="vm-87", uuid="", folder="shop")
     assert violators(RULE, vm, resource(GATE, "gate", {"vms": [reference]})) == ["web"]
 
@@ -144,7 +144,7 @@ def test_the_verb_agrees_with_several_gates() -> None:
 
 
 def test_stops_a_gate_with_fewer_references_than_vms() -> None:
-    """One reference does not stand for two VMs, and which of them it names is not known."""
+    """One reference cannot be two VMs, and which of them it refers to is unknown."""
     vms = [customized_vm("a"), customized_vm("b")]
     both = resource(GATE, "gate", {"vms": [UNKNOWN]}, by={"vms": vms})
     assert violators(RULE, *vms, both) == ["a", "b"]
@@ -152,7 +152,7 @@ def test_stops_a_gate_with_fewer_references_than_vms() -> None:
 
 
 def test_stops_a_vm_in_triggers_only() -> None:
-    """A VM whose output only triggers a gate is not watched by it."""
+    """A VM whose output is only a trigger of a gate is not watched by it."""
     vm = customized_vm()
     trigger = resource(GATE, "gate", {"vms": ["vm-1"], "triggers": {"ip": UNKNOWN}}, by={"triggers": [vm]})
     assert violators(RULE, vm, trigger) == ["web"]
@@ -168,7 +168,7 @@ def test_passes_by_component() -> None:
 
 @pytest.mark.parametrize("kind", ["GatedVirtualMachine", "GatedFleet"])
 def test_passes_the_components_of_the_library(kind: str) -> None:
-    """Machine and gate inside one of the library's components hang together as outside of it."""
+    """VM and gate inside one of the library's components hang together as outside of it."""
     component = resource(f"customization-gate:index:{kind}", "web")
     vm = customized_vm("web-vm", parent=component)
     inner = resource(GATE, "web-gate", {"vms": [UNKNOWN]}, by={"vms": [vm]}, parent=component)

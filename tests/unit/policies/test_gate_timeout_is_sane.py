@@ -35,7 +35,7 @@ RULE = policies.GATE_TIMEOUT_IS_SANE
     ],
 )
 def test_has_bounds_by_family(guest: dict[str, Any], timeout: float, sane: bool) -> None:
-    """The guest's family, told by the customization or else by the guest ID, decides."""
+    """The guest's family, from the customization or else from the guest ID, decides."""
     vm = customized_vm(**{"customize": {}} | guest)
     assert violators(RULE, vm, gate(vm, timeout=timeout)) == ([] if sane else ["gate"])
 
@@ -65,7 +65,7 @@ def test_takes_bounds_from_the_configuration() -> None:
     assert violators(RULE, vm, gate(vm, timeout=60), bounds=bounds) == ["gate"]
 
 
-def test_judges_a_gate_over_foreign_machines() -> None:
+def test_judges_a_gate_over_vms_of_other_stacks() -> None:
     """A gate over VMs of elsewhere keeps the bounds of other guests."""
     for timeout, found in ((10, ["gate"]), (7200, [])):
         foreign = resource(GATE, "gate", {"vms": ["vm-1"], "timeout": timeout})

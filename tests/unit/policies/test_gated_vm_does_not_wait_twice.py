@@ -43,7 +43,7 @@ def test_warns_of_a_replacement_only_where_one_threatens() -> None:
 
 
 @pytest.mark.parametrize("ignored", ["clone", "clone.customize", "clone.customize.timeout"])
-def test_passes_a_machine_that_keeps_its_clone(ignored: str) -> None:
+def test_passes_a_vm_that_keeps_its_clone(ignored: str) -> None:
     """Who follows the advice for VMs that exist is not advised again."""
     vm = customized_vm(customize={"timeout": 10})
     vm.opts.ignore_changes = [ignored]
@@ -79,13 +79,13 @@ def test_passes_waits_that_are_off(off: Any) -> None:
     assert violators(RULE, vm, gate(vm)) == []
 
 
-def test_leaves_machines_without_own_waits_alone() -> None:
+def test_leaves_vms_without_own_waits_alone() -> None:
     """A Cloud Director VM has no wait of its own to turn off."""
     vm = resource("vcd:index/vm:Vm", "web", {"customization": {"enabled": True}})
     assert violators(RULE, vm, gate(vm)) == []
 
 
-def test_leaves_ungated_machines_alone() -> None:
+def test_leaves_ungated_vms_alone() -> None:
     """A VM without a gate needs its own wait."""
     assert violators(RULE, customized_vm(customize={"timeout": 10})) == []
 

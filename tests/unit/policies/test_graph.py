@@ -27,7 +27,7 @@ def test_gathers_around_a_cycle() -> None:
 
 
 def test_ignores_what_is_not_in_the_stack() -> None:
-    """A dependency, a parent or a provider outside of the list does no harm."""
+    """A dependency, a parent or a provider that is not in the list is ignored."""
     elsewhere = resource("shop:index:App", "elsewhere")
     alone = resource(COMMAND, "alone", after=[elsewhere], parent=elsewhere)
     assert WaitGraph([alone]).gather({elsewhere.urn: 1}) == {alone.urn: 0}

@@ -38,7 +38,7 @@ def test_stops_work_beside_the_gate(kind: str) -> None:
 
 
 def test_the_verb_agrees_with_several_gates() -> None:
-    """Work behind two VMs, each with a gate of its own, is told that both gates watch them."""
+    """For work on two VMs with a gate each, the violation names both gates."""
     vms = [customized_vm("web-0"), customized_vm("web-1")]
     gates = [gate(vm, name=f"each-{number}") for number, vm in enumerate(vms)]
     work = resource(SCRIPT, "install", {"vm": UNKNOWN}, by={"vm": vms})
@@ -63,7 +63,7 @@ def test_passes_work_after_the_gate() -> None:
 
 
 def test_follows_others() -> None:
-    """What stands between work and VM is followed, and named."""
+    """Resources between work and VM are followed, and named."""
     vm = customized_vm()
     record = resource("dns:index:Record", "record", by={"address": [vm]})
     work = resource(COMMAND, "install", by={"connection": [record]})
@@ -81,7 +81,7 @@ def test_passes_a_gate_further_up() -> None:
     assert violators(RULE, vm, watch, record, first, resource(COMMAND, "second", after=[first])) == []
 
 
-def test_wants_the_gate_of_that_machine() -> None:
+def test_wants_the_gate_of_that_vm() -> None:
     """The gate of another VM does not count."""
     vms = [customized_vm("a"), customized_vm("b")]
     gates = [gate(vm, name=f"gate-{vm.name}") for vm in vms]
@@ -89,7 +89,7 @@ def test_wants_the_gate_of_that_machine() -> None:
     assert violators(RULE, *vms, *gates, work) == ["install"]
 
 
-def test_wants_a_gate_for_every_machine() -> None:
+def test_wants_a_gate_for_every_vm() -> None:
     """Work on many VMs waits for the gates of all, and the message names the ones it misses."""
     vms = [customized_vm(name) for name in "abcdef"]
     watch = gate(vms[0])
@@ -152,7 +152,7 @@ def test_leaves_work_elsewhere_alone() -> None:
     assert violators(RULE, customized_vm(), plain, resource(COMMAND, "a"), resource(COMMAND, "b", after=[plain])) == []
 
 
-def test_exempts_work_and_machines() -> None:
+def test_exempts_work_and_vms() -> None:
     """An exemption matches the work or the VM."""
     vm = customized_vm()
     work = [resource(COMMAND, name, after=[vm]) for name in ("install", "probe")]

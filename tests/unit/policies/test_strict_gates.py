@@ -90,7 +90,7 @@ def test_passes_a_strict_gate(props: dict[str, Any]) -> None:
 
 
 def test_one_strict_gate_is_enough() -> None:
-    """A second gate that only reports does no harm, and work has to wait for the strict one."""
+    """A second gate that only reports is allowed, and work has to wait for the strict one."""
     vm = customized_vm()
     strict, weak = gate(vm, name="strict"), gate(vm, name="weak", on_failure="report")
     assert violators(REQUIRES, vm, strict, weak) == []
@@ -130,7 +130,7 @@ def test_accept_weakens_the_gate_for_its_vm_only(vms: Any, accept: str, weak: li
 def test_compares_the_servers_of_gate_and_explicit_provider(
     server: str, namespace: str | None, is_strict: bool
 ) -> None:
-    """The stack's configuration tells which server a gate reads; it must be the one of the VM's provider."""
+    """The stack's configuration shows which server a gate reads; it must be the one of the VM's provider."""
     vm = customized_vm(provided_by=provider("vsphere", "b", vsphereServer=server, password="secret-word"))
     configured = provider("pulumi-python", "default", **CONFIGURED)
     watch = gate(vm, config_namespace=namespace, provided_by=configured)

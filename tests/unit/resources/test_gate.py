@@ -1,4 +1,4 @@
-"""How a program names its machines."""
+"""How a program names its VMs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.resources.gate import _address, _known, _not_judged, _platform, _references
 
 
-class Machine(pulumi.Resource):
-    """A resource that no engine knows of."""
+class VM(pulumi.Resource):
+    """A resource that is not registered with an engine."""
 
     def __init__(self, **outputs: str) -> None:
         self.__dict__.update(outputs)
 
 
-class Network(Machine):
+class Network(VM):
     """A resource without a managed object ID."""
 
 
 @pytest.mark.parametrize(
     ("vms", "platform", "references"),
     [
-        pytest.param(["vm-1", Machine(moid="vm-2")], None, ["vm-1", "vm-2"], id="a list"),
-        pytest.param((Machine(moid="vm-2"),), None, ["vm-2"], id="a tuple"),
-        pytest.param({"a": Machine(moid="vm-2"), "b": "vm-1"}, None, {"a": "vm-2", "b": "vm-1"}, id="a map"),
-        pytest.param([Machine(id="urn:1")], "cloud_director", ["urn:1"], id="Cloud Director"),
+        pytest.param(["vm-1", VM(moid="vm-2")], None, ["vm-1", "vm-2"], id="a list"),
+        pytest.param((VM(moid="vm-2"),), None, ["vm-2"], id="a tuple"),
+        pytest.param({"a": VM(moid="vm-2"), "b": "vm-1"}, None, {"a": "vm-2", "b": "vm-1"}, id="a map"),
+        pytest.param([VM(id="urn:1")], "cloud_director", ["urn:1"], id="Cloud Director"),
         pytest.param("vm-1", None, "vm-1", id="what check will refuse"),
     ],
 )
-def test_a_resource_stands_for_its_id(vms: Any, platform: str | None, references: object) -> None:
-    """A machine of the program is named by its managed object ID, one of Cloud Director by its resource's ID."""
+def test_a_resource_represents_its_id(vms: Any, platform: str | None, references: object) -> None:
+    """A VM of the program is named by its managed object ID, one of Cloud Director by its resource's ID."""
     assert _references(vms, platform) == references
 
 
@@ -44,17 +44,17 @@ def test_a_resource_stands_for_its_id(vms: Any, platform: str | None, references
             [Network()],
             "vms: expected a vsphere.VirtualMachine or another resource with a moid, or the VM's reference as a "
             "string, got Network, which has no moid",
-            id="no machine",
+            id="no VM",
         ),
         pytest.param(
-            Machine(moid="vm-1"),
-            "vms: expected a list or a map of VMs, for example [web], got one Machine",
-            id="one machine",
+            VM(moid="vm-1"),
+            "vms: expected a list or a map of VMs, for example [web], got one VM",
+            id="one VM",
         ),
     ],
 )
-def test_what_cannot_name_a_machine_is_refused_where_it_is_written(vms: Any, told: str) -> None:
-    """A resource of the wrong kind, or one that stands alone, fails in the program's own line."""
+def test_what_cannot_name_a_vm_is_refused_where_it_is_written(vms: Any, told: str) -> None:
+    """A resource of the wrong kind, or one without a list, fails in the program's own line."""
     with pytest.raises(TypeError) as refusal:
         _references(vms, None)
     assert str(refusal.value) == told
@@ -66,16 +66,16 @@ def test_what_cannot_name_a_machine_is_refused_where_it_is_written(vms: Any, tol
 @pytest.mark.parametrize(
     ("vms", "platform", "uuids"),
     [
-        pytest.param([Machine(moid="vm-1", uuid="u-1"), "vm-2"], None, ["u-1", None], id="a list"),
-        pytest.param({"a": Machine(moid="vm-1", uuid="u-1"), "b": "vm-2"}, None, {"a": "u-1"}, id="a map"),
+        pytest.param([VM(moid="vm-1", uuid="u-1"), "vm-2"], None, ["u-1", None], id="a list"),
+        pytest.param({"a": VM(moid="vm-1", uuid="u-1"), "b": "vm-2"}, None, {"a": "u-1"}, id="a map"),
         pytest.param(["vm-1"], None, None, id="texts"),
-        pytest.param({"a": Machine(moid="vm-1")}, None, None, id="a resource without UUID"),
-        pytest.param([Machine(id="urn:1", uuid="u-1")], "cloud_director", None, id="Cloud Director"),
+        pytest.param({"a": VM(moid="vm-1")}, None, None, id="a resource without UUID"),
+        pytest.param([VM(id="urn:1", uuid="u-1")], "cloud_director", None, id="Cloud Director"),
         pytest.param("vm-1", None, None, id="what check refuses"),
     ],
 )
 def test_the_uuid_of_a_resource_goes_along(vms: Any, platform: str | None, uuids: object) -> None:
-    """The gate is told which VM the program means, in the form in which it is given the references."""
+    """The gate receives the UUIDs of the VMs in the form in which it receives the references."""
     assert _known(vms, _platform(platform).uuid_attribute) == uuids
 
 

@@ -35,7 +35,7 @@ URN = "urn:pulumi:dev::shop::pulumi-python:dynamic/customization:CustomizationGa
 
 @pytest.fixture(autouse=True)
 def _unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a process of its own, as far as this module can tell."""
+    """Each test has a process of its own, from this module's point of view."""
     monkeypatch.setattr(host, "_prepared", {})
     monkeypatch.setattr(host, "_cancelled", threading.Event())
     monkeypatch.setattr(host, "_watch_signals", lambda: False)
@@ -94,7 +94,7 @@ def test_an_expected_error_is_its_text_alone() -> None:
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    """An error that nobody foresaw is shown as it is."""
+    """An unexpected error is shown as it is."""
 
     @host.clean_errors
     def stumble() -> None:
@@ -105,7 +105,7 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 
 def test_a_partial_failure_keeps_the_outputs() -> None:
-    """The engine is told id, outputs and reason, in the form by which it keeps a resource that failed."""
+    """The engine receives ID, outputs and reason in the form by which it keeps a resource that failed."""
     outputs = {"ready": False, "results": {"web": {"status": "CustomizationFailed", "failure": None}}}
 
     @host.clean_errors
@@ -213,7 +213,7 @@ def test_the_host_can_be_left_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_calls_that_wait_for_a_worker_get_one() -> None:
-    """Calls that stood in the queue when the pool was widened start at once, not at the next call."""
+    """Calls that were in the queue when the pool was extended start at once, not at the next call."""
     together, busy = threading.Barrier(6), threading.Event()
 
     def first() -> None:
@@ -229,7 +229,7 @@ def test_calls_that_wait_for_a_worker_get_one() -> None:
         assert len({call.result(timeout=20) for call in waiting}) == 5
 
 
-def test_cancel_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's Cancel, which does nothing, ends the waits of the process; the server may hold the method already."""
 
     class Servicer:
@@ -247,7 +247,7 @@ def test_cancel_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_host_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the host has changed nothing is touched, and what is missing is named for a warning."""
+    """Where the host has changed, nothing is patched, and a warning names what is missing."""
 
     class Servicer:
         def Cancel(self, request: object, *, context: object = None) -> str:  # noqa: N802 -- the host's own name
@@ -379,7 +379,7 @@ print("ended", flush=True)
     ],
 )
 def test_a_signal_ends_the_waits_and_closes_every_session(number: signal.Signals, end: list[str], status: int) -> None:
-    """A process that is told to end closes what is kept and what is in use, and ends as the signal demands."""
+    """A process that receives a signal closes kept and used objects, and ends as the signal demands."""
     with subprocess.Popen([sys.executable, "-c", _HOST], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
@@ -414,7 +414,7 @@ class _NewEngine:
 def test_sessions_are_kept_only_where_the_engine_lets_a_plugin_log_out(
     engine: object, kept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plugin that is killed without a word would leave a kept session behind."""
+    """A plugin that is killed without a signal handler would leave a kept session behind."""
     seconds: list[float] = []
     monkeypatch.setattr(host, "_watch_signals", lambda: True)
     monkeypatch.setattr(host, "_engine", lambda: engine)

@@ -42,7 +42,7 @@ IDLE: dict[str, Any] = {
 
 
 class FakeStub:
-    """Stands for one connection, and so for pyVmomi's stub."""
+    """Replaces one connection, and so pyVmomi's stub."""
 
     def __init__(self, vcenter: FakeVcenter, timeout: float) -> None:
         self.vcenter, self.timeout = vcenter, timeout
@@ -66,7 +66,7 @@ class FakeStub:
 
 
 class FakeEvents:
-    """Stands for collectors and history: each collector reads a journal that tests write."""
+    """Replaces collectors and history: each collector reads a journal that tests write."""
 
     def __init__(self) -> None:
         self.journal: list[Any] = []
@@ -198,7 +198,7 @@ class FakeEvents:
 
 
 class FakeState:
-    """Stands for the inventory: properties by managed object ID."""
+    """Replaces the inventory: properties by managed object ID."""
 
     def __init__(self) -> None:
         self.entities: dict[str, dict[str, Any]] = {
@@ -208,14 +208,14 @@ class FakeState:
         self.private: set[str] = set()
         """Entities that the user may not read."""
         self.refusal: Any = vim.fault.NoPermission()
-        """What stands in the place of each property of those."""
+        """The value that replaces each property of those."""
         self.paths: list[set[str]] = []
         """The properties that each read asked for."""
         self.selected: list[set[str]] = []
         """The managed object IDs that each read named."""
 
     def add(self, moid: str, **properties: Any) -> str:
-        """Adds a VM; `__` stands for the dot in a path."""
+        """Adds a VM; `__` is the dot in a path."""
         given = {path.replace("__", "."): value for path, value in properties.items()}
         self.entities[moid] = {"name": f"name of {moid}", **IDLE, **given}
         return moid
@@ -276,7 +276,7 @@ class FakeState:
 
 
 class FakeVcenter:
-    """Stands for a vCenter with one user."""
+    """Replaces a vCenter with one user."""
 
     def __init__(self) -> None:
         self.events, self.state = FakeEvents(), FakeState()
@@ -317,7 +317,7 @@ class FakeVcenter:
         """The privileges that the user lacks, by entity."""
 
     def connect(self, *, httpConnectionTimeout: float, **_: Any) -> FakeStub:  # noqa: N803 -- pyVmomi's name
-        """Stands in for `faults.Stub`."""
+        """Replaces `faults.Stub`."""
         self.stubs.append(FakeStub(self, httpConnectionTimeout))
         return self.stubs[-1]
 

@@ -132,7 +132,7 @@ def _answers(address: str, port: int) -> str:
         ),
         pytest.param({"kind": "host_name", "value": "web-1"}, {}, "", id="the first label"),
         pytest.param({"kind": "host_name", "value": {"web-1": "web-1.example.com"}}, {}, "", id="the whole name"),
-        pytest.param({"kind": "host_name", "value": {"web-2": "x"}}, {}, "", id="nothing about this machine"),
+        pytest.param({"kind": "host_name", "value": {"web-2": "x"}}, {}, "", id="nothing about this VM"),
         pytest.param(
             {"kind": "host_name", "value": "web"},
             {},
@@ -199,7 +199,7 @@ def test_no_guest_can_break_the_judgement(addresses: list[str], others: dict[str
     ],
 )
 def test_why_guest_operations_are_not_ready(facts: dict[str, Any], said: str) -> None:
-    """The nearest cause is told."""
+    """The most direct cause is reported."""
     assert _facts(**facts).no_guest_operations() == said
 
 
@@ -209,7 +209,7 @@ def _story(conditions: Conditions, *readings: tuple[float, bool]) -> list[str]:
 
 
 def test_guest_operations_must_stay_ready() -> None:
-    """The time begins anew with every gap, so the reboot after a success is waited for."""
+    """The time starts again after every gap, so the reboot after a success is waited for."""
     missing = _story(
         Conditions(guest_operations=True, settle=5), (0, True), (4, True), (5, False), (6, True), (11, True)
     )
@@ -222,15 +222,15 @@ def test_guest_operations_must_stay_ready() -> None:
     ]
 
 
-def test_a_time_without_readings_is_no_proof() -> None:
-    """Nobody knows what was while the server did not answer."""
+def test_a_time_without_readings_is_not_a_proof() -> None:
+    """The time while the server did not answer does not count."""
     late = 1 + LONGEST_GAP * 2
     missing = _story(Conditions(guest_operations=True, settle=5), (0, True), (1, True), (late, True), (late + 5, True))
     assert missing[2:] == ["guest operations have been ready for 0 s of 5 s", ""]
 
 
 def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
-    """Only what was asked for is judged; each thing that is missing is named, and `vms` says what is about whom."""
+    """Only requested checks are evaluated; each unmet check is named, and `vms` limits a check to VMs."""
     checks = (
         Check.of({"kind": "network_adapters_connected"}),
         Check.of({"kind": "tcp_port", "port": 80, "vms": ["web-2"]}),
@@ -246,7 +246,7 @@ def test_checks_without_guest_operations_do_not_wait_for_them() -> None:
     assert "config.extraConfig" not in conditions.paths
 
 
-def test_a_vm_that_was_ready_is_judged_anew_without_settling() -> None:
+def test_a_vm_that_was_ready_is_judged_again_without_settling() -> None:
     """The look before the gate opens asks what holds now; what does not hold any more must settle again."""
     conditions = Conditions(guest_operations=True, settle=5, checks=[Check.of({"kind": "host_name", "value": "web-1"})])
     stability = Stability(conditions, "web-1")

@@ -1,4 +1,4 @@
-"""Why a machine did not get there, in the words that stand below its line."""
+"""Why a VM is not ready, in the lines below its entry in the report."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def test_likeliest_cause(snapshot: Snapshot | None, events: Sequence[Event], cau
         pytest.param(read(60), [starting(1), started(2), succeeded(5), starting(10)], id="by event"),
     ],
 )
-def test_a_customized_machine_that_is_not_ready_has_no_cause(snapshot: Snapshot, events: Sequence[Event]) -> None:
-    """What it lacks stands in its own line; that nobody asked for a customization would be wrong."""
+def test_a_customized_vm_that_is_not_ready_has_no_cause(snapshot: Snapshot, events: Sequence[Event]) -> None:
+    """What is missing is in the VM's own line; "no customization requested" would be wrong."""
     assert [line for line in explain(snapshot, events) if line.startswith("likely cause")] == []
 
 
 def test_whole_diagnosis() -> None:
-    """Below the cause stand power, Tools, specification, state, the last events with their ages, and migrations."""
+    """Below the cause are power, Tools, specification, state, the last events with their ages, and migrations."""
     snapshot = replace(read(200, "FAILED", message="no\x1b[2J deployPkg"), booted_at=at(10), tools_version="12421")
     events = [starting(10), migrated(100), failed(70), migrated(190)]
 
@@ -101,13 +101,13 @@ def test_whole_diagnosis() -> None:
     [("12352", " (12.2.0)"), ("10341", " (10.3.5)"), ("2147483647", ""), ("0", ""), ("", ""), ("unknown", "")],
 )
 def test_version_of_the_tools(told: str, shown: str) -> None:
-    """The number of a VMware Tools release is told as its maker writes it, and a number that tells nothing is not."""
+    """The number of a VMware Tools release is shown as VMware writes it; an unknown number is not shown."""
     facts = explain(replace(read(60), tools_version=told), [])[1]
 
     assert f"VMware Tools: running{shown};" in facts
 
 
-def test_diagnosis_of_a_silent_machine() -> None:
+def test_diagnosis_of_a_vm_without_reports() -> None:
     """What is not known is said, too."""
     assert explain(replace(NEVER_ON, state="", power=PowerState.UNKNOWN), [])[1:] == [
         "power: unknown; VMware Tools: not running; specification: pending",
@@ -116,13 +116,13 @@ def test_diagnosis_of_a_silent_machine() -> None:
     ]
 
 
-def test_diagnosis_without_a_read_still_tells_the_events() -> None:
+def test_diagnosis_without_a_read_still_shows_the_events() -> None:
     """Events have no age where the server's present time is unknown."""
     assert explain(None, [starting(10)])[1:] == ["event: VmStartingEvent at 12:00:10Z"]
 
 
-def test_only_the_last_events_are_told_newest_first() -> None:
-    """A machine with a long history has a short diagnosis, in whatever order its events came."""
+def test_only_the_last_events_are_reported_newest_first() -> None:
+    """A VM with a long history has a short diagnosis, in whatever order its events came."""
     told = [line for line in explain(None, [starting(i) for i in (3, 9, 1, 7, 5, 8, 2)]) if line.startswith("event")]
 
     assert told == [f"event: VmStartingEvent at 12:00:0{i}Z" for i in (9, 8, 7, 5, 3)]

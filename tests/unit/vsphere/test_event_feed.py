@@ -84,7 +84,7 @@ def watching(*moids: str) -> Iterator[Watcher]:
         yield Watcher(session, feed, items)
 
 
-def test_events_are_told_once_to_those_who_wait_for_their_vm(vcenter: FakeVcenter) -> None:
+def test_events_are_reported_once_to_those_who_wait_for_their_vm(vcenter: FakeVcenter) -> None:
     """An event reaches the subscribers of its VM, in order and once, though each page overlaps the one before."""
     with watching("vm-1") as one, watching("vm-1", "vm-2") as both:
         until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)

@@ -91,7 +91,7 @@ EACH_CLASS = [
 
 @pytest.mark.parametrize(("kind", "values", "event"), EACH_CLASS)
 def test_observations(kind: type, values: dict[str, Any], event: Event) -> None:
-    """Each class of event that is asked for becomes one observation, with all that a verdict or a person needs."""
+    """Each requested class of event becomes one observation, with all that a verdict or a person needs."""
     begin = time.monotonic()
     (seen,) = observations([vcenter_event(kind, **values)])
 
@@ -99,8 +99,8 @@ def test_observations(kind: type, values: dict[str, Any], event: Event) -> None:
     assert event == replace(seen, read_at=math.inf)
 
 
-def test_only_what_is_asked_for_becomes_an_observation() -> None:
-    """Other classes, also those that derive from one that counts, and events about no machine are passed over."""
+def test_only_what_is_requested_becomes_an_observation() -> None:
+    """Other classes, also those that derive from one that counts, and events about no VM are passed over."""
     other = [
         vcenter_event(vim.event.VmStartingSecondaryEvent),
         vcenter_event(vim.event.UserLoginSessionEvent, moid=None, ipAddress="", locale="", sessionId=""),
@@ -111,7 +111,7 @@ def test_only_what_is_asked_for_becomes_an_observation() -> None:
 
 
 def test_times_are_utc() -> None:
-    """A time is the same instant, told in UTC, whatever zone the server writes."""
+    """A time is the same instant, shown in UTC, whatever time zone the server writes."""
     abroad = NOON.astimezone(timezone(timedelta(hours=9)))
     (event,) = observations([vcenter_event(vim.event.VmStartingEvent, createdTime=abroad)])
 
@@ -121,7 +121,7 @@ def test_times_are_utc() -> None:
 POWER = ("VmPoweredOnEvent", "VmPoweredOffEvent", "VmSuspendedEvent", "VmResumingEvent", "VmRemovedEvent")
 
 
-def test_every_class_of_power_event_is_asked_for() -> None:
+def test_every_class_of_power_event_is_requested() -> None:
     """Each subclass of a power event of the API is listed by name, for the same reason."""
     known = [getattr(vim.event, name[10:]) for name in VmomiSupport.ListDataTypes() if name.startswith("vim.event.")]
     bases = tuple(getattr(vim.event, name) for name in POWER)
@@ -130,7 +130,7 @@ def test_every_class_of_power_event_is_asked_for() -> None:
     assert names == {name for name in EVENTS if issubclass(getattr(vim.event, name), bases)}
 
 
-def test_every_class_of_customization_event_is_asked_for() -> None:
+def test_every_class_of_customization_event_is_requested() -> None:
     """Each concrete customization event of the API is listed by name, because a filter may not cover subclasses."""
     known = {name.rsplit(".", 1)[-1] for name in VmomiSupport.ListDataTypes() if name.startswith("vim.event.Custom")}
     customization = {name for name in known if issubclass(getattr(vim.event, name), vim.event.CustomizationEvent)}
@@ -138,7 +138,7 @@ def test_every_class_of_customization_event_is_asked_for() -> None:
     assert customization - {"CustomizationEvent"} == {name for name in EVENTS if name.startswith("Customization")}
 
 
-def test_every_class_that_is_asked_for_exists() -> None:
+def test_every_class_that_is_requested_exists() -> None:
     """A server refuses a filter with a class that it does not know."""
     assert [name for name in EVENTS if not issubclass(getattr(vim.event, name), vim.event.VmEvent)] == []
 
@@ -165,7 +165,7 @@ def test_filter_is_bounded_by_type_and_time() -> None:
 
 
 def test_filter_of_one_entity_covers_what_is_in_it() -> None:
-    """A folder stands for the machines below it."""
+    """A folder covers the VMs below it."""
     folder = vim.Folder("group-v3")
     spec = event_filter(None, entity=folder)
 

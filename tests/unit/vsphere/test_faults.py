@@ -58,7 +58,7 @@ TIME = ENVELOPE.format(
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_an_error_in_words(error: BaseException, told: str) -> None:
-    """An error is told in one line: what it means where its name does not say so, then its class and its own words."""
+    """An error is one line: its meaning where its name does not say it, then its class and its own message."""
     assert told == describe(error)
 
 
@@ -107,7 +107,7 @@ def asked_for_the_time(status: int, page: str) -> object:
         pytest.param(TIME.replace("<returnval>", '<returnval xsi:type="Unknown">'), id="unknown type"),
     ],
 )
-def test_what_is_no_answer_is_a_fault(status: int, page: str) -> None:
+def test_what_is_not_an_answer_is_a_fault(status: int, page: str) -> None:
     """Whatever comes instead of the API's answer is an error that the wait knows, never one of the parser's own."""
     with pytest.raises(MalformedResponseError) as raised:
         asked_for_the_time(status, page)
@@ -124,7 +124,7 @@ def test_what_is_no_answer_is_a_fault(status: int, page: str) -> None:
         pytest.param("Service Unavailable", False, id="text"),
     ],
 )
-def test_text_that_is_not_xml_is_told_from_a_response_that_is_damaged(page: str, is_invalid: bool) -> None:
+def test_text_that_is_not_xml_is_distinguished_from_a_response_that_is_damaged(page: str, is_invalid: bool) -> None:
     """The same call gets the first again each time, and the second perhaps not."""
     with pytest.raises(MalformedResponseError) as raised:
         asked_for_the_time(200, page)
@@ -133,7 +133,7 @@ def test_text_that_is_not_xml_is_told_from_a_response_that_is_damaged(page: str,
 
 
 def test_a_time_out_names_its_length() -> None:
-    """A call to a silent server ends with the seconds that its connection waited."""
+    """A call to a server that does not answer ends with the seconds that its connection waited."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stub = Stub(
             host="127.0.0.1",
@@ -160,5 +160,5 @@ def test_an_answer_is_an_answer() -> None:
 
 
 def test_the_connection_is_pyvmomis() -> None:
-    """A stub of this class stands wherever pyVmomi wants one of its own."""
+    """A stub of this class can be used wherever pyVmomi expects one of its own."""
     assert isinstance(Stub(host="vc.example.com"), SoapAdapter.SoapStubAdapter)

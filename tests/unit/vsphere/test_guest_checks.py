@@ -137,7 +137,7 @@ def test_windows_has_no_cloud_init(guests: FakeGuests, checks: GuestChecks) -> N
 def test_a_try_that_hangs_is_not_waited_for(
     guests: FakeGuests, checks: GuestChecks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever asks gets an answer at once, and no second try is made meanwhile."""
+    """Every request is answered at once, and no second try starts meanwhile."""
     release = threading.Event()
 
     def hang() -> None:

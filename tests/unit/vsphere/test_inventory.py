@@ -1,4 +1,4 @@
-"""What names a machine, and what one read of its properties tells."""
+"""What names a VM, and what one read of its properties tells."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_reference_of_no_known_form_is_refused(text: str) -> None:
 
 
 def content(**values: Any) -> Any:
-    """Returns what the property collector answers for one machine; `__` stands for the dot in a path."""
+    """Returns what the property collector answers for one VM; `__` stands for the dot in a path."""
     properties = [vmodl.DynamicProperty(name=path.replace("__", "."), val=value) for path, value in values.items()]
     return vmodl.query.PropertyCollector.ObjectContent(obj=vim.VirtualMachine("vm-87"), propSet=properties)
 
@@ -126,15 +126,15 @@ def test_snapshot(properties: dict[str, Any], snapshot: Snapshot) -> None:
 
 
 def unread(fault: Exception) -> Any:
-    """Returns the answer for a machine whose name did not come."""
+    """Returns the answer for a VM whose name did not come."""
     missing = vmodl.query.PropertyCollector.MissingProperty(path="name", fault=fault)
     answer = content()
     answer.missingSet = [missing]
     return answer
 
 
-def test_a_machine_without_rights_is_told_as_such() -> None:
-    """What may not be read is not taken for a machine that is off: the snapshot says what is missing, and from whom."""
+def test_a_vm_without_rights_is_reported_as_such() -> None:
+    """What may not be read is not taken for a VM that is off: the snapshot says what is missing, and from whom."""
     session = cast("Session", SimpleNamespace(settings=SimpleNamespace(user="ann")))
     seen = _seen(session, unread(vim.fault.NoPermission()), at(5), 3.5)
 
@@ -142,7 +142,7 @@ def test_a_machine_without_rights_is_told_as_such() -> None:
     assert Missing("vm-87", at(5), FailureKind.NO_PERMISSION, message, needs_second_look=True, asked_at=3.5) == seen
 
 
-def test_a_session_that_ended_is_no_machine_without_rights() -> None:
-    """A vCenter may answer a call without a session, each property missing: that is no news of the machine."""
+def test_a_session_that_ended_is_not_a_vm_without_rights() -> None:
+    """A vCenter may answer a call without a session, each property missing: that is no news of the VM."""
     with pytest.raises(vim.fault.NotAuthenticated):
         _seen(cast("Session", None), unread(vim.fault.NotAuthenticated()), at(5), 0.0)

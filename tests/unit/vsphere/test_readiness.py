@@ -50,7 +50,7 @@ def following(made: list[GuestReadiness], **conditions: Any) -> GuestReadiness:
 
 
 def test_guest_operations_must_stay_ready(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
-    """The first answer comes at once; the VM is ready once it has been so for the time asked for."""
+    """The first result comes at once; the VM is ready once the conditions have held for the requested time."""
     vcenter.state.add("vm-1", **{**READY, "guest__guestOperationsReady": False})
     ready = following(made, guest_operations=True, settle=0.03)
     first = ready.unmet(WEB)
@@ -137,7 +137,7 @@ def test_a_port_is_tried_in_the_background(
 
 
 def test_a_password_that_is_refused_ends_the_wait(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
-    """No VM can become ready any more, so the gate hears of it at once."""
+    """No VM can become ready any more, so the wait ends at once."""
     vcenter.password = "changed"
     ready = following(made, guest_operations=True)
     ready.unmet(WEB)
@@ -157,7 +157,7 @@ def ended(ready: GuestReadiness) -> ServerError | None:
     return None
 
 
-def test_a_thread_that_dies_is_an_error_of_the_gate(
+def test_a_thread_that_fails_is_an_error_of_the_gate(
     vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of this library's own is not passed off as a guest that is not ready."""
@@ -259,7 +259,7 @@ def test_a_server_that_hangs_does_not_hold_up_the_last_look(
 def test_a_text_that_is_not_xml_spoils_only_its_own_vm(
     vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A response that cannot be parsed because of one guest is asked for in parts."""
+    """A response that cannot be parsed because of one guest is requested in parts."""
     vms = [VmRef(f"web-{number}", f"vm-{number}", f"web-{number}") for number in range(7)]
     for vm in vms:
         vcenter.state.add(vm.id, **READY)

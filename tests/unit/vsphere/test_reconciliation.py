@@ -54,7 +54,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
 
 
 def test_a_vm_that_has_ended_is_not_read_again(reader: Reader) -> None:
-    """A settled VM costs one more read after its end; an event, or a gap in the events, has it read anew."""
+    """A settled VM costs one more read after its end; an event, or a gap in the events, causes another read."""
     reader.vcenter.state.add("vm-1", **ENDED)
     both, second = reader.due(), reader.due()
     reader.reconciler.unsettle("vm-1")

@@ -42,7 +42,7 @@ def session(vcenter: FakeVcenter) -> Iterator[Session]:
 
 def test_the_inventory_is_read_in_one_call(vcenter: FakeVcenter, session: Session) -> None:
     """Each VM has its path; the view is given back."""
-    found = {machine.moid: (machine.path, machine.is_template) for machine in search.read(session)}
+    found = {vm.moid: (vm.path, vm.is_template) for vm in search.read(session)}
 
     assert found == {
         "vm-1": ("/vm/web/web-1", False),
@@ -59,7 +59,7 @@ def test_a_session_that_ended_is_not_an_inventory_without_names(vcenter: FakeVce
         search.read(session)
 
 
-def test_words_of_each_kind_lead_to_vms(session: Session) -> None:
+def test_references_of_each_kind_find_vms(session: Session) -> None:
     """A VM that two words mean is there once; what is not there is left to the report."""
     words = ["web-2", "/vm/web/*", UUID, "vm-2", "web-*", "vm-99"]
 
@@ -69,7 +69,7 @@ def test_words_of_each_kind_lead_to_vms(session: Session) -> None:
 def test_a_name_with_a_slash_is_shown_as_people_write_it(vcenter: FakeVcenter, session: Session) -> None:
     """The server escapes it; the path keeps the escape, so that each of its slashes is a step."""
     vcenter.state.add("vm-4", name="disk%2f1 %25")
-    found = {machine.moid: (machine.name, machine.path) for machine in search.read(session)}
+    found = {vm.moid: (vm.name, vm.path) for vm in search.read(session)}
     (look,) = inventory.read(session, ["vm-4"])
 
     assert found["vm-4"] == ("disk/1 %", "/vm/disk%2f1 %25")
@@ -77,7 +77,7 @@ def test_a_name_with_a_slash_is_shown_as_people_write_it(vcenter: FakeVcenter, s
     assert look.name == "disk/1 %"
 
 
-def test_all_wrong_words_are_told_at_once(session: Session) -> None:
+def test_all_wrong_references_are_reported_at_once(session: Session) -> None:
     """Each has a line, up to five of them."""
     with pytest.raises(ConfigurationError) as caught:
         search.expand(session, [f"db-{number}" for number in range(7)])
@@ -97,6 +97,6 @@ def test_the_history_of_the_command(vcenter: FakeVcenter, session: Session) -> N
 
 
 def test_the_history_of_what_is_gone_is_an_error(session: Session) -> None:
-    """The message names each reference that leads nowhere."""
+    """The message names each reference without a VM."""
     with pytest.raises(ConfigurationError, match=r"has no virtual machine /vm/typo, vm-99$"):
         histories(session, ["vm-99", "/vm/typo"])

@@ -27,17 +27,17 @@ SETTINGS = VsphereSettings("vc.example.com", "ann@vsphere.local", "hunter2")
     ],
 )
 def test_best_version(api_version: str, spoken: str) -> None:
-    """Server and client speak the newest version that both know."""
+    """Client and server use the newest version that both support."""
     assert spoken == _best_version(api_version)
 
 
 def test_a_server_newer_than_pyvmomi_is_spoken_to_in_its_newest_version() -> None:
-    """A version that is not known yet is no reason to fall back to an old one."""
+    """With an unknown version the client does not fall back to an old one."""
     assert _best_version("999.0.0.0") == _best_version("998.0.0.0") != OLDEST_VERSION
 
 
 @pytest.mark.parametrize("api_version", ["", "unknown", "1.0"])
-def test_a_version_that_nobody_knows_is_answered_in_the_oldest(api_version: str) -> None:
+def test_a_version_that_is_unknown_is_answered_in_the_oldest(api_version: str) -> None:
     """A server that says nothing useful is asked in the version that all know."""
     assert _best_version(api_version) == OLDEST_VERSION
 

@@ -71,7 +71,7 @@ def test_a_refused_password_is_sent_once(vcenter: FakeVcenter) -> None:
     assert (vcenter.calls["Login"], len(vcenter.stubs)) == (1, 2)
 
 
-def test_a_user_without_any_role_is_told_which_one(vcenter: FakeVcenter) -> None:
+def test_a_user_without_any_role_is_named(vcenter: FakeVcenter) -> None:
     """A vCenter that grants nothing refuses the log-in by NoPermission."""
     vcenter.failures["Login"] = [vim.fault.NoPermission()]
     with pytest.raises(AuthenticationError, match=r"grants no permission at all\. Grant the role Read-only"):
@@ -138,7 +138,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterable[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_the_log_tells_what_was_done_and_no_secret(vcenter: FakeVcenter, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_what_was_done_and_no_secret(vcenter: FakeVcenter, caplog: pytest.LogCaptureFixture) -> None:
     """Connection, log-in, retries with their reason and log-out are logged; a password is not, also in an error."""
     caplog.set_level(logging.DEBUG, logger="pulumi_customization_gate")
     vcenter.state.add("vm-1")

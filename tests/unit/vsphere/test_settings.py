@@ -45,7 +45,7 @@ def test_the_environment_fills_what_config_leaves_out() -> None:
 
 
 def test_tls_settings(tmp_path: Path) -> None:
-    """The keys of our own stand in `customization:`, because pulumi-vsphere refuses unknown keys in its namespace."""
+    """Our own keys are in `customization:`, because pulumi-vsphere refuses unknown keys in its namespace."""
     pem = tmp_path / "ca.pem"
     pem.touch()
     own = {"customization:caFile": str(pem), "customization:thumbprint": PRINT, "vsphere:allowUnverifiedSsl": "True"}
@@ -57,7 +57,7 @@ def test_tls_settings(tmp_path: Path) -> None:
 
 
 def test_another_namespace_holds_all_keys(tmp_path: Path) -> None:
-    """With another namespace every key stands in it; the environment, which names one server only, does not count."""
+    """With another namespace every key is in it; the environment, which describes one server only, does not count."""
     pem = tmp_path / "ca.pem"
     pem.touch()
     config = {f"east:{key.partition(':')[2]}": value for key, value in CONFIG.items()}
@@ -87,7 +87,7 @@ def test_messages_name_the_settings_as_the_user_wrote_them() -> None:
         pytest.param("password", "VSPHERE_PASSWORD", "--secret", id="password"),
     ],
 )
-def test_a_missing_setting_is_told_by_key_and_variable(missing: str, variable: str, example: str) -> None:
+def test_a_missing_setting_is_reported_by_key_and_variable(missing: str, variable: str, example: str) -> None:
     """What is missing is named by its config key and its environment variable, with the command that sets it."""
     key = f"vsphere:{missing}"
     config = {name: value for name, value in CONFIG.items() if name != key}
@@ -127,7 +127,7 @@ def test_a_missing_setting_is_told_by_key_and_variable(missing: str, variable: s
         ),
     ],
 )
-def test_a_setting_that_cannot_work_is_told_at_once(key: str, value: str, told: str) -> None:
+def test_a_setting_that_cannot_work_is_reported_at_once(key: str, value: str, told: str) -> None:
     """A setting of the wrong form is refused before any server is asked, with where it comes from."""
     assert refusal({**CONFIG, key: value}) == told
 

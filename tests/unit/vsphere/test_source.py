@@ -102,7 +102,7 @@ def test_two_references_to_one_vm_are_refused(vcenter: FakeVcenter) -> None:
 
 @pytest.mark.usefixtures("vcenter")
 def test_what_an_earlier_wait_found_is_kept() -> None:
-    """A VM that was ready is not observed; one that was customized is, and the verdict learns of it."""
+    """A VM that was ready is not observed; one that was customized is, and the verdict uses that."""
     source = source_of("vm-1", "vm-2", keys=("a", "b"), already_ready={"vm-1"}, previously_customized={"vm-2"})
     vms = source.start()
     observations = source.poll(0)
@@ -122,7 +122,7 @@ def test_what_an_earlier_wait_found_is_kept() -> None:
     ],
 )
 def test_only_the_same_vm_on_the_same_server_is_kept(vcenter: FakeVcenter, judged: Identity, kept: list[str]) -> None:
-    """A verdict is that of one VM on one server: whoever has its ID by now is judged like a new one."""
+    """A verdict is about one VM on one server: another VM under the same ID is judged like a new one."""
     vcenter.state.add("vm-1", config__instanceUuid="uuid-1", config__uuid="bios-1")
     known: Any = {"previously_customized": {"vm-1"}, "judged_as": {"vm-1": judged}}
     ready, customized = source_of("vm-1", already_ready={"vm-1"}, **known), source_of("vm-1", **known)

@@ -45,7 +45,7 @@ VM = "vm-1"
 
 
 class Clock:
-    """A clock that goes on by itself, and by the pauses that nobody waits for."""
+    """A clock that advances by itself, and by pauses that take no real time."""
 
     def __init__(self) -> None:
         self._skipped = 0.0
@@ -97,7 +97,7 @@ class _Process:
 
 
 class FakeGuest(BaseAdapter):
-    """Stands for the guest of one VM, and for the host that its files go over."""
+    """Replaces the guest of one VM, and the host that transfers its files."""
 
     def __init__(self, vcenter: FakeVcenter, clock: Clock) -> None:
         super().__init__()

@@ -139,7 +139,7 @@ def test_ctrl_c_ends_an_upload(fake: FakeGuest) -> None:
         pytest.param("esx-2.example.com:902", "esx-2.example.com:902", id="another port"),
     ],
 )
-def test_a_star_in_the_address_stands_for_the_vcenter(fake: FakeGuest, guest: Guest, host: str, expected: str) -> None:
+def test_a_star_in_the_address_represents_the_vcenter(fake: FakeGuest, guest: Guest, host: str, expected: str) -> None:
     """The API's documentation says so; every other address is taken as it is."""
     fake.host = host
     guest.upload("/etc/motd", b"hello")
@@ -192,7 +192,7 @@ def test_a_vm_that_moves_is_followed_twice(fake: FakeGuest, guest: Guest, times:
             guest.upload("/etc/motd", b"hello")
 
 
-def test_a_missing_file_and_an_existing_directory_are_told_apart(guest: Guest) -> None:
+def test_a_missing_file_and_an_existing_directory_are_distinguished(guest: Guest) -> None:
     """Each has its error; what is to be removed may be missing."""
     with pytest.raises(GuestNotFoundError, match=r"name of vm-1 \(vm-1\) answers FileNotFound about /etc/none"):
         guest.download("/etc/none", 10)
@@ -326,7 +326,7 @@ def test_a_call_that_never_returns_does_not_hold_up_the_deadline(fake: FakeGuest
             guest.with_deadline(Deadline(0.1)).check_login()
 
 
-def test_a_vm_is_named_and_told_from_every_other(fake: FakeGuest, guest: Guest) -> None:
+def test_a_vm_is_named_and_distinguished_from_every_other(fake: FakeGuest, guest: Guest) -> None:
     """By its vCenter, its managed object ID and its instance UUID."""
     assert guest.id == f"{fake.vcenter.about.instanceUuid}/{VM}/5000"
     assert guest.is_powered_on
@@ -342,7 +342,7 @@ def test_a_vm_is_named_and_told_from_every_other(fake: FakeGuest, guest: Guest) 
         pytest.param(None, "windows2022srvNext_64Guest", True, id="by the VM's settings"),
     ],
 )
-def test_windows_is_told_by_tools_or_by_settings(
+def test_windows_is_known_from_tools_or_by_settings(
     fake: FakeGuest, family: str | None, guest_id: str, expected: bool
 ) -> None:
     """The settings count while Tools do not run; the private directory is where the system has it."""

@@ -88,7 +88,7 @@ def test_a_run_is_claimed_once(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "run\n"
 
 
-def test_a_directory_that_cannot_be_written_is_told_from_a_run_that_is_claimed(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_distinguished_from_a_run_that_is_claimed(tmp_path: Path) -> None:
     """A full disk or a read-only file system gives an exit code of its own, and nothing runs."""
     directory = Directory(tmp_path, Script(f"echo run >>{tmp_path}/log"))
     program = (tmp_path / "program.sh").read_text()
@@ -183,8 +183,8 @@ def test_a_recorded_process_is_ended(tmp_path: Path) -> None:
         assert recorded == _identity(int(recorded[0]))
 
 
-def test_a_run_that_died_gets_an_outcome(tmp_path: Path) -> None:
-    """Whoever follows a run whose processes are gone learns that there is no exit code, and what it had printed."""
+def test_a_run_that_was_killed_gets_an_outcome(tmp_path: Path) -> None:
+    """For a run without processes and without an exit code, the follower gets that fact and the output so far."""
     directory = Directory(tmp_path, Script("echo working; sleep 120"))
     with directory.running() as wrapper:
         until(lambda: (tmp_path / "stdout").read_bytes() == b"working\n")

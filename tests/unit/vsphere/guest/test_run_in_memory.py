@@ -1,4 +1,4 @@
-"""A script in a guest in memory: it runs once per attempt, whoever asks, and whatever is lost on the way."""
+"""A script in a guest in memory: it runs once per attempt, whoever calls and whatever response is lost."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_a_second_caller_takes_the_outcome_of_the_first(fake: FakeGuest, guest: 
     assert {name for name in fake.below(PRIVATE) if "/" not in name} == {"ab12-2"}
 
 
-def test_a_later_caller_follows_a_run_that_goes_on(fake: FakeGuest, guest: Guest) -> None:
-    """What the first caller lost sight of is waited for, not started again; the caller learns that."""
+def test_a_later_caller_follows_a_run_that_continues(fake: FakeGuest, guest: Guest) -> None:
+    """A run whose first caller lost its response is waited for, not started again; the caller is informed."""
     fake.program = FakeProgram("done", seconds=100)
     fake.vcenter.failures["ListProcessesInGuest"] = [vim.fault.GuestPermissionDenied()]
     assert stopped(guest).result.status is Status.UNKNOWN
@@ -269,7 +269,7 @@ def test_output_is_shown_while_the_script_runs(fake: FakeGuest, guest: Guest) ->
 
 
 def test_what_a_resource_left_is_removed(fake: FakeGuest, guest: Guest) -> None:
-    """A run that goes on is ended; the runs of other resources stay."""
+    """A run that is still active is ended; the runs of other resources continue."""
     fake.program = FakeProgram(seconds=1000)
     stopped(guest.with_deadline(Deadline(3)))
     fake.vcenter.failures["ListProcessesInGuest"] = [vim.fault.GuestPermissionDenied()]
@@ -293,7 +293,7 @@ def test_a_run_is_ended_before_its_directory_is_removed(fake: FakeGuest, guest: 
 
 
 def test_the_files_of_a_run_are_private(fake: FakeGuest, guest: Guest) -> None:
-    """Nobody else in the guest reads what a script holds."""
+    """No other user of the guest can read a script."""
     fake.program = FakeProgram(seconds=1000)
     stopped(guest.with_deadline(Deadline(3)))
 

@@ -164,8 +164,8 @@ def test_stop_ends_the_script_and_settle_writes_what_is_known(tmp_path: Path) ->
 
 
 @runs_powershell
-def test_a_run_that_died_gets_an_outcome(tmp_path: Path) -> None:
-    """Whoever follows a run whose processes are gone learns that there is no exit code."""
+def test_a_run_that_was_killed_gets_an_outcome(tmp_path: Path) -> None:
+    """For a run without processes and without an exit code, the follower gets that fact."""
     directory = Directory(tmp_path, "'x'")
     (tmp_path / "claim").write_text("999999 132000000000000000")
     directory.call(SETTLE)

@@ -11,7 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// setPlan says how the machine of that name behaves from its next power-on. The machine need not exist yet.
+// setPlan says how the VM of that name behaves from its next power-on. The VM need not exist yet.
 func (c *Control) setPlan(r *http.Request) (any, error) {
 	var settings Settings
 	if err := read(r, &settings); err != nil {
@@ -34,7 +34,7 @@ func (c *Control) forgetPlan(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// power takes {"kind": "on", "off", "reset" or "ha_restart"}; the name "*" is every machine but the template.
+// power takes {"kind": "on", "off", "reset" or "ha_restart"}; the name "*" is every VM but the template.
 func (c *Control) power(r *http.Request) (any, error) {
 	var body struct {
 		Kind string `json:"kind"`
@@ -42,15 +42,15 @@ func (c *Control) power(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	machines, err := c.machines(r.PathValue("name"))
+	vms, err := c.vms(r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) error { return c.lab.power(vm, body.Kind) })
+	return nil, each(vms, func(vm *simulator.VirtualMachine) error { return c.lab.power(vm, body.Kind) })
 }
 
 // endCustomization takes a plan's outcome and texts, and ends the customization that runs with them, whatever the
-// machine's own plan says. It answers when that has ended.
+// VM's own plan says. It answers when that has ended.
 func (c *Control) endCustomization(r *http.Request) (any, error) {
 	var settings Settings
 	if err := read(r, &settings); err != nil {
@@ -63,23 +63,23 @@ func (c *Control) endCustomization(r *http.Request) (any, error) {
 	if _, failed := failures[plan.Outcome]; !failed && plan.Outcome != outcomeSucceeded {
 		return nil, fmt.Errorf("outcome %q is no end", plan.Outcome)
 	}
-	machines, err := c.machines(r.PathValue("name"))
+	vms, err := c.vms(r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) error {
+	return nil, each(vms, func(vm *simulator.VirtualMachine) error {
 		order := ending{plan: settings, done: make(chan struct{})}
 		select {
 		case c.lab.guest(vm.Self).endings <- order:
 			<-order.done
 			return nil
-		case <-time.After(time.Second): // its start is told a moment before it can be ended
+		case <-time.After(time.Second): // its start is reported a moment before it can be ended
 			return fmt.Errorf("%s: no customization runs", c.lab.nameOf(vm))
 		}
 	})
 }
 
-func (c *Control) machines(name string) ([]*simulator.VirtualMachine, error) {
+func (c *Control) vms(name string) ([]*simulator.VirtualMachine, error) {
 	if name != "*" {
 		vm := c.lab.find(name)
 		if vm == nil {
@@ -87,22 +87,22 @@ func (c *Control) machines(name string) ([]*simulator.VirtualMachine, error) {
 		}
 		return []*simulator.VirtualMachine{vm}, nil
 	}
-	var machines []*simulator.VirtualMachine
+	var vms []*simulator.VirtualMachine
 	for _, entity := range c.lab.registry().All("VirtualMachine") {
 		if vm := entity.(*simulator.VirtualMachine); c.lab.nameOf(vm) != c.lab.options.Template {
-			machines = append(machines, vm)
+			vms = append(vms, vm)
 		}
 	}
-	return machines, nil
+	return vms, nil
 }
 
-// customize has a Linux specification wait for the machine's next power-on; the machine has to be off.
+// customize has a Linux specification wait for the VM's next power-on; the VM has to be off.
 func (c *Control) customize(r *http.Request) (any, error) {
-	machines, err := c.machines(r.PathValue("name"))
+	vms, err := c.vms(r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) (err error) {
+	return nil, each(vms, func(vm *simulator.VirtualMachine) (err error) {
 		ctx := c.lab.context()
 		ctx.WithLock(vm, func() {
 			if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
@@ -115,16 +115,16 @@ func (c *Control) customize(r *http.Request) (any, error) {
 	})
 }
 
-// destroy deletes the machine, which has to be off.
+// destroy deletes the VM, which has to be off.
 func (c *Control) destroy(r *http.Request) (any, error) {
 	if r.PathValue("name") == "*" {
-		return nil, errors.New("one machine at a time is destroyed")
+		return nil, errors.New("one VM at a time is destroyed")
 	}
-	machines, err := c.machines(r.PathValue("name"))
+	vms, err := c.vms(r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
-	return nil, each(machines, func(vm *simulator.VirtualMachine) error {
+	return nil, each(vms, func(vm *simulator.VirtualMachine) error {
 		ctx := c.lab.context()
 		var task types.ManagedObjectReference
 		ctx.WithLock(vm, func() {

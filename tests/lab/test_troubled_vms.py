@@ -1,4 +1,4 @@
-"""What can happen to a machine while a gate waits for it, and to the clocks around it."""
+"""What can happen to a VM while a gate waits for it, and to the clocks around it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.lab.fault_harness import (
     FAILED,
     RUNNING,
     SUCCEEDED,
+    VM,
     FaultHarness,
-    Machine,
     failures,
     open_harness,
     refused,
@@ -30,8 +30,8 @@ SUBCLASS = "CustomizationSysprepFailed"
 REMOVED = CustomizationStatus.VM_REMOVED
 
 
-def object_of(harness: FaultHarness, vm: Machine) -> Any:
-    return harness.vcenter.machine(vm.moid)
+def object_of(harness: FaultHarness, vm: VM) -> Any:
+    return harness.vcenter.vm(vm.moid)
 
 
 def evidence(report: GateReport) -> dict[str, Evidence | None]:
@@ -41,9 +41,9 @@ def evidence(report: GateReport) -> dict[str, Evidence | None]:
 # ---- rights
 
 
-def test_no_permission_on_one_machine_of_three(harness: FaultHarness) -> None:
-    """One machine out of sight ends the wait at once, says who lacks what, and takes nothing from the others."""
-    vms = {key: harness.machine(duration="50ms") for key in ("one", "two", "hidden")}
+def test_no_permission_on_one_vm_of_three(harness: FaultHarness) -> None:
+    """A VM that may not be read ends its wait at once, names user and privilege, and does not affect the others."""
+    vms = {key: harness.vm(duration="50ms") for key in ("one", "two", "hidden")}
     until(lambda: all(status(object_of(harness, vm)) == "SUCCEEDED" for vm in vms.values()))
     harness.vcenter.lab.add_fault("no_permission", vm=vms["hidden"].name)
     report = harness.begin(vms).report()
@@ -54,9 +54,9 @@ def test_no_permission_on_one_machine_of_three(harness: FaultHarness) -> None:
     assert message == f"{harness.vcenter.lab.user} may not read it; grant the role Read-only on it, or on its folder"
 
 
-def test_a_machine_out_of_sight_keeps_no_folder_from_being_watched(harness: FaultHarness) -> None:
-    """A user of one folder who may not read one machine in it watches the folder for the others."""
-    shown, hidden = harness.machine(), harness.machine()
+def test_a_vm_out_of_sight_keeps_no_folder_from_being_watched(harness: FaultHarness) -> None:
+    """A user of one folder who may not read one VM in it watches the folder for the others."""
+    shown, hidden = harness.vm(), harness.vm()
     until(lambda: "CustomizationStartedEvent" in harness.story(shown))
     harness.vcenter.lab.add_fault("no_permission", vm=hidden.name)
     harness.vcenter.lab.add_fault("NoPermission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
@@ -71,7 +71,7 @@ def test_a_machine_out_of_sight_keeps_no_folder_from_being_watched(harness: Faul
 
 def test_one_look_without_permission_decides_nothing(harness: FaultHarness) -> None:
     """A VM that is readable again a moment later is neither removed nor forbidden: its success opens the gate."""
-    vm = harness.machine()
+    vm = harness.vm()
     until(lambda: "CustomizationStartedEvent" in harness.story(vm))
     harness.vcenter.lab.add_fault("no_permission", vm=vm.name)
     wait = harness.begin({"web": vm})
@@ -86,11 +86,11 @@ def test_one_look_without_permission_decides_nothing(harness: FaultHarness) -> N
     assert report.ready
 
 
-# ---- what happens to a machine
+# ---- what happens to a VM
 
 
-def test_a_machine_that_is_deleted(harness: FaultHarness) -> None:
-    """A machine deleted in mid-wait is told as removed; the other's end is waited for."""
+def test_a_vm_that_is_deleted(harness: FaultHarness) -> None:
+    """A VM that is deleted during the wait is reported as removed; the wait for the other VM continues."""
     wait, vms = harness.watching("lost", "good")
     finish(object_of(harness, vms["lost"]).PowerOffVM_Task())
     finish(object_of(harness, vms["lost"]).Destroy_Task())
@@ -102,8 +102,8 @@ def test_a_machine_that_is_deleted(harness: FaultHarness) -> None:
     assert failures(report) == {"lost": "VmRemoved"}
 
 
-def test_a_machine_that_is_renamed(harness: FaultHarness) -> None:
-    """A machine renamed in mid-wait is the same one: it is known by its ID, and reported by its new name."""
+def test_a_vm_that_is_renamed(harness: FaultHarness) -> None:
+    """A VM that is renamed during the wait is the same VM by its ID, and is reported by its new name."""
     wait, vms = harness.watching("web")
     finish(object_of(harness, vms["web"]).Rename_Task("renamed"))
     harness.vcenter.lab.end(vms["web"].moid)
@@ -113,8 +113,8 @@ def test_a_machine_that_is_renamed(harness: FaultHarness) -> None:
     assert report.outcomes[0].name == "renamed"
 
 
-def test_a_machine_that_is_moved_to_another_host(harness: FaultHarness) -> None:
-    """A migration in mid-wait, on the way to success or to failure, changes nothing of the verdict."""
+def test_a_vm_that_is_moved_to_another_host(harness: FaultHarness) -> None:
+    """A migration during the wait changes neither a success nor a failure."""
     wait, vms = harness.watching("good", "bad")
     for vm in vms.values():
         harness.move(vm)
@@ -125,7 +125,7 @@ def test_a_machine_that_is_moved_to_another_host(harness: FaultHarness) -> None:
 
 
 def test_an_ha_restart_before_the_end(harness: FaultHarness) -> None:
-    """A restart in the midst of the customization opens nothing: the gate waits for the end that comes after it."""
+    """A restart during the customization does not open the gate: it waits for the end that follows."""
     wait, vms = harness.watching("good", "bad")
     for vm in vms.values():
         harness.vcenter.lab.power(vm.name, "ha_restart")
@@ -147,8 +147,8 @@ def test_an_ha_restart_before_the_end(harness: FaultHarness) -> None:
 
 @pytest.mark.parametrize("kind", ["ha_restart", "off and on"])
 def test_a_restart_after_the_end(harness: FaultHarness, kind: str) -> None:
-    """A machine restarted after its success, or its failure, keeps that verdict: nobody asked for another one."""
-    vms = {"good": harness.machine(duration="50ms"), "bad": harness.machine(duration="50ms", outcome=SUBCLASS)}
+    """A VM that is restarted after its success or failure keeps that verdict, because no customization is pending."""
+    vms = {"good": harness.vm(duration="50ms"), "bad": harness.vm(duration="50ms", outcome=SUBCLASS)}
     until(lambda: "CustomizationSucceeded" in harness.story(vms["good"]) and SUBCLASS in harness.story(vms["bad"]))
     for vm in vms.values():
         for power in ("off", "on") if kind == "off and on" else (kind,):
@@ -160,7 +160,7 @@ def test_a_restart_after_the_end(harness: FaultHarness, kind: str) -> None:
 
 
 def test_a_restart_between_the_end_and_the_others_end(harness: FaultHarness) -> None:
-    """A machine that restarts in mid-wait after its success stays good while the gate waits for another one."""
+    """A VM that restarts after its success stays ready while the gate waits for another VM."""
     wait, vms = harness.watching("first", "second")
     harness.vcenter.lab.end(vms["first"].name)
     until(lambda: wait.statuses.get("first") is SUCCEEDED)
@@ -197,7 +197,7 @@ def test_a_power_on_whose_event_was_lost(harness: FaultHarness) -> None:
 @pytest.mark.parametrize("outcome", ["CustomizationSucceeded", SUBCLASS])
 def test_an_idle_state_after_an_ha_restart_hides_no_end(harness: FaultHarness, outcome: str) -> None:
     """A VM whose state is IDLE since it was restarted is judged by its earlier end, where none is required as well."""
-    vm = harness.machine(custom=False)
+    vm = harness.vm(custom=False)
     until(lambda: status(object_of(harness, vm)) == "IDLE")
     harness.vcenter.lab.post_event(vm.moid, outcome)
     harness.vcenter.lab.power(vm.name, "ha_restart")
@@ -207,15 +207,15 @@ def test_an_idle_state_after_an_ha_restart_hides_no_end(harness: FaultHarness, o
     assert evidence(report) == {"web": Evidence.EARLIER_EVENT}
 
 
-def again(harness: FaultHarness, vm: Machine, **plan: str) -> None:
-    """Has a machine that was customized be customized once more, at the next power-on."""
+def again(harness: FaultHarness, vm: VM, **plan: str) -> None:
+    """Has a VM that was customized be customized once more, at the next power-on."""
     harness.vcenter.lab.power(vm.name, "off")
     finish(object_of(harness, vm).CustomizeVM_Task(linux(host_name="again")))
     harness.vcenter.lab.plan(vm.name, **plan)
 
 
-def customized(harness: FaultHarness) -> Machine:
-    vm = harness.machine(duration="50ms")
+def customized(harness: FaultHarness) -> VM:
+    vm = harness.vm(duration="50ms")
     until(lambda: "CustomizationSucceeded" in harness.story(vm))
     return vm
 
@@ -266,8 +266,8 @@ def test_a_second_customization_that_failed_before_the_wait(harness: FaultHarnes
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_client_clock_that_is_an_hour_off(harness: FaultHarness, hours: int) -> None:
-    """A machine that succeeded and one that ends in mid-wait are judged alike, however wrong our own clock is."""
-    early, late = customized(harness), harness.machine()
+    """A VM that succeeded before and one that ends during the wait are judged alike, however wrong our clock is."""
+    early, late = customized(harness), harness.vm()
     began = harness.vcenter.service.CurrentTime()
     with time_machine.travel(began + timedelta(hours=hours)):
         wait = harness.begin({"early": early, "late": late})
@@ -286,7 +286,7 @@ def test_a_client_clock_that_is_an_hour_off(harness: FaultHarness, hours: int) -
 @pytest.mark.parametrize("offset", ["1h", "-1h"])
 def test_a_guest_clock_that_is_an_hour_off(harness: FaultHarness, offset: str) -> None:
     """What the guest's clock says counts for nothing, with or without events."""
-    vms = {"good": harness.machine(guestClockOffset=offset), "purged": harness.machine(guestClockOffset=offset)}
+    vms = {"good": harness.vm(guestClockOffset=offset), "purged": harness.vm(guestClockOffset=offset)}
     until(lambda: all("CustomizationStartedEvent" in harness.story(vm) for vm in vms.values()))
     harness.vcenter.lab.end(vms["purged"].name)
     harness.vcenter.lab.purge_events()
@@ -302,13 +302,13 @@ def test_a_guest_clock_that_is_an_hour_off(harness: FaultHarness, offset: str) -
 # ---- old servers
 
 
-def test_a_vcenter_that_tells_no_state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before 7.0.2 events alone tell, through a lost session and an HA restart as well."""
+def test_a_vcenter_that_reports_no_state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 7.0.2 events alone decide, also after a lost session and an HA restart."""
     with (
         running(tmp_path, "-api-version", "6.7.0.0", "-hosts", "2") as old,
         open_harness(old, monkeypatch) as harness,
     ):
-        vms = {key: harness.machine() for key in ("good", "bad", "restarted")}
+        vms = {key: harness.vm() for key in ("good", "bad", "restarted")}
         until(lambda: all("CustomizationStartedEvent" in harness.story(vm) for vm in vms.values()))
         names = {key: vm.name for key, vm in vms.items()}
         wait = harness.begin(vms)
