@@ -19,8 +19,10 @@ from lab.offline import build_cli
 from lab.paths import ROOT, Home, LabError, digest, exit_status, locked, read_text
 from lab.processes import run
 
-CLI_VERSION = "3.259.0"
-"""The oldest CLI that is used, and the one that is built."""
+OLDEST_CLI = "3.259.0"
+"""The oldest CLI on PATH that is used."""
+BUILT_CLI = "3.276.0"
+"""The CLI that is built where none can be downloaded; lab/offline/cli/go.mod pins it."""
 
 RELEASES = "https://get.pulumi.com/install.sh"
 """What `PulumiCommand.install` fetches first. It has no time-out, so a probe comes before it."""
@@ -88,7 +90,7 @@ def _pulumi(home: Home) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
         if not _install_official(draft):
             print("The official release of the Pulumi CLI cannot be reached.", flush=True)
-            build_cli.build(home, draft, CLI_VERSION)
+            build_cli.build(home, draft, BUILT_CLI)
         shutil.rmtree(home.engine, ignore_errors=True)
         draft.rename(home.engine)
     return own
@@ -101,7 +103,7 @@ def _usable(pulumi: Path) -> bool:
     except LabError:
         return False
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said.strip())
-    wanted = tuple(int(part) for part in CLI_VERSION.split("."))
+    wanted = tuple(int(part) for part in OLDEST_CLI.split("."))
     launcher = shutil.which(_LAUNCHER) or (pulumi.resolve().parent / _LAUNCHER).exists()
     return bool(launcher and found and tuple(map(int, found.groups())) >= wanted)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -94,6 +95,18 @@ def test_a_cli_on_path_is_used_if_it_is_new_enough(
     if launcher:
         _script(path / bootstrap._LAUNCHER, "exit 1")
     assert bootstrap._pulumi(home) == (path if used else home.engine / "bin") / "pulumi"
+
+
+def test_the_cli_that_is_built_is_the_pinned_one() -> None:
+    """The version that the CLI reports is that of its modules, and new enough to be used from PATH."""
+    pinned = re.findall(
+        r"^\tgithub.com/pulumi/pulumi/(?:pkg|sdk)/v3 v(\S+)", (build_cli._MODULE / "go.mod").read_text(), re.MULTILINE
+    )
+
+    assert pinned == [bootstrap.BUILT_CLI] * 2
+    assert [int(part) for part in bootstrap.BUILT_CLI.split(".")] >= [
+        int(part) for part in bootstrap.OLDEST_CLI.split(".")
+    ]
 
 
 @pytest.mark.usefixtures("path", "offline")
