@@ -46,20 +46,26 @@ def make(venv: Path = ROOT / ".venv", home: Home | None = None) -> None:
             write_private(project_stamp, project)
 
 
-def make_oldest(home: Home) -> Path:
-    """Returns an environment with the oldest packages that the library supports, made where it is missing.
+def make_from(lock: str, home: Home) -> Path:
+    """Returns an environment with the packages of one of the lock files, made where it is missing.
 
     The project itself is not in it: PYTHONPATH brings that.
+
+    Args:
+        lock: "requirements-oldest.lock", the oldest packages that the library supports; or "requirements-plain.lock",
+            those that pip chooses for the library without its extras, with protobuf 6.
+        home: The lab.
 
     Raises:
         LabError: A step failed; its output has been shown.
     """
-    venv, lock = home.path / "oldest", ROOT / "requirements-oldest.lock"
-    wanted, stamp = digest(str(venv), files=[lock]), venv / ".packages"
-    with locked(home.path / "oldest.lock", "setting up the oldest packages"):
+    name = lock.removeprefix("requirements-").removesuffix(".lock")
+    venv, file = home.path / name, ROOT / lock
+    wanted, stamp = digest(str(venv), files=[file]), venv / ".packages"
+    with locked(home.path / f"{name}.lock", f"setting up the packages of {lock}"):
         if read_text(stamp) != wanted:
-            print(f"Setting up the oldest packages from {lock.name} (usually half a minute) ...", flush=True)
-            _install(venv, lock)
+            print(f"Setting up the packages of {lock} (usually half a minute) ...", flush=True)
+            _install(venv, file)
             write_private(stamp, wanted)
     return venv
 

@@ -79,7 +79,8 @@ func (c *computer) home(user string) string {
 // environment is the default environment of a user's program.
 func (c *computer) environment(user, hostName string) []string {
 	return []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		// The variable holds programs that only guests have, such as a stand-in for cloud-init.
+		"PATH=" + strings.TrimPrefix(os.Getenv("LAB_GUEST_PATH")+":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":"),
 		"HOME=" + c.home(user),
 		"TMPDIR=" + filepath.Join(c.root, "tmp"),
 		"USER=" + user,

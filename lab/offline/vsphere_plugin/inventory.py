@@ -112,6 +112,8 @@ class Inventory:
             LookupError: There is no such template.
             RuntimeError: vCenter refused, or the customization failed; with its message.
         """
+        if not wanted.get("clone"):
+            raise LookupError("clone is required in the lab: the stand-in makes VMs from templates only")
         template = self._by_uuid(wanted["clone"]["templateUuid"])
         if template is None:
             raise LookupError(f"no virtual machine has the UUID {wanted['clone']['templateUuid']}")
@@ -155,6 +157,17 @@ class Inventory:
             return None if vm is None else _outputs(vm)
         except vmodl.fault.ManagedObjectNotFound:
             return None
+
+    def import_vm(self, path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Returns inputs and outputs of the virtual machine at an inventory path, or None if there is none.
+
+        As with the real plugin, the inputs have no `clone` and no waits of their own.
+        """
+        vm = self._content.searchIndex.FindByInventoryPath(path.lstrip("/"))
+        if vm is None:
+            return None
+        pool, guest = _moid(vm.resourcePool), vm.config.guestId
+        return {"name": vm.name, "resourcePoolId": pool, "guestId": guest}, {**_outputs(vm), "imported": True}
 
     def destroy(self, uuid: str) -> None:
         """Powers a virtual machine off and destroys it; one that is gone already is not an error.
@@ -259,22 +272,43 @@ def _hardware(wanted: Mapping[str, Any]) -> Any:
 
 
 def _customization(wanted: Mapping[str, Any]) -> Any:
-    """Returns the customization specification of a clone for Linux, or None where none is requested."""
+    """Returns the customization specification of a clone, or None where none is requested."""
     customize = wanted["clone"].get("customize")
     if not customize:
         return None
-    linux = customize["linuxOptions"]
     return vim.vm.customization.Specification(
-        identity=vim.vm.customization.LinuxPrep(
-            hostName=vim.vm.customization.FixedName(name=linux["hostName"]),
-            domain=linux["domain"],
-            timeZone=linux.get("timeZone"),
-        ),
+        identity=_linux(customize["linuxOptions"])
+        if customize.get("linuxOptions")
+        else _windows(customize["windowsOptions"]),
         globalIPSettings=vim.vm.customization.GlobalIPSettings(
             dnsServerList=customize.get("dnsServerLists") or [],
             dnsSuffixList=customize.get("dnsSuffixLists") or [],
         ),
         nicSettingMap=[_adapter(customize, card) for card in customize.get("networkInterfaces") or []],
+    )
+
+
+def _linux(options: Mapping[str, Any]) -> Any:
+    return vim.vm.customization.LinuxPrep(
+        hostName=vim.vm.customization.FixedName(name=options["hostName"]),
+        domain=options["domain"],
+        timeZone=options.get("timeZone"),
+    )
+
+
+def _windows(options: Mapping[str, Any]) -> Any:
+    """Returns the answers of Sysprep, without the passwords: the lab has no use for them."""
+    return vim.vm.customization.Sysprep(
+        guiUnattended=vim.vm.customization.GuiUnattended(timeZone=85, autoLogon=False, autoLogonCount=0),
+        userData=vim.vm.customization.UserData(
+            computerName=vim.vm.customization.FixedName(name=options["computerName"]),
+            fullName=options.get("fullName") or "Administrator",
+            orgName=options.get("organizationName") or "Managed by Terraform",
+            productId="",
+        ),
+        identification=vim.vm.customization.Identification(
+            joinDomain=options.get("joinDomain"), domainAdmin=options.get("domainAdminUser")
+        ),
     )
 
 

@@ -136,7 +136,13 @@ class Provider(protocol.Provider):
         return protocol.CreateResponse(made["uuid"], {**request.properties, **_wrap(made)})
 
     async def read(self, request: protocol.ReadRequest) -> protocol.ReadResponse:
-        """Returns what is there, or an empty answer, which means: gone."""
+        """Returns what is there, or an empty answer, which means: gone. An import has a path and no inputs."""
+        if not request.inputs:
+            imported = await self._blocking(self._inventory.import_vm, request.resource_id)
+            if imported is None:
+                return protocol.ReadResponse()
+            inputs, outputs = imported
+            return protocol.ReadResponse(outputs["uuid"], {**_wrap(inputs), **_wrap(outputs)}, _wrap(inputs))
         found = await self._blocking(self._inventory.read, request.resource_id)
         if found is None:
             return protocol.ReadResponse()
@@ -163,7 +169,7 @@ def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     # The types of its parents come first: a VM in a component is a "...Fleet$vsphere:...".
     if kind.rpartition("$")[2] != VIRTUAL_MACHINE:
         return [("", f"{kind} is not in the lab's stand-in for the vSphere plugin")]
-    problems = [(key, f"{key} is required") for key in ("resourcePoolId", "clone") if key not in inputs]
+    problems = [] if "resourcePoolId" in inputs else [("resourcePoolId", "resourcePoolId is required")]
     if inputs.get("waitForGuestNetTimeout") != 0:
         problems.append(("waitForGuestNetTimeout", "must be 0 in the lab: the stand-in leaves the waiting to the gate"))
     customize = (inputs.get("clone") or {}).get("customize")
@@ -175,8 +181,8 @@ def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
                     "must be given in the lab: 0 leaves the wait to the gate",
                 )
             )
-        if not customize.get("linuxOptions"):
+        if not customize.get("linuxOptions") and not customize.get("windowsOptions"):
             problems.append(
-                ("clone.customize.linuxOptions", "is required in the lab: the stand-in customizes Linux only")
+                ("clone.customize.linuxOptions", "or windowsOptions is required in the lab: the stand-in has no others")
             )
     return problems

@@ -1,0 +1,48 @@
+"""VMs that exist get a gate: old-0 is in this stack, old-1 in vCenter alone. Neither is changed or restarted.
+
+The gate judges both by their history. After that, work behind it runs as on new VMs.
+"""
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from pulumi_customization_gate import CustomizationGate, GuestScript
+
+datacenter = vsphere.get_datacenter(name="DC0")
+cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
+
+# As it was, with the wait of the VM resource. A change of anything in `clone` would replace the VM, so it is ignored:
+# nobody can turn that wait off by mistake.
+in_stack = vsphere.VirtualMachine(
+    "old-0",
+    name="old-0",
+    resource_pool_id=cluster.resource_pool_id,
+    guest_id=template.guest_id,
+    clone=vsphere.VirtualMachineCloneArgs(
+        template_uuid=template.id,
+        customize=vsphere.VirtualMachineCloneCustomizeArgs(
+            timeout=10,
+            linux_options=vsphere.VirtualMachineCloneCustomizeLinuxOptionsArgs(host_name="old-0", domain="example.com"),
+            network_interfaces=[vsphere.VirtualMachineCloneCustomizeNetworkInterfaceArgs()],
+        ),
+    ),
+    wait_for_guest_net_timeout=0,
+    opts=pulumi.ResourceOptions(ignore_changes=["clone"]),
+)
+
+# Made by hand or by another tool. The import takes the VM into the stack; `clone` belongs to new VMs alone.
+imported = vsphere.VirtualMachine(
+    "old-1",
+    name="old-1",
+    resource_pool_id=cluster.resource_pool_id,
+    guest_id=template.guest_id,
+    wait_for_guest_net_timeout=0,
+    opts=pulumi.ResourceOptions(import_="/DC0/vm/old-1", ignore_changes=["clone"], protect=True),
+)
+
+vms = {"old-0": in_stack, "old-1": imported}
+gate = CustomizationGate("old", vms=vms)
+for name, vm in vms.items():
+    GuestScript(f"{name}-motd", gate.after(vm.moid), script="echo managed by Pulumi > motd")
+pulumi.export("statuses", gate.statuses)

@@ -1,0 +1,53 @@
+"""VMs on two vCenters: each has a config namespace, which its provider, gate and work share.
+
+    pulumi config set east:vsphereServer vcenter.east.example.com
+    pulumi config set east:user gate@vsphere.local
+    pulumi config set --secret east:password
+
+and the same for `west`, with `guestUser` and `guestPassword` where work needs them.
+"""
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from pulumi_customization_components import GatedVirtualMachine
+
+
+def vm_on(site: str) -> GatedVirtualMachine:
+    """Returns a VM with its gate on the vCenter of a site."""
+    settings = pulumi.Config(site)
+    provider = vsphere.Provider(
+        site,
+        vsphere_server=settings.require("vsphereServer"),
+        user=settings.require("user"),
+        password=settings.require_secret("password"),
+    )
+    there = pulumi.InvokeOptions(provider=provider)
+    datacenter = vsphere.get_datacenter(name="DC0", opts=there)
+    cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id, opts=there)
+    template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id, opts=there)
+    return GatedVirtualMachine(
+        f"{site}-0",
+        vsphere.VirtualMachineArgs(
+            name=f"{site}-0",
+            resource_pool_id=cluster.resource_pool_id,
+            guest_id=template.guest_id,
+            clone=vsphere.VirtualMachineCloneArgs(
+                template_uuid=template.id,
+                customize=vsphere.VirtualMachineCloneCustomizeArgs(
+                    linux_options=vsphere.VirtualMachineCloneCustomizeLinuxOptionsArgs(
+                        host_name=f"{site}-0", domain="example.com"
+                    ),
+                    network_interfaces=[vsphere.VirtualMachineCloneCustomizeNetworkInterfaceArgs()],
+                ),
+            ),
+        ),
+        gate_args={"config_namespace": site},
+        opts=pulumi.ResourceOptions(providers={"vsphere": provider}),
+    )
+
+
+for site in ("east", "west"):
+    vm = vm_on(site)
+    vm.script("greet", "echo hello from $HOSTNAME")
+    pulumi.export(site, vm.address)
