@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.machines import machines_by_name
 from lab import vcenter_client
 from pulumi_customization_gate.core.model import targets_of
+from pulumi_customization_gate.vsphere import event_feed
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
@@ -54,6 +55,8 @@ def measure(program: Path) -> list[Start]:
             quiet = {count: _start(lab, ours[:count]) for count in COUNTS}
             for _ in range(FOREIGN // _AT_ONCE):
                 lab.post_event(other, "VmPoweredOnEvent", count=_AT_ONCE)
+            # A collector begins with the last ten seconds: the events are history only after those.
+            time.sleep(event_feed.FIRST_REACH.total_seconds() + 1)
             starts = []
             for count in COUNTS:
                 lab.reset_stats()
