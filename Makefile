@@ -61,13 +61,15 @@ bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 1
 soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=
 	$(python) -m lab.soak $(if $(MACHINES),--machines $(MACHINES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
-lock: environment ## update requirements.lock and requirements-oldest.lock
+lock: environment ## update requirements.lock and the other lock files
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements.lock
 	printf 'ansible==12.3.0\npyvmomi\nrequests\n' | $(python) -m uv pip compile - --universal --python-version 3.11 \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-bench.lock
 	$(python) -m uv pip compile pyproject.toml --universal --python-version 3.10 --resolution lowest-direct \
 	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-oldest.lock
+	$(python) -m uv pip compile pyproject.toml --universal --python-version 3.10 \
+	    --generate-hashes --quiet --no-header --upgrade --output-file requirements-plain.lock
 
 clean: ## stop the lab and remove everything that `make` created
 	@if [ -x $(python) ]; then $(stack) down || true; fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.message
 import os
 import re
 import shutil
@@ -79,6 +80,12 @@ class Release:
             return set(archive.namelist())
 
     @property
+    def metadata(self) -> email.message.Message:
+        with zipfile.ZipFile(self.wheel) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            return email.message_from_bytes(archive.read(name))
+
+    @property
     def sdist_files(self) -> set[str]:
         """The files of the sdist, without the folder that holds them all."""
         with tarfile.open(self.sdist) as archive:
@@ -128,32 +135,35 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(release: Release) 
 
 
 def test_the_sdist_builds_the_same_wheel(release: Release, tmp_path: Path) -> None:
-    """Out of the sdist alone comes a wheel with the same files; licence, changelog and policy pack are in it, too."""
+    """Out of the sdist alone comes a wheel with the same files; documentation, examples and tests are in it, too."""
     shutil.unpack_archive(release.sdist, tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     build(source, tmp_path / "again")
     (again,) = (tmp_path / "again").glob("*.whl")
 
     assert Release(again, release.sdist).wheel_files == release.wheel_files
-    wanted = {
-        "LICENSE",
-        "README.md",
-        "CHANGELOG.md",
-        "pyproject.toml",
-        "policy/PulumiPolicy.yaml",
-        "policy/__main__.py",
-    }
-    assert wanted <= release.sdist_files
-    assert not {
-        name for name in release.sdist_files if name.startswith(("lab/", "tests/", "benchmarks/", ".lab", ".venv"))
-    }
+    wanted = {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "Makefile", "requirements.lock"}
+    for folder in ("policy", "docs", "examples", "tests", "lab"):
+        wanted |= {f"{folder}/{file}" for file in files(ROOT / folder) if file.endswith((".py", ".yaml", ".md"))}
+    assert wanted - release.sdist_files == set()
+    assert {name for name in release.sdist_files if name.startswith((".lab", ".venv", ".ci", ".github"))} == set()
+
+
+def test_the_long_description_stands_alone(release: Release) -> None:
+    """An index shows it without the files beside the README: each link is absolute, and there is no picture."""
+    text = release.metadata.get_payload()
+    assert isinstance(text, str)
+    links = re.findall(r"\]\(([^)]*)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]*)"', text)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert text.startswith("# Customization gate\n")
+    assert "(docs/failures.md)" not in text
+    assert "docs/failures.md" in text
 
 
 def test_the_version_is_the_same_everywhere(release: Release) -> None:
     """Wheel, schema, policy pack and the newest entry of the changelog have one version."""
-    with zipfile.ZipFile(release.wheel) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        told = email.message_from_bytes(archive.read(metadata))
+    told = release.metadata
     version = told["Version"]
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 

@@ -105,7 +105,7 @@ def test_existing_vms(engine: Engine) -> None:
     stack = engine.stack(lambda: exec(compile(before, "before", "exec"), {}))  # noqa: S102 -- our own example
     first = stack.up()
     assert first.succeeded, first.output
-    moids = [stack.resource("old-0")["outputs"]["moid"], engine.machine("old-1")]
+    moids = [stack.resource("old-0")["outputs"]["moid"], engine.vm("old-1")]
     engine.lab.reset_stats()
 
     up(stack, "existing_vms")
@@ -153,7 +153,7 @@ def test_two_vcenters(engine: Engine, second: vcenter_client.Lab, tmp_path: Path
 
 def test_other_stack(engine: Engine) -> None:
     """The references come out of another stack."""
-    moids = {name: engine.machine(name) for name in ("far-0", "far-1")}
+    moids = {name: engine.vm(name) for name in ("far-0", "far-1")}
     vms = engine.stack(lambda: pulumi.export("moids", moids))
     assert vms.up().succeeded
     stack = stack_of(engine, "other_stack", config={"tests:vmStack": f"organization/tests/{vms.name}"})

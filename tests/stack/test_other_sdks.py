@@ -1,17 +1,19 @@
-"""The gate in the dynamic host of the oldest Pulumi SDK that it supports, on the real engine.
+"""The gate in the dynamic host of other packages than those of the other engine tests, on the real engine.
 
-The other engine tests run on the newest. What the host lends the gate beyond a plain provider is looked for here too.
+They are the oldest that the library supports, and those that pip chooses for the library without its extras: without
+pulumi-policy that is protobuf 6. What the host lends the gate beyond a plain provider is looked for here too.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from lab.environment import make_oldest
+from lab.environment import make_from
 from lab.paths import ROOT, Home
 from pulumi_customization_gate import CustomizationGate
 from tests.stack.background import Running, is_quiet, of_gates, until
@@ -25,15 +27,22 @@ ENDED = 15.0
 """The seconds within which gates that wait for half an hour react to Ctrl-C; the newest SDK reports it sooner."""
 
 
-@pytest.fixture(scope="session")
-def oldest() -> Mapping[str, str]:
-    """The variables that make the engine start its dynamic host on the oldest packages."""
+@pytest.fixture(scope="session", params=["requirements-oldest.lock", "requirements-plain.lock"])
+def packages(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """The variables that make the engine start its dynamic host on the packages of a lock file."""
     library = str(ROOT / "provider")
-    return {"PULUMI_RUNTIME_VIRTUALENV": str(make_oldest(Home())), "PYTHONPATH": library}
+    return {"PULUMI_RUNTIME_VIRTUALENV": str(make_from(request.param, Home())), "PYTHONPATH": library}
 
 
-def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, oldest: Mapping[str, str]) -> None:
-    """On the oldest SDK a failure shows no traceback and keeps its report, and the next `up` is an update."""
+def test_the_locks_hold_what_they_are_for() -> None:
+    """The SDK is the oldest one here, and protobuf the next major version there."""
+    oldest, plain = ((ROOT / f"requirements-{name}.lock").read_text("utf-8") for name in ("oldest", "plain"))
+    assert "\npulumi==3.160.0 " in oldest
+    assert re.search(r"^protobuf==6\.", plain, re.MULTILINE)
+
+
+def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, packages: Mapping[str, str]) -> None:
+    """A failure shows no traceback and keeps its report, and the next `up` is an update."""
     good = engine.vm(engine.unique("old"))
     bad = engine.vm(engine.unique("old"), outcome="CustomizationFailed", reason="the disk is full")
 
@@ -43,7 +52,7 @@ def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, oldest: Mappin
     def one() -> None:
         CustomizationGate("gate", vms=[good])
 
-    stack = engine.stack(both, environment=oldest)
+    stack = engine.stack(both, environment=packages)
     failed = stack.up()
     assert not failed.succeeded
     assert "customization failed on 1 of 2 VMs" in failed.errors
@@ -55,8 +64,8 @@ def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, oldest: Mappin
     assert mended.changes["gate"] == ["update"]
 
 
-def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, oldest: Mapping[str, str]) -> None:
-    """On the oldest SDK the host's pool grows beyond four, and one Ctrl-C ends every gate."""
+def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, packages: Mapping[str, str]) -> None:
+    """The host's pool grows beyond four, and one Ctrl-C ends every gate."""
     moids = [engine.vm(engine.unique("old"), outcome="never-ends") for _ in range(12)]
 
     def program() -> None:
@@ -64,14 +73,14 @@ def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, old
             CustomizationGate(f"gate-{number}", vms=[moid])
 
     engine.lab.reset_stats()
-    stack = engine.stack(program, environment=oldest)
+    stack = engine.stack(program, environment=packages)
     running = Running(stack)
     until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
     until(lambda: is_quiet(engine))
     cli = running.cli()
     assert cli is not None
     hosts = [words for child in cli.children(recursive=True) if "pulumi.dynamic" in (words := child.cmdline())]
-    assert [words[0].startswith(oldest["PULUMI_RUNTIME_VIRTUALENV"]) for words in hosts] == [True]
+    assert [words[0].startswith(packages["PULUMI_RUNTIME_VIRTUALENV"]) for words in hosts] == [True]
     cli.send_signal(signal.SIGINT)
     took = until(lambda: not cli.is_running() or cli.status() == psutil.STATUS_ZOMBIE)
     result = running.wait()

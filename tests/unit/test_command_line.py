@@ -889,7 +889,7 @@ def test_a_missing_matplotlib_is_named(run: Callable[..., Any], monkeypatch: pyt
     refused = run("timeline", "--svg", "-", stdin=report)
 
     assert refused.exit_code == 2
-    assert "pip install '.[cli]'" in refused.stderr
+    assert "it comes with the extra `plot`: in a clone of the project, run pip install '.[cli,plot]'" in refused.stderr
 
 
 def test_the_program_completes_its_commands_in_a_shell() -> None:

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -571,3 +572,22 @@ def test_rows_keep_within_the_width(count: int, width: int) -> None:
 def test_results_that_went_through_json_are_drawn_alike() -> None:
     """The command line reads what it wrote itself."""
     assert chart(waits(json.loads(json.dumps(RESULTS)))) == chart(waits(RESULTS))
+
+
+# ---- the picture of the README
+
+
+@pytest.mark.parametrize(("theme", "name"), [(Theme.light, "timeline.svg"), (Theme.dark, "timeline-dark.svg")])
+def test_the_picture_of_the_readme_is_drawn_from_its_run(theme: Theme, name: str) -> None:
+    """docs/timeline.json is the export of that run; its texts and the title are those of a picture drawn now."""
+    docs = Path(__file__).parents[2] / "docs"
+    run = chart(waits(json.loads((docs / "timeline.json").read_text("utf-8"))))
+    kept, drawn = (docs / name).read_bytes(), svg(run, theme)
+
+    assert texts(kept) == texts(drawn)
+    title = "{http://www.w3.org/2000/svg}title"
+    assert ElementTree.fromstring(kept).findtext(title) == ElementTree.fromstring(drawn).findtext(title)
+    assert COLOURS[theme].paper.encode() in kept
+    assert len({row.at for row in run.vms}) == len(run.vms), "staggered"
+    (work,) = run.rows[-1].spans
+    assert run.opened[0] < work.begin < run.opened[0] + 3

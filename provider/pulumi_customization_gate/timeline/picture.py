@@ -46,8 +46,8 @@ def svg(chart: Chart, theme: Theme = Theme.light, title: str = "") -> bytes:
         from matplotlib.figure import Figure  # noqa: PLC0415 -- the same; a figure of its own needs no display
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "the library matplotlib is not installed; it comes with the extra `cli`: "
-            "in a clone of the project, run pip install '.[cli]'"
+            "the library matplotlib is not installed; it comes with the extra `plot`: "
+            "in a clone of the project, run pip install '.[cli,plot]'"
         ) from None
     # `$` in a name is a letter, not a formula. A fixed salt keeps the inner names of the file the same.
     settings: Any = {
