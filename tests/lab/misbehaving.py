@@ -173,3 +173,13 @@ def compressed(status: int, body: bytes, encoding: str, *headers: str) -> Reply:
         packer = zlib.compressobj(wbits=-15 if encoding == "raw-deflate" else 15)
         content = packer.compress(body) + packer.flush()
     return answer(status, content, f"Content-Encoding: {encoding.removeprefix('raw-')}", *headers)
+
+
+def delayed(seconds: float, reply: Reply) -> Reply:
+    """Returns a reply that comes later; the end of the test ends the delay."""
+
+    def write(connection: ssl.SSLSocket, released: threading.Event) -> None:
+        released.wait(seconds)
+        reply(connection, released)
+
+    return write

@@ -28,11 +28,10 @@ from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 from typing_extensions import Self
 
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
-from tests.lab.misbehaving import Reply, Request, ScriptedServer, answer
+from tests.lab.misbehaving import Reply, Request, ScriptedServer, answer, delayed
 from tests.unit.vsphere.fake_vcenter import NOON, PASSWORD, FakeStub, FakeVcenter
 
 if TYPE_CHECKING:
-    import threading
     from contextlib import AbstractContextManager
 
 CERTIFICATE = Path(__file__).parents[1] / "unit" / "certificate"
@@ -92,6 +91,10 @@ class SoapServer(ScriptedServer):
         reply = _soap(200, body, stub.cookie if stub.cookie != _cookie(request) else "")
         return delayed(self.delays.get(name, 0.0), reply)
 
+    def answering(self, method: str, result: Any) -> Reply:
+        """Returns the reply with a result of a method."""
+        return _soap(200, _answer(method, result), "")
+
     def refusal(self, fault: Any, cookie: str = "") -> Reply:
         """Returns the reply with a fault.
 
@@ -101,16 +104,6 @@ class SoapServer(ScriptedServer):
         """
         wsdl_name = VmomiSupport.GetWsdlName(type(fault))
         return _soap(500, _FAULT.format(fault.msg or wsdl_name, wsdl_name, _NAMES), cookie)
-
-
-def delayed(seconds: float, reply: Reply) -> Reply:
-    """Returns a reply that comes later; the end of the test ends the delay."""
-
-    def write(connection: Any, released: threading.Event) -> None:
-        released.wait(seconds)
-        reply(connection, released)
-
-    return write
 
 
 def _cookie(request: Request) -> str:

@@ -53,8 +53,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds between two attempts to reconnect."""
 JOIN_TIMEOUT = 5.0
 """Seconds that `close` waits for the thread to end."""
-MIN_LOGIN_INTERVAL = 60.0
-"""The least seconds between two log-ins that are to free collectors: another client may hold all there are."""
+MIN_LOGIN_INTERVAL, MAX_LOGIN_INTERVAL = 60.0, 960.0
+"""Seconds between two log-ins that are to free collectors, doubled each time: other clients may hold all there are."""
 MAX_INVALID = 2
 """Responses with invalid XML in succession after which an event counts as unreadable, and is skipped."""
 
@@ -74,7 +74,7 @@ class EventFeed:
         self._delivery = EventDelivery(session, self._publish_event)
         self._closing = threading.Event()
         self._failing_since: float | None = None
-        self._next_login = 0.0
+        self._next_login, self._login_interval = 0.0, MIN_LOGIN_INTERVAL
         self._invalid = 0
         self._restriction = ""
         self._is_stale = False
@@ -241,7 +241,8 @@ class EventFeed:
             return True
         if not isinstance(error, vim.fault.InvalidState) or time.monotonic() < self._next_login:
             return False
-        self._next_login = time.monotonic() + MIN_LOGIN_INTERVAL
+        self._next_login = time.monotonic() + self._login_interval
+        self._login_interval = min(2 * self._login_interval, MAX_LOGIN_INTERVAL)
         return True
 
     def _rebuild(self) -> None:
@@ -251,7 +252,6 @@ class EventFeed:
             self._stale_listeners.append(self._listener)
             self._listener = None
         self._generation = self._session.generation
-        self._stub.cookie = self._session.stub.cookie
         self._delivery.horizon = self._delivery.unread_since(self._delivery.horizon)
         if self._invalid >= MAX_INVALID:
             self._skip_unreadable()
@@ -278,7 +278,7 @@ class EventFeed:
     def _publish_recovery(self) -> None:
         if self._failing_since is not None:
             gap = duration(time.monotonic() - self._failing_since)
-            self._failing_since = None
+            self._failing_since, self._login_interval = None, MIN_LOGIN_INTERVAL
             self._subscribers.publish(f"{self._session.settings.server}: watching again after {gap}")
 
     def _new_listener(self, reach: timedelta) -> EventListener:

@@ -190,7 +190,7 @@ class PerVmPoller:
         for moid in self.moids():
             vm = vim.VirtualMachine(moid, self.session.stub)
             try:
-                found += self.session.content.eventManager.QueryEvents(event_filter(self.since, entity=vm)) or []
+                found += self.session.event_queries.QueryEvents(event_filter(self.since, entity=vm)) or []
             except vmodl.fault.ManagedObjectNotFound:
                 pass  # Removed: the next read of the state reports it. The other VMs are still to be queried.
             except vim.fault.NoPermission as error:

@@ -7,6 +7,7 @@ import http.client
 import socket
 import ssl
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
@@ -41,6 +42,9 @@ FAULTS = (*TRANSIENT, vmodl.MethodFault, vmodl.RuntimeFault)
 """Everything that a call to a vCenter can raise."""
 RETRYABLE = (*TRANSIENT, vmodl.fault.HostCommunication, vmodl.fault.SystemError)
 """Errors that a retry may overcome, because nothing is wrong with the call itself."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+"""Options of a connection: while a call waits, a server that is gone is noticed after 35 s, and a slow one is not."""
 
 _INVALID_TEXT = tuple(
     expat.errors.codes[message]
@@ -113,6 +117,10 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
     def GetConnection(self) -> Any:  # noqa: N802 -- pyVmomi's name
         """Returns a connection for a call, and remembers it."""
         connection = super().GetConnection()
+        if connection.sock is not None:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name in filter(partial(hasattr, socket), KEEPALIVE):  # Not every system has all of them.
+                connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), KEEPALIVE[name])
         with self.lock:
             self._connections.add(connection)
         return connection
@@ -141,3 +149,30 @@ class Stub(SoapAdapter.SoapStubAdapter):  # type: ignore[misc]  # pyVmomi is unt
         if is_empty and not info.resultFlags & VmomiSupport.F_OPTIONAL:
             raise MalformedResponseError("empty result")
         return result
+
+
+class SessionCookie:
+    """The cookie of a session, for all its connections."""
+
+    value = ""
+
+
+class SessionStub(Stub):
+    """A connection of a session: its cookie changes by a log-in alone.
+
+    pyVmomi takes the cookie of every response. One that refuses a call of an earlier session sets another cookie, and
+    would end the session that has begun meanwhile.
+    """
+
+    def __init__(self, *args: Any, session_cookie: SessionCookie, **kwargs: Any) -> None:
+        self._session_cookie = session_cookie
+        super().__init__(*args, **kwargs)
+
+    @property
+    def cookie(self) -> str:
+        """What the calls send."""
+        return self._session_cookie.value
+
+    @cookie.setter
+    def cookie(self, _: str) -> None:
+        """Ignores what pyVmomi found in a response."""

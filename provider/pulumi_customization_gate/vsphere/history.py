@@ -14,7 +14,7 @@ from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.event_order import in_order
 from pulumi_customization_gate.core.model import Event, Missing, Progress, Signal, Snapshot
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
-from pulumi_customization_gate.vsphere.faults import InvalidXmlError, raise_if_logged_out
+from pulumi_customization_gate.vsphere.faults import CallTimeoutError, InvalidXmlError, raise_if_logged_out
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _query(
     while windows:
         begin, end = windows.pop()
         query = event_filter(begin, end, entity, kinds=kinds, count=count)
-        page = session.content.eventManager.QueryEvents(query) or []
+        page = session.event_queries.QueryEvents(query) or []
         new = [event for event in page if event.key not in seen]
         found = list(observations(new))
         yield from found
@@ -204,6 +204,8 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
         _log.debug("the query for %d VMs returned too many events of others; querying each VM", len(begins))
     except InvalidXmlError as error:
         _log.debug("an event could not be parsed (%s); querying each of %d VMs", session.describe(error), len(begins))
+    except CallTimeoutError as error:
+        _log.debug("the query for %d VMs %s; querying each VM", len(begins), error)
     except vim.fault.NoPermission as error:
         raise_if_logged_out(error)
     return _of_each(session, begins)

@@ -27,7 +27,7 @@ from pulumi_customization_gate.core.model import (
     duplicates,
 )
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, shared_feed
+from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, login, shared_feed
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, acquire
 
@@ -98,6 +98,7 @@ class VsphereSource:
 
     def _start(self) -> Sequence[VmRef]:
         began = time.monotonic()
+        self._held.enter_context(login.patience(self._settings))
         session = self._session = self._held.enter_context(acquire(self._settings))
         found = [(target, inventory.find(session, target.reference)) for target in self._targets]
         _reject_duplicates(found)
@@ -200,8 +201,10 @@ class VsphereSource:
         return diagnosis.explain(self._snapshots.get(vm.id), events)
 
     def notes(self) -> Sequence[str]:
-        """Returns what the feed recovered from since the last call."""
+        """Returns what the feed recovered from since the last call, and during the start what it waits for."""
         notes, self._notes = self._notes, []
+        if self._session is None and (slow := login.slow_login(self._settings)):
+            notes.append(slow)
         return notes
 
     def close(self) -> None:

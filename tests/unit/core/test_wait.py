@@ -1239,7 +1239,7 @@ def test_a_start_that_never_answers_ends_with_the_time_out() -> None:
         wait(source, WaitRules(timeout=3), clock=clock)
     source.released.set()
     assert str(caught.value) == (
-        "the server did not respond within 3 s, so no VM was judged; check that it can be reached, or wait longer"
+        "the server did not respond within 3 s, so no VM was judged: check that it can be reached, or wait longer"
     )
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from pulumi_customization_gate.vsphere import session
+from pulumi_customization_gate.vsphere import login, refused_logins, session
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.faults import InvalidXmlError
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError, SessionCookie
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 if TYPE_CHECKING:
@@ -44,10 +44,18 @@ IDLE: dict[str, Any] = {
 class FakeStub:
     """Replaces one connection, and so pyVmomi's stub."""
 
-    def __init__(self, vcenter: FakeVcenter, timeout: float) -> None:
+    def __init__(self, vcenter: FakeVcenter, timeout: float, session_cookie: SessionCookie | None = None) -> None:
         self.vcenter, self.timeout = vcenter, timeout
-        self.cookie = ""
+        self._cookie = session_cookie or SessionCookie()
         self.is_retired = False
+
+    @property
+    def cookie(self) -> str:
+        return self._cookie.value
+
+    @cookie.setter
+    def cookie(self, value: str) -> None:
+        self._cookie.value = value
 
     def InvokeAccessor(self, mo: Any, info: Any) -> Any:  # noqa: N802 -- pyVmomi's name
         if info.name == "currentSession":
@@ -316,9 +324,15 @@ class FakeVcenter:
         self.lacking: dict[str, set[str]] = {}
         """The privileges that the user lacks, by entity."""
 
-    def connect(self, *, httpConnectionTimeout: float, **_: Any) -> FakeStub:  # noqa: N803 -- pyVmomi's name
-        """Replaces `faults.Stub`."""
-        self.stubs.append(FakeStub(self, httpConnectionTimeout))
+    def connect(
+        self,
+        *,
+        httpConnectionTimeout: float,  # noqa: N803 -- pyVmomi's name
+        session_cookie: SessionCookie | None = None,
+        **_: Any,
+    ) -> FakeStub:
+        """Replaces `faults.Stub` and `faults.SessionStub`."""
+        self.stubs.append(FakeStub(self, httpConnectionTimeout, session_cookie))
         return self.stubs[-1]
 
     def end_sessions(self) -> None:
@@ -397,5 +411,9 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     """Returns a vCenter to which all sessions of the test connect."""
     vcenter = FakeVcenter()
     monkeypatch.setattr(session, "Stub", vcenter.connect)
-    monkeypatch.setattr(session, "_refused", set())
+    monkeypatch.setattr(session, "SessionStub", vcenter.connect)
+    monkeypatch.setattr(login, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr(refused_logins, "_accepted", set())
+    monkeypatch.setattr(refused_logins, "_refusals", {})
     return vcenter

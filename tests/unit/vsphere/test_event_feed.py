@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError
 from pulumi_customization_gate.core.model import Event, Missing, Snapshot
-from pulumi_customization_gate.vsphere import event_feed, event_listener, reconciliation
+from pulumi_customization_gate.vsphere import event_feed, event_listener, reconciliation, refused_logins
 from pulumi_customization_gate.vsphere import session as session_module
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
@@ -150,7 +151,7 @@ def test_a_session_that_ended_is_replaced_and_nothing_is_lost(vcenter: FakeVcent
 
 
 def test_a_refused_password_ends_the_feed_for_all(vcenter: FakeVcenter) -> None:
-    """Credentials that are refused during the wait are an error for each subscriber, also for later ones."""
+    """Credentials that are refused each time during the wait are an error for each subscriber, also for later ones."""
     with watching("vm-1") as watcher:
         vcenter.password = "changed"
         vcenter.end_sessions()
@@ -159,7 +160,7 @@ def test_a_refused_password_ends_the_feed_for_all(vcenter: FakeVcenter) -> None:
         later: list[Any] = []
         watcher.feed.add(["vm-1"], later.append)
         assert [type(item) for item in later] == [AuthenticationError]
-        assert (watcher.feed.has_ended, vcenter.calls["Login"]) == (True, 2)
+        assert (watcher.feed.has_ended, vcenter.calls["Login"]) == (True, 1 + 1 + refused_logins.RETRIES)
 
 
 def test_a_restricted_user_reads_the_folder(vcenter: FakeVcenter) -> None:
@@ -217,6 +218,21 @@ def test_no_collector_left_later_does_not_log_in_each_time(vcenter: FakeVcenter)
         vcenter.end_sessions()
         watcher.note("watching again after")
         assert vcenter.calls["Login"] == 3
+
+
+@pytest.mark.usefixtures("vcenter")
+def test_log_ins_for_want_of_a_collector_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While other clients hold all collectors, an hour of attempts every ten seconds costs seven log-ins."""
+    now = 1000.0
+    with acquire(SETTINGS) as session:
+        feed = event_feed.EventFeed(session)
+        count = 0
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "monotonic", lambda: now)
+            for _ in range(360):
+                count += feed._is_for_new_session(vim.fault.InvalidState())
+                now += 10.0
+    assert count == 7
 
 
 def test_an_event_that_cannot_be_parsed_is_skipped(vcenter: FakeVcenter) -> None:

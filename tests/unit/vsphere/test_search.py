@@ -55,7 +55,7 @@ def test_the_inventory_is_read_in_one_call(vcenter: FakeVcenter, session: Sessio
 def test_a_session_that_ended_is_not_an_inventory_without_names(vcenter: FakeVcenter, session: Session) -> None:
     """NotAuthenticated in the place of a property is an error, although the call itself succeeds."""
     vcenter.state.private, vcenter.state.refusal = {"vm-1"}, vim.fault.NotAuthenticated()
-    with pytest.raises(ApiError, match="session not authenticated"):
+    with pytest.raises(ApiError, match="sessions in succession ended at once"):
         search.read(session)
 
 

@@ -1,0 +1,205 @@
+"""The log-in to a vCenter, on a connection of its own: a directory may take minutes to check a password.
+
+Whoever no longer waits for the response leaves the call to its thread, which logs the session out if it comes late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from pulumi_customization_gate.core.background import Background, wait_until_done
+from pulumi_customization_gate.core.backoff import backoff
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ServerError
+from pulumi_customization_gate.core.text import duration
+from pulumi_customization_gate.vsphere import refused_logins
+from pulumi_customization_gate.vsphere.events import moid_of
+from pulumi_customization_gate.vsphere.faults import FAULTS, RETRYABLE
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from pulumi_customization_gate.vsphere.faults import Stub
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
+
+_log = logging.getLogger(__name__)
+
+LOGIN_TIMEOUT = 120.0
+"""The least seconds that a log-in may take; it may take longer while a wait goes on that needs it."""
+LATEST_RESPONSE = 3600.0
+"""Seconds after which the response to a log-in is no longer expected, and its session no longer logged out."""
+SLOW_LOGIN = 5.0
+"""Seconds after which a log-in counts as slow, which messages then say."""
+SHORT_SESSION = 60.0
+"""Seconds within which a session that ends counts as short."""
+FIRST_PAUSE = 0.2
+"""Seconds between the end of a short session and the next log-in; after each further one the pause is longer."""
+MAX_SHORT_SESSIONS = 12
+"""Short sessions in succession after which there is no further log-in, after about a minute."""
+
+_CALLS = Background("customization-gate-login", threads=64)
+_pending: dict[VsphereSettings, float] = {}
+"""Since when a log-in has been waiting for its response, by the monotonic clock."""
+_patient: Counter[VsphereSettings] = Counter()
+"""How many waits need a session, however long the log-in takes."""
+
+
+def log_in(
+    settings: VsphereSettings, connect: Callable[[float], Stub], manager: Any, is_closed: threading.Event
+) -> str:
+    """Logs in; sends credentials that worked before again where they are refused.
+
+    Args:
+        settings: Who logs in, and where.
+        connect: Returns a new connection with the given time-out.
+        manager: The server's SessionManager.
+        is_closed: Is set when nobody needs the session any more.
+
+    Returns:
+        The session's cookie.
+
+    Raises:
+        AuthenticationError: If the credentials are refused, now or earlier in this process.
+        ServerError: If no response came in time.
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
+    """
+    while True:
+        refused_logins.check(settings)
+        try:
+            cookie = _Attempt(settings, connect, manager).run(is_closed)
+        except vim.fault.InvalidLogin:
+            refused_logins.record_refusal(settings)
+            _log.debug("%s refused credentials that worked before", settings.server)
+            if is_closed.wait(refused_logins.RETRY_INTERVAL):
+                raise ServerError(f"the log-in to {settings.server} was cancelled") from None
+        except vim.fault.NoPermission:
+            raise AuthenticationError(
+                f"{settings.server} knows {settings.user} but grants no permission at all. "
+                "Grant the role Read-only on the virtual machines and their folder."
+            ) from None
+        else:
+            refused_logins.record_success(settings)
+            return cookie
+
+
+def log_out(stub: Stub, manager: Any, longest: float) -> None:
+    """Logs out, on a new connection: one that was idle for long may have been dropped silently.
+
+    Args:
+        stub: The session's connections.
+        manager: The server's SessionManager.
+        longest: Seconds in which it is retried.
+
+    Raises:
+        OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
+    """
+    deadline = time.monotonic() + longest
+    for pause in backoff(0.1, 1.0):
+        stub.DropConnections()
+        try:
+            manager.Logout()
+        except RETRYABLE:
+            if time.monotonic() + pause >= deadline:
+                raise
+        else:
+            return
+        time.sleep(pause)
+
+
+class Pace:
+    """The pauses between the log-ins of one session, and their bound."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._short_sessions = 0
+        self._pauses = backoff(FIRST_PAUSE, SHORT_SESSION)
+
+    def logged_in(self) -> None:
+        """Records a log-in."""
+        self._last = time.monotonic()
+
+    def wait(self, settings: VsphereSettings, is_closed: threading.Event) -> None:
+        """Waits before another log-in, the longer the more sessions in succession were short.
+
+        Raises:
+            ApiError: If there were more than MAX_SHORT_SESSIONS.
+        """
+        if time.monotonic() - self._last >= SHORT_SESSION:
+            self._short_sessions, self._pauses = 0, backoff(FIRST_PAUSE, SHORT_SESSION)
+            return
+        self._short_sessions += 1
+        if self._short_sessions > MAX_SHORT_SESSIONS:
+            raise ApiError(
+                f"{settings.server} accepts the log-in of {settings.user}, but {MAX_SHORT_SESSIONS} sessions in "
+                "succession ended at once. Check whether a proxy or load balancer removes cookies or changes the "
+                "server between two calls, and whether an administrator or a limit ends the sessions of this user.",
+                code=vim.fault.NotAuthenticated.__name__,
+            )
+        is_closed.wait(next(self._pauses))
+
+
+@contextlib.contextmanager
+def patience(settings: VsphereSettings) -> Iterator[None]:
+    """Lets log-ins take as long as this `with` block lasts, however long that is."""
+    _patient[settings] += 1
+    try:
+        yield
+    finally:
+        _patient[settings] -= 1
+
+
+def slow_login(settings: VsphereSettings) -> str:
+    """Returns a sentence about a log-in that is waiting for its response, empty where it does not take long."""
+    since = _pending.get(settings)
+    elapsed = 0.0 if since is None else time.monotonic() - since
+    return _slow(settings, elapsed) if elapsed >= SLOW_LOGIN else ""
+
+
+def _slow(settings: VsphereSettings, elapsed: float) -> str:
+    return (
+        f"{settings.server} has not answered the log-in of {settings.user} for {duration(elapsed)}; a slow identity "
+        "source, for example Active Directory, is a common cause"
+    )
+
+
+class _Attempt:
+    def __init__(self, settings: VsphereSettings, connect: Callable[[float], Stub], manager: Any) -> None:
+        self._settings = settings
+        # A log-in within a session that is still valid fails as one with a wrong password does: this stub has none.
+        self._stub = connect(LATEST_RESPONSE)
+        self._manager: Any = vim.SessionManager(moid_of(manager), self._stub)
+
+    def run(self, is_closed: threading.Event) -> str:
+        began = _pending[self._settings] = time.monotonic()
+        calling = _CALLS.submit(self._call)
+        try:
+            is_done = wait_until_done(calling, cancelled=lambda: is_closed.is_set() or self._is_late(began))
+        finally:
+            _pending.pop(self._settings, None)
+        if is_done:
+            return calling.result()
+        calling.add_done_callback(self._log_out_late)
+        raise ServerError(f"{_slow(self._settings, time.monotonic() - began)}.")
+
+    def _is_late(self, began: float) -> bool:
+        return time.monotonic() - began >= LOGIN_TIMEOUT and not _patient[self._settings]
+
+    def _call(self) -> str:
+        try:
+            self._manager.Login(self._settings.user, self._settings.password)
+            return str(self._stub.cookie)
+        finally:
+            self._stub.retire()
+
+    def _log_out_late(self, calling: Future[str]) -> None:
+        if calling.exception() is None:
+            with contextlib.suppress(*FAULTS):
+                self._manager.Logout()
+                _log.debug("logged out of %s: its response came too late", self._settings.server)

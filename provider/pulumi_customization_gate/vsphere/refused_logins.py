@@ -1,0 +1,77 @@
+"""The log-ins that vCenters refused in this process: a few attempts lock an account.
+
+A password that never worked is sent once. One that worked may be refused while single sign-on starts after a restart
+of the vCenter, so it is sent again RETRIES times, RETRY_INTERVAL seconds apart: fewer than the five refusals within
+three minutes after which vCenter Single Sign-On locks an account by default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+from pulumi_customization_gate.core.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
+
+RETRIES = 3
+"""How often credentials that worked before are sent again."""
+RETRY_INTERVAL = 60.0
+"""The least seconds between two log-ins of which the first was refused."""
+
+_salt = secrets.token_bytes(16)
+_lock = threading.Lock()
+_accepted: set[bytes] = set()
+_refusals: dict[bytes, int] = {}
+"""How often credentials were refused since they last worked, by a salted hash: the password itself is not kept."""
+
+
+def check(settings: VsphereSettings) -> None:
+    """Lets credentials pass that may be sent.
+
+    Raises:
+        AuthenticationError: If they were refused before, and for the last time.
+    """
+    digest = _digest(settings)
+    with _lock:
+        was_accepted, refusals = digest in _accepted, _refusals.get(digest, 0)
+    if refusals <= (RETRIES if was_accepted else 0):
+        return
+    sent = (
+        f"They worked earlier in this run and have been refused {refusals} times since, so they are not sent again"
+        if was_accepted
+        else "They were sent once and are not sent again"
+    )
+    raise AuthenticationError(
+        f"{settings.server} refused the user name or password of {settings.user}. {sent}: "
+        f"correct the password ({settings.called['password']}), then try again."
+    )
+
+
+def record_refusal(settings: VsphereSettings) -> None:
+    """Records that the credentials were refused.
+
+    Raises:
+        AuthenticationError: If they are not to be sent again.
+    """
+    digest = _digest(settings)
+    with _lock:
+        _refusals[digest] = _refusals.get(digest, 0) + 1
+    check(settings)
+
+
+def record_success(settings: VsphereSettings) -> None:
+    """Records that the credentials worked."""
+    digest = _digest(settings)
+    with _lock:
+        _accepted.add(digest)
+        _refusals.pop(digest, None)
+
+
+def _digest(settings: VsphereSettings) -> bytes:
+    parts = (settings.address, settings.user, settings.password)
+    return hashlib.sha256(_salt + json.dumps(parts).encode()).digest()

@@ -1,0 +1,223 @@
+"""Log-ins and session cookies, with a vCenter that is slow, restarts or refuses: on real sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ServerError
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.wait import wait
+from pulumi_customization_gate.vsphere import history, inventory, login, refused_logins
+from pulumi_customization_gate.vsphere import session as module
+from pulumi_customization_gate.vsphere.events import event_filter
+from pulumi_customization_gate.vsphere.session import Session, acquire
+from tests.lab.misbehaving import Reply, delayed
+from tests.lab.soap_server import SoapServer
+from tests.lab.sources import vsphere_source
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.misbehaving import Request
+
+CALL_TIMEOUT = 0.5
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoapServer]:
+    for target, name, seconds in [
+        (module, "CALL_TIMEOUT", CALL_TIMEOUT),
+        (module, "START_TIMEOUT", 2 * CALL_TIMEOUT),
+        (login, "LOGIN_TIMEOUT", 30.0),
+        (login, "SLOW_LOGIN", CALL_TIMEOUT),
+        (login, "FIRST_PAUSE", 0.001),
+        (refused_logins, "RETRY_INTERVAL", 0.3),
+    ]:
+        monkeypatch.setattr(target, name, seconds)
+    monkeypatch.setattr(refused_logins, "_accepted", set())
+    monkeypatch.setattr(refused_logins, "_refusals", {})
+    vcenter = FakeVcenter()
+    vcenter.state.add("vm-1")
+    with SoapServer(vcenter).serving() as server:
+        yield server
+
+
+def find(session: Session) -> object:
+    return session.with_retries(lambda: session.content.searchIndex.FindByInventoryPath("nothing"))
+
+
+# ---- a slow log-in
+
+
+def test_a_log_in_may_take_longer_than_other_calls(server: SoapServer) -> None:
+    """A directory that takes four times the time-out of a call costs one log-in, and a note says so."""
+    server.delays["Login"] = 4 * CALL_TIMEOUT
+    with acquire(server.settings()) as session:
+        notes = session.retries_since(0)
+        assert find(session) is None
+    assert (server.count("Login"), server.vcenter.sessions) == (1, set())
+    assert "the log-in took 2" in notes[-1]
+
+
+def test_a_log_in_that_is_answered_too_late_is_logged_out(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the log-in; the session that comes after it does not stay on the server."""
+    monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
+    server.delays["Login"] = 4 * CALL_TIMEOUT
+    with pytest.raises(ServerError, match=r"has not answered the log-in of ann for .*Active Directory"):
+        Session(server.settings()).start()
+    assert server.vcenter.sessions == {"session-1"}
+    until(lambda: not server.vcenter.sessions)
+    assert (server.count("Login"), server.count("Logout")) == (1, 1)
+
+
+def test_a_log_in_may_take_as_long_as_the_wait_has(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait does not give up a log-in before its own end, which then names it."""
+    monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
+    server.delays["Login"] = 4 * CALL_TIMEOUT
+    report = wait(vsphere_source(server.settings(), {"web": "vm-1"}), WaitRules(timeout=20.0, start_timeout=20.0))
+    with pytest.raises(ServerError, match=r"within 1 s.* has not answered the log-in of ann for"):
+        wait(vsphere_source(server.settings(), {"web": "vm-1"}), WaitRules(timeout=1.0, start_timeout=1.0))
+    until(lambda: server.count("Logout") == server.count("Login"))
+    assert ([one.key for one in report.outcomes], server.vcenter.sessions) == (["web"], set())
+
+
+# ---- a slow query of events
+
+
+def slow(server: SoapServer, seconds: float) -> Reply:
+    """Returns the usual reply, with one event of `vm-1`, that comes late."""
+    happened = server.vcenter.events.query(None, event_filter(None))
+    return delayed(seconds, server.answering("QueryEvents", happened))
+
+
+def test_a_query_of_events_that_takes_too_long_is_narrowed(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query may take longer than other calls; one for many VMs that takes longer still becomes one for each."""
+    moids = [server.vcenter.state.add(f"vm-{number}") for number in range(1, 1 + 2 * history.FEW)]
+    server.vcenter.events.happen(vim.event.CustomizationSucceeded, moids[0], NOON)
+    with acquire(server.settings()) as session:
+        snapshots = inventory.read(session, moids, details=False)
+        server.reply("QueryEvents", slow(server, 2 * CALL_TIMEOUT), None)
+        whole = session.with_retries(lambda: history.read(session, snapshots, {}))
+        queries = server.count("QueryEvents")
+    monkeypatch.setattr(module, "EVENT_QUERY_TIMEOUT", CALL_TIMEOUT)
+    with acquire(server.settings()) as session:
+        server.reply("QueryEvents", slow(server, 2 * CALL_TIMEOUT), None)
+        each = session.with_retries(lambda: history.read(session, snapshots, {}))
+    assert [event.vm for event in whole[moids[0]]] == [event.vm for event in each[moids[0]]] == [moids[0]]
+    assert (queries, server.count("QueryEvents")) == (1, 2 + len(moids))
+
+
+# ---- cookies
+
+
+def test_a_late_refusal_does_not_replace_the_cookie_of_a_new_session(server: SoapServer) -> None:
+    """A call of the old session that is refused after another thread has logged in is made again in the new one."""
+    refusal = server.refusal(vim.fault.NotAuthenticated(), cookie="of-nobody")
+    arrived = threading.Event()
+
+    def late(connection: object, released: threading.Event) -> None:
+        arrived.set()
+        delayed(2 * CALL_TIMEOUT / 3, refusal)(connection, released)  # type: ignore[arg-type]
+
+    with acquire(server.settings()) as session, ThreadPoolExecutor(1) as pool:
+        server.reply("CurrentTime", late, None)
+        asking = pool.submit(lambda: session.with_retries(session.current_time))
+        assert arrived.wait(10)
+        server.vcenter.end_sessions()
+        assert find(session) is None
+        assert asking.result(10) == server.vcenter.now
+        assert find(session) is None
+    assert (server.count("Login"), server.vcenter.sessions) == (2, set())
+
+
+def test_a_session_that_moves_is_followed(server: SoapServer) -> None:
+    """A call that is refused in two sessions in succession is made again in the third."""
+    refusal = server.refusal(vim.fault.NotAuthenticated(), cookie="of-nobody")
+    with acquire(server.settings()) as session:
+        server.reply("FindByInventoryPath", refusal, refusal, None)
+        assert find(session) is None
+    assert (server.count("Login"), server.vcenter.sessions) == (3, set())
+
+
+def test_a_server_that_ends_each_session_at_once_gets_few_log_ins(server: SoapServer) -> None:
+    """The log-ins have a bound, and the error says what may end the sessions."""
+    with acquire(server.settings()) as session:
+        server.reply("FindByInventoryPath", server.refusal(vim.fault.NotAuthenticated()))
+        with pytest.raises(ApiError, match=r"accepts the log-in of ann, but 12 sessions in succession ended at once"):
+            find(session)
+    assert (server.count("Login"), server.vcenter.sessions) == (1 + login.MAX_SHORT_SESSIONS, set())
+
+
+# ---- a password that is refused
+
+
+def timed(reply: Reply, times: list[float]) -> Reply:
+    """Returns a reply to a log-in that records when it was asked for."""
+
+    def write(connection: object, released: threading.Event) -> None:
+        times.append(time.monotonic())
+        reply(connection, released)  # type: ignore[arg-type]
+
+    return write
+
+
+def test_a_password_that_worked_is_sent_again_after_a_pause(server: SoapServer) -> None:
+    """Single sign-on that starts later than the rest of vCenter does not end a wait."""
+    refusal, times = server.refusal(vim.fault.InvalidLogin()), list[float]()
+    with acquire(server.settings()) as session:
+        server.reply("Login", *[timed(refusal, times)] * 3, None)
+        server.vcenter.end_sessions()
+        assert find(session) is None
+    assert (server.count("Login"), server.vcenter.sessions) == (5, set())
+    assert all(later - earlier >= refused_logins.RETRY_INTERVAL for earlier, later in pairwise(times))
+
+
+def test_a_password_that_worked_is_refused_for_good_after_three_more(server: SoapServer) -> None:
+    """An account whose password was changed is not locked: it is sent four times in all, then no more."""
+    with acquire(server.settings()) as session:
+        server.vcenter.password = "changed"
+        server.vcenter.end_sessions()
+        for _ in range(2):
+            with pytest.raises(AuthenticationError, match="worked earlier in this run and have been refused 4 times"):
+                find(session)
+    assert server.count("Login") == 1 + 4
+
+
+def test_a_password_that_never_worked_is_sent_once(server: SoapServer) -> None:
+    """No second log-in, whoever asks."""
+    server.vcenter.password = "another"
+    for _ in range(3):
+        with pytest.raises(AuthenticationError, match="They were sent once and are not sent again"):
+            Session(server.settings()).start()
+    assert server.count("Login") == 1
+
+
+# ---- an old server
+
+
+class OldServer(SoapServer):
+    """A vCenter 6.5: it answers no call in a version that it does not know."""
+
+    def usual(self, request: Request) -> Reply:
+        if "6.7" in request.headers["SOAPAction"]:
+            return self.refusal(vmodl.fault.InvalidRequest(msg='Unsupported version URI "urn:vim25/6.7"'))
+        return super().usual(request)
+
+
+def test_a_vcenter_older_than_6_7_is_named() -> None:
+    """The message says which version the server has and which is needed, not the fault of the first call."""
+    vcenter = FakeVcenter()
+    vcenter.about.apiVersion, vcenter.about.fullName = "6.5", "VMware vCenter Server 6.5.0 build-4602587"
+    with (
+        OldServer(vcenter).serving() as server,
+        pytest.raises(ServerError, match=r"is VMware vCenter Server 6\.5\.0 .*, which is older than 6\.7"),
+    ):
+        Session(server.settings()).start()
