@@ -15,7 +15,7 @@ from pulumi_customization_gate.core import wait as core_wait
 from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
-from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
+from pulumi_customization_gate.vsphere import event_feed, reconciliation, refused_logins, session
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.sources import vsphere_source
 from tests.lab.vcenter_fixture import TEST_TIMEOUT, VCenter, finish, linux, until
@@ -48,6 +48,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets all times of a session to a tenth or less; what they bound stays in the same order."""
     monkeypatch.setattr(session, "CALL_TIMEOUT", CALL)
     monkeypatch.setattr(session, "START_TIMEOUT", TEST_TIMEOUT)
+    monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 0.1)
     monkeypatch.setattr(event_feed, "LONGEST_POLL", POLL)
     monkeypatch.setattr(event_feed, "LONGEST_PAUSE", 0.5)
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)

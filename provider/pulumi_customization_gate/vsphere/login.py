@@ -44,7 +44,6 @@ FIRST_PAUSE = 0.2
 MAX_SHORT_SESSIONS = 12
 """Short sessions in succession after which there is no further log-in, after about a minute."""
 
-_CALLS = Background("customization-gate-login", threads=64)
 _pending: dict[VsphereSettings, float] = {}
 """Since when a log-in has been waiting for its response, by the monotonic clock."""
 _patient: Counter[VsphereSettings] = Counter()
@@ -178,11 +177,12 @@ class _Attempt:
 
     def run(self, is_closed: threading.Event) -> str:
         began = _pending[self._settings] = time.monotonic()
-        calling = _CALLS.submit(self._call)
-        try:
-            is_done = wait_until_done(calling, cancelled=lambda: is_closed.is_set() or self._is_late(began))
-        finally:
-            _pending.pop(self._settings, None)
+        with contextlib.closing(Background("customization-gate-login")) as background:
+            calling = background.submit(self._call)
+            try:
+                is_done = wait_until_done(calling, cancelled=lambda: is_closed.is_set() or self._is_late(began))
+            finally:
+                _pending.pop(self._settings, None)
         if is_done:
             return calling.result()
         calling.add_done_callback(self._log_out_late)
