@@ -243,6 +243,11 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     if is_closed:
         phrases = phrases_for(report, _urns(inputs, arguments))
         raise PartialFailureError(str(error_for(report, phrases, len(skipped))), gate_id, outputs)
+    if arguments.platform.reports_guests:
+        from pulumi_customization_gate.vsphere.guest.refused_logins import gate_opened  # noqa: PLC0415 -- as above
+
+        for outcome in report.outcomes:
+            gate_opened(source.server_id, outcome.id)
     return outputs
 
 

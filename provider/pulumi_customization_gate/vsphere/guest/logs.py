@@ -70,6 +70,7 @@ def read_logs(
                 try:
                     guest = Guest(session, moid, credentials, deadline)
                     if guest.is_powered_on:
+                        guest.check_login()
                         for path in _WINDOWS if guest.is_windows else _LINUX:
                             logs += _read(guest, path, credentials.password)
                 except GateError as error:

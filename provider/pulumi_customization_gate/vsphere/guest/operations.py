@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.vsphere.guest import refused_logins
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.files import GuestFiles
 
@@ -23,8 +24,16 @@ class Guest(GuestFiles):
     """The guest of one virtual machine, for one user: its files, and the programs that run in it."""
 
     def check_login(self) -> None:
-        """Waits until the guest is ready, and has it check user and password."""
-        self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login), "ValidateCredentials")
+        """Waits until the guest is ready, and has it check user and password, unless it refused them before.
+
+        Raises:
+            GuestLoginError: If the guest refuses them, or refused them earlier in this process.
+        """
+
+        def send() -> None:
+            self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login), "ValidateCredentials")
+
+        refused_logins.log_in(self.id, self._user, self._login.password, self.deadline, send=send, tell=self._tell)
 
     def private_directory(self) -> str:
         """Returns the directory under the guest user's home that no other user can read; makes it where it is missing.

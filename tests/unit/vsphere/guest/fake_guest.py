@@ -19,7 +19,7 @@ import requests
 from pyVmomi import vim
 from requests.adapters import BaseAdapter
 
-from pulumi_customization_gate.vsphere.guest import directory, run, transfer
+from pulumi_customization_gate.vsphere.guest import directory, refused_logins, run, transfer
 from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.operations import Guest
@@ -372,6 +372,8 @@ def guest_of(monkeypatch: pytest.MonkeyPatch) -> FakeGuest:
 
     monkeypatch.setattr(transfer, "trusting_session", carrier)
     monkeypatch.setattr(Deadline.__init__, "__defaults__", (lambda: False, clock.monotonic, clock.sleep))
+    monkeypatch.setattr(refused_logins, "_accounts", {})
+    monkeypatch.setattr(refused_logins, "_opened", {})
     monkeypatch.setattr(directory, "time", clock)
     monkeypatch.setattr(run, "time", clock)
     return guest
