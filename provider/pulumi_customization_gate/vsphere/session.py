@@ -100,7 +100,8 @@ class Session:
         _log.debug(
             "%s is %s; API version %s", self.settings.server, sanitize(self.about.fullName), sanitize(self.version)
         )
-        self.stub, self._query_stub = self._session_stub(CALL_TIMEOUT), self._session_stub(EVENT_QUERY_TIMEOUT)
+        self.stub = self._stub(CALL_TIMEOUT, session_cookie=self._cookie)
+        self._query_stub = self._stub(EVENT_QUERY_TIMEOUT, session_cookie=self._cookie)
         try:
             self.content = self._retry(lambda: vim.ServiceInstance("ServiceInstance", self.stub).content)
             self._retry(self._log_in, attempts=LOGIN_ATTEMPTS)
@@ -125,7 +126,7 @@ class Session:
 
     def stub_for_long_polls(self, longest: float) -> Any:
         """Returns another connection of the same session, for calls that the server holds open."""
-        return self._session_stub(longest + CALL_TIMEOUT)
+        return self._stub(longest + CALL_TIMEOUT, session_cookie=self._cookie)
 
     def current_time(self) -> datetime:
         """Returns the server's time."""
@@ -176,12 +177,10 @@ class Session:
             AuthenticationError: If the credentials are refused now.
         """
         with self._login_lock:
-            if generation != self._generation or self._is_closed.is_set():
-                return
-            _log.debug("%s: the session ended; logging in again", self.settings.server)
-            self._pace.wait(self.settings, self._is_closed)
-            self._end_session(0)
-            self._log_in()
+            if generation == self._generation and not self._is_closed.is_set():
+                self._pace.wait(self.settings, self._is_closed)
+                self._end_session(0)
+                self._log_in()
 
     def log_out(self) -> None:
         """Ends the session on the server if it can still be reached; the session cannot log in again."""
@@ -191,17 +190,16 @@ class Session:
             self._retire()
 
     def _retire(self) -> None:
-        for stub in (self.stub, self._query_stub):
-            stub.retire()
+        self.stub.retire()
+        self._query_stub.retire()
 
     def _end_session(self, longest: float) -> None:
         """Logs out; a lost log-out is retried for so many seconds."""
         try:
             login.log_out(self.stub, self.content.sessionManager, longest)
+            _log.debug("logged out of %s", self.settings.server)
         except FAULTS as error:  # A session that has ended already is one of them.
             _log.debug("logging out of %s failed: %s", self.settings.server, self.describe(error))
-        else:
-            _log.debug("logged out of %s", self.settings.server)
 
     def _log_in(self) -> None:
         began = time.monotonic()
@@ -213,22 +211,17 @@ class Session:
             self._retries.append((time.monotonic(), f"{self.settings.server}: the log-in took {duration(took)}"))
         _log.debug("logged in to %s as %s in %.1f s", self.settings.server, self.settings.user, took)
 
-    def _stub(self, timeout: float, version: str = "") -> Any:
-        return Stub(**self._connection(timeout, version))
-
-    def _session_stub(self, timeout: float) -> Any:
-        return SessionStub(session_cookie=self._cookie, **self._connection(timeout))
-
-    def _connection(self, timeout: float, version: str = "") -> dict[str, Any]:
+    def _stub(self, timeout: float, version: str = "", **session: SessionCookie) -> Any:
         host, port = self.settings.host_and_port()
-        return {
-            "host": host,
-            "port": port,
-            "version": version or self.version,
-            "sslContext": self._tls,
-            "httpConnectionTimeout": timeout,
-            "proxy": self._proxy,
-        }
+        return (SessionStub if session else Stub)(
+            host=host,
+            port=port,
+            version=version or self.version,
+            sslContext=self._tls,
+            httpConnectionTimeout=timeout,
+            proxy=self._proxy,
+            **session,
+        )
 
     def _read_about(self) -> Any:
         """Reads the server's AboutInfo, which needs no log-in."""
@@ -271,8 +264,8 @@ class Session:
                     self._retries.append((time.monotonic(), f"{server}: {self.describe(error)}; retrying"))
             else:
                 if attempt > 1:
-                    elapsed = duration(time.monotonic() - began)
-                    self._retries.append((time.monotonic(), f"{server}: responded after {elapsed}"))
+                    now = time.monotonic()
+                    self._retries.append((now, f"{server}: responded after {duration(now - began)}"))
                 return answer
             time.sleep(pause)
         raise AssertionError("the pauses never end")
