@@ -97,9 +97,7 @@ class Session:
         _log.debug("calls go to %s", through(self.settings.server, self._proxy))
         self.about = self._read_about()
         self.version = api_version.best(self.about.apiVersion)
-        _log.debug(
-            "%s is %s; API version %s", self.settings.server, sanitize(self.about.fullName), sanitize(self.version)
-        )
+        _log.debug("%s is %s; API version %s", self.settings.server, sanitize(self.about.fullName), self.version)
         self.stub = self._stub(CALL_TIMEOUT, session_cookie=self._cookie)
         self._query_stub = self._stub(EVENT_QUERY_TIMEOUT, session_cookie=self._cookie)
         try:
@@ -276,8 +274,8 @@ class Session:
         if isinstance(error, ssl.SSLCertVerificationError):
             return untrusted(through(server, self._proxy), self.settings.called, error)
         if isinstance(error, TRANSIENT):
-            elapsed = duration(time.monotonic() - began)
-            return ServerError(f"{server} did not respond within {elapsed}: {self.describe(error)}.")
+            said = f"{server} did not respond within {duration(time.monotonic() - began)}"
+            return ServerError(f"{said}: {self.describe(error)}.")
         return ApiError(f"{server} returned {self.describe(error)}.", code=type(error).__name__)
 
 
