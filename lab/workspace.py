@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
 
@@ -74,6 +74,12 @@ def command(pulumi: Path, home: Home) -> automation.PulumiCommand:
 def connection(lab: Lab) -> dict[str, str]:
     """Returns the settings that are not secret; the gate verifies the server by the lab's certificate authority."""
     return {"vsphere:vsphereServer": lab.server, "vsphere:user": lab.user, "customization:caFile": lab.ca_file}
+
+
+def for_both_hosts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a stack, and for the native provider the same connection in its own namespace."""
+    native = {f"customization-gate:{key.partition(':')[2]}": value for key, value in settings.items()}
+    return {**native, **settings}
 
 
 def set_password(

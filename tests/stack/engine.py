@@ -294,7 +294,7 @@ class Engine:
         made.create_stack(_SEED)
         workspace.set_password(tools.pulumi, _SEED, self.lab, self._variables, self._home.work)
         settings = made.stack_settings(_SEED)
-        settings.config = {**workspace.connection(self.lab), **(settings.config or {})}
+        settings.config = workspace.for_both_hosts({**workspace.connection(self.lab), **(settings.config or {})})
         return settings
 
 

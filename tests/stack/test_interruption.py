@@ -13,9 +13,11 @@ import pytest
 
 from pulumi_customization_gate import CustomizationGate
 from pulumi_customization_gate.hosting import engine_watch
-from tests.stack.background import Running, is_alive, is_quiet, of_gates, until, words_of
+from tests.stack.background import Running, is_alive, is_quiet, of_gates, until
+from tests.stack.hosts import on_both_hosts, processes
 
 if TYPE_CHECKING:
+    from pulumi_customization_gate.resources.movable import Host
     from tests.stack.engine import Engine, Stack
 
 PROMISED = 2.0
@@ -26,13 +28,13 @@ ATTEMPTS = 3
 """How often that is tried: the computer may be busy with other tests."""
 
 
-def _blocked(engine: Engine, gates: int) -> tuple[Stack, Running, list[str]]:
+def _blocked(engine: Engine, gates: int, host: Host) -> tuple[Stack, Running, list[str]]:
     """Starts gates that wait for VMs whose customization never ends, and returns once all of them wait."""
     moids = [engine.vm(engine.unique("blocked"), outcome="never-ends") for _ in range(gates)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
-            CustomizationGate(f"gate-{number}", vms=[moid])
+            CustomizationGate(f"gate-{number}", vms=[moid], host=host)
 
     engine.lab.reset_stats()
     stack = engine.stack(program)
@@ -46,15 +48,15 @@ def _pending(stack: Stack) -> list[str]:
     return [operation["type"] for operation in stack.pending_operations]
 
 
-def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_continues(engine: Engine) -> None:
+@on_both_hosts
+def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_continues(engine: Engine, host: Host) -> None:
     """One Ctrl-C ends the wait of every gate within two seconds, leaves nothing pending, and loses no VM."""
     others = engine.lab.stats()["collectors"]
     for _ in range(ATTEMPTS):
-        stack, running, moids = _blocked(engine, gates=6)
+        stack, running, moids = _blocked(engine, 6, host)
         cli = running.cli()
         assert cli is not None
-        host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in words_of(child)]
-        assert len(host) == 1
+        assert len(processes(host, cli.children(recursive=True))) == 1
         cli.send_signal(signal.SIGINT)
         took = until(lambda cli=cli: not is_alive(cli))  # type: ignore[misc]
         result = running.wait()
@@ -74,10 +76,11 @@ def test_one_interrupt_ends_six_blocked_gates_and_the_next_up_continues(engine: 
 
 
 @pytest.mark.parametrize("kind", [pytest.param("cli", id="the CLI is killed"), pytest.param("all", id="all is killed")])
-def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, kind: str) -> None:
+@on_both_hosts
+def test_a_killed_up_is_recovered_from_by_the_next_one(engine: Engine, host: Host, kind: str) -> None:
     """After kill -9 the next `up` warns of the pending operation, judges again and succeeds without help."""
-    stack, running, moids = _blocked(engine, gates=1)
-    assert _kill_and_wait(running, everything=kind == "all") < ORPHANED
+    stack, running, moids = _blocked(engine, 1, host)
+    assert _kill_and_wait(running, host, everything=kind == "all") < ORPHANED
     assert not running.wait().succeeded
     stack.unlock()
     assert _pending(stack) == ["creating"]
@@ -94,30 +97,32 @@ def _stats(engine: Engine) -> dict[str, Any]:
     return {name: stats[name] for name in ("sessions", "collectors")}
 
 
-def _kill_and_wait(running: Running, *, everything: bool = False) -> float:
+def _kill_and_wait(running: Running, host: Host, *, everything: bool = False) -> float:
     """Sends SIGKILL to the CLI, or to all of its processes; returns the seconds until none of them is left."""
     cli = running.cli()
     assert cli is not None
     children = cli.children(recursive=True)
-    assert [child for child in children if "pulumi.dynamic" in words_of(child)]
+    assert processes(host, children)
     for victim in (cli, *children) if everything else (cli,):
         victim.kill()
     return until(lambda: not [child for child in children if is_alive(child)])
 
 
-def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine) -> None:
+@on_both_hosts
+def test_a_killed_cli_leaves_no_process_and_no_session(engine: Engine, host: Host) -> None:
     """After kill -9 of the CLI alone the host of waiting gates logs out and ends within 30 s."""
     before = _stats(engine)
-    stack, running, _ = _blocked(engine, gates=2)
+    stack, running, _ = _blocked(engine, 2, host)
     assert _stats(engine) != before
-    took = _kill_and_wait(running)
+    took = _kill_and_wait(running, host)
     assert took < ORPHANED
     assert _stats(engine) == before
     assert not running.wait().succeeded
     stack.unlock()
 
 
-def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
+@on_both_hosts
+def test_a_killed_cli_leaves_no_idle_host(engine: Engine, host: Host) -> None:
     """After kill -9 of the CLI a host whose gate is open, while the program still runs, ends within 30 s as well."""
     before = _stats(engine)
     moid = engine.vm(engine.unique("done"))
@@ -128,13 +133,13 @@ def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
         await asyncio.to_thread(killed.wait, 2 * ORPHANED)
 
     def program() -> None:
-        pulumi.export("held", CustomizationGate("gate", vms=[moid]).ready.apply(hold))
+        pulumi.export("held", CustomizationGate("gate", vms=[moid], host=host).ready.apply(hold))
 
     stack = engine.stack(program)
     running = Running(stack)
     try:
         until(opened.is_set)
-        took = _kill_and_wait(running)
+        took = _kill_and_wait(running, host)
     finally:
         killed.set()
     assert took < ORPHANED
@@ -143,16 +148,17 @@ def test_a_killed_cli_leaves_no_idle_host(engine: Engine) -> None:
     stack.unlock()
 
 
-def test_a_stopped_cli_keeps_its_host(engine: Engine) -> None:
+@on_both_hosts
+def test_a_stopped_cli_keeps_its_host(engine: Engine, host: Host) -> None:
     """A CLI that is suspended for longer than it takes to notice a killed one continues, and the gate opens."""
-    _, running, moids = _blocked(engine, gates=1)
+    _, running, moids = _blocked(engine, 1, host)
     cli = running.cli()
     assert cli is not None
-    host = [child for child in cli.children(recursive=True) if "pulumi.dynamic" in words_of(child)]
+    waiting = processes(host, cli.children(recursive=True))
     cli.suspend()
     try:
         time.sleep(2 * engine_watch.REFUSALS * engine_watch.INTERVAL)
-        assert [is_alive(child) for child in host] == [True]
+        assert [is_alive(child) for child in waiting] == [True]
     finally:
         cli.resume()
     engine.lab.end(moids[0])

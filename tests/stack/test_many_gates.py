@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate import CustomizationGate
 from tests.stack.background import Running, is_quiet, until
+from tests.stack.hosts import on_both_hosts
 
 if TYPE_CHECKING:
+    from pulumi_customization_gate.resources.movable import Host
     from tests.stack.engine import Engine
 
 GATES = 64
 
 
-def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: Engine) -> None:
+@on_both_hosts
+def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: Engine, host: Host) -> None:
     """All gates wait side by side, log in once, share one collector, and give both back."""
     moids = [engine.vm(engine.unique("many"), outcome="never-ends") for _ in range(GATES)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
-            CustomizationGate(f"gate-{number}", vms=[moid])
+            CustomizationGate(f"gate-{number}", vms=[moid], host=host)
 
     stack = engine.stack(program)
     engine.lab.reset_stats()
@@ -40,13 +43,14 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
     until(lambda: engine.lab.stats()["collectors"] == others)
 
 
-def test_sixty_four_gates_at_the_default_parallelism_log_in_once_and_leave_no_session(engine: Engine) -> None:
+@on_both_hosts
+def test_sixty_four_gates_at_the_default_parallelism_share_one_login(engine: Engine, host: Host) -> None:
     """Gates that follow one another share one session; none is left once `up` has ended."""
     moids = [engine.vm(engine.unique("following")) for _ in range(GATES)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
-            CustomizationGate(f"gate-{number}", vms=[moid])
+            CustomizationGate(f"gate-{number}", vms=[moid], host=host)
 
     stack = engine.stack(program)
     engine.lab.reset_stats()
@@ -58,16 +62,18 @@ def test_sixty_four_gates_at_the_default_parallelism_log_in_once_and_leave_no_se
     assert (after["sessions"], after["collectors"]) == (before["sessions"], before["collectors"])
 
 
-def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine) -> None:
+@on_both_hosts
+def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine, host: Host) -> None:
     """A refused password is sent once in the whole process, however many gates hold it."""
     moid = engine.vm(engine.unique("refused"), outcome="never-ends")
 
     def program() -> None:
         for number in range(GATES):
-            CustomizationGate(f"gate-{number}", vms=[moid])
+            CustomizationGate(f"gate-{number}", vms=[moid], host=host)
 
     engine.lab.reset_stats()
-    stack = engine.stack(program, config={"vsphere:password": "not-the-password-0815"})
+    wrong = dict.fromkeys(("vsphere:password", "customization-gate:password"), "not-the-password-0815")
+    stack = engine.stack(program, config=wrong)
     result = stack.up(parallel=100)
     assert not result.succeeded
     assert "refused the user name or password" in result.errors

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab import workspace
 from lab.paths import ROOT, Home, digest, locked, read_text
-from tests.stack.test_plugin import connection
 
 if TYPE_CHECKING:
     from tests.stack.engine import Engine
@@ -48,6 +48,7 @@ def program() -> Path:
 
 def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subprocess.CompletedProcess[str]:
     cli = Path(shutil.which(engine._command.command) or "pulumi")
+    settings = workspace.for_both_hosts(workspace.connection(engine.lab))
     variables = {
         **os.environ,
         **engine._variables,
@@ -55,7 +56,7 @@ def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subproce
         "VSPHERE_PASSWORD": engine.lab.password,
         "GATE_STACK": engine.unique("typescript"),
         "GATE_WORK": str(folder),
-        "GATE_CONFIG": json.dumps({key: {"value": value} for key, value in connection(engine).items()}),
+        "GATE_CONFIG": json.dumps({key: {"value": value} for key, value in settings.items()}),
         "GATE_ARGS": json.dumps(wanted),
     }
     node = shutil.which("node") or "node"

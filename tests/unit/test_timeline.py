@@ -19,6 +19,7 @@ from rich.console import Console
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import duration
+from pulumi_customization_gate.lifecycle.spelling import camel
 from pulumi_customization_gate.timeline import Align, Theme, VmTimes, Wait, chart, show, svg, waits
 from pulumi_customization_gate.timeline.chart import End, Phase, Span, scale
 from pulumi_customization_gate.timeline.layout import COLOURS
@@ -59,6 +60,8 @@ def many(count: int) -> list[Wait]:
 
 
 RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
+NATIVE = {key: {camel(name): value for name, value in known.items()} for key, known in RESULTS.items()}
+"""The same, of the native provider."""
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,21 @@ RESULTS = {"web-0": result(0, 30, 90, 100), "web-1": result(5, 40, 120, 130)}
             },
             "web",
             id="an-export-without-what-is-to-be-deleted",
+        ),
+        pytest.param(
+            {
+                "deployment": {
+                    "resources": [
+                        {
+                            "type": "customization-gate:index:CustomizationGate",
+                            "urn": "urn:pulumi:lab::app::customization-gate:index:CustomizationGate::web",
+                            "outputs": {"results": NATIVE, "openedAt": at(130).isoformat()},
+                        }
+                    ]
+                }
+            },
+            "web",
+            id="an-export-of-the-native-provider",
         ),
     ],
 )

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pulumi_customization_gate.config_lookup import PLUGIN_NAMESPACE
 from pulumi_customization_gate.core.errors import ConfigurationError
+from pulumi_customization_gate.lifecycle.spelling import camel
 
 SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 """The input in which a resource lists those of its inputs that the program marked as secrets.
@@ -57,9 +59,9 @@ class BadInput:
     hint: str = ""
     """What may help, derived from the value: it is left out where the value is hidden."""
 
-    def sentence(self, *, is_hidden: bool) -> str:
-        """Returns the argument, what is expected and what was given."""
-        said = f"{self.argument}{self.place}: expected {self.expected}"
+    def sentence(self, name: str = "", *, is_hidden: bool) -> str:
+        """Returns the argument, by a name that it may have in the program, what is expected and what was given."""
+        said = f"{name or self.argument}{self.place}: expected {self.expected}"
         if self.given is NOT_GIVEN:
             return said
         if is_hidden:
@@ -74,12 +76,22 @@ def reasons(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> list[str
         by_argument.setdefault(problem.argument, []).append(problem)
     texts = []
     for argument, found in by_argument.items():
-        hidden = is_hidden(argument, inputs)
-        lines = [problem.sentence(is_hidden=hidden) for problem in found[:MOST_PROBLEMS]]
+        hidden, name = is_hidden(argument, inputs), spelled(argument, inputs)
+        lines = [problem.sentence(name, is_hidden=hidden) for problem in found[:MOST_PROBLEMS]]
         if len(found) > MOST_PROBLEMS:
-            lines.append(f"{argument}: and {len(found) - MOST_PROBLEMS} more")
+            lines.append(f"{name}: and {len(found) - MOST_PROBLEMS} more")
         texts.append("\n".join(lines))
     return texts
+
+
+def spelled(argument: str, inputs: Mapping[str, Any]) -> str:
+    """Returns an argument's name as programs have it: those of the native provider have the names of Pulumi packages.
+
+    Args:
+        argument: The name in Python.
+        inputs: The resource's inputs, whose namespace says which host it has.
+    """
+    return camel(argument) if inputs.get("config_namespace") == PLUGIN_NAMESPACE else argument
 
 
 def reject(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> None:

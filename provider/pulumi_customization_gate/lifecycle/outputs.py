@@ -25,7 +25,7 @@ class Output:
 
     Args:
         name: The name, in snake case.
-        type: The Python type of its value, an enumeration, `Fields`, or `MapTo`.
+        type: The Python type of its value, an enumeration, `Fields`, `MapTo` or `ListTo`.
         text: What it means.
     """
 
@@ -65,6 +65,17 @@ class MapTo:
         if not isinstance(value, Mapping) or not hasattr(self.item, "respelled"):
             return value
         return {key: self.item.respelled(item, spelling) for key, item in value.items()}
+
+
+@dataclass(frozen=True)
+class ListTo:
+    """A list."""
+
+    item: Any
+
+    def respelled(self, value: Any, spelling: Spelling) -> Any:
+        """Returns a list whose items have another spelling."""
+        return [self.item.respelled(item, spelling) for item in value]
 
 
 def respelled(values: Mapping[str, Any], described: Sequence[Any], spelling: Spelling) -> dict[str, Any]:

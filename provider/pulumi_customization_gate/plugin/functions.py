@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import struct_pb2  # noqa: TC002 -- the same
 
 from pulumi_customization_gate.config_lookup import PLUGIN_NAMESPACE
-from pulumi_customization_gate.lifecycle import status
+from pulumi_customization_gate.lifecycle import preflight, status
 from pulumi_customization_gate.lifecycle.description import Argument  # noqa: TC001 -- the same
 from pulumi_customization_gate.lifecycle.outputs import Output, respelled
 from pulumi_customization_gate.lifecycle.spelling import to_camel_case
@@ -72,6 +72,15 @@ FUNCTIONS: Mapping[str, HostedFunction] = {
             status.judge,
             status.STATUS_ARGUMENTS,
             status.STATUS_OUTPUTS,
+        ),
+        HostedFunction(
+            "preflight",
+            "Looks at what a gate would meet: the connection, the login, its permissions, VMs, a folder and a "
+            "template. Writes nothing to the server.",
+            preflight.check,
+            preflight.look,
+            preflight.PREFLIGHT_ARGUMENTS,
+            preflight.PREFLIGHT_OUTPUTS,
         ),
     )
 }

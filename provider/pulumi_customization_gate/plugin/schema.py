@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from pulumi_customization_gate.config_lookup import PLUGIN_NAMESPACE
 from pulumi_customization_gate.lifecycle.collection_types import ListOf, MapOrListOfAnything
 from pulumi_customization_gate.lifecycle.description import Argument, OneOfKinds, Record
-from pulumi_customization_gate.lifecycle.outputs import Fields, MapTo, Output
+from pulumi_customization_gate.lifecycle.outputs import Fields, ListTo, MapTo, Output
 from pulumi_customization_gate.lifecycle.spelling import camel
 from pulumi_customization_gate.lifecycle.value_types import Choice
 from pulumi_customization_gate.plugin import settings
@@ -45,8 +45,8 @@ def package_schema() -> Spec:
         "name": PLUGIN_NAMESPACE,
         "version": __version__,
         "displayName": "Customization Gate",
-        "description": "Blocks until the guest customization of VMs in vSphere or Cloud Director has succeeded, runs "
-        "scripts and writes files in their guests.",
+        "description": "Blocks until the guest customization of VMs in vSphere or Cloud Director has succeeded. Runs "
+        "scripts and writes files in guests.",
         "keywords": ["category/infrastructure", "kind/native", "vsphere", "vmware", "cloud-director", "customization"],
         "license": "Apache-2.0",
         "publisher": "The maintainers of pulumi-customization-gate",
@@ -118,7 +118,7 @@ class _Schema:
             return self._enumeration("".join(map(str.capitalize, name.split("_"))), kind.choices)
         if isinstance(kind, OneOfKinds):
             return self._union(kind)
-        if isinstance(kind, ListOf):
+        if isinstance(kind, ListOf | ListTo):
             return {"type": "array", "items": self._of(kind.item, name)}
         if isinstance(kind, MapOrListOfAnything):
             return {"$ref": "pulumi.json#/Any"}

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.lifecycle.spelling import camel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GATE = "pulumi-python:dynamic/customization:CustomizationGate"
-_SCRIPT = "pulumi-python:dynamic/customization:GuestScript"
+_GATES = ("pulumi-python:dynamic/customization:CustomizationGate", "customization-gate:index:CustomizationGate")
+"""The types of a gate: of the dynamic provider, and of the native one, whose properties are in camel case."""
+_SCRIPTS = ("pulumi-python:dynamic/customization:GuestScript", "customization-gate:index:GuestScript")
 _GOOD = frozenset({"CustomizationSucceeded", "NotCustomized"})
 _ENDED_BADLY = frozenset({"CustomizationFailed", "VmRemoved"})
 _LONGEST_NAME = 80
@@ -106,8 +108,8 @@ def _found(document: object) -> Iterator[Wait]:
     for number, resource in enumerate(_expect(list, resources, "deployment.resources", "an array")):
         _expect(Mapping, resource, f"deployment.resources[{number}]", "an object")
     current = [resource for resource in resources if not resource.get("delete")]
-    scripts = [resource for resource in current if resource.get("type") == _SCRIPT]
-    for gate in (resource for resource in current if resource.get("type") == GATE):
+    scripts = [resource for resource in current if resource.get("type") in _SCRIPTS]
+    for gate in (resource for resource in current if resource.get("type") in _GATES):
         urn = gate.get("urn")
         work = [script for script in scripts if urn in _list(script.get("dependencies"))]
         for one in _search(gate.get("outputs"), _name(gate)):
@@ -159,7 +161,8 @@ def _are_results(value: object) -> bool:
         isinstance(value, Mapping)
         and bool(value)
         and all(
-            isinstance(result, Mapping) and {"status", "powered_on_at"} <= result.keys() for result in value.values()
+            isinstance(result, Mapping) and "status" in result and {"powered_on_at", "poweredOnAt"} & result.keys()
+            for result in value.values()
         )
     )
 
@@ -211,7 +214,7 @@ def _text(value: object, where: str) -> str:
 
 def _time(values: Mapping[str, Any], key: str, of: str) -> datetime | None:
     """Returns a time in UTC, or None if it is null, empty or missing."""
-    value = values.get(key)
+    value = values.get(key, values.get(camel(key)))
     if value is None or value == "":
         return None
     where, wanted = _path(of, key), "an ISO 8601 time such as 2026-11-20T12:00:00Z"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ class AbortedError(Exception):
 
 
 class Context:
-    """A call's context as gRPC gives it to a servicer."""
+    """A call's context as gRPC gives it to a servicer; lengths of time in an error are the same in every run."""
 
     def __init__(self) -> None:
         self.error = ""
@@ -47,7 +48,7 @@ class Context:
 
     def abort(self, code: Any, details: str) -> None:
         assert code in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED}
-        self.error = details
+        self.error = re.sub(r"after [\d.]+ s", "after 1 s", details)
         raise AbortedError
 
     def set_trailing_metadata(self, metadata: tuple[tuple[str, bytes], ...]) -> None:
@@ -174,7 +175,7 @@ class Native:
         request = provider_pb2.CheckRequest(urn=self._urn, news=self._encoded(news))
         done, result = self._call(self.servicer.Check, request)
         if result is not None:
-            done.failures = [failure.reason for failure in result.failures]
+            done.failures = [self._in_python(failure.reason) for failure in result.failures]
             done.outputs = self._decoded(result.inputs)
         return done
 
@@ -231,6 +232,13 @@ class Native:
         found = respelled(values.decode(properties), self._resource.lifecycle.PROPERTIES, to_snake_case)
         assert names == set(found)
         return _plain(found)
+
+    def _in_python(self, reason: str) -> str:
+        """Returns what is wrong with an argument with the argument's name in Python."""
+        name, colon, rest = reason.partition(":")
+        argument, bracket, place = name.partition("[")
+        assert "_" not in argument, "a name of Python in a message of the native provider"
+        return self._name(argument) + bracket + place + colon + rest
 
     def _name(self, name: str) -> str:
         return next(iter(respelled({name: None}, self._resource.lifecycle.PROPERTIES, to_snake_case)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from lab.paths import ROOT
 from pulumi_customization_gate.lifecycle.spelling import camel
 from pulumi_customization_gate.plugin import schema
 from pulumi_customization_gate.plugin.resources import RESOURCES
@@ -55,6 +57,17 @@ def test_descriptions_are_plain_text_and_references_lead_somewhere() -> None:
     assert [spec for spec in found if not spec["description"].endswith(".") or "`" in spec["description"]] == []
     references = {text for text in json.dumps(made).split('"') if text.startswith("#/types/")}
     assert {reference.removeprefix("#/types/") for reference in references} == set(made["types"])
+
+
+def test_the_plugin_folder_installs_what_the_provider_needs() -> None:
+    """The requirements are those of the library, without the SDK of vSphere, for which the CLI would get a plugin."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    library = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.DOTALL | re.MULTILINE)
+    assert library is not None
+    needed = re.findall(r'^    "(.*?)"', library[1], re.MULTILINE)
+    lines = (ROOT / "provider" / "requirements.txt").read_text("utf-8").splitlines()
+    listed = [line for line in lines if not line.startswith("#")]
+    assert listed == [one for one in needed if not one.startswith("pulumi-vsphere")]
 
 
 def test_choices_are_enumerations() -> None:
