@@ -10,7 +10,7 @@ import pytest
 
 from lab.fault_proxy import NORMAL, SILENT, LinkConditions
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError
-from pulumi_customization_gate.vsphere import event_feed
+from pulumi_customization_gate.vsphere import event_feed, refused_logins
 from tests.lab.fault_harness import (
     FAILED,
     READ_TIMEOUT,
@@ -210,7 +210,7 @@ def test_a_certificate_that_changes_during_the_wait(harness: FaultHarness, tmp_p
 
 
 def test_a_password_that_is_changed_during_the_wait(harness: FaultHarness) -> None:
-    """A session that ends after the password was changed costs one refused log-in, and ends the wait."""
+    """A session that ends after the password was changed costs four refused log-ins, and ends the wait."""
     wait, _ = harness.watching("web")
     before = harness.vcenter.lab.stats()["logins"]["failed"]
     harness.vcenter.lab.add_fault("InvalidLogin", method="Login")
@@ -218,7 +218,7 @@ def test_a_password_that_is_changed_during_the_wait(harness: FaultHarness) -> No
     report = wait.report()
 
     assert isinstance(report.fatal_error, AuthenticationError)
-    assert harness.vcenter.lab.hits() == [1]
+    assert harness.vcenter.lab.hits() == [1 + refused_logins.RETRIES]
     assert harness.vcenter.lab.stats()["logins"]["failed"] == before
 
 
