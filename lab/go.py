@@ -17,9 +17,11 @@ _TOOLCHAIN = ROOT / "lab" / "go-toolchain.txt"
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
-def build(
-    home: Home, module: Path, package: str, output: Path, *, linker_flags: str = "-s -w", seconds: float = 1800.0
-) -> None:
+_BUILD_SECONDS = 3600.0
+"""The time-out of a build: the Pulumi CLI takes four minutes on two idle cores, and far longer on busy ones."""
+
+
+def build(home: Home, module: Path, package: str, output: Path, *, linker_flags: str = "-s -w") -> None:
     """Builds one program; `output` is the whole program or what it was before.
 
     Args:
@@ -28,16 +30,22 @@ def build(
         package: The import path of the program.
         output: The program's file.
         linker_flags: Handed to the linker.
-        seconds: The time-out.
 
     Raises:
-        LabError: The build failed; with the end of the compiler's output.
+        LabError: The build failed, with the end of the compiler's output, or took longer than an hour.
     """
     draft = output.with_name(f"{output.name}.new")
     output.parent.mkdir(parents=True, exist_ok=True)
     command = [_go(home, module), "build", "-mod=readonly", "-buildvcs=false"]
     command += ["-ldflags", linker_flags, "-o", str(draft), package]
-    run(f"go build of {output.name}", command, cwd=module, env=_ENVIRONMENT, seconds=seconds)
+    run(
+        f"go build of {output.name}",
+        command,
+        cwd=module,
+        env=_ENVIRONMENT,
+        seconds=_BUILD_SECONDS,
+        after_timeout="Go keeps the packages that are built: run the same command again, and it continues from there.",
+    )
     draft.replace(output)
 
 

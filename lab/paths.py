@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
-_LOCK_SECONDS = 1800.0
-"""Longer than the slowest set-up, so that a second run waits for the first one."""
+_LOCK_SECONDS = 7200.0
+"""Longer than the slowest set-up, a build of an hour included, so that a second run waits for the first one."""
 _SILENCE_SECONDS = 20.0
 """Seconds after which a step reports that it is still running."""
 
@@ -111,7 +111,7 @@ def locked(path: Path, doing: str) -> Iterator[None]:
     """Makes a second run wait while the first one is `doing` something; the kernel frees the lock of a killed process.
 
     Raises:
-        LabError: The other run took longer than half an hour.
+        LabError: The other run took longer than two hours.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -126,7 +126,7 @@ def locked(path: Path, doing: str) -> Iterator[None]:
                     print(f"Another run is {doing}. Waiting for it to end ...", flush=True)
                     is_reported = True
                 if time.monotonic() > deadline:
-                    raise LabError(f"another run has been {doing} for half an hour; end it and try again") from None
+                    raise LabError(f"another run has been {doing} for two hours; end it and try again") from None
                 time.sleep(0.1)
         yield
 

@@ -27,6 +27,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: str = "",
+    after_timeout: str = "",
 ) -> str:
     """Runs a command to its end and returns what it wrote to standard output.
 
@@ -37,6 +38,7 @@ def run(
         cwd: The folder to run in.
         env: Variables to set beside those of this process.
         stdin: What the command reads.
+        after_timeout: What to do once the command took too long, for the error.
 
     Raises:
         LabError: The command is missing, failed, or took too long; with the end of its output.
@@ -59,7 +61,8 @@ def run(
             out, err = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:
             _end_group(process)
-            raise LabError(f"{step} took longer than {seconds:.0f} seconds and was ended") from None
+            text = f"{step} took longer than {seconds:.0f} seconds and was ended"
+            raise LabError(f"{text}. {after_timeout}" if after_timeout else text) from None
         except BaseException:
             # Ctrl-C: the process group does not get the terminal's signal.
             _end_group(process)

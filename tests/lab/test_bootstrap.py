@@ -231,6 +231,18 @@ def test_a_failed_build_keeps_the_program_that_was_there(home: Home, tmp_path: P
     assert digest(files=[program]) == before
 
 
+def test_a_build_that_takes_too_long_can_be_continued(
+    home: Home, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build has an hour, and the error of one that took longer says that a second run continues it."""
+    assert go._BUILD_SECONDS == 3600
+    (tmp_path / "go.mod").write_text("module example\n\ngo 1.21\n", encoding="utf-8")
+    _script(path / "go", '[ "$1" = build ] && exec sleep 60\necho go version go1.26.1 linux/amd64')
+    monkeypatch.setattr(go, "_BUILD_SECONDS", 0.2)
+    with pytest.raises(LabError, match=r"go build of example took .* run the same command again, and it continues"):
+        go.build(home, tmp_path, ".", home.path / "bin" / "example")
+
+
 def test_a_go_that_is_too_old_gives_way_to_the_lab_s_own(
     home: Home, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
