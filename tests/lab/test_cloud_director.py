@@ -21,7 +21,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.model import GateReport, PowerState, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
-from tests.lab.sources import cloud_director_source
+from tests.lab.sources import cloud_director_source, shorten_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,13 +41,7 @@ def server() -> Iterator[Running]:
 @pytest.fixture
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     server.cloud.clear()
-    for name, seconds in {
-        "SHORTEST_INTERVAL": 0.05,
-        "LONGEST_INTERVAL": 0.1,
-        "RECONCILE_INTERVAL": 0.1,
-        "AGREEMENT": 0.3,
-    }.items():
-        monkeypatch.setattr(tracked_vm, name, seconds)
+    shorten_intervals(monkeypatch)
     monkeypatch.setattr(poller, "POWER_INTERVAL", 0.2)
     return server
 
@@ -229,7 +223,8 @@ def test_mixed_outcomes_are_reported_in_the_order_of_the_request(lab: Running) -
     failed = lab.cloud.add("failed", plan=Plan("failed", 0.0, 0.5))
     off = lab.cloud.add("off", on=False)
     references = {"z": done.urn, "y": failed.urn, "x": off.urn, "w": f"vm-{vapp_uuid('nobody')}"}
-    report = wait(lab, references, timeout=2.0, start_timeout=2.0, stop_on_missing=False)
+    # A VM that is unknown counts as missing once another look agrees, two seconds later.
+    report = wait(lab, references, timeout=4.0, start_timeout=4.0, stop_on_missing=False)
     seen = [(o.key, o.name, o.status.value, o.failure.name if o.failure else "") for o in report.outcomes]
     assert seen == [
         ("z", "done", "CustomizationSucceeded", ""),

@@ -35,7 +35,8 @@ from pulumi_customization_gate.core.errors import (
 from pulumi_customization_gate.core.model import GateReport, Snapshot, VmRef
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait as wait_for_all
-from tests.lab.sources import cloud_director_source
+from tests.certificates import authority
+from tests.lab.sources import cloud_director_source, shorten_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +58,7 @@ def server() -> Iterator[Running]:
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.cloud.clear()
     server.cloud.org, server.cloud.password, server.cloud.token_life = "acme", "s3cret", 86400.0
-    for name, seconds in {
-        "SHORTEST_INTERVAL": 0.05,
-        "LONGEST_INTERVAL": 0.1,
-        "RECONCILE_INTERVAL": 0.1,
-        "AGREEMENT": 0.3,
-    }.items():
-        monkeypatch.setattr(tracked_vm, name, seconds)
+    shorten_intervals(monkeypatch)
     # A credential that was refused in one test does not affect the next.
     monkeypatch.setattr(refused_logins, "_refused", {})
     yield server
@@ -240,7 +235,7 @@ def test_verification_is_off_only_where_nothing_else_is_configured(lab: Running,
     with started(lab, lab.cloud.add("web-0"), using=settings(lab, ca_file="", allow_unverified_ssl=True)):
         pass
     other = tmp_path / "other.pem"
-    other.write_text((certificate(Home()) / "server.pem").read_text())
+    other.write_bytes(authority().pem)
     with (
         pytest.raises(CertificateError),
         started(lab, using=settings(lab, ca_file=str(other), allow_unverified_ssl=True)),

@@ -13,7 +13,7 @@ from lab.cloud_director.cloud import Cloud, Plan, SimulatedVm, vapp_uuid
 from lab.cloud_director.faults import Fault
 from lab.cloud_director.server import Running, serve
 from lab.paths import Home
-from pulumi_customization_gate.cloud_director import connection, refused_logins, tracked_vm
+from pulumi_customization_gate.cloud_director import connection, refused_logins
 from pulumi_customization_gate.cloud_director.answers import UnusableAnswerError
 from pulumi_customization_gate.cloud_director.connection import UnreachableError
 from pulumi_customization_gate.cloud_director.login import LOGINS_IN_A_ROW
@@ -23,7 +23,7 @@ from pulumi_customization_gate.core.errors import AuthenticationError, ServerErr
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.wait import wait
 from tests.lab.misbehaving import MisbehavingServer, Reply, answer, compressed, head, raw
-from tests.lab.sources import cloud_director_source
+from tests.lab.sources import cloud_director_source, shorten_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,13 +49,7 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def lab(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     running.cloud.clear()
-    for name, seconds in {
-        "SHORTEST_INTERVAL": 0.05,
-        "LONGEST_INTERVAL": 0.1,
-        "RECONCILE_INTERVAL": 0.1,
-        "AGREEMENT": 0.3,
-    }.items():
-        monkeypatch.setattr(tracked_vm, name, seconds)
+    shorten_intervals(monkeypatch)
     monkeypatch.setattr(refused_logins, "_refused", {})
     yield running
     running.faults.clear()

@@ -20,7 +20,7 @@ from pulumi_customization_gate.core.model import FailureKind, GateReport, Snapsh
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.recency import AGREEMENT
 from pulumi_customization_gate.core.wait import wait
-from tests.lab.sources import cloud_director_source
+from tests.lab.sources import cloud_director_source, shorten_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +41,7 @@ def server() -> Iterator[Running]:
 @pytest.fixture
 def lab(server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.cloud.clear()
-    intervals = {"SHORTEST_INTERVAL": 0.05, "LONGEST_INTERVAL": 0.1, "RECONCILE_INTERVAL": 0.1}
-    for name, seconds in {**intervals, "AGREEMENT": RECHECK}.items():
-        monkeypatch.setattr(tracked_vm, name, seconds)
+    shorten_intervals(monkeypatch, agreement=RECHECK)
     monkeypatch.setattr(poller, "POWER_INTERVAL", 0.2)
     yield server
     server.faults.clear()
