@@ -28,7 +28,7 @@ from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import ExitCode, Interrupt, exit_code
 from pulumi_customization_gate.command_line.phrases import PHRASES
 from pulumi_customization_gate.core.advice import Advice
-from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.errors import DOCTOR, ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     CustomizationStatus,
     Event,
@@ -643,7 +643,7 @@ def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatc
     assert result.stdout == ""
     first, hint = result.stderr.splitlines()
     assert first == "customization-gate: vc refused ann"
-    assert "customization-gate doctor" in hint
+    assert hint == DOCTOR
 
 
 def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:
@@ -840,6 +840,15 @@ def test_the_help_of_a_command_has_examples_and_all_options(command: str) -> Non
     assert "For example:" in result.stdout
     assert "--password-file" in result.stdout
     assert "--password " not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["wait", "status", "events", "doctor", "timeline"])
+def test_the_help_names_each_variable_of_the_connection(command: str) -> None:
+    """Also those of govc, each below the option that wins over it."""
+    shown = CliRunner(env={"COLUMNS": "100", "TERM": "dumb"}).invoke(application, [command, "--help"]).stdout
+
+    variables = ["VSPHERE_SERVER", "GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD", "GOVC_INSECURE", "VSPHERE_CA_FILE"]
+    assert [name for name in variables if name not in shown] == []
 
 
 def program(code: str = "pass", **environment: str) -> subprocess.CompletedProcess[str]:

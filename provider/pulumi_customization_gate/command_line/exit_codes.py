@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.errors import ConfigurationError, ServerError, hint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,6 @@ class ExitCode(enum.IntEnum):
     """The time-out passed, or `status` found customizations that have not ended; none failed."""
     UNREACHABLE = 4
     """The server cannot be reached, is not trusted, refuses the login or stopped responding."""
-
-
-_LOOK_CLOSER = "\n`customization-gate doctor` checks the connection, the log-in and the rights step by step."
 
 
 def exit_code(report: GateReport) -> ExitCode:
@@ -91,11 +88,9 @@ def errors_reported(interrupt: Interrupt | None = None) -> Iterator[None]:
     except ConfigurationError as error:
         code, text = int(ExitCode.USAGE), str(error)
     except ServerError as error:
-        code, text = int(ExitCode.UNREACHABLE), str(error)
-        if interrupt is not None and interrupt.number:
-            code = interrupt.exit_status
-        else:
-            text += _LOOK_CLOSER
+        ended_by = interrupt if interrupt is not None and interrupt.number else None
+        code = ended_by.exit_status if ended_by is not None else int(ExitCode.UNREACHABLE)
+        text = str(error) + hint_of(error, cancelled=ended_by is not None)
     else:
         return
     typer.echo(f"customization-gate: {text}", err=True)

@@ -99,7 +99,7 @@ Server = Annotated[
     str | None,
     typer.Option(
         metavar="HOST",
-        help="Host name or address, with :PORT if necessary.  \nVSPHERE_SERVER, VCD_URL",
+        help="Host name or address, with :PORT if necessary.  \nVSPHERE_SERVER, GOVC_URL, VCD_URL",
         rich_help_panel=_CONNECTION,
     ),
 ]
@@ -109,14 +109,18 @@ Org = Annotated[
 ]
 User = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The user who logs in.  \nVSPHERE_USER, VCD_USER", rich_help_panel=_CONNECTION),
+    typer.Option(
+        metavar="NAME",
+        help="The user who logs in.  \nVSPHERE_USER, GOVC_USERNAME, VCD_USER",
+        rich_help_panel=_CONNECTION,
+    ),
 ]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         help="A file whose first line is the password. Without it and the variable, the program asks in a terminal.  \n"
-        "VSPHERE_PASSWORD, VCD_PASSWORD; VCD_API_TOKEN holds a token",
+        "VSPHERE_PASSWORD, GOVC_PASSWORD, VCD_PASSWORD; VCD_API_TOKEN holds a token",
         rich_help_panel=_CONNECTION,
     ),
 ]
@@ -142,7 +146,7 @@ AllowUnverifiedSsl = Annotated[
         "--allow-unverified-ssl",
         show_default=False,
         help="Trust any certificate, which lets others read the password.  \n"
-        "VSPHERE_ALLOW_UNVERIFIED_SSL, VCD_ALLOW_UNVERIFIED_SSL",
+        "VSPHERE_ALLOW_UNVERIFIED_SSL, GOVC_INSECURE, VCD_ALLOW_UNVERIFIED_SSL",
         rich_help_panel=_CONNECTION,
     ),
 ]

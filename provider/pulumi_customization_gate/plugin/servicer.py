@@ -12,7 +12,7 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_customization_gate import log, refcounted
-from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.core.errors import GateError, hint_of
 from pulumi_customization_gate.hosting import engine_connection
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.hosting.limits import KEEP_UNUSED
@@ -97,7 +97,7 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Reports bad inputs and missing settings; opens no connection."""
         resource = _resource(request.urn, context)
         news = resource.decoded(request.news)
-        with _clean_errors(context, resource, request.news, news):
+        with self._clean_errors(context, resource, request.news, news):
             reasons, known = resource.check(self._config, news)
             # No failure names a property: the engine would print its value, secret or not.
             failures = [provider_pb2.CheckFailure(reason=without_secrets(reason, news)) for reason in reasons]
@@ -107,7 +107,7 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Returns what new inputs change."""
         resource = _resource(request.urn, context)
         olds, news = resource.decoded(request.olds), resource.decoded(request.news)
-        with _clean_errors(context, resource, request.news, news):
+        with self._clean_errors(context, resource, request.news, news):
             difference = resource.lifecycle.diff(self._call(request, news), self._config, olds, news)
             return provider_pb2.DiffResponse(
                 changes=_changes(is_changed=difference.changes),
@@ -121,7 +121,7 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             return provider_pb2.CreateResponse(properties=resource.created_in_preview(request.properties))
         inputs = resource.decoded(request.properties)
-        with _clean_errors(context, resource, request.properties, inputs):
+        with self._clean_errors(context, resource, request.properties, inputs):
             created = resource.lifecycle.create(self._call(request, inputs), self._config, inputs)
             properties = resource.encoded(request.properties, created.outputs)
             return provider_pb2.CreateResponse(id=created.id, properties=properties)
@@ -130,7 +130,7 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Does what new inputs ask for; in a preview, returns what is known of it before."""
         resource = _resource(request.urn, context)
         olds, news = resource.decoded(request.olds), resource.decoded(request.news)
-        with _clean_errors(context, resource, request.news, news):
+        with self._clean_errors(context, resource, request.news, news):
             if request.preview:
                 outputs = resource.lifecycle.preview(self._config, olds, news)
             else:
@@ -151,7 +151,7 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Removes what the resource has left in a guest."""
         resource = _resource(request.urn, context)
         olds = resource.decoded(request.properties)
-        with _clean_errors(context, resource, request.properties, olds):
+        with self._clean_errors(context, resource, request.properties, olds):
             resource.lifecycle.delete(self._call(request, olds), self._config, request.id, olds)
             return empty_pb2.Empty()
 
@@ -166,12 +166,36 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         try:
             reasons, result = function.call(self._config, arguments, self._cancelled.is_set)
         except GateError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, without_secrets(str(error), arguments))
+            text = without_secrets(str(error), arguments)
+            context.abort(grpc.StatusCode.UNKNOWN, text + self._hint_of(error))
         failures = [provider_pb2.CheckFailure(reason=without_secrets(reason, arguments)) for reason in reasons]
         return provider_pb2.InvokeResponse(failures=failures, **{"return": function.encoded(result)})
 
     def _call(self, request: Any, inputs: Inputs) -> Call:
         return Call(self._engine, request, inputs, self._cancelled)
+
+    def _hint_of(self, error: GateError) -> str:
+        return hint_of(error, cancelled=self._cancelled.is_set())
+
+    @contextlib.contextmanager
+    def _clean_errors(
+        self, context: Any, resource: HostedResource, properties: struct_pb2.Struct, inputs: Inputs
+    ) -> Iterator[None]:
+        """Has the call fail with the text of an expected error, and keeps its outputs; a bug keeps its trace.
+
+        Args:
+            context: The call's.
+            resource: What serves it.
+            properties: The inputs in the engine's form.
+            inputs: The same as the lifecycle takes them: secrets among them are removed from the text.
+        """
+        try:
+            yield
+        except GateError as error:
+            error.args = (without_secrets(str(error), inputs),)
+            if isinstance(error, PartialFailureError):
+                context.set_trailing_metadata(trailing_metadata(error, resource.encoded(properties, error.outputs)))
+            context.abort(grpc.StatusCode.UNKNOWN, str(error) + self._hint_of(error))
 
 
 class Call:
@@ -220,27 +244,6 @@ def _resource(urn: str, context: Any) -> HostedResource:
     if token not in RESOURCES:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown type of resource {token!r}")
     return RESOURCES[token]
-
-
-@contextlib.contextmanager
-def _clean_errors(
-    context: Any, resource: HostedResource, properties: struct_pb2.Struct, inputs: Inputs
-) -> Iterator[None]:
-    """Has the call fail with the text of an expected error, its outputs kept where it has any; a bug keeps its trace.
-
-    Args:
-        context: The call's.
-        resource: What serves it.
-        properties: The inputs in the engine's form.
-        inputs: The same as the lifecycle takes them: secrets among them are removed from the text.
-    """
-    try:
-        yield
-    except GateError as error:
-        error.args = (without_secrets(str(error), inputs),)
-        if isinstance(error, PartialFailureError):
-            context.set_trailing_metadata(trailing_metadata(error, resource.encoded(properties, error.outputs)))
-        context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
 
 def _changes(*, is_changed: bool) -> Any:

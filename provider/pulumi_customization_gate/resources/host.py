@@ -23,7 +23,7 @@ from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from pulumi_customization_gate import refcounted
-from pulumi_customization_gate.core.errors import GateError
+from pulumi_customization_gate.core.errors import GateError, hint_of
 from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED
@@ -157,7 +157,8 @@ class Call:
         abort = self._context.abort
         if isinstance(error, PartialFailureError):
             self._context.set_trailing_metadata(_partial_state(error))
-        self._context.abort = lambda _code, _details: abort(grpc.StatusCode.UNKNOWN, str(error))
+        text = str(error) + hint_of(error, cancelled=cancelled())
+        self._context.abort = lambda _code, _details: abort(grpc.StatusCode.UNKNOWN, text)
 
 
 def clean_errors(method: Callable[P, R]) -> Callable[P, R]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate import platforms
-from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.core.errors import ConfigurationError, GateError, ServerError
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.lifecycle import arguments, gate
@@ -35,6 +35,8 @@ class Centre:
     waits: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
     """The requested references, the already ready ones and the previously customized ones of each wait."""
     breaks: ServerError | None = None
+    refuses: GateError | None = None
+    """Why a wait cannot start."""
     uuid: str = "server-a"
     uuids: dict[str, str] = field(default_factory=dict)
     """The instance UUIDs of VMs, where they have one."""
@@ -90,6 +92,8 @@ class FakeSource:
         self._told = False
 
     def start(self) -> Sequence[VmRef]:
+        if self._centre.refuses is not None:
+            raise self._centre.refuses
         self.already_ready = [(key, vm) for key, vm in self._vms if vm in self._kept]
         return [VmRef(key or self._name(vm), vm, self._name(vm)) for key, vm in self._vms if vm not in self._kept]
 

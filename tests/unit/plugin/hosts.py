@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,7 @@ class Dynamic:
         self._kind = kind
         self._provider = PROVIDERS[kind]()
         self._provider._config = config.get
+        self._monkeypatch = monkeypatch
         self._stub = EngineStub()
         monkeypatch.setattr(host, "_engine", lambda: EngineConnection(self._stub))
 
@@ -138,6 +140,10 @@ class Dynamic:
 
     def delete(self, olds: dict[str, Any]) -> Done:
         return self._call(lambda: self._provider.delete("id", olds))[0]
+
+    def cancel(self) -> None:
+        self._monkeypatch.setattr(host, "_cancelled", threading.Event())
+        host.cancel()
 
     def _call(self, method: Any) -> tuple[Done, Any]:
         request, context, result = SimpleNamespace(urn=urn_of(self._kind), timeout=0.0), Context(), None
@@ -206,6 +212,9 @@ class Native:
     def delete(self, olds: dict[str, Any]) -> Done:
         request = provider_pb2.DeleteRequest(urn=self._urn, id="id", properties=self._encoded(olds))
         return self._call(self.servicer.Delete, request)[0]
+
+    def cancel(self) -> None:
+        self.servicer.cancel()
 
     def _with_outputs(self, method: Any, request: Any) -> Done:
         done, result = self._call(method, request)

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate import platforms
+from pulumi_customization_gate.core.errors import (
+    DOCTOR,
+    AuthenticationError,
+    CertificateError,
+    ConfigurationError,
+    GateError,
+    ServerError,
+)
 from pulumi_customization_gate.lifecycle import arguments
 from tests.unit.lifecycle.guest_resource import CONFIG as GUEST_CONFIG
 from tests.unit.lifecycle.test_gate import CONFIG, Centre
@@ -118,6 +126,45 @@ def test_both_hosts_do_the_same(story: Callable[[Any, Any], Iterator[Done]], res
     dynamic, native = told(Dynamic, story, resource), told(Native, story, resource)
     assert dynamic == native
     assert any(done.outputs or done.failures for done in native)
+
+
+HOSTS = [pytest.param(Dynamic, id="dynamic"), pytest.param(Native, id="native")]
+REFUSED = "vc.example.com refused ann"
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        pytest.param(AuthenticationError(REFUSED), f"\n{DOCTOR}", id="log-in"),
+        pytest.param(CertificateError(REFUSED), f"\n{DOCTOR}", id="certificate"),
+        pytest.param(ServerError(REFUSED), f"\n{DOCTOR}", id="no response"),
+        pytest.param(ConfigurationError(REFUSED), "", id="refused input"),
+    ],
+)
+def test_an_error_of_the_connection_names_doctor(kind: type[Host], error: GateError, hint: str) -> None:
+    """A server that cannot be used is what `doctor` looks at; an input that is refused is not."""
+
+    def story(host: Host, centre: Centre) -> Iterator[Done]:
+        centre.refuses = error
+        yield host.create({"vms": {"a": "vm-1"}})
+
+    (done,) = told(kind, story, "CustomizationGate")
+    assert done.error == REFUSED + hint
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_an_error_after_a_cancellation_does_not_name_doctor(kind: type[Host]) -> None:
+    """Nothing is wrong with the connection of a wait that the user cancelled before it started."""
+
+    def story(host: Host, centre: Centre) -> Iterator[Done]:
+        centre.refuses = ServerError("the wait was cancelled before the server responded")
+        host.cancel()
+        yield host.create({"vms": {"a": "vm-1"}})
+
+    (done,) = told(kind, story, "CustomizationGate")
+    assert "cancelled before" in done.error
+    assert "doctor" not in done.error
 
 
 def test_a_directory_is_the_same_on_both_hosts(tmp_path: Path) -> None:

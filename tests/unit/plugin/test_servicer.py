@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_customization_gate import refcounted
+from pulumi_customization_gate.core.errors import DOCTOR, ServerError
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.plugin import values
+from pulumi_customization_gate.plugin.functions import FUNCTIONS
 from pulumi_customization_gate.plugin.servicer import Call, ProviderServicer
 from tests.unit.plugin.hosts import AbortedError, Context, EngineStub, Native, struct, urn_of
 
@@ -236,3 +239,17 @@ def test_a_function_refuses_bad_arguments() -> None:
     )
     result = native().servicer.Invoke(request, Context())
     assert [failure.reason.partition(":")[0] for failure in result.failures] == ["vms", "expect"]
+
+
+def test_a_function_that_cannot_use_the_server_names_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is its text and the command that checks the connection."""
+
+    def refuse(*_: object) -> dict[str, Any]:
+        raise ServerError("vc.example.com refused ann")
+
+    token = "customization-gate:index:getCustomizationStatus"
+    monkeypatch.setitem(FUNCTIONS, token, dataclasses.replace(FUNCTIONS[token], run=refuse))
+    context = Context()
+    with pytest.raises(AbortedError):
+        native().servicer.Invoke(provider_pb2.InvokeRequest(tok=token, args=struct({"vms": ["vm-1"]})), context)
+    assert context.error == f"vc.example.com refused ann\n{DOCTOR}"
