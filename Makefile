@@ -58,8 +58,8 @@ test-pythons: environment ## run the unit tests on every installed Python from 3
 bench: tools ## measure the gate and other waiters (15 minutes); FULL=1: up to 10,000 VMs, half an hour, writes docs/
 	$(python) -m benchmarks $(if $(FULL),--full)
 
-soak: environment ## run 1000 VMs for ten minutes with random faults; MACHINES=, MINUTES=, SEED=
-	$(python) -m lab.soak $(if $(MACHINES),--machines $(MACHINES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+soak: environment ## run 1000 VMs for ten minutes with random faults; VMS=, MINUTES=, SEED=
+	$(python) -m lab.soak $(if $(VMS),--vms $(VMS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock: environment ## update requirements.lock and the other lock files
 	$(python) -m uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 \

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
-from collections.abc import Callable, Mapping  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,92 +13,54 @@ from lab.fault_proxy import NORMAL, SILENT, LinkConditions
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable, Mapping
 
     from lab.fault_proxy import FaultProxy
     from lab.vcenter_client import Lab
 
 _BUT_LOGIN = "[^L]*|Logout"
 """A pattern for every call but a log-in: a session whose ID was lost with the response cannot be logged out."""
-_BURST = 1500
-"""Events at once: more than a collector holds."""
-_SHORTEST = 0.3
-"""The shortest fault, as a share of the longest."""
-_PAUSES = 0.5, 1.5
-"""The shortest and the longest pause between two faults, as shares of the longest fault."""
-
-
-_LONGEST, _LEAST_LONGEST = 8.0, 0.5
-"""Bounds of the longest fault in seconds; the lower one leaves short runs without some kinds."""
-
-
-@dataclass(frozen=True)
-class FaultTarget:
-    """What faults are injected into."""
-
-    lab: Lab
-    proxy: FaultProxy
-    numbers: random.Random
-    noisy: str
-    """A VM that no wait watches."""
-    longest: float
-    """The length of the longest fault in seconds."""
+_LENGTHS, _PAUSES = (0.3, 1.0), (0.5, 1.5)
+"""Bounds of the length of a fault and of the pause before it, as shares of the longest fault."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """One kind of fault."""
 
-    begin: Callable[[FaultTarget], object]
-    end: Callable[[FaultTarget], object] = lambda _: None
+    begin: Callable[[FaultSchedule], object]
+    end: Callable[[FaultSchedule], object] = lambda _: None
+    resets: bool = False
+    """Whether connections are reset once it has begun, so that clients meet it on new ones."""
 
 
-def _rule(kind: str, **rule: str | float | bool) -> Fault:
-    return Fault(lambda t: t.lab.add_fault(kind, **rule), lambda t: t.lab.clear_faults())
+def _rule(kind: str, *, resets: bool = False, **rule: str | float | bool) -> Fault:
+    return Fault(lambda s: s.lab.add_fault(kind, **rule), lambda s: s.lab.clear_faults(), resets)
 
 
-def _link(conditions: LinkConditions) -> Fault:
-    return Fault(lambda t: t.proxy.set_conditions(conditions), lambda t: t.proxy.set_conditions(NORMAL))
-
-
-def _clock(ahead: float) -> Fault:
-    return Fault(lambda t: t.lab.set_clock(ahead), lambda t: t.lab.set_clock(0))
-
-
-def _refuse(target: FaultTarget) -> None:
-    target.proxy.refuse()
-    target.proxy.reset()
-
-
-def _cut_in_tls(target: FaultTarget) -> None:
-    target.proxy.set_conditions(LinkConditions(cut_after=100), old=False)
-    target.proxy.reset()
-
-
-def _deny_inventory(target: FaultTarget) -> None:
-    """Denies the events of the whole inventory; the reset makes clients create a new collector."""
-    target.lab.add_fault("no_permission", method="CreateCollectorForEvents|QueryEvents", without_entity=True)
-    target.proxy.reset()
-
-
-def longest_fault(seconds: float) -> float:
-    """Returns the length of the longest fault, with which each kind comes at least once in so many seconds."""
-    return min(_LONGEST, max(seconds / len(FAULTS) / (1 + _PAUSES[1]), _LEAST_LONGEST))
+def _link(conditions: LinkConditions, *, old: bool = True, old_recover: bool = True, resets: bool = False) -> Fault:
+    return Fault(
+        lambda s: s.proxy.set_conditions(conditions, old=old),
+        lambda s: s.proxy.set_conditions(NORMAL, old=old_recover),
+        resets,
+    )
 
 
 FAULTS: Mapping[str, Fault] = {
-    "burst of events": Fault(lambda t: t.lab.post_event(t.noisy, "CustomizationStartedEvent", count=_BURST)),
-    "session terminated": Fault(lambda t: t.lab.terminate_sessions()),
-    "session terminated, waits cancelled": Fault(lambda t: t.lab.terminate_sessions(cancel_waits=True)),
-    "server restarted": Fault(lambda t: t.lab.restart(t.numbers.uniform(0.05, _SHORTEST) * t.longest)),
-    "connections reset by the server": Fault(lambda t: t.lab.reset_connections()),
-    "connections reset by the network": Fault(lambda t: t.proxy.reset()),
-    "half-open connections": Fault(lambda t: t.proxy.half_open()),
+    # More events than a collector holds.
+    "burst of events": Fault(lambda s: s.lab.post_event(s.noisy, "CustomizationStartedEvent", count=1500)),
+    "session terminated": Fault(lambda s: s.lab.terminate_sessions()),
+    "session terminated, waits cancelled": Fault(lambda s: s.lab.terminate_sessions(cancel_waits=True)),
+    "server restarted": Fault(lambda s: s.lab.restart(s.numbers.uniform(0.05, _LENGTHS[0]) * s.longest)),
+    "connections reset by the server": Fault(lambda s: s.lab.reset_connections()),
+    "connections reset by the network": Fault(lambda s: s.proxy.reset()),
+    "half-open connections": Fault(lambda s: s.proxy.half_open()),
     # Old connections stay silent: what was dropped is not sent again.
-    "no answers": Fault(lambda t: t.proxy.set_conditions(SILENT), lambda t: t.proxy.set_conditions(NORMAL, old=False)),
+    "no answers": _link(SILENT, old_recover=False),
     "slow network": _link(LinkConditions(delay=0.2)),
     "connections cut during an answer": _link(LinkConditions(cut_after=6000)),
-    "connections cut during the TLS handshake": Fault(_cut_in_tls, lambda t: t.proxy.set_conditions(NORMAL)),
-    "connections refused": Fault(_refuse, lambda t: t.proxy.accept()),
+    "connections cut during the TLS handshake": _link(LinkConditions(cut_after=100), old=False, resets=True),
+    "connections refused": Fault(lambda s: s.proxy.refuse(), lambda s: s.proxy.accept(), resets=True),
     "HTTP 503, often": _rule("http503", probability=0.5),
     "HTTP 503": _rule("http503"),
     "HTTP 500": _rule("http500", probability=0.5),
@@ -109,62 +72,70 @@ FAULTS: Mapping[str, Fault] = {
     "HostCommunication fault": _rule("host_communication", method=_BUT_LOGIN, probability=0.5),
     "NotAuthenticated fault": _rule("not_authenticated", method=_BUT_LOGIN, count=2),
     "no collector available": _rule("invalid_state", method="CreateCollectorForEvents", count=2),
-    "clock set forward, then right": _clock(25_200),
-    "clock set back, then right": _clock(-25_200),
-    "no permission on the inventory": Fault(_deny_inventory, lambda t: t.lab.clear_faults()),
+    "clock set forward, then right": Fault(lambda s: s.lab.set_clock(25_200), lambda s: s.lab.set_clock(0)),
+    "clock set back, then right": Fault(lambda s: s.lab.set_clock(-25_200), lambda s: s.lab.set_clock(0)),
+    "no permission on the inventory": _rule(
+        "no_permission", method="CreateCollectorForEvents|QueryEvents", without_entity=True, resets=True
+    ),
 }
 
 
+def longest_fault(seconds: float) -> float:
+    """Returns the length of the longest fault, with which each kind comes at least once, except in a short run."""
+    return min(8.0, max(0.5, seconds / len(FAULTS) / (1 + _PAUSES[1])))
+
+
 @dataclass
-class FaultWindow:
-    """The time of one fault, by the monotonic clock."""
-
-    kind: str
-    begin: float = field(default_factory=time.monotonic)
-    end: float = float("inf")
-
-
 class FaultSchedule:
-    """Injects faults until its `run` is cancelled, and records when.
+    """Injects faults, and records when."""
 
-    Args:
-        target: What the faults are injected into.
-    """
-
-    def __init__(self, target: FaultTarget) -> None:
-        self._target = target
-        self._deck: list[str] = []
-        self.windows: list[FaultWindow] = []
+    lab: Lab
+    proxy: FaultProxy
+    numbers: random.Random
+    noisy: str
+    """A VM that no wait watches."""
+    longest: float
+    """The length of the longest fault in seconds."""
+    windows: list[tuple[str, float, float]] = field(default_factory=list)
+    """The kind of each fault, its begin, and its end or infinity, by the monotonic clock."""
 
     @property
     def clock_was_set(self) -> bool:
         """Whether the server's clock was wrong for a while, so that events have wrong times."""
-        return any(window.kind.startswith("clock set") for window in self.windows)
+        return any(kind.startswith("clock set") for kind, _, _ in self.windows)
 
     def is_normal(self, begin: float, end: float) -> bool:
         """Whether there was no fault between two times."""
-        return not any(window.begin <= end and window.end >= begin for window in self.windows)
+        return not any(first <= end and last >= begin for _, first, last in self.windows)
 
-    async def run(self) -> None:
+    async def run(self, seconds: float) -> None:
+        """Injects faults for so many seconds, and then ends all sessions.
+
+        A session whose log-in's response was lost cannot be logged out. Each session from then on must be.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._inject(), seconds)
+        self.lab.terminate_sessions(cancel_waits=True)
+        self.proxy.reset()
+
+    async def _inject(self) -> None:
         """Injects one fault after the other; each kind comes once before one comes again.
 
         Bursts come first, and once only: they make the history longer, and reading that takes memory.
         """
         first, *others = FAULTS
-        self._deck = [first]
+        deck = [first]
         while True:
-            await asyncio.sleep(self._target.numbers.uniform(*_PAUSES) * self._target.longest)
-            if not self._deck:
-                self._deck = others[:]
-                self._target.numbers.shuffle(self._deck)
-            await self._inject(self._deck.pop())
-
-    async def _inject(self, kind: str) -> None:
-        fault, window = FAULTS[kind], FaultWindow(kind)
-        self.windows.append(window)
-        try:
-            fault.begin(self._target)
-            await asyncio.sleep(self._target.numbers.uniform(_SHORTEST, 1.0) * self._target.longest)
-        finally:
-            fault.end(self._target)
-            window.end = time.monotonic()
+            await asyncio.sleep(self.numbers.uniform(*_PAUSES) * self.longest)
+            deck = deck or self.numbers.sample(others, len(others))
+            kind, began = deck.pop(), time.monotonic()
+            fault = FAULTS[kind]
+            self.windows.append((kind, began, math.inf))
+            try:
+                fault.begin(self)
+                if fault.resets:
+                    self.proxy.reset()
+                await asyncio.sleep(self.numbers.uniform(*_LENGTHS) * self.longest)
+            finally:
+                fault.end(self)
+                self.windows[-1] = (kind, began, time.monotonic())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence  # noqa: TC003 -- dataclass fields are read at run time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,10 @@ from pulumi_customization_gate.core.model import CustomizationStatus as Status
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable, Mapping, Sequence
 
     from lab.vcenter_client import Lab
 
-SUCCEEDED = "CustomizationSucceeded"
 FAILURES: Mapping[str, tuple[str, str]] = {
     "CustomizationFailed": ("", "The customization was not carried out."),
     "CustomizationLinuxIdentityFailed": ("the host name could not be set", "An error occurred in the Linux identity."),
@@ -30,16 +29,8 @@ FAILURES: Mapping[str, tuple[str, str]] = {
     "CustomizationUnknownFailure": ("", "An error occurred; see the log in the guest."),
 }
 """Reason and message of each class of failure."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One action on a VM, at a random time between two shares of the time that the scenario has."""
-
-    action: str
-    """on, off, ha_restart, customize, destroy; end, succeed, fail; repeat (the end's event)."""
-    earliest: float
-    latest: float
+_STEP_SECONDS = 20.0
+"""A busy computer starts the customization that a step ends late."""
 
 
 @dataclass(frozen=True)
@@ -48,54 +39,34 @@ class Scenario:
 
     name: str
     weight: int
-    phases: tuple[Phase, ...]
+    phases: tuple[tuple[str, float, float], ...]
+    """Actions, each at a random time between two shares of the time that the scenario has.
+
+    An action is on, off, ha_restart, customize or destroy; succeeded, failed or either (end); repeat (the end's event).
+    """
 
 
-_ON = Phase("on", 0, 0)
-_SECOND = (Phase("off", 0.42, 0.42), Phase("customize", 0.44, 0.44), Phase("on", 0.5, 0.5), Phase("end", 0.6, 1))
+_ON = ("on", 0, 0)
+_SECOND = (("off", 0.42, 0.42), ("customize", 0.44, 0.44), ("on", 0.5, 0.5), ("end", 0.6, 1))
+_AFTER_THE_END = (_ON, ("end", 0.15, 0.7), ("ha_restart", 0.2, 0.9), ("ha_restart", 0.2, 1))
 SCENARIOS = (
-    Scenario("success", 40, (_ON, Phase("succeed", 0.15, 1))),
-    Scenario("failure", 18, (_ON, Phase("fail", 0.15, 1))),
-    Scenario("end reported again", 10, (_ON, Phase("end", 0.15, 0.8), Phase("repeat", 0.2, 1))),
-    Scenario(
-        "HA restart after the end",
-        12,
-        (_ON, Phase("end", 0.15, 0.7), Phase("ha_restart", 0.2, 0.9), Phase("ha_restart", 0.2, 1)),
-    ),
-    Scenario("removed", 4, (_ON, Phase("off", 0.15, 1), Phase("destroy", 0.2, 1))),
-    Scenario("customized twice", 10, (_ON, Phase("end", 0.06, 0.4), *_SECOND)),
-    Scenario("HA restart before the end", 6, (_ON, Phase("ha_restart", 0.05, 0.3), *_SECOND)),
+    Scenario("success", 40, (_ON, ("succeeded", 0.15, 1))),
+    Scenario("failure", 18, (_ON, ("failed", 0.15, 1))),
+    Scenario("end reported again", 10, (_ON, ("end", 0.15, 0.8), ("repeat", 0.2, 1))),
+    Scenario("HA restart after the end", 12, _AFTER_THE_END),
+    Scenario("removed", 4, (_ON, ("off", 0.15, 1), ("destroy", 0.2, 1))),
+    Scenario("customized twice", 10, (_ON, ("end", 0.06, 0.4), *_SECOND)),
+    Scenario("HA restart before the end", 6, (_ON, ("ha_restart", 0.05, 0.3), *_SECOND)),
 )
-LAST = Scenario("last of its group", 1, (_ON, Phase("succeed", 1, 1)))
+LAST = Scenario("last of its group", 1, (_ON, ("succeeded", 1, 1)))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a wait must report about a VM."""
-
-    status: Status
-    failure: str = ""
-    """The event of the failure; empty where the VM is ready."""
-
-
-def verdict(actions: Sequence[str]) -> Verdict:
-    """Returns the verdict that follows from the actions on a VM: the newest end counts."""
+def verdict(actions: Sequence[str]) -> tuple[Status, str]:
+    """Returns the status that follows from the actions on a VM, and the event of its failure; empty if it is ready."""
     if "destroy" in actions:
-        return Verdict(Status.VM_REMOVED, "VmRemoved")
-    end = [action for action in actions if action == SUCCEEDED or action in FAILURES][-1]
-    if end == SUCCEEDED:
-        return Verdict(Status.CUSTOMIZATION_SUCCEEDED)
-    return Verdict(Status.CUSTOMIZATION_FAILED, end)
-
-
-@dataclass(frozen=True)
-class Milestone:
-    """An event of a VM that its verdict depends on."""
-
-    what: str
-    """ended, succeeded, requested (another customization) or removed."""
-    at: float
-    """Monotonic time just before the action; for "requested", just after it."""
+        return Status.VM_REMOVED, "VmRemoved"
+    end = [action for action in actions if action == "succeeded" or action in FAILURES][-1]
+    return (Status.CUSTOMIZATION_SUCCEEDED, "") if end == "succeeded" else (Status.CUSTOMIZATION_FAILED, end)
 
 
 @dataclass(eq=False)
@@ -107,8 +78,9 @@ class VmRun:
     scenario: Scenario
     steps: list[tuple[float, str]]
     """Seconds since the start of the soak, and the action; ends are the classes of their events."""
-    verdict: Verdict
-    milestones: list[Milestone] = field(default_factory=list)
+    verdict: tuple[Status, str]
+    milestones: list[tuple[str, float]] = field(default_factory=list)
+    """An end or "removed" with the monotonic time before it, "requested" (again) with the time after it."""
     requested: threading.Event = field(default_factory=threading.Event)
     """Set once another customization has been requested."""
 
@@ -119,57 +91,48 @@ class VmRun:
         """Chooses a scenario by weight, and the times of its phases between `begin` and `end`."""
         (scenario,) = numbers.choices(scenarios, [one.weight for one in scenarios])
         at, steps = begin, list[tuple[float, str]]()
-        for phase in scenario.phases:
-            at = max(at, begin + numbers.uniform(phase.earliest, phase.latest) * (end - begin))
-            kind = numbers.choice(["succeed", "fail"]) if phase.action == "end" else phase.action
-            action = {"succeed": SUCCEEDED, "fail": numbers.choice(list(FAILURES))}.get(kind, kind)
-            steps.append((at, action))
+        for phase, earliest, latest in scenario.phases:
+            at = max(at, begin + numbers.uniform(earliest, latest) * (end - begin))
+            action = numbers.choice(["succeeded", "failed"]) if phase == "end" else phase
+            steps.append((at, numbers.choice(list(FAILURES)) if action == "failed" else action))
         return cls(*vm, scenario, steps, verdict([action for _, action in steps]))
 
-    def at(self, action: str) -> float | None:
-        """Returns the time of an action, None where the scenario has none of that name."""
-        return next((at for at, one in self.steps if one == action), None)
+    @property
+    def label(self) -> str:
+        """The VM and its scenario, for what is wrong."""
+        return f"{self.name} ({self.moid}, {self.scenario.name})"
 
     def mark(self, what: str) -> None:
         """Records a milestone at the present time."""
-        self.milestones.append(Milestone(what, time.monotonic()))
+        self.milestones.append((what, time.monotonic()))
 
-    def last(self, *whats: str) -> float | None:
-        """Returns the time of the newest of these milestones."""
-        return max((one.at for one in self.milestones if one.what in whats), default=None)
+    def ended_at(self) -> float:
+        """Returns the time of the newest end or of the removal, 0 where there was none."""
+        return max((at for what, at in self.milestones if what != "requested"), default=0.0)
 
-    def ready_since(self, began: float) -> float | None:
-        """Returns the time from which a wait that began at `began` may report the VM as ready, None for not yet."""
-        requests = [i for i, one in enumerate(self.milestones) if one.what == "requested" and one.at < began]
-        since = requests[-1] if requests else 0
-        return next((one.at for one in self.milestones[since:] if one.what == "succeeded"), None)
+    def may_be_ready(self, began: float) -> bool:
+        """Whether a wait that began at `began` may report the VM as ready."""
+        requests = [i for i, (what, at) in enumerate(self.milestones) if what == "requested" and at < began]
+        return any(what == "succeeded" for what, _ in self.milestones[requests[-1] if requests else 0 :])
 
-    async def play(self, lab: Lab, began: float) -> None:
-        """Performs the steps at their times.
-
-        Raises:
-            OSError: A step was not possible within 20 seconds.
-        """
+    async def play(self, lab: Lab, began: float, report: Callable[[str], None]) -> None:
+        """Performs the steps at their times, and reports a step that is not possible within _STEP_SECONDS."""
         for at, action in self.steps:
             await asyncio.sleep(began + at - time.monotonic())
-            await asyncio.to_thread(self._perform, lab, action)
-
-    def _perform(self, lab: Lab, action: str) -> None:
-        # On a busy computer the customization that an action ends may start late.
-        deadline = time.monotonic() + 20
-        for pause in backoff(0.2, 0.5):
-            before = len(self.milestones)
-            try:
-                self._act(lab, action)
-            except OSError:
-                del self.milestones[before:]
-                if time.monotonic() + pause > deadline:
-                    raise
-            else:
-                return
-            time.sleep(pause)
+            deadline, before = time.monotonic() + _STEP_SECONDS, len(self.milestones)
+            for pause in backoff(0.2, 0.5):
+                try:
+                    await asyncio.to_thread(self._act, lab, action)
+                    break
+                except OSError as error:
+                    del self.milestones[before:]
+                    if time.monotonic() + pause > deadline:
+                        report(f"{self.label}: {action} failed: {error}")
+                        return
+                await asyncio.sleep(pause)
 
     def _act(self, lab: Lab, action: str) -> None:
+        reason, message = FAILURES.get(self.verdict[1] if action == "repeat" else action, ("", ""))
         if action in ("on", "off", "ha_restart"):
             lab.power(self.moid, action)
         elif action == "customize":
@@ -179,13 +142,8 @@ class VmRun:
         elif action == "destroy":
             self.mark("removed")
             lab.destroy(self.moid)
+        elif action == "repeat":
+            lab.post_event(self.moid, self.verdict[1] or "CustomizationSucceeded", reason=reason, message=message)
         else:
-            event = (self.verdict.failure or SUCCEEDED) if action == "repeat" else action
-            reason, message = FAILURES.get(event, ("", ""))
-            if action == "repeat":
-                lab.post_event(self.moid, event, reason=reason, message=message)
-                return
-            self.mark("ended")
-            if event == SUCCEEDED:
-                self.mark("succeeded")
-            lab.end(self.moid, "succeeded" if event == SUCCEEDED else event, reason=reason, message=message)
+            self.mark(action)
+            lab.end(self.moid, action, reason=reason, message=message)
