@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from lab.paths import ROOT
 from pulumi_customization_gate.cloud_director import vocabulary as cloud_director
@@ -107,6 +108,30 @@ def test_commands_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     said = set(re.findall(r"(?:`|^)make (?:[A-Z]+=\S+ )*([a-z-]+)", text_of(page), re.MULTILINE))
     assert said - targets == set()
+
+
+def test_the_structure_names_files_that_exist() -> None:
+    """Each folder and file of CONTRIBUTING's map is there."""
+    block = text_of(ROOT / "CONTRIBUTING.md").partition("## The structure\n\n```\n")[2].partition("```")[0]
+    there = {path.name for top in ROOT.iterdir() if top.name[0] != "." for path in (top, *top.rglob("*"))}
+    named = {name.strip("/") for name in re.findall(r"(?<![\w*])(?:\w+/|\w+\.(?:py|json|yaml)\b)", block)}
+    assert len(named) > 50
+    assert named - there == set()
+
+
+def test_the_readme_is_short() -> None:
+    """Someone with ten minutes reads it."""
+    assert len(text_of(ROOT / "README.md").split()) <= 1800
+
+
+def test_the_quick_start_is_complete() -> None:
+    """The project file of the README names the environment that its commands make, and their extra exists."""
+    install = text_of(ROOT / "README.md").partition("\n## Install\n")[2].partition("\n## ")[0]
+    project = yaml.safe_load(install.partition("```yaml\n")[2].partition("```")[0])
+    folder = project["runtime"]["options"]["virtualenv"]
+    assert project.keys() == {"name", "runtime"}
+    assert f"python3 -m venv {folder}\n{folder}/bin/pip install '/path/to/clone[cli]'\n" in install
+    assert '\ncli = ["typer' in text_of(ROOT / "pyproject.toml")
 
 
 def test_the_index_names_every_page() -> None:
