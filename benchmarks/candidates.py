@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.machines import machines
 from benchmarks.progress import FAILED, NOT_CUSTOMIZED, NOT_STARTED, SUCCEEDED, TIMED_OUT, Progress
 from benchmarks.reference_waiters import powercli, terraform
-from pulumi_customization_gate.core.model import CustomizationStatus, targets_of
+from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.references import parse_reference

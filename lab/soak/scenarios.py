@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.backoff import backoff
-from pulumi_customization_gate.core.model import CustomizationStatus as Status
+from pulumi_customization_gate.core.status import CustomizationStatus as Status
 
 if TYPE_CHECKING:
     import random

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from lab.soak.scenarios import FAILURES
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.model import Evidence, targets_of
+from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import Evidence
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.event_feed import LONGEST_POLL
 from pulumi_customization_gate.vsphere.references import parse_reference

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         ServerError,
         WaitCancelledError,
     )
-    from pulumi_customization_gate.core.model import CustomizationStatus
+    from pulumi_customization_gate.core.status import CustomizationStatus
     from pulumi_customization_gate.resources.check_types import (
         AddressCheck,
         Check,
@@ -46,7 +46,7 @@ _MODULES = {
     "ConfigurationError": "core.errors",
     "CustomizationFailedError": "core.errors",
     "CustomizationGate": "resources.gate",
-    "CustomizationStatus": "core.model",
+    "CustomizationStatus": "core.status",
     "CustomizationTimeoutError": "core.errors",
     "GateError": "core.errors",
     "GuestFile": "resources.guest_file",

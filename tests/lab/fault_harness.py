@@ -12,8 +12,8 @@ from pyVmomi import vim
 
 from lab.fault_proxy import NORMAL, LinkConditions, proxy_for
 from pulumi_customization_gate.core import wait as core_wait
-from pulumi_customization_gate.core.model import CustomizationStatus, GateReport
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, refused_logins, session
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pytest
 
     from lab.fault_proxy import FaultProxy
+    from pulumi_customization_gate.core.model import GateReport
     from pulumi_customization_gate.core.progress import Update
 
 CALL = 1.0

@@ -18,8 +18,9 @@ from pulumi_customization_gate.cloud_director.session import CONCURRENCY
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
 from pulumi_customization_gate.cloud_director.source import CloudDirectorSource
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import GateReport, PowerState, Snapshot
+from pulumi_customization_gate.core.model import GateReport, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import PowerState
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from tests.lab.sources import cloud_director_source, shorten_intervals
 

@@ -16,9 +16,10 @@ from lab.cloud_director.server import Running, serve
 from lab.paths import Home
 from pulumi_customization_gate.cloud_director import poller, tracked_vm
 from pulumi_customization_gate.cloud_director.settings import CloudDirectorSettings
-from pulumi_customization_gate.core.model import FailureKind, GateReport, Snapshot
+from pulumi_customization_gate.core.model import GateReport, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.recency import AGREEMENT
+from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.core.wait import wait
 from tests.lab.sources import cloud_director_source, shorten_intervals
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_customization_gate.core.model import CustomizationStatus, Failure, FailureKind, GateReport, VmOutcome
+from pulumi_customization_gate.core.model import Failure, GateReport, VmOutcome
 from pulumi_customization_gate.core.report import failure_text
+from pulumi_customization_gate.core.status import CustomizationStatus, FailureKind
 from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs
 from pulumi_customization_gate.lifecycle.phrases import PHRASES
 from pulumi_customization_gate.vsphere.guest import logs

@@ -16,8 +16,9 @@ from lab.soak.monitor import growth, is_flat
 from lab.soak.scenarios import VmRun, verdict
 from lab.soak.soak import Soak, prepared
 from pulumi_customization_gate.core import gathering
-from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
+from pulumi_customization_gate.core.model import VmOutcome
 from pulumi_customization_gate.core.progress import Update
+from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.vsphere import event_feed, reconciliation, session
 from tests.lab.vcenter_fixture import TEST_TIMEOUT, program
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence
 from tests.lab.fault_harness import (
     FAILED,
     RUNNING,

@@ -21,8 +21,9 @@ from pulumi_customization_gate.core.errors import (
     GateError,
     ServerError,
 )
-from pulumi_customization_gate.core.model import CustomizationStatus, Event, Evidence, GateReport, Signal, Target
+from pulumi_customization_gate.core.model import Event, GateReport, Target
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, Signal
 from pulumi_customization_gate.core.wait import wait as wait_for_all
 from pulumi_customization_gate.vsphere import event_listener, session
 from pulumi_customization_gate.vsphere.identity import named_now

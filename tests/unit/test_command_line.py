@@ -30,17 +30,11 @@ from pulumi_customization_gate.command_line.phrases import PHRASES
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.errors import DOCTOR, ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
     Event,
-    Evidence,
     Failure,
-    FailureKind,
     GateReport,
     HistoryRead,
     Observation,
-    PowerState,
-    Progress,
-    Signal,
     Snapshot,
     VmOutcome,
     VmRef,
@@ -48,6 +42,14 @@ from pulumi_customization_gate.core.model import (
 from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.core.report import failure_text
 from pulumi_customization_gate.core.results import result_of
+from pulumi_customization_gate.core.status import (
+    CustomizationStatus,
+    Evidence,
+    FailureKind,
+    PowerState,
+    Progress,
+    Signal,
+)
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR
 from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere.search import InventoryVm, _vms, resolve

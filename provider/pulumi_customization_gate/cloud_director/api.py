@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.cloud_director import representations
 from pulumi_customization_gate.cloud_director.vocabulary import DISABLED, progress_of
 from pulumi_customization_gate.core.errors import ApiError
-from pulumi_customization_gate.core.model import FailureKind, Progress
+from pulumi_customization_gate.core.status import FailureKind, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

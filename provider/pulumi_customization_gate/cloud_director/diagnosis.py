@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
-from pulumi_customization_gate.core.model import Progress
+from pulumi_customization_gate.core.status import Progress
 from pulumi_customization_gate.core.text import duration
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from pulumi_customization_gate.cloud_director.api import (
 )
 from pulumi_customization_gate.cloud_director.tracked_vm import Pace, TrackedVm
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
-from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized, Progress
+from pulumi_customization_gate.core.model import Observation, PreviouslyCustomized
+from pulumi_customization_gate.core.status import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.diagnosis import FAILED
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
-from pulumi_customization_gate.core.model import Missing, PowerState, Progress, Snapshot, VmRef
+from pulumi_customization_gate.core.model import Missing, Snapshot, VmRef
 from pulumi_customization_gate.core.recency import AGREEMENT
+from pulumi_customization_gate.core.status import PowerState, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import Progress
+from pulumi_customization_gate.core.status import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

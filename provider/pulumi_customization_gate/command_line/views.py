@@ -18,7 +18,6 @@ from rich.text import Text
 
 from pulumi_customization_gate.command_line.json_output import report_document
 from pulumi_customization_gate.command_line.phrases import PHRASES
-from pulumi_customization_gate.core.model import CustomizationStatus
 from pulumi_customization_gate.core.report import (
     advice_lines,
     headline,
@@ -28,6 +27,7 @@ from pulumi_customization_gate.core.report import (
     status_line,
     status_words,
 )
+from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import FailureKind, PowerState, Progress, Signal
+from pulumi_customization_gate.core.status import FailureKind, PowerState, Progress, Signal
 
 if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import Event, Missing, Snapshot

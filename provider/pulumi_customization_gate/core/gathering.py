@@ -16,13 +16,11 @@ from pulumi_customization_gate.core.model import (
     HistoryRead,
     Missing,
     Observation,
-    PowerState,
     PreviouslyCustomized,
-    Progress,
-    Signal,
     Snapshot,
 )
 from pulumi_customization_gate.core.recency import age, agree, distinct, is_last, is_since
+from pulumi_customization_gate.core.status import PowerState, Progress, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

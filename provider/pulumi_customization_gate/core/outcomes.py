@@ -8,14 +8,8 @@ from datetime import datetime  # noqa: TC003 -- the same
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
-from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
-    Evidence,
-    Failure,
-    FailureKind,
-    PowerState,
-    VmOutcome,
-)
+from pulumi_customization_gate.core.model import Failure, VmOutcome
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind, PowerState
 from pulumi_customization_gate.core.text import clock_time, duration
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import CustomizationStatus
+from pulumi_customization_gate.core.status import CustomizationStatus
 
 if TYPE_CHECKING:
-    from pulumi_customization_gate.core.model import FailureKind, VmOutcome, VmRef
+    from pulumi_customization_gate.core.model import VmOutcome, VmRef
+    from pulumi_customization_gate.core.status import FailureKind
 
 HEARTBEAT = 30.0
 """Seconds between two reports of progress when nothing changes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import Event, Missing, Observation, Signal, Snapshot
+from pulumi_customization_gate.core.model import Event, Missing, Observation, Snapshot
+from pulumi_customization_gate.core.status import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,19 +15,13 @@ from pulumi_customization_gate.core.errors import (
     CustomizationTimeoutError,
     WaitCancelledError,
 )
-from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
-    Evidence,
-    Failure,
-    FailureKind,
-    GateReport,
-    VmOutcome,
-)
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pulumi_customization_gate.core.model import Failure, GateReport, VmOutcome
     from pulumi_customization_gate.core.progress import Update
 
 Phrases = Mapping[Advice, str]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.identity import Identity
-from pulumi_customization_gate.core.model import CustomizationStatus, Progress, Snapshot
+from pulumi_customization_gate.core.model import Snapshot
 from pulumi_customization_gate.core.outcomes import (
     Situation,
     is_customized,
@@ -17,6 +17,7 @@ from pulumi_customization_gate.core.outcomes import (
 )
 from pulumi_customization_gate.core.recency import AGREEMENT, compact
 from pulumi_customization_gate.core.results import time_of
+from pulumi_customization_gate.core.status import CustomizationStatus, Progress
 from pulumi_customization_gate.core.verdict import judge
 
 if TYPE_CHECKING:

@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import Facts
 from pulumi_customization_gate.core.gathering import gather
-from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
-    Event,
-    Evidence,
-    Observation,
-    Progress,
-    Signal,
-)
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, Progress, Signal
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from pulumi_customization_gate.core.model import Event, Observation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.acceptance import Acceptance
-from pulumi_customization_gate.core.model import CustomizationStatus, FailureKind
+from pulumi_customization_gate.core.status import CustomizationStatus, FailureKind
 from pulumi_customization_gate.lifecycle.judged import stored_results
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.addresses import first_usable
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome
 from pulumi_customization_gate.core.progress import HEARTBEAT
 from pulumi_customization_gate.core.report import error_for, label, progress_line, status_line
 from pulumi_customization_gate.core.results import by_key, result_of, time_of
+from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle.acceptance import accepted_failures, has_failed, warnings
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulumi_customization_gate.config_lookup import Config
+    from pulumi_customization_gate.core.model import VmOutcome
     from pulumi_customization_gate.core.progress import Update
     from pulumi_customization_gate.core.source import Readiness
 

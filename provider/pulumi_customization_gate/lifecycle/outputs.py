@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, FailureKind
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.lifecycle.guest_sources import TEXTS
 from pulumi_customization_gate.lifecycle.inputs import VM_URNS, VM_UUIDS
 

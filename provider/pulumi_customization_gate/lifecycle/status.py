@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.judge_now import judge_now
-from pulumi_customization_gate.core.model import FailureKind
+from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.lifecycle import gate
 from pulumi_customization_gate.lifecycle.arguments import ARGUMENTS, GateArguments
 from pulumi_customization_gate.lifecycle.outputs import GATE_OUTPUTS

@@ -6,11 +6,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.event_order import in_order
-from pulumi_customization_gate.core.model import Event, PowerState, Progress, Signal, Snapshot
+from pulumi_customization_gate.core.status import PowerState, Progress, Signal
 from pulumi_customization_gate.core.text import clock_time, duration, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pulumi_customization_gate.core.model import Event, Snapshot
 
 _UNMANAGED = 2**31 - 1
 """What the API reports for VMware Tools that came with the guest's operating system, where it knows no more."""

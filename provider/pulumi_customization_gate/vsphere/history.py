@@ -12,7 +12,8 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.event_order import in_order
-from pulumi_customization_gate.core.model import Event, Missing, Progress, Signal, Snapshot
+from pulumi_customization_gate.core.model import Event, Missing, Snapshot
+from pulumi_customization_gate.core.status import Progress, Signal
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 from pulumi_customization_gate.vsphere.faults import CallTimeoutError, InvalidXmlError, raise_if_logged_out
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Snapshot
+from pulumi_customization_gate.core.model import Missing, Snapshot
+from pulumi_customization_gate.core.status import FailureKind, PowerState
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.properties import retrieve, retrieve_readable, values_of
 from pulumi_customization_gate.vsphere.references import unescaped

@@ -12,7 +12,7 @@ from pulumi_customization_gate import reachability
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.findings import Check, Finding, State
-from pulumi_customization_gate.core.model import PowerState
+from pulumi_customization_gate.core.status import PowerState
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline

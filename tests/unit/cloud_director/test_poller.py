@@ -14,8 +14,9 @@ from pulumi_customization_gate.cloud_director.tracked_vm import (
     SETTLED_INTERVAL,
 )
 from pulumi_customization_gate.core.errors import AuthenticationError
-from pulumi_customization_gate.core.model import Missing, Progress, Snapshot
+from pulumi_customization_gate.core.model import Missing, Snapshot
 from pulumi_customization_gate.core.recency import AGREEMENT
+from pulumi_customization_gate.core.status import Progress
 
 if TYPE_CHECKING:
     from lab.cloud_director.cloud import SimulatedVm

@@ -11,8 +11,9 @@ from lab.cloud_director.cloud import Plan, vapp_uuid
 from lab.cloud_director.faults import Fault
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.identity import Identity
-from pulumi_customization_gate.core.model import FailureKind, Missing, PreviouslyCustomized, Snapshot
+from pulumi_customization_gate.core.model import Missing, PreviouslyCustomized, Snapshot
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle.arguments import GateArguments
 

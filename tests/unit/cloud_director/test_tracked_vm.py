@@ -17,8 +17,9 @@ from pulumi_customization_gate.cloud_director.tracked_vm import (
     Pace,
     TrackedVm,
 )
-from pulumi_customization_gate.core.model import FailureKind, Missing, VmRef
+from pulumi_customization_gate.core.model import Missing, VmRef
 from pulumi_customization_gate.core.recency import AGREEMENT
+from pulumi_customization_gate.core.status import FailureKind
 
 EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -9,17 +9,9 @@ import pytest
 
 from pulumi_customization_gate.core.advice import Advice, advice_of
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
-    Evidence,
-    Failure,
-    FailureKind,
-    GateReport,
-    Missing,
-    Observation,
-    VmRef,
-)
+from pulumi_customization_gate.core.model import Failure, GateReport, Missing, Observation, VmRef
 from pulumi_customization_gate.core.outcomes import Situation, WaitRules, failure_of, is_customized, outcome_of
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import ALL_READ, VM, at, failed, gone, read, removed, started, starting, succeeded
 

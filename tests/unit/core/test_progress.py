@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pulumi_customization_gate.core.model import CustomizationStatus, VmOutcome, VmRef
+from pulumi_customization_gate.core.model import VmOutcome, VmRef
 from pulumi_customization_gate.core.progress import ProgressReporter, Update
+from pulumi_customization_gate.core.status import CustomizationStatus
 from tests.unit.core.timeline import at
 
 VMS = (VmRef("a", "vm-1", "a"), VmRef("b", "vm-2", "b"))

@@ -18,8 +18,7 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
     WaitCancelledError,
 )
-from pulumi_customization_gate.core.model import CustomizationStatus, Evidence, Failure, GateReport, VmOutcome
-from pulumi_customization_gate.core.model import FailureKind as K
+from pulumi_customization_gate.core.model import Failure, GateReport, VmOutcome
 from pulumi_customization_gate.core.progress import Update
 from pulumi_customization_gate.core.report import (
     error_for,
@@ -29,6 +28,8 @@ from pulumi_customization_gate.core.report import (
     progress_line,
     status_line,
 )
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence
+from pulumi_customization_gate.core.status import FailureKind as K
 from pulumi_customization_gate.core.text import LONGEST_QUOTE, clock_time, duration, sanitize
 from tests.unit.core.timeline import at
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from pulumi_customization_gate.core.model import PowerState, Progress, Snapshot, VmRef
+from pulumi_customization_gate.core.model import Snapshot, VmRef
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import PowerState, Progress
 from pulumi_customization_gate.core.tracking import TrackedVms
 from pulumi_customization_gate.core.verdict import Judgement
 

@@ -9,15 +9,8 @@ from datetime import timedelta
 import pytest
 
 from pulumi_customization_gate.core.gathering import gather
-from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
-    Evidence,
-    HistoryRead,
-    Observation,
-    PowerState,
-    PreviouslyCustomized,
-    Snapshot,
-)
+from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, PowerState
 from pulumi_customization_gate.core.verdict import TABLE, judge
 from tests.unit.core.timeline import (
     ALL_READ,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pulumi_customization_gate.core.event_order import is_newer
-from pulumi_customization_gate.core.model import CustomizationStatus as Status
-from pulumi_customization_gate.core.model import Event, Evidence, PowerState, Snapshot
+from pulumi_customization_gate.core.model import Event, Snapshot
 from pulumi_customization_gate.core.recency import compact
+from pulumi_customization_gate.core.status import CustomizationStatus as Status
+from pulumi_customization_gate.core.status import Evidence, PowerState
 from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import (
     ALL_READ,

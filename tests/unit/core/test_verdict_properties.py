@@ -9,20 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
     Event,
-    Evidence,
-    FailureKind,
     HistoryRead,
     Missing,
     Observation,
-    PowerState,
     PreviouslyCustomized,
-    Progress,
-    Signal,
     Snapshot,
 )
 from pulumi_customization_gate.core.recency import compact
+from pulumi_customization_gate.core.status import (
+    CustomizationStatus,
+    Evidence,
+    FailureKind,
+    PowerState,
+    Progress,
+    Signal,
+)
 from pulumi_customization_gate.core.verdict import judge
 from tests.unit.core.timeline import VM, at
 

@@ -14,11 +14,8 @@ from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
-    CustomizationStatus,
     Event,
-    Evidence,
     Failure,
-    FailureKind,
     GateReport,
     HistoryRead,
     Observation,
@@ -28,6 +25,7 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.core.wait import (
     CONFIRM_PAUSE,
     CONFIRM_TIMEOUT,

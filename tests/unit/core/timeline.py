@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from pulumi_customization_gate.cloud_director import vocabulary as cloud_director
-from pulumi_customization_gate.core.model import Event, FailureKind, HistoryRead, Missing, PowerState, Signal, Snapshot
+from pulumi_customization_gate.core.model import Event, HistoryRead, Missing, Snapshot
+from pulumi_customization_gate.core.status import FailureKind, PowerState, Signal
 from pulumi_customization_gate.vsphere import vocabulary as vsphere
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)

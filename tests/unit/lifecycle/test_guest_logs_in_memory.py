@@ -10,7 +10,8 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.core.model import CustomizationStatus, Failure, FailureKind, GateReport, VmOutcome
+from pulumi_customization_gate.core.model import Failure, GateReport, VmOutcome
+from pulumi_customization_gate.core.status import CustomizationStatus, FailureKind
 from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs
 from pulumi_customization_gate.vsphere.guest.logs import LINES, MOST_GUESTS
 from tests.unit.vsphere.fake_vcenter import SETTINGS

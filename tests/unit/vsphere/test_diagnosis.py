@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.core.model import PowerState
+from pulumi_customization_gate.core.status import PowerState
 from pulumi_customization_gate.vsphere.diagnosis import LAST_EVENTS, explain
 from tests.unit.core.timeline import at, failed, migrated, read, started, starting, succeeded
 

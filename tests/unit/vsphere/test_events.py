@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pyVmomi import VmomiSupport, vim
 
-from pulumi_customization_gate.core.model import Event, Signal
+from pulumi_customization_gate.core.model import Event
+from pulumi_customization_gate.core.status import Signal
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS, STATES
 

@@ -10,7 +10,8 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import FailureKind, Missing, PowerState, Progress, Snapshot
+from pulumi_customization_gate.core.model import Missing, Snapshot
+from pulumi_customization_gate.core.status import FailureKind, PowerState, Progress
 from pulumi_customization_gate.vsphere.inventory import _seen, _snapshot
 from pulumi_customization_gate.vsphere.references import Reference, parse_reference
 from tests.unit.core.timeline import at

@@ -8,7 +8,8 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.model import FailureKind, Missing, Snapshot
+from pulumi_customization_gate.core.model import Missing, Snapshot
+from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.session import acquire
