@@ -28,7 +28,7 @@ from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import ExitCode, Interrupt, exit_code
 from pulumi_customization_gate.command_line.phrases import PHRASES
 from pulumi_customization_gate.core.advice import Advice
-from pulumi_customization_gate.core.errors import DOCTOR, ApiError, AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     Event,
     Failure,
@@ -50,6 +50,7 @@ from pulumi_customization_gate.core.status import (
     Progress,
     Signal,
 )
+from pulumi_customization_gate.lifecycle.phrases import DOCTOR
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR
 from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere.search import InventoryVm, _vms, resolve

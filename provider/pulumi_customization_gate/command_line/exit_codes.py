@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pulumi_customization_gate.core.errors import ConfigurationError, ServerError, hint_of
+from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
+from pulumi_customization_gate.lifecycle.phrases import hint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pulumi_customization_gate.core.model import GateReport
 
-DOCTOR = "`customization-gate doctor` checks the connection, the log-in and the rights step by step."
-
 
 class GateError(Exception):
     """Base of all expected errors of this library; `str()` is the whole message for the user."""
@@ -92,13 +90,3 @@ class CustomizationTimeoutError(_ReportError):
 
 class WaitCancelledError(_ReportError):
     """The user ended the wait."""
-
-
-def hint_of(error: GateError, *, cancelled: bool) -> str:
-    """Returns the line that follows an error which ended the work: how to find out why the server cannot be used.
-
-    Args:
-        error: The error; one that holds a report, or is about an input, needs no such line.
-        cancelled: Whether the user ended the work; nothing is wrong with the server then.
-    """
-    return f"\n{DOCTOR}" if isinstance(error, ServerError) and not cancelled else ""

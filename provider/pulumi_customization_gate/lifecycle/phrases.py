@@ -1,4 +1,4 @@
-"""The sentences about what to do, for a Pulumi program."""
+"""The sentences about what to do: for a Pulumi program, and after an error of the connection for the command, too."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
+from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_customization_gate.core.errors import GateError
     from pulumi_customization_gate.core.model import GateReport
 
+DOCTOR = "`customization-gate doctor` checks the connection, the log-in and the rights step by step."
 MOST_URNS = 3
 """URNs that are shown; a command with more is longer than a program's source."""
 _CONSUMED = "The customization specification was consumed by this attempt. Fix it, then replace {vms}:"
@@ -59,3 +62,13 @@ def phrases_for(report: GateReport, urns: Mapping[str, str]) -> Mapping[Advice, 
     command = " ".join(["pulumi up", *(f"--replace '{sanitize(urns[vm])}'" for vm in replaced)])
     literal = command.replace("{", "{{").replace("}", "}}")
     return {**PHRASES, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}
+
+
+def hint_of(error: GateError, *, cancelled: bool) -> str:
+    """Returns the line that follows an error which ended the work: how to find out why the server cannot be used.
+
+    Args:
+        error: The error; one that holds a report, or is about an input, needs no such line.
+        cancelled: Whether the user ended the work; nothing is wrong with the server then.
+    """
+    return f"\n{DOCTOR}" if isinstance(error, ServerError) and not cancelled else ""

@@ -12,13 +12,14 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_customization_gate import log, refcounted
-from pulumi_customization_gate.core.errors import GateError, hint_of
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.hosting import engine_connection
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.hosting.limits import KEEP_UNUSED
 from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
+from pulumi_customization_gate.lifecycle.phrases import hint_of
 from pulumi_customization_gate.plugin import settings
 from pulumi_customization_gate.plugin.functions import FUNCTIONS
 from pulumi_customization_gate.plugin.resources import RESOURCES, HostedResource

@@ -23,13 +23,14 @@ from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from pulumi_customization_gate import refcounted
-from pulumi_customization_gate.core.errors import GateError, hint_of
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED
 from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Difference, PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
+from pulumi_customization_gate.lifecycle.phrases import hint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -9,7 +9,6 @@ import pytest
 
 from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import (
-    DOCTOR,
     AuthenticationError,
     CertificateError,
     ConfigurationError,
@@ -17,6 +16,7 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.lifecycle import arguments
+from pulumi_customization_gate.lifecycle.phrases import DOCTOR
 from tests.unit.lifecycle.guest_resource import CONFIG as GUEST_CONFIG
 from tests.unit.lifecycle.test_gate import CONFIG, Centre
 from tests.unit.plugin.hosts import Done, Dynamic, Native

@@ -10,9 +10,10 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_customization_gate import refcounted
-from pulumi_customization_gate.core.errors import DOCTOR, ServerError
+from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
+from pulumi_customization_gate.lifecycle.phrases import DOCTOR
 from pulumi_customization_gate.plugin import values
 from pulumi_customization_gate.plugin.functions import FUNCTIONS
 from pulumi_customization_gate.plugin.servicer import Call, ProviderServicer
