@@ -51,7 +51,7 @@ func newServer(lab *Lab, certificate tls.Certificate, listen string) (*Server, e
 	mux.HandleFunc(guestFilePath, lab.serveTransfers)
 	mux.HandleFunc(guestFilePath+"/", http.NotFound) // the simulator's own transfers, for containers
 	mux.Handle("/", service.ServeMux)
-	s.handler = s.counted(s.faulty(mux))
+	s.handler = s.counted(lab.compressed(s.faulty(mux)))
 	return s, s.Start()
 }
 

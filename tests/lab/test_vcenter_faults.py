@@ -240,7 +240,7 @@ def test_all_connections_can_be_reset_at_once(vcenter: VCenter) -> None:
         {"kind": "delay", "seconds": -1},
         {"kind": "delay", "probability": 2},
         {"kind": "delay", "method": "["},
-        {"kind": "delay", "vm": "vm-0"},
+        {"kind": "delay", "machine": "web-0"},
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(vcenter: VCenter, rule: dict[str, Any]) -> None:
