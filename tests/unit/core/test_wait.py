@@ -76,13 +76,13 @@ class Clock:
 
 
 class ScriptedSource:
-    """Tells each observation when the wait is as old as the observation's second says, or as `delay` adds to it.
+    """Reports each observation once the wait is as old as the observation's second, or as `delay` adds to it.
 
     Args:
-        vms: The machines of the wait.
-        told: What `poll` tells; observations of negative seconds are told at once.
+        vms: The VMs of the wait.
+        observations: What `poll` reports; observations of negative seconds are reported at once.
         unheard: What only `refresh` finds, because its event was lost.
-        silent_until: The second before which nothing is told, but then all that happened.
+        silent_until: The second before which nothing is reported, but then all that happened.
         raised: Second and error of polls that fail.
         look_takes: Seconds that a look costs; None for a server that hangs.
         look_raises: What a look raises.
@@ -91,7 +91,7 @@ class ScriptedSource:
     def __init__(
         self,
         vms: Sequence[VmRef],
-        told: Sequence[Observation] = (),
+        observations: Sequence[Observation] = (),
         *,
         unheard: Sequence[Observation] = (),
         silent_until: float = 0.0,
@@ -102,7 +102,9 @@ class ScriptedSource:
     ) -> None:
         self.clock = Clock()
         self.vms = vms
-        self.untold = sorted(((max(silent_until, self._second(o)), o) for o in told), key=lambda due: due[0])
+        self.unreported = sorted(
+            ((max(silent_until, self._second(o)), o) for o in observations), key=lambda due: due[0]
+        )
         self.unheard = unheard
         self.raised, self.look_takes, self.look_raises = raised, look_takes, look_raises
         self.noted = dict(noted or {})
@@ -128,11 +130,11 @@ class ScriptedSource:
         until = self.clock.elapsed + timeout
         if self.raised and self.raised[0] <= until:
             raise self.raised[1]
-        if self.untold and self.untold[0][0] <= until:
-            until = max(self.untold[0][0], self.clock.elapsed)
+        if self.unreported and self.unreported[0][0] <= until:
+            until = max(self.unreported[0][0], self.clock.elapsed)
         self.clock.now = self.clock.began + until
-        due = [observation for second, observation in self.untold if second <= until]
-        self.untold = self.untold[len(due) :]
+        due = [observation for second, observation in self.unreported if second <= until]
+        self.unreported = self.unreported[len(due) :]
         found, self.found = self.found, []
         return [*found, *due]
 
@@ -176,7 +178,7 @@ class ScriptedSource:
         )
 
 
-def told_of(report: GateReport) -> dict[str, tuple[str, bool, str]]:
+def reported_by(report: GateReport) -> dict[str, tuple[str, bool, str]]:
     """Returns status, readiness and failure of each VM."""
     return {o.key: (o.status.value, o.ready, o.failure.name if o.failure else "") for o in report.outcomes}
 
@@ -186,15 +188,15 @@ def only(report: GateReport) -> VmOutcome:
     return outcome
 
 
-def row(what_happens: str, source: ScriptedSource, rules: WaitRules, waited: float, *told: object) -> object:
-    return pytest.param(source, rules, waited, told, id=what_happens)
+def row(what_happens: str, source: ScriptedSource, rules: WaitRules, waited: float, *reported: object) -> object:
+    return pytest.param(source, rules, waited, reported, id=what_happens)
 
 
 REQUIRED = WaitRules(timeout=100, start_timeout=20)
 OPTIONAL = WaitRules(timeout=100, start_timeout=20, requires_customization=False)
 NO_HEARING = ServerError("vc.example.com refused the user name or password.")
 
-ONE_MACHINE = [
+ONE_VM = [
     row(
         "succeeds",
         ScriptedSource(ALONE, [starting(1), started(10), succeeded(30)]),
@@ -277,14 +279,14 @@ ONE_MACHINE = [
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
-        "nobody asked for one",
+        "none was requested",
         ScriptedSource(ALONE, [starting(-5), ALL_READ, read(0, "IDLE", tools=False), read(7, "IDLE")]),
         REQUIRED,
         7,
         ("NotCustomized", False, "NoCustomization"),
     ),
     row(
-        "nobody asked for one, and none is required",
+        "none was requested, and none is required",
         ScriptedSource(ALONE, [starting(-5), ALL_READ, read(0, "IDLE", tools=False), read(7, "IDLE")]),
         OPTIONAL,
         7,
@@ -516,7 +518,7 @@ ONE_MACHINE = [
 
 START_TIMEOUTS = [
     row(
-        "counts from the start of the wait for a machine that was on",
+        "counts from the start of the wait for a VM that was on",
         ScriptedSource(ALONE, [starting(-500), read(0, "PENDING")]),
         REQUIRED,
         20,
@@ -530,7 +532,7 @@ START_TIMEOUTS = [
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
-        "counts from the power-on though it is told late",
+        "counts from the power-on although it is reported late",
         ScriptedSource(ALONE, [starting(5), read(15, "PENDING")], silent_until=15),
         REQUIRED,
         25,
@@ -544,14 +546,14 @@ START_TIMEOUTS = [
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
-        "counts from a power-on that the state alone tells",
+        "counts from a power-on that only the state reports",
         ScriptedSource(ALONE, [read(0, "PENDING", on=False), read(12, "PENDING")]),
         REQUIRED,
         32,
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
-        "counts anew from a power-off in the midst, for the cluster has to restart the machine",
+        "counts again from a power-off during the wait, because the cluster has to restart the VM",
         ScriptedSource(ALONE, [starting(1), started(10), powered_off(19)]),
         REQUIRED,
         39,
@@ -574,14 +576,14 @@ START_TIMEOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("source", "rules", "waited", "told"), [*ONE_MACHINE, *START_TIMEOUTS])
+@pytest.mark.parametrize(("source", "rules", "waited", "reported"), [*ONE_VM, *START_TIMEOUTS])
 def test_wait_for_one(
-    source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[tuple[str, bool, str]]
+    source: ScriptedSource, rules: WaitRules, waited: float, reported: tuple[tuple[str, bool, str]]
 ) -> None:
-    """A wait ends when its machine is settled or its time is up, and says which."""
+    """A wait ends when its VM is settled or at its deadline, and the report says which."""
     report = source.wait(rules)
 
-    assert ({"web-2": told[0]}, waited, 1) == (told_of(report), round(report.wait_seconds, 6), source.closed)
+    assert ({"web-2": reported[0]}, waited, 1) == (reported_by(report), round(report.wait_seconds, 6), source.closed)
 
 
 SLOW = [starting(0, WEB_0.id), started(5, WEB_0.id), succeeded(70, WEB_0.id)]
@@ -690,7 +692,7 @@ MANY = [
         {"web-0": ("CustomizationSucceeded", True, ""), "web-1": ("VmNotStarted", False, "StartTimeout")},
     ),
     row(
-        "others than those of the wait are told of",
+        "VMs that are not in the wait are reported",
         ScriptedSource((WEB_0,), [*SLOW, removed(8, "vm-1"), failed(9, "vm-2")]),
         REQUIRED,
         70,
@@ -714,19 +716,19 @@ MANY = [
 ]
 
 
-@pytest.mark.parametrize(("source", "rules", "waited", "told"), MANY)
+@pytest.mark.parametrize(("source", "rules", "waited", "reported"), MANY)
 def test_wait_for_many(
-    source: ScriptedSource, rules: WaitRules, waited: float, told: tuple[dict[str, tuple[str, bool, str]]]
+    source: ScriptedSource, rules: WaitRules, waited: float, reported: tuple[dict[str, tuple[str, bool, str]]]
 ) -> None:
-    """A wait ends when each of its machines is settled, and keeps every verdict."""
+    """A wait ends when each of its VMs is settled, and keeps every verdict."""
     report = source.wait(rules)
 
-    assert (told[0], waited) == (told_of(report), round(report.wait_seconds, 6))
-    assert list(told[0]) == [outcome.key for outcome in report.outcomes]
+    assert (reported[0], waited) == (reported_by(report), round(report.wait_seconds, 6))
+    assert list(reported[0]) == [outcome.key for outcome in report.outcomes]
 
 
 def test_outcome_of_a_success() -> None:
-    """An outcome has the server's times of the last power-on, and what the guest last said of itself."""
+    """An outcome has the server's times of the last power-on, and what the guest last reported."""
     source = ScriptedSource(
         ALONE, [starting(1), started(10), succeeded(30)], unheard=[read(30, "SUCCEEDED", name="renamed")]
     )
@@ -793,7 +795,7 @@ FAILURES = [
             diagnosis=("likely cause: web-2 sleeps",),
             advice=Advice.REQUEST_CUSTOMIZATION,
         ),
-        id="nobody asked",
+        id="none requested",
     ),
     pytest.param(
         [starting(1), removed(9)],
@@ -817,14 +819,14 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("told", "failure"), FAILURES)
-def test_failure(told: Sequence[Observation], failure: Failure) -> None:
-    """A machine that is not good says what happened, in the words of whoever knows best."""
-    assert failure == only(ScriptedSource(ALONE, told).wait(REQUIRED)).failure
+@pytest.mark.parametrize(("observations", "failure"), FAILURES)
+def test_failure(observations: Sequence[Observation], failure: Failure) -> None:
+    """The failure of a VM has the server's own text where there is one."""
+    assert failure == only(ScriptedSource(ALONE, observations).wait(REQUIRED)).failure
 
 
 def test_why_a_machine_is_not_there_is_told_at_once() -> None:
-    """A listener hears the reason with the status, for it is what the machine's row says."""
+    """A listener gets the reason together with the status, because the VM's row shows it."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [unreadable(-3), unreadable(0)]).wait(REQUIRED, listener=updates.append)
     assert [o.failure.name for update in updates for o in update.changed if o.failure] == ["NoPermission"]
@@ -835,7 +837,7 @@ def test_cancellation_is_noticed_within_one_poll() -> None:
     source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
     report = source.wait(cancelled_at=10.1)
 
-    assert told_of(report) == {
+    assert reported_by(report) == {
         "web-0": ("CustomizationStarted", False, "Unfinished"),
         "web-1": ("CustomizationSucceeded", True, ""),
     }
@@ -852,13 +854,13 @@ def test_a_wait_that_is_over_is_not_cancelled() -> None:
 
 @pytest.mark.parametrize("second", [0, 50], ids=["at once", "during the wait"])
 def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) -> None:
-    """A poll that is certain to be in vain keeps what is known of every machine."""
+    """A poll that cannot succeed again keeps what is known of every VM."""
     refused = AuthenticationError("refused")
     report = ScriptedSource(ALONE, [starting(1), started(10)], raised=(second, refused)).wait(REQUIRED)
     status = "CustomizationStarted" if second else "VmNotStarted"
 
     assert ({"web-2": (status, False, "Unfinished")}, refused, False) == (
-        told_of(report),
+        reported_by(report),
         report.fatal_error,
         report.timed_out,
     )
@@ -866,18 +868,18 @@ def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) 
 
 
 @pytest.mark.parametrize(
-    ("told", "ready"), [([succeeded(9)], True), ([started(9)], False)], ids=["settled", "at the deadline"]
+    ("observations", "ready"), [([succeeded(9)], True), ([started(9)], False)], ids=["settled", "at the deadline"]
 )
-def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready: bool) -> None:
+def test_a_failed_last_read_costs_no_report(observations: Sequence[Observation], ready: bool) -> None:
     """A server that refuses the last look leaves the verdicts as they are, and one note of each kind."""
-    report = ScriptedSource(ALONE, told, look_raises=NO_HEARING).wait(REQUIRED)
+    report = ScriptedSource(ALONE, observations, look_raises=NO_HEARING).wait(REQUIRED)
     notes = [str(NO_HEARING), UNCONFIRMED] if ready else [str(NO_HEARING)]
 
     assert (ready, not ready, notes) == (report.ready, report.timed_out, [*report.notes])
 
 
 @pytest.mark.parametrize(
-    ("unheard", "told"),
+    ("unheard", "reported"),
     [
         pytest.param([read(20, "SUCCEEDED")], ("CustomizationSucceeded", True, ""), id="confirmed"),
         pytest.param([read(20, on=False)], ("CustomizationSucceeded", False, "PoweredOff"), id="powered off"),
@@ -887,7 +889,7 @@ def test_a_last_look_in_vain_costs_no_report(told: Sequence[Observation], ready:
     ],
 )
 def test_a_gate_opens_once_the_server_confirms_the_end(
-    unheard: Sequence[Observation], told: tuple[str, bool, str]
+    unheard: Sequence[Observation], reported: tuple[str, bool, str]
 ) -> None:
     """While the server does not answer the read that confirms an end, the gate stays closed: events may be lost."""
 
@@ -900,7 +902,7 @@ def test_a_gate_opens_once_the_server_confirms_the_end(
     source = Unreachable(ALONE, [starting(1), started(5), succeeded(9)], unheard=unheard)
     report = source.wait(REQUIRED, listener=updates.append)
 
-    assert told_of(report) == {"web-2": told}
+    assert reported_by(report) == {"web-2": reported}
     assert report.wait_seconds >= 30
     assert UNCONFIRMED not in report.notes
 
@@ -913,20 +915,20 @@ def test_a_failure_by_state_gets_its_reason_from_the_read_that_confirms_it() -> 
             self.look_takes = None if self.clock.elapsed < 30 else 0.0
             return super().refresh(timeout)
 
-    told: list[Observation] = [starting(1), read(2, "RUNNING"), read(9, "FAILED")]
-    report = Unreachable(ALONE, told, unheard=[failed(8, reason="no product key")]).wait(REQUIRED)
+    observations: list[Observation] = [starting(1), read(2, "RUNNING"), read(9, "FAILED")]
+    report = Unreachable(ALONE, observations, unheard=[failed(8, reason="no product key")]).wait(REQUIRED)
 
-    assert told_of(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
+    assert reported_by(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
     assert report.wait_seconds >= 30
 
 
 def test_a_failure_counts_although_the_server_is_gone() -> None:
     """A failure that no read confirms ends the wait two minutes later, not at the deadline."""
-    told: list[Observation] = [starting(1), started(2), failed(3, reason="no product key")]
+    observations: list[Observation] = [starting(1), started(2), failed(3, reason="no product key")]
     rules = dataclasses.replace(REQUIRED, timeout=3600.0)
-    report = ScriptedSource(ALONE, told, look_takes=None).wait(rules)
+    report = ScriptedSource(ALONE, observations, look_takes=None).wait(rules)
 
-    assert told_of(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
+    assert reported_by(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
     latest = 3 + FAILURE_CONFIRM_TIMEOUT + CONFIRM_TIMEOUT + CONFIRM_PAUSE
     assert FAILURE_CONFIRM_TIMEOUT <= report.wait_seconds <= latest
     assert UNCONFIRMED in report.notes
@@ -953,7 +955,7 @@ def test_start_timeout_is_as_little_late_as_the_other_deadline() -> None:
     """A start that never comes is not waited for longer because the server hangs in the look that confirms it."""
     report = ScriptedSource(ALONE, [starting(1)], look_takes=None).wait(REQUIRED)
 
-    assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
+    assert reported_by(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
     assert report.wait_seconds == pytest.approx(1 + REQUIRED.start_timeout + FINAL_READ_TIMEOUT)
 
 
@@ -1024,7 +1026,7 @@ def test_patience_with_a_hung_server_keeps_every_promise() -> None:
 
 
 def test_listener_hears_changes_and_a_heartbeat() -> None:
-    """A listener hears each change when it is told, and every half a minute when nothing changes."""
+    """A listener gets each change when it is reported, and every half a minute when nothing changes."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [starting(1), started(10), succeeded(95)]).wait(listener=updates.append)
 
@@ -1039,7 +1041,7 @@ def test_listener_hears_changes_and_a_heartbeat() -> None:
 
 
 def test_a_status_lasts_since_the_server_dates_it() -> None:
-    """A customization that began before the wait is as old as the server says, not as old as the wait."""
+    """A customization that began before the wait is as old as the server reports, not as old as the wait."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [starting(-30), started(-12), read(0), succeeded(40)]).wait(listener=updates.append)
 
@@ -1078,7 +1080,7 @@ def test_notes_are_told_at_once_and_kept() -> None:
 
 
 class Unready:
-    """Is ready once the clock says so."""
+    """Is ready from a second of the clock on."""
 
     def __init__(self, clock: Clock, second: float) -> None:
         self.clock, self.second, self.closed = clock, second, 0
@@ -1112,21 +1114,21 @@ class Unready:
 
 
 @pytest.mark.parametrize(
-    ("second", "told", "waited"),
+    ("second", "reported", "waited"),
     [
         pytest.param(40, ("CustomizationSucceeded", True, ""), 40, id="ready after a while"),
         pytest.param(400, ("CustomizationSucceeded", False, "NotReady"), 100, id="never ready"),
     ],
 )
-def test_readiness(second: float, told: tuple[str, bool, str], waited: float) -> None:
-    """A customized machine is good once it is ready for work, too."""
+def test_readiness(second: float, reported: tuple[str, bool, str], waited: float) -> None:
+    """A customized VM is ready once its conditions hold, too."""
     source = ScriptedSource(ALONE, [succeeded(9)])
     readiness = Unready(source.clock, second)
     report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
 
-    assert ({"web-2": told}, 1, 1) == (told_of(report), readiness.closed, source.closed)
+    assert ({"web-2": reported}, 1, 1) == (reported_by(report), readiness.closed, source.closed)
     assert waited <= report.wait_seconds <= waited + CANCEL_CHECK_INTERVAL
-    assert report.outcomes[0].ready_at == (at(second) if told[1] else None)
+    assert report.outcomes[0].ready_at == (at(second) if reported[1] else None)
 
 
 def test_readiness_is_confirmed_before_the_gate_opens() -> None:
@@ -1162,20 +1164,20 @@ def test_the_confirmation_ends_with_the_deadline() -> None:
     readiness.on_confirm = lose
     report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
 
-    assert told_of(report) == {"web-2": ("CustomizationSucceeded", False, "NotReady")}
+    assert reported_by(report) == {"web-2": ("CustomizationSucceeded", False, "NotReady")}
     assert report.wait_seconds <= 101
     assert max(readiness.confirmed) <= 1
 
 
 def test_guests_that_are_not_read_any_more_end_the_wait_at_once() -> None:
-    """A reader that died is an error of the gate; no VM is said not to be ready, because nobody knows."""
+    """A reader that died is an error of the gate; no VM is reported as not ready, because that is unknown."""
     source = ScriptedSource(ALONE, [succeeded(9)])
     readiness = Unready(source.clock, 400)
     readiness.dead = (9, ServerError("the guests are not read any more"))
     report = wait(source, REQUIRED, readiness=readiness, clock=source.clock)
 
     assert str(report.fatal_error) == "the guests are not read any more"
-    assert told_of(report) == {"web-2": ("CustomizationSucceeded", False, "Unfinished")}
+    assert reported_by(report) == {"web-2": ("CustomizationSucceeded", False, "Unfinished")}
     assert report.wait_seconds < 10
 
 
@@ -1191,7 +1193,7 @@ def test_what_cannot_change_any_more_is_not_waited_for() -> None:
 
 
 def test_readiness_is_not_asked_of_a_failed_machine() -> None:
-    """A failure settles a machine whatever its guest would answer."""
+    """A failure settles a VM whatever its guest would answer."""
     source = ScriptedSource(ALONE, [failed(9)])
 
     assert wait(source, REQUIRED, readiness=Unready(source.clock, 400), clock=source.clock).wait_seconds == 9
@@ -1256,4 +1258,4 @@ def test_start_timeout_holds_between_two_looks_at_the_clock() -> None:
     report = source.wait(WaitRules(timeout=100, start_timeout=20 + 0.3 * CANCEL_CHECK_INTERVAL))
 
     assert report.wait_seconds == pytest.approx(20 + 0.3 * CANCEL_CHECK_INTERVAL)
-    assert told_of(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
+    assert reported_by(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
