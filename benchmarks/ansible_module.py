@@ -3,8 +3,8 @@
 The code that waits is that of the collection `community.vmware`, untouched: `PyVmomiHelper.wait_for_customization` of
 the module `vmware_guest`, with the connection that the helper makes for itself. Around it stands a stub in place of
 `AnsibleModule`, which Ansible's own start-up would make, and a thread in place of each of the processes that Ansible
-has per machine. So sessions, calls, latency and verdicts are Ansible's; the memory of one process is that of one
-machine, and Ansible needs as much again for each machine that it waits for at the same time.
+has per VM. So sessions, calls, latency and verdicts are Ansible's; the memory of one process is that of one
+VM, and Ansible needs as much again for each VM that it waits for at the same time.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class _StubModule:
 
 
 def main() -> None:
-    """Waits for all machines at once and prints what the module said of each."""
+    """Waits for all VMs at once and prints what the module reported of each."""
     vmware_guest = importlib.import_module("ansible_collections.community.vmware.plugins.modules.vmware_guest")
     ready, seconds = sys.argv[1:]
-    # A connection per machine: more than the usual thousand files.
+    # A connection per VM: more than the usual thousand files.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     lab = json.loads(Path(ready).read_text(encoding="utf-8"))

@@ -53,7 +53,7 @@ class EdgeCase:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a waiter said in a case."""
+    """What a waiter reported in a case."""
 
     case: str
     waiter: str
@@ -165,7 +165,7 @@ CASES = (
 
 
 def run(program: Path, waiters: Iterable[Waiter]) -> list[Answer]:
-    """Returns what every waiter says in every case.
+    """Returns what every waiter reports in every case.
 
     Raises:
         LabError: A waiter or a lab broke.

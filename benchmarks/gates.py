@@ -17,7 +17,7 @@ from tests.stack.engine import Engine, Result
 
 GATES = 64
 SECONDS = 3.0
-"""How long each gate takes: its machine's customization never ends, and the gate reports that after its time-out."""
+"""How long each gate takes: its VM's customization never ends, and the gate reports that after its time-out."""
 _ENGINES: dict[str, dict[str, Any]] = {"default": {}, "--parallel 100": {"parallel": 100}}
 
 

@@ -45,7 +45,7 @@ def _connect(lab: dict[str, Any]) -> Any:
 
 
 def powercli(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
-    """Asks for the events of each machine since its last power-on, one after the other, again and again."""
+    """Asks for the events of each VM since its last power-on, one after the other, again and again."""
     service = _connect(lab)
     manager = service.content.eventManager
 
@@ -102,7 +102,7 @@ def _end(status: dict[Any, str], progress: Progress, verdict: str, words: str = 
 
 
 def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
-    """Watches each machine by a collector and a held call of its own, on one session."""
+    """Watches each VM by a collector and a held call of its own, on one session."""
     service = _connect(lab)
     targets = machines(service.content)
     deadline = time.monotonic() + seconds

@@ -25,7 +25,7 @@ IDLE_SECONDS = 120.0
 SPREAD = 15.0
 """Seconds over which the ends of customization are spread after the idle time."""
 LEAD = 25.0
-"""Seconds from power-on to the idle time, more where there are many machines: the slowest waiter needs them."""
+"""Seconds from power-on to the idle time, more where there are many VMs: the slowest waiter needs them."""
 MARGIN = 60.0
 """Seconds that a waiter may need beyond the last end."""
 _PAGE = 1000

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from lab.fault_proxy import NORMAL, LinkConditions, proxy_for
+from pulumi_customization_gate.core import confirmation
 from pulumi_customization_gate.core import wait as core_wait
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.status import CustomizationStatus
@@ -55,7 +56,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 5.0)
     monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 0.5)
     # The last look leaves more of the second that a deadline may be late by to a VM that is busy with other tests.
-    monkeypatch.setattr(core_wait, "FINAL_READ_TIMEOUT", 0.4)
+    for module in (core_wait, confirmation):
+        monkeypatch.setattr(module, "FINAL_READ_TIMEOUT", 0.4)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
+from pulumi_customization_gate.core.confirmation import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, UNCONFIRMED, Confirmation
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import GateReport
 from pulumi_customization_gate.core.outcomes import absence_of, failure_of, outcome_of
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.outcomes import Situation, WaitRules
     from pulumi_customization_gate.core.progress import Update
     from pulumi_customization_gate.core.source import Readiness, Source
-
-FINAL_READ_TIMEOUT = 0.8
-"""Seconds that the last read of the server may take once a deadline has passed."""
-CONFIRM_TIMEOUT = 20.0
-"""Seconds that it may take before that: to read a thousand VMs takes longer than FINAL_READ_TIMEOUT."""
-CONFIRM_PAUSE = 2.0
-"""Seconds from a read that confirmed no end to the next one."""
-FAILURE_CONFIRM_TIMEOUT = 120.0
-"""Seconds without an answer to the reads that confirm an end, after which a failure counts without one."""
-UNCONFIRMED = "the server did not answer the read that confirms the end: the report is what it had reported before"
 
 
 def wait(
@@ -84,8 +74,7 @@ class WaitLoop:
         self._calls = SourceCalls(source, readiness, cancelled, clock)
         self._began = clock()
         self._deadline = self._began + rules.timeout
-        self._confirm_at = self._began
-        self._unconfirmed_since = math.inf
+        self._confirmation = Confirmation()
         self._vms = TrackedVms((), rules, self._began)
         self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
@@ -118,26 +107,20 @@ class WaitLoop:
         self._calls.close()
 
     def _is_over(self) -> bool:
-        """Whether the wait ends here. A gate opens once a read of the server confirms the end.
-
-        That read finds a start or an end whose event was lost, a VM that is customized a second time, and the names
-        and addresses that the customization assigned. While the server does not answer it the wait goes on, until the
-        deadline: then what the server reported before counts. A failure counts after
-        FAILURE_CONFIRM_TIMEOUT: it has been reported, and only its reason may be missing.
-        """
+        """Whether the wait ends here: a gate opens once a read of the server confirms the end."""
         if self._fatal_error is not None:
             return True
         if self._is_read_due():
-            self._unconfirmed_since = min(self._unconfirmed_since, self._clock())
-            is_confirmed = self._refresh(self._time_to_confirm(), confirms_readiness=True)
-            self._confirm_at = self._clock() + CONFIRM_PAUSE
+            # A start time-out that has decided is a deadline, too, and may be late by as little.
+            left = 0.0 if self._is_start_overdue() else self._deadline - self._clock()
+            seconds = self._confirmation.begin(self._clock(), left)
+            is_confirmed = self._refresh(seconds, confirms_readiness=True)
+            self._confirmation.end(self._clock(), is_confirmed=is_confirmed)
             is_last = self._clock() >= self._deadline
             if self._is_decided() and (is_confirmed or is_last or self._cancelled() or self._is_failure_due()):
                 if not is_confirmed:
                     self._progress.note(UNCONFIRMED)
                 return True
-            if is_confirmed:
-                self._unconfirmed_since = math.inf
             if is_last:
                 self._timed_out = True
                 return True
@@ -149,16 +132,7 @@ class WaitLoop:
         now = self._clock()
         if now >= self._deadline:
             return self._is_decided() or not self._cancelled()
-        return now >= self._confirm_at and self._is_decided()
-
-    def _time_to_confirm(self) -> float:
-        """Returns the seconds that the read which confirms an end may take.
-
-        A start time-out that has decided is a deadline, too, and may be late by as little.
-        """
-        if self._is_start_overdue():
-            return FINAL_READ_TIMEOUT
-        return max(FINAL_READ_TIMEOUT, min(CONFIRM_TIMEOUT, self._deadline - self._clock()))
+        return self._confirmation.is_due(now) and self._is_decided()
 
     def _is_start_overdue(self) -> bool:
         """Whether a start time-out has decided that the gate stays closed."""
@@ -166,7 +140,7 @@ class WaitLoop:
 
     def _is_failure_due(self) -> bool:
         """Whether the gate stays closed, although no read has confirmed it."""
-        is_late = self._clock() >= self._unconfirmed_since + FAILURE_CONFIRM_TIMEOUT
+        is_late = self._confirmation.is_overdue(self._clock())
         return self._is_start_overdue() or (is_late and not self._may_open())
 
     def _may_open(self) -> bool:

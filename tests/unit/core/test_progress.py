@@ -1,4 +1,4 @@
-"""What a listener is told, and when."""
+"""What a listener gets, and when."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_note_is_told_once_and_kept() -> None:
 
 
 def test_a_status_lasts_by_the_server_s_clock_where_it_is_dated() -> None:
-    """A customization that started before the wait is as old as the server says."""
+    """A customization that started before the wait is as old as the server reports."""
     updates: list[Update] = []
     reporter = ProgressReporter(updates.append, 0.0)
     running = outcome(VMS[0], STATUS.CUSTOMIZATION_STARTED, started=10)

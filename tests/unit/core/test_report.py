@@ -256,14 +256,14 @@ Wait again.""",
         GateReport((bad(0, STATUS.CUSTOMIZATION_STARTED, Failure(K.UNFINISHED)),), 10),
         """customization did not finish on 1 of 1 VM after 10 s
   web-0 (vm-85)  CustomizationStarted""",
-        id="nobody says why it stopped",
+        id="no reason reported",
     ),
 ]
 
 
 @pytest.mark.parametrize(("report", "text"), TEXTS)
 def test_failure_text(report: GateReport, text: str) -> None:
-    """A failure says what happened, tells a line per machine with the bad ones first, and what to do."""
+    """A failure has what happened, a line per VM with the failed ones first, and what to do."""
     assert text == failure_text(report, PHRASES)
 
 
@@ -288,12 +288,12 @@ def test_failure_text(report: GateReport, text: str) -> None:
     ],
 )
 def test_machines_of_an_earlier_run_count(report: GateReport, headline: str) -> None:
-    """The first sentence is about all machines of the gate, those that were not judged again included."""
+    """The first sentence is about all VMs of the gate, those that were not judged again included."""
     assert headline == failure_text(report, PHRASES, 2).splitlines()[0]
 
 
 def test_a_failure_text_is_made_of_harmless_lines() -> None:
-    """Whatever a guest or server says anywhere in a report, it stays on its line and is text."""
+    """What a guest or server reports stays on its line in a report, and is text."""
     evil = "\x1b[2J\n::error::boo\r\n\x9b31mred\u202e##vso[task.setvariable]x\x00"
     failure = Failure(K.CUSTOMIZATION_FAILED, evil, evil, evil, evil, (evil,), Advice.REPLACE)
     outcome = replace(SYSPREP_FAILED, key=evil, name=evil + "2", id=evil + "3", failure=failure)
@@ -355,16 +355,16 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "shown"), HARMLESS)
-def test_plain(said: str, shown: str) -> None:
+@pytest.mark.parametrize(("reported", "shown"), HARMLESS)
+def test_sanitize(reported: str, shown: str) -> None:
     """A foreign text is shown as one line of characters that do nothing."""
-    assert shown == sanitize(said)
+    assert shown == sanitize(reported)
 
 
 @given(st.text() | st.text("\x1b[]0;m\x07\\#:v\x9b\u202e \n"), st.integers(1, 60))
-def test_plain_is_always_harmless(said: str, longest: int) -> None:
+def test_sanitized_text_is_always_harmless(reported: str, longest: int) -> None:
     """No text gets a control or format character, a line break or more than its length on a terminal."""
-    shown = sanitize(said, longest)
+    shown = sanitize(reported, longest)
 
     assert len(shown) <= longest
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -398,12 +398,12 @@ def test_a_huge_message_is_cut(padding: str) -> None:
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
-    """A length of time is told as people do, never longer than it was."""
+    """A length of time is in the units that people use, never longer than it was."""
     assert text == duration(seconds)
 
 
 def test_clock_time_is_utc() -> None:
-    """A time of day says that it is UTC."""
+    """A time of day has the mark of UTC."""
     assert clock_time(at(271)) == "12:04:31Z"
 
 
@@ -417,12 +417,12 @@ def test_clock_time_is_utc() -> None:
     ],
 )
 def test_label(key: str, id_: str, name: str, text: str) -> None:
-    """A machine is called by the user's key, then by what else identifies it, and by nothing twice."""
+    """A VM is called by the user's key, then by what else identifies it, and by nothing twice."""
     assert text == label(VmOutcome(key, id_, name, STATUS.VM_NOT_STARTED, ready=False))
 
 
 def test_outcome_lines() -> None:
-    """An outcome that failed tells why, one that did not tells how long it took where that is known."""
+    """A failed outcome has its reason, another one its length where that is known."""
     unknown = replace(ready(0, 1), customization_seconds=None)
     forgiven = replace(SYSPREP_FAILED, ready=True)
     lines = [outcome_line(outcome) for outcome in (ready(0, 220), unknown, forgiven)]
@@ -439,7 +439,7 @@ def test_outcome_lines() -> None:
     ],
 )
 def test_where_a_missing_machine_stands(kind: K, words: str) -> None:
-    """Only a machine that was seen to leave is called removed; the others are told of in plain words."""
+    """Only a VM that left during the wait is called removed."""
     assert words == status_line(bad(0, STATUS.VM_REMOVED, Failure(kind, message="ann may not read it")))
 
 

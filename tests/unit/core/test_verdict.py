@@ -1,4 +1,4 @@
-"""The verdict of one machine, a scenario a row."""
+"""The verdict of one VM, a scenario per row."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FIRST_POWER_ON = [
     row("off, specification waits", [read(0, "PENDING", on=False, pending=True, tools=False)], NOT_ON),
     row("off, nothing waits", [read(0, "IDLE", on=False, tools=False)], NOT_ON),
     row("powers on", [starting(10)], WAITING),
-    row("powers on, the state of before says off", [read(5, on=False, pending=True), starting(10)], WAITING),
+    row("powers on, the earlier state is off", [read(5, on=False, pending=True), starting(10)], WAITING),
     row("on, Tools have yet to take it up", [starting(10), read(20, "PENDING", tools=False)], WAITING),
     row("starts", [starting(10), started(20)], RUNNING),
     row("starts, the event was lost", [starting(10), read(20, "RUNNING")], RUNNING),
@@ -112,7 +112,7 @@ RESTARTS = [
         STATE,
     ),
     row(
-        "HA restart, old success, seen pending before, guest says nothing for a while",
+        "HA restart, old success, seen pending before, guest reports nothing for a while",
         [starting(1), succeeded(2), read(5, "PENDING"), starting(10), read(12, tools=False)],
         WAITING,
     ),
@@ -130,7 +130,7 @@ SECOND_TIME = [
         EARLIER,
     ),
     row(
-        "second waits, machine off",
+        "second waits, VM off",
         [starting(1), succeeded(2), powered_off(3), read(5, on=False, pending=True)],
         NOT_ON,
     ),
@@ -144,12 +144,12 @@ SECOND_TIME = [
         WAITING,
     ),
     row(
-        "stale success, power-on used the specification, state tells",
+        "stale success, power-on used the specification, state reports it",
         [starting(1), succeeded(2), read(5, "PENDING", on=False, pending=True), starting(10), read(20, "PENDING")],
         WAITING,
     ),
     row(
-        "stale success, power-on used the specification, vCenter tells no state",
+        "stale success, power-on used the specification, vCenter reports no state",
         [starting(1), succeeded(2), read(5, on=False, pending=True), starting(10), read(20)],
         WAITING,
     ),
@@ -171,12 +171,12 @@ SECOND_TIME = [
         WAITING,
     ),
     row(
-        "stale failure, power-on used the specification, vCenter tells no state",
+        "stale failure, power-on used the specification, vCenter reports no state",
         [starting(1), failed(2), read(5, on=False, pending=True), starting(10), read(20)],
         WAITING,
     ),
     row(
-        "second was cut short by an HA restart, vCenter tells no state",
+        "second was cut short by an HA restart, vCenter reports no state",
         [starting(1), succeeded(2), starting(10), started(20), powered_off(25), starting(30), read(40)],
         WAITING,
     ),
@@ -186,7 +186,7 @@ SECOND_TIME = [
         WAITING,
     ),
     row(
-        "second went on over an HA restart, its end is told by the state only",
+        "second went on over an HA restart, only the state reports its end",
         [starting(1), failed(2), starting(10), started(20), starting(30), read(40, "SUCCEEDED")],
         SUCCEEDED,
         STATE,
@@ -262,7 +262,7 @@ NO_TRACE = [
 
 REMEMBERED = [
     row("an earlier wait's success, events purged", [REMEMBER, read(5, "IDLE")], SUCCEEDED, Evidence.STORED),
-    row("an earlier wait's success, machine off", [REMEMBER, read(5, on=False)], SUCCEEDED, Evidence.STORED),
+    row("an earlier wait's success, VM off", [REMEMBER, read(5, on=False)], SUCCEEDED, Evidence.STORED),
     row("an earlier wait's success, another waits", [REMEMBER, read(5, pending=True)], WAITING),
     row("an earlier wait's success, another runs", [REMEMBER, starting(1), started(2)], RUNNING),
     row("an earlier wait's success, another failed", [REMEMBER, starting(1), failed(2)], FAILED, EVENT),
@@ -281,7 +281,7 @@ REMOVALS = [
     row("found gone by one read", [read(0, "RUNNING"), gone(5)], RUNNING),
     row("found gone and there again", [read(0, "RUNNING"), gone(5), gone(8), read(9, "RUNNING")], RUNNING),
     row("gone, there, gone once more", [gone(5), gone(8), read(9, "RUNNING"), gone(11)], RUNNING),
-    row("found gone, then it says something", [read(0), gone(5), gone(8), starting(9)], WAITING),
+    row("found gone, then an event of it", [read(0), gone(5), gone(8), starting(9)], WAITING),
     row("unreadable, readable again, succeeds", [unreadable(0), read(1, "RUNNING"), succeeded(2)], SUCCEEDED, EVENT),
     row("unreadable for good is not removed", [read(0, "RUNNING"), unreadable(5), unreadable(9)], RUNNING),
 ]
@@ -524,7 +524,7 @@ SCENARIOS = [
 
 @pytest.mark.parametrize(("observations", "status", "evidence"), SCENARIOS)
 def test_verdict(observations: Sequence[Observation], status: CustomizationStatus, evidence: Evidence | None) -> None:
-    """What was observed of a machine has one status, and one source that decided."""
+    """What was observed of a VM has one status, and one source that decided."""
     judgement = judge(observations)
 
     assert (status, evidence) == (judgement.status, judgement.evidence)
@@ -556,7 +556,7 @@ def test_only_differences_of_the_server_clock_count(
 @pytest.mark.parametrize(
     ("observations", "untraced"),
     [
-        pytest.param([starting(1), read(5), ALL_READ], True, id="no state told, Tools run"),
+        pytest.param([starting(1), read(5), ALL_READ], True, id="no state reported, Tools run"),
         pytest.param([starting(1), read(5, "IDLE"), ALL_READ], True, id="idle"),
         pytest.param([starting(1), read(5)], False, id="earlier events were not read"),
         pytest.param([starting(1), failed(2), starting(3), read(5), ALL_READ], False, id="an earlier one failed"),
@@ -572,7 +572,7 @@ def test_only_differences_of_the_server_clock_count(
     ],
 )
 def test_untraced(observations: Sequence[Observation], untraced: bool) -> None:
-    """A machine is untraced if it runs, its Tools run, and nothing ever told of a customization."""
+    """A VM is untraced if it runs, its Tools run, and no observation indicates a customization."""
     assert untraced == judge(observations).is_untraced
 
 
@@ -583,9 +583,9 @@ def test_untraced(observations: Sequence[Observation], untraced: bool) -> None:
         pytest.param(read(5, "GC_PENDING"), True, id="Tools run"),
         pytest.param(read(5, "GC_PENDING", on=False, tools=False), True, id="off"),
         pytest.param(read(5, "GC_PENDING", on=None, tools=False), False, id="power unknown"),
-        pytest.param(read(5, "PENDING", tools=False), True, id="vSphere tells pending from running"),
-        pytest.param(read(5, "TOOLSDEPLOYPKG_NEW"), False, id="a state that nobody knows may mean anything"),
-        pytest.param(read(5), True, id="no state told"),
+        pytest.param(read(5, "PENDING", tools=False), True, id="vSphere distinguishes pending from running"),
+        pytest.param(read(5, "TOOLSDEPLOYPKG_NEW"), False, id="a state that is not documented may mean anything"),
+        pytest.param(read(5), True, id="no state reported"),
     ],
 )
 def test_start_can_be_overdue(observation: Observation, overdue: bool) -> None:
@@ -613,7 +613,7 @@ def test_an_earlier_end_has_no_length() -> None:
 
 
 def test_power_on_without_events_is_the_boot_time() -> None:
-    """Without a power-on event in reach the machine's boot time stands in."""
+    """Where there is no power-on event, the VM's boot time counts."""
     assert at(3) == judge([replace(read(5, "SUCCEEDED"), booted_at=at(3))]).powered_on_at
 
 

@@ -1,4 +1,4 @@
-"""What holds for every set of observations, whatever happened to the machine."""
+"""What holds for every set of observations, whatever happened to the VM."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ def test_compacting_keeps_memory_flat(history: list[Observation]) -> None:
 
 @given(histories, st.lists(events, max_size=6))
 def test_stale_events_never_unset_a_terminal_status(history: list[Observation], late: list[Any]) -> None:
-    """Events older than the last power-on, told late, change nothing about an end after it."""
+    """Events older than the last power-on, reported late, change nothing about an end after it."""
     anchor = Event(VM, 100, Signal.VM_STARTING, at(100))
     end = Event(VM, 200, ENDS[len(history) % 2], at(200))
-    told = [*history, anchor, end]
-    before, after = judge(told), judge([*told, *late])
+    observations = [*history, anchor, end]
+    before, after = judge(observations), judge([*observations, *late])
 
     assert Evidence.EVENT is before.evidence
     assert (before.status, before.end, before.customization_seconds) == (
@@ -131,7 +131,7 @@ def test_stale_events_never_unset_a_terminal_status(history: list[Observation], 
 
 @given(histories)
 def test_nothing_is_ready_while_a_specification_waits(history: list[Observation]) -> None:
-    """No success and no "not customized" stands against the newest read, which sees a machine off with work to do."""
+    """No success and no "not customized" contradicts the newest read, which reports a VM off with work to do."""
     waiting = Snapshot(VM, at(1000), PowerState.OFF, specification_pending=True, asked_at=1000)
 
     assert judge([*history, waiting]).status is CustomizationStatus.VM_NOT_STARTED

@@ -12,6 +12,13 @@ import pytest
 from pulumi_customization_gate.core import source_calls
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
+from pulumi_customization_gate.core.confirmation import (
+    CONFIRM_PAUSE,
+    CONFIRM_TIMEOUT,
+    FAILURE_CONFIRM_TIMEOUT,
+    FINAL_READ_TIMEOUT,
+    UNCONFIRMED,
+)
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
     Event,
@@ -26,14 +33,7 @@ from pulumi_customization_gate.core.model import (
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
 from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
-from pulumi_customization_gate.core.wait import (
-    CONFIRM_PAUSE,
-    CONFIRM_TIMEOUT,
-    FAILURE_CONFIRM_TIMEOUT,
-    FINAL_READ_TIMEOUT,
-    UNCONFIRMED,
-    wait,
-)
+from pulumi_customization_gate.core.wait import wait
 from tests.unit.core.timeline import (
     ALL_READ,
     VM,

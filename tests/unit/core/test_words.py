@@ -40,5 +40,5 @@ def test_no_word_of_a_vendor_or_of_pulumi(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
 def test_no_sentence_names_an_argument(module: Path) -> None:
-    """What to do is said by whoever shows a report, in the words of its own arguments."""
+    """The code that shows a report has the sentences about what to do, with its own arguments."""
     assert [text for text in sentences(module) if re.search(ARGUMENTS, text)] == []

@@ -1,4 +1,4 @@
-"""Builds observations of one machine on one time line: an event's key is its second, unless said otherwise."""
+"""Builds observations of one VM on one time line: an event's key is its second by default."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def at(second: float) -> datetime:
     return NOON + timedelta(seconds=second)
 
 
-def _event(signal: Signal, name: str, second: int, vm: str, key: int | None, **said: str) -> Event:
+def _event(signal: Signal, name: str, second: int, vm: str, key: int | None, **texts: str) -> Event:
     """Returns an event that is read when it happens."""
-    return Event(vm, second if key is None else key, signal, at(second), name, **said, read_at=second)
+    return Event(vm, second if key is None else key, signal, at(second), name, **texts, read_at=second)
 
 
 def starting(second: int, vm: str = VM, key: int | None = None) -> Event:
@@ -59,8 +59,8 @@ def succeeded(second: int, vm: str = VM, key: int | None = None) -> Event:
     return _event(Signal.CUSTOMIZATION_SUCCEEDED, "CustomizationSucceeded", second, vm, key)
 
 
-def failed(second: int, vm: str = VM, key: int | None = None, **said: str) -> Event:
-    return _event(Signal.CUSTOMIZATION_FAILED, "CustomizationSysprepFailed", second, vm, key, **said)
+def failed(second: int, vm: str = VM, key: int | None = None, **texts: str) -> Event:
+    return _event(Signal.CUSTOMIZATION_FAILED, "CustomizationSysprepFailed", second, vm, key, **texts)
 
 
 def read(
@@ -76,7 +76,7 @@ def read(
     power: PowerState | None = None,
     booted: float | None = None,
 ) -> Snapshot:
-    """Returns what a read of the state tells; `state` goes without its prefix TOOLSDEPLOYPKG_."""
+    """Returns what a read of the state reports; `state` goes without its prefix TOOLSDEPLOYPKG_."""
     word = state if "_" in state or not state else f"TOOLSDEPLOYPKG_{state}"
     vocabulary = cloud_director if word in cloud_director.STATES else vsphere
     return Snapshot(
