@@ -90,7 +90,6 @@ def test_config_keys_of_the_real_plugin_pass_and_others_are_refused() -> None:
     ("changes", "properties"),
     [
         pytest.param({}, [], id="complete"),
-        pytest.param({"clone": None}, ["clone"], id="no template"),
         pytest.param({"resourcePoolId": None}, ["resourcePoolId"], id="no pool"),
         pytest.param({"waitForGuestNetTimeout": 5}, ["waitForGuestNetTimeout"], id="waits for an address"),
         pytest.param({"waitForGuestNetTimeout": None}, ["waitForGuestNetTimeout"], id="waits by default"),
@@ -100,9 +99,9 @@ def test_config_keys_of_the_real_plugin_pass_and_others_are_refused() -> None:
             id="waits for the customization by default",
         ),
         pytest.param(
-            {"clone": {"templateUuid": MISSING, "customize": {"timeout": 0, "windowsOptions": {"computerName": "a"}}}},
+            {"clone": {"templateUuid": MISSING, "customize": {"timeout": 0, "windowsSysprepText": "<unattend/>"}}},
             ["clone.customize.linuxOptions"],
-            id="customizes Windows",
+            id="customizes with a text for sysprep",
         ),
     ],
 )

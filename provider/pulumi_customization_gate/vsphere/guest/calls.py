@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyVmomi import vim, vmodl
-from typing_extensions import Self
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.backoff import backoff
@@ -25,6 +24,8 @@ from pulumi_customization_gate.vsphere.properties import retrieve, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
     from pulumi_customization_gate.vsphere.guest.deadline import Deadline
     from pulumi_customization_gate.vsphere.session import Session
