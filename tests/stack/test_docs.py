@@ -266,8 +266,8 @@ def test_the_program_of_the_readme(engine: Engine, plan: dict[str, str], heading
     source, shown = _block(text), _block(section)
     prefix = engine.unique("shop") + "-"
     code = compile(source.replace("web-", prefix), "README.md", "exec")
-    engine.lab.plan(f"{prefix}0", duration="2s")
-    engine.lab.plan(f"{prefix}1", duration="3s", **plan)
+    engine.lab.plan(f"{prefix}0", duration="6s")
+    engine.lab.plan(f"{prefix}1", duration="7s", **plan)
 
     result = engine.stack(lambda: exec(code, {})).up()  # noqa: S102 -- the README's program
 

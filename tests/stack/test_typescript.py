@@ -99,5 +99,5 @@ def test_a_bad_argument_is_named(engine: Engine, program: Path, tmp_path: Path) 
     """An argument that is wrong fails the preview, with what is expected and what was given."""
     done = _run(engine, program, tmp_path, gate={"vms": {"web": "vm-1"}, "timeout": "soon"})
     assert done.returncode == 1
-    problem = "expected a positive number of seconds or a duration such as \"30m\", got 'soon'"
+    problem = "expected 1 or more seconds or a duration such as \"30m\", got 'soon'"
     assert f"timeout: {problem}" in " ".join(done.stderr.split())
