@@ -33,14 +33,14 @@ def serve() -> None:
     )
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
-    told = threading.Event()
+    ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: told.set())
+        signal.signal(number, lambda _number, _frame: ended.set())
     server.start()
     print(port, flush=True)  # noqa: T201 -- the engine reads it
     if address is not None:
         threading.Thread(target=_watch, args=(address, servicer), daemon=True).start()
-    while not told.wait(_SIGNAL_INTERVAL):
+    while not ended.wait(_SIGNAL_INTERVAL):
         pass
     servicer.cancel()
     server.stop(STOP_TIMEOUT).wait()
