@@ -80,17 +80,21 @@ def _digest_file(home: Home) -> Path:
 
 
 def _pulumi(home: Home) -> Path:
-    """Returns the CLI: from PATH if it is new enough, else the official release, else built from Go modules."""
+    """Returns the CLI: from PATH if it is new enough, else the official release, else built from Go modules.
+
+    The lab's own is got again once this project builds another version.
+    """
     on_path = shutil.which("pulumi")
     if on_path and _usable(Path(on_path)):
         return Path(on_path)
-    own = home.engine / "bin" / "pulumi"
-    if not own.exists():
+    own, stamp = home.engine / "bin" / "pulumi", home.engine / "made-for"
+    if not own.exists() or read_text(stamp) != BUILT_CLI:
         draft = home.engine.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         if not _install_official(draft):
             print("The official release of the Pulumi CLI cannot be reached.", flush=True)
             build_cli.build(home, draft, BUILT_CLI)
+        (draft / stamp.name).write_text(BUILT_CLI, encoding="utf-8")
         shutil.rmtree(home.engine, ignore_errors=True)
         draft.rename(home.engine)
     return own

@@ -1,7 +1,7 @@
 """Runs a Python policy pack where the Pulumi CLI has no language hosts, or where there is no CLI at all.
 
-The official bundle starts policy packs through its Python language host. A CLI built from Go modules has none, and then
-looks on PATH for `pulumi-analyzer-policy-python`; the lab puts a small one there.
+The official bundle starts the folder of a pack through its Python language host. A CLI built from Go modules has none;
+instead of a folder it takes a program that serves the pack, and the lab writes a small one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,14 +25,13 @@ from lab.paths import ROOT, LabError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME = "pulumi-analyzer-policy-python"
 PACK = ROOT / "policy"
 
-# The engine passes its own address, the path of the pack and the runtime's options. The options are left out: the pack
-# runs in the lab's own environment, and the runner takes `-virtualenv` for an unfinished `-v`.
+_LANGUAGE_HOST = "pulumi-language-python"
+# The engine passes its own address.
 _SCRIPT = """\
 #!/bin/sh
-exec {python} -u -m pulumi.policy "$1" "$2"
+exec {python} -u -m pulumi.policy "$1" {pack}
 """
 _NO_ENGINE = "127.0.0.1:1"
 """A pack dials the engine only to write a log."""
@@ -41,17 +41,24 @@ _CHANNEL_OPTIONS = [(f"grpc.max_{way}_message_length", 400 * 1024 * 1024) for wa
 """Bytes; as many as the engine's own channel takes."""
 
 
-def install(directory: Path, python: Path | str = sys.executable) -> Path:
-    """Writes the launcher into a directory of PATH and returns its path.
+def runnable(pulumi: Path, directory: Path, pack: Path = PACK) -> Path:
+    """Returns what `--policy-pack` takes with this CLI: the pack's folder, or a program that serves it.
 
     Args:
-        directory: An existing directory that only the lab's processes have on PATH.
-        python: The interpreter that has pulumi-policy and the library.
+        pulumi: The CLI.
+        directory: An existing folder for the program, where the CLI has no Python language host.
+        pack: The folder of the pack; the program runs it in the environment of this process.
     """
-    launcher = directory / NAME
-    launcher.write_text(_SCRIPT.format(python=shlex.quote(str(python))), encoding="utf-8")
-    launcher.chmod(0o755)
-    return launcher
+    host = (pulumi.resolve().parent / _LANGUAGE_HOST).exists() or shutil.which(_LANGUAGE_HOST)
+    return pack if host else _write_program(directory, pack)
+
+
+def _write_program(directory: Path, pack: Path) -> Path:
+    program = directory / f"{pack.name}-pack"
+    script = _SCRIPT.format(python=shlex.quote(sys.executable), pack=shlex.quote(str(pack)))
+    program.write_text(script, encoding="utf-8")
+    program.chmod(0o755)
+    return program
 
 
 @contextmanager
@@ -62,7 +69,7 @@ def running(pack: Path = PACK) -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
         LabError: The pack ended, or produced no output for a minute.
     """
     with tempfile.TemporaryDirectory() as directory:
-        command = [str(install(Path(directory))), _NO_ENGINE, ".", "-virtualenv=none"]
+        command = [str(_write_program(Path(directory), pack)), _NO_ENGINE]
         with subprocess.Popen(command, cwd=pack, stdout=subprocess.PIPE, env=os.environ.copy()) as process:
             try:
                 address = f"127.0.0.1:{_port(process)}"

@@ -132,6 +132,18 @@ def test_an_interrupted_build_leaves_nothing_and_the_next_one_starts_cleanly(
     assert bootstrap._pulumi(home).exists()
 
 
+@pytest.mark.usefixtures("path", "offline")
+def test_the_cli_of_an_earlier_version_is_replaced(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of the version in the project, the lab does not go on with the CLI that it had."""
+    bootstrap._pulumi(home)
+    (home.engine / "earlier").touch()
+    monkeypatch.setattr(bootstrap, "BUILT_CLI", "3.999.0")
+    bootstrap._pulumi(home)
+    assert not (home.engine / "earlier").exists()
+    monkeypatch.setattr(build_cli, "build", _build_nothing)
+    bootstrap._pulumi(home)
+
+
 @pytest.mark.usefixtures("path")
 def test_the_official_release_is_taken_where_it_can_be_had(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's installer goes before a build; where it fails, the build comes."""

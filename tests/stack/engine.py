@@ -211,6 +211,7 @@ class Engine:
 
     def __init__(self, tools: Tools, home: Home, lab: Lab) -> None:
         self.lab = lab
+        self.cli = tools.pulumi
         self._home = home
         self._numbers = itertools.count(1)
         self._variables = workspace.variables(home, lab)

@@ -36,21 +36,21 @@ PROBE_IS_WORK = {
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """The variables with which a CLI without language hosts, or with them, runs a pack in this environment."""
-    policy_runner.install(tmp_path)
-    return {"PATH": os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])}
+def environment() -> dict[str, str]:
+    """The variables with which a language host runs a pack in the environment of the tests."""
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 @pytest.fixture
-def pack(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def pack(engine: Engine, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Gives the options of an operation that runs the pack with some configuration of its rules."""
 
     def options(**rules: Any) -> dict[str, Any]:
         config = tmp_path / "policy.json"
         merged = {**PROBE_IS_WORK, **{name.replace("_", "-"): value for name, value in rules.items()}}
         config.write_text(json.dumps(merged), encoding="utf-8")
-        return {"policy_packs": [str(policy_runner.PACK)], "policy_pack_configs": [str(config)]}
+        runnable = policy_runner.runnable(engine.cli, tmp_path)
+        return {"policy_packs": [str(runnable)], "policy_pack_configs": [str(config)]}
 
     return options
 
@@ -217,9 +217,10 @@ def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
     assert set(violations(stack.preview(**pack()))) >= set(expected)
 
 
-def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[str, str]) -> None:
+def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
     """The example of a pack has the rules but one, a rule of its own, and levels of its own."""
-    own: dict[str, Any] = {"policy_packs": [str(ROOT / "examples" / "policy_pack")]}
+    example = policy_runner.runnable(engine.cli, tmp_path, ROOT / "examples" / "policy_pack")
+    own: dict[str, Any] = {"policy_packs": [str(example)]}
 
     specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
     clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)

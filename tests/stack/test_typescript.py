@@ -47,12 +47,11 @@ def program() -> Path:
 
 
 def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subprocess.CompletedProcess[str]:
-    cli = Path(shutil.which(engine._command.command) or "pulumi")
     settings = workspace.for_both_hosts(workspace.connection(engine.lab))
     variables = {
         **os.environ,
         **engine._variables,
-        "PATH": os.pathsep.join([str(cli.parent), engine._variables["PATH"]]),
+        "PATH": os.pathsep.join([str(engine.cli.parent), engine._variables["PATH"]]),
         "VSPHERE_PASSWORD": engine.lab.password,
         "GATE_STACK": engine.unique("typescript"),
         "GATE_WORK": str(folder),

@@ -25,7 +25,6 @@ def test_the_example_in_yaml_runs(engine: Engine, tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "yaml" / "Pulumi.yaml", tmp_path)
     name = engine.unique("web")
     moid = engine.vm(name, duration="1s")
-    cli = shutil.which(engine._command.command) or "pulumi"
     variables = {
         **os.environ,
         **engine._variables,
@@ -34,7 +33,7 @@ def test_the_example_in_yaml_runs(engine: Engine, tmp_path: Path) -> None:
 
     def pulumi(*arguments: str) -> str:
         done = subprocess.run(
-            [cli, *arguments, "--non-interactive"],
+            [engine.cli, *arguments, "--non-interactive"],
             cwd=tmp_path,
             env=variables,
             capture_output=True,
