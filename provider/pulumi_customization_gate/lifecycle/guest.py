@@ -12,7 +12,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.lifecycle import guest_arguments
 from pulumi_customization_gate.lifecycle.engine import is_unknown
-from pulumi_customization_gate.lifecycle.outputs import GUEST_ID
+from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, GUEST_SERVER
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
@@ -133,10 +133,12 @@ def settings_problems(inputs: Mapping[str, Any], config: Config) -> list[str]:
 def changed_target(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Sequence[str]:
     """Returns the arguments by which new inputs name another guest, or may turn out to.
 
-    Another spelling of the same VM is the same guest, and another VM behind the same path or UUID is another guest: a
-    connection is opened to find that out, and only then.
+    Another spelling of the same VM is the same guest, and so is a VM of a vCenter that has another address now. Another
+    VM behind the same path or UUID is another guest: a connection is opened to find that out, and only then.
     """
     changed = [name for name in ("vm", "config_namespace") if _spelling(olds, name) != _spelling(news, name)]
+    if not changed and is_elsewhere(config, olds, news):
+        changed = ["vm"]
     if not changed:
         return ["vm"] if _is_replaced(engine, config, olds, news) else []
     if any(is_unknown(news.get(name)) for name in changed):
@@ -161,6 +163,27 @@ def _is_replaced(engine: Engine, config: Config, olds: Mapping[str, Any], news: 
     except GateError as error:
         engine.log(f"cannot check whether vm still names the same guest: {error}", warning=True)
         return False
+
+
+def is_elsewhere(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether the settings name another vCenter than before, as far as both are known; opens no connection."""
+    return bool(olds.get(GUEST_SERVER)) and server_of(config, news, olds) != olds[GUEST_SERVER]
+
+
+def server_of(config: Config, inputs: Mapping[str, Any], olds: Mapping[str, Any]) -> str | None:
+    """Returns the address of the vCenter that the settings name; the one before where they are not known."""
+    known: str | None = olds.get(GUEST_SERVER)
+    if is_unknown(inputs.get("config_namespace")):
+        return known
+    try:
+        return read_settings(config, os.environ, guest_arguments.namespace_of(inputs)).address
+    except ConfigurationError:
+        return known  # `check` has reported it.
+
+
+def identity_of(guest: Guest) -> dict[str, str]:
+    """Returns what is stored of the guest, by which another one is noticed."""
+    return {GUEST_ID: guest.id, GUEST_SERVER: guest.session.settings.address}
 
 
 def is_same_guest(guest: str, other: str) -> bool:

@@ -15,9 +15,12 @@ from pulumi_customization_gate.core.errors import ConfigurationError, GateError
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
     changed_target,
+    identity_of,
+    is_elsewhere,
     key_of,
     open_guest,
     open_guest_for_deletion,
+    server_of,
     settings_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_arguments import (
@@ -35,7 +38,7 @@ from pulumi_customization_gate.lifecycle.outputs import (
     FILE_INPUTS,
     FILE_OUTPUTS,
     FILE_STORED,
-    GUEST_ID,
+    GUEST_SERVER,
     names,
 )
 from pulumi_customization_gate.vsphere.guest.errors import GuestNotFoundError
@@ -86,7 +89,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     # Another local path is not a change, another content is.
     changed = any(argument.is_changed(olds, news) for argument in FILE if argument.name not in {"content", "source"})
     return Difference(
-        changes=bool(replaces) or changed or _is_another(olds, news),
+        changes=bool(replaces) or changed or is_elsewhere(config, olds, news) or _is_another(olds, news),
         replaces=replaces,
         delete_before_replace=True,
     )
@@ -112,13 +115,12 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
     """
     if _is_another(olds, news):
         return _write(engine, config, key, olds, news)
-    return {**news, **{name: olds[name] for name in _KEPT if name in olds}}
+    return _kept(config, olds, news)
 
 
-def preview(_config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
     """Returns the outputs of an update as far as they are known before it: all where nothing will be written."""
-    known = {name: olds[name] for name in _KEPT if name in olds}
-    return {**news, **known, **({"size": UNKNOWN} if _is_another(olds, news) else {})}
+    return {**_kept(config, olds, news), **({"size": UNKNOWN} if _is_another(olds, news) else {})}
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
@@ -133,6 +135,12 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
             _directory(guest, key, inputs["path"]).remove(Made.of(inputs))
 
 
+def _kept(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+    """Returns the outputs where nothing is written."""
+    kept = {name: olds[name] for name in _KEPT if name in olds}
+    return {**news, **kept, GUEST_SERVER: server_of(config, news, olds)}
+
+
 def _write(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], inputs: Inputs) -> Inputs:
     arguments = GuestFileArguments.of(inputs, engine.custom_timeout)
     content = arguments.content
@@ -140,7 +148,7 @@ def _write(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], in
         raise ConfigurationError(f"source: {content} has changed since the preview; run `pulumi up` again")
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
         owner = find_owner(guest, key, arguments.owner) if arguments.owner else None
-        outputs = {**inputs, GUEST_ID: guest.id}
+        outputs = {**inputs, **identity_of(guest)}
         if content is None:
             return _write_directory(guest, key, olds, outputs, (arguments.permissions, owner))
         folder, _ = split(arguments.path)

@@ -14,9 +14,12 @@ from pulumi_customization_gate.lifecycle.description import Effect
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Created, Difference, PartialFailureError, is_unknown
 from pulumi_customization_gate.lifecycle.guest import (
     changed_target,
+    identity_of,
+    is_elsewhere,
     key_of,
     open_guest,
     open_guest_for_deletion,
+    server_of,
     settings_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_arguments import (
@@ -27,7 +30,7 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
 from pulumi_customization_gate.lifecycle.guest_description import SCRIPT
 from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
-from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, SCRIPT_OUTPUTS, names
+from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, GUEST_SERVER, SCRIPT_OUTPUTS, SCRIPT_STORED, names
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (
@@ -52,7 +55,7 @@ Inputs = dict[str, Any]
 WHAT_RUNS = tuple(argument.name for argument in SCRIPT if argument.effect is Effect.ACTS_AGAIN)
 """The inputs of which a change runs the script again."""
 OUTPUTS = names(SCRIPT_OUTPUTS)
-PROPERTIES = (*SCRIPT, *SCRIPT_OUTPUTS)
+PROPERTIES = (*SCRIPT, *SCRIPT_OUTPUTS, *SCRIPT_STORED)
 """A description of each property, by which its name is spelled."""
 PREVIOUS_OUTPUT_LIMIT = 32_000
 """Characters of an output that fit into a variable: Windows takes 32767, Linux 128 KiB in UTF-8."""
@@ -74,7 +77,7 @@ def diff(engine: Engine, config: Config, olds: Mapping[str, Any], news: Mapping[
     The old resource is deleted first, so that its `on_delete` never undoes what the new one has done.
     """
     replaces = changed_target(engine, config, olds, news)
-    changed = any(argument.is_changed(olds, news) for argument in SCRIPT)
+    changed = is_elsewhere(config, olds, news) or any(argument.is_changed(olds, news) for argument in SCRIPT)
     return Difference(
         changes=bool(replaces) or changed or _has_failed(olds, news),
         replaces=replaces,
@@ -105,7 +108,7 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
     """
     failed, changed = _has_failed(olds, news), _has_changed(olds, news)
     if not changed and not failed:
-        return {**news, **{name: olds.get(name) for name in OUTPUTS}}
+        return {**news, **{name: olds.get(name) for name in OUTPUTS}, GUEST_SERVER: server_of(config, news, olds)}
     # What has never succeeded cannot be updated.
     is_created = not failed or olds.get("ran") == "on_update"
     what = "on_update" if news.get("on_update") and is_created else "script"
@@ -115,10 +118,11 @@ def update(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], ne
     return _run(engine, config, attempt, news, what=what, previous=olds)
 
 
-def preview(_config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
+def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:
     """Returns the outputs of an update as far as they are known before it: all of them where nothing will run."""
     runs = _has_failed(olds, news) or _has_changed(olds, news)
-    return {**news, **{name: UNKNOWN if runs and name != GUEST_ID else olds.get(name) for name in OUTPUTS}}
+    known = {name: UNKNOWN if runs and name != GUEST_ID else olds.get(name) for name in OUTPUTS}
+    return {**news, **known, GUEST_SERVER: server_of(config, news, olds)}
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
@@ -184,7 +188,7 @@ def _run(
     live = LiveOutput(engine, inputs, logs_all=inputs.get("log") == "all")
     script = replace(_with_previous_output(script, inputs, previous), shows_output=live.is_wanted)
     with open_guest(engine, config, inputs, arguments.timeout) as guest:
-        known = {**inputs, "attempt": attempt.number, "ran": what, GUEST_ID: guest.id}
+        known = {**inputs, "attempt": attempt.number, "ran": what, **identity_of(guest)}
         try:
             result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)), live.show)
         except ScriptStoppedError as error:

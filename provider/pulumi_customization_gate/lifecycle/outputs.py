@@ -17,6 +17,9 @@ DIRECTORIES = "directories"
 """What is stored of a guest's directory: the directories that the resource made, by their paths in it."""
 GUEST_ID = "guest_id"
 """The output that identifies the VM of a script or a file, whatever the reference in the inputs."""
+GUEST_SERVER = "server"
+"""What is stored of the vCenter of a script or a file: its address, by which another vCenter is noticed without a call.
+"""
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,10 @@ FILE_INPUTS: Sequence[Output] = (
     ),
 )
 """What GuestFile takes beside its arguments."""
+SCRIPT_STORED: Sequence[Output] = (Output(GUEST_SERVER, str, "the address of the vCenter"),)
+"""What is stored of GuestScript beside inputs and outputs."""
 FILE_STORED: Sequence[Output] = (
+    *SCRIPT_STORED,
     Output("files", Mapping[str, str], "the SHA-256 of each local file by its path in the directory"),
     Output("sha256", str, "the SHA-256 of the local file"),
     Output(DIRECTORIES, Sequence[str], "the directories that were created"),

@@ -21,6 +21,7 @@ from pulumi_customization_gate.lifecycle.outputs import (
     GATE_INPUTS,
     GATE_OUTPUTS,
     SCRIPT_OUTPUTS,
+    SCRIPT_STORED,
     Output,
     respelled,
 )
@@ -131,6 +132,7 @@ RESOURCES: Mapping[str, HostedResource] = {
             lambda config, news: (guest_script.check(config, news), {}),
             _without_namespace(SCRIPT),
             SCRIPT_OUTPUTS,
+            stored=SCRIPT_STORED,
             secrets=frozenset({"environment", "password", "stdin"}),
         ),
         HostedResource(

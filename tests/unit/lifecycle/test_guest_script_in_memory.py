@@ -9,7 +9,7 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import ApiError, ConfigurationError
-from pulumi_customization_gate.lifecycle import guest_script
+from pulumi_customization_gate.lifecycle import guest_file, guest_script
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from tests.unit.lifecycle.guest_resource import GuestResource
@@ -360,6 +360,28 @@ def test_a_vm_that_was_replaced_behind_its_path_is_another_guest(fake: FakeGuest
     assert life.difference().replaces == ["vm"]
     fake.vcenter.state.entities[VM]["name"] = "renamed"
     assert life.difference().replaces == ["vm"]
+
+
+@pytest.mark.parametrize("life", ["script", "file"])
+def test_another_vcenter_is_another_guest(fake: FakeGuest, life: str) -> None:
+    """The address is compared without a call; its VM with the same ID is replaced where the vCenter is another one."""
+    resource = script() if life == "script" else GuestResource(guest_file, path="/etc/motd", content="hello")
+    assert resource.up() == ""
+    calls = fake.vcenter.calls.total()
+    assert not resource.difference().changes
+    assert fake.vcenter.calls.total() == calls
+
+    resource.config["vsphere:vsphereServer"] = "vcenter.example.com"
+    renamed = resource.difference()
+    assert (renamed.changes, renamed.replaces) == (True, [])
+    written = dict(fake.files)
+    assert resource.up() == ""
+    assert (fake.files, resource.outputs["server"]) == (written, "vcenter.example.com:443")
+    assert not resource.difference().changes
+
+    resource.config["vsphere:vsphereServer"] = "other.example.com"
+    fake.vcenter.about.instanceUuid = "another"
+    assert resource.difference().replaces == ["vm"]
 
 
 def test_a_vcenter_that_cannot_be_asked_is_a_warning_of_the_preview(fake: FakeGuest) -> None:
