@@ -281,7 +281,8 @@ def test_a_vm_without_a_requested_customization(engine: Engine) -> None:
     assert time.monotonic() - began < 60
     assert not refused.succeeded
     assert f"{name} ({plain})  NoCustomization" in refused.errors
-    assert f'Add a customization specification to {name} and replace it, or set `expect="optional"`' in refused.errors
+    advice = f'Add a customization specification to {name} and replace it, or set `expect` to "optional"'
+    assert advice in refused.errors
     assert outputs(stack)["statuses"] == {name: "NotCustomized"}
 
     passed = stack.up(gate([plain], expect="optional"))

@@ -125,7 +125,7 @@ KINDS = (
     _kind(
         "command",
         "a script in the guest ends with an exit code; it is run until it does, so it must be safe to repeat",
-        '{"kind": "command", "script": "systemctl is-active nginx", "exit_code": 0}',
+        '{"kind": "command", "script": "systemctl is-active nginx"}',
         Argument(
             "script",
             Text("the text of a script"),

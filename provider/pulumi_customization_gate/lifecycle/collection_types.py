@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.lifecycle.engine import is_unknown
@@ -33,6 +33,10 @@ class ListOf(Type):
     def respelled(self, value: Any, spelling: Spelling) -> Any:
         """Returns a list whose items have another spelling."""
         return [self.item.respelled(item, spelling) for item in value] if is_list(value) else value
+
+    def in_spelling(self, spelling: Spelling) -> Type:
+        """Returns a list of such items."""
+        return replace(self, item=self.item.in_spelling(spelling))
 
     @property
     def annotation(self) -> Any:

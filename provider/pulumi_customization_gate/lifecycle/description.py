@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.lifecycle.engine import is_unknown
-from pulumi_customization_gate.lifecycle.inputs import BadInput
+from pulumi_customization_gate.lifecycle.inputs import BadInput, is_native
 from pulumi_customization_gate.lifecycle.outputs import respelled
+from pulumi_customization_gate.lifecycle.spelling import to_camel_case
 from pulumi_customization_gate.lifecycle.value_types import Type, Wrong, nearest
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ class Argument:
 
     def problems(self, inputs: Mapping[str, Any]) -> Iterator[BadInput]:
         """Yields what is wrong with this argument among a resource's inputs."""
-        value = inputs.get(self.name)
+        kind, value = self.type, inputs.get(self.name)
         if value is None and not self.is_required:
             return
-        for wrong in self.type.judge(value):
+        if is_native(inputs):
+            kind, value = kind.in_spelling(to_camel_case), kind.respelled(value, to_camel_case)
+        for wrong in kind.judge(value):
             yield BadInput(self.name, wrong.expected, wrong.given, wrong.place, wrong.hint)
 
     def value_of(self, inputs: Mapping[str, Any]) -> Any:
@@ -96,6 +99,10 @@ class Record(Type):
             if name not in ("kind", *names):
                 yield Wrong(f"options of {self.kind}{example}", name, hint=nearest(name, names))
 
+    def in_spelling(self, spelling: Spelling) -> Record:
+        """Returns the record with its names in another spelling."""
+        return replace(self, fields=tuple(replace(field, name=spelling(field.name)[1]) for field in self.fields))
+
     @property
     def annotation(self) -> Any:
         """The Python type of a plain value."""
@@ -134,6 +141,10 @@ class OneOfKinds(Type):
             return value
         fields = {field.name: field for record in self.records for field in record.fields}
         return respelled(value, list(fields.values()), spelling)
+
+    def in_spelling(self, spelling: Spelling) -> OneOfKinds:
+        """Returns the records with their names in another spelling."""
+        return OneOfKinds(tuple(record.in_spelling(spelling) for record in self.records))
 
     @property
     def annotation(self) -> Any:

@@ -242,7 +242,7 @@ def _judge(  # noqa: PLR0917 -- what an operation is given, in the order of ever
     _warn(engine, inputs, results)
     outputs = {**inputs, **results}
     if is_closed:
-        phrases = phrases_for(report, _urns(inputs, arguments))
+        phrases = phrases_for(report, _urns(inputs, arguments), inputs)
         raise PartialFailureError(str(error_for(report, phrases, len(skipped))), gate_id, outputs)
     if arguments.platform.reports_guests:
         from pulumi_customization_gate.vsphere.guest.refused_logins import gate_opened  # noqa: PLC0415 -- as above

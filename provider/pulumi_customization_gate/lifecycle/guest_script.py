@@ -28,7 +28,7 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
     script_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_description import SCRIPT
-from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import reasons, spelled, without_secrets
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
 from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, GUEST_SERVER, SCRIPT_OUTPUTS, SCRIPT_STORED, names
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
@@ -128,7 +128,8 @@ def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) ->
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
     """Runs `on_delete` and removes what the runs left in the guest; logs a warning if the guest refuses its user."""
     arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
-    task = "on_delete did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"
+    on_delete = spelled("on_delete", inputs)
+    task = f"{on_delete} did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"
     with open_guest_for_deletion(engine, config, inputs, arguments.timeout, task) as guest:
         if guest is None:
             return
@@ -143,7 +144,7 @@ def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
         except ScriptStoppedError as error:
             if error.result.status is not Status.UNKNOWN:
                 _forget(guest, attempt)
-            raise GuestError(_with_last_lines(f"on_delete: {error}", error.result, inputs)) from None
+            raise GuestError(_with_last_lines(f"{on_delete}: {error}", error.result, inputs)) from None
         except GuestError:
             _forget(guest, attempt)
             raise
@@ -198,7 +199,7 @@ def _run(
         live.finish(result.outcome)
         outputs = {**known, **_outputs(result)}
         try:
-            _judge(guest, result, arguments, inputs, "the script" if what == "script" else what)
+            _judge(guest, result, arguments, inputs, what)
         except GateError as error:
             raise PartialFailureError(str(error), attempt.key, outputs) from None
         return outputs
@@ -227,7 +228,8 @@ def _judge(guest: Guest, result: ScriptResult, arguments: GuestScriptArguments, 
     assert result.outcome.exit_code is not None
     code = result.outcome.exit_code
     if code not in arguments.expected_exit_codes:
-        sentence = f"{what} in {guest} ended with exit code {code} after {duration(result.seconds)}"
+        subject = "the script" if what == "script" else spelled(what, inputs)
+        sentence = f"{subject} in {guest} ended with exit code {code} after {duration(result.seconds)}"
         raise GuestError(_with_last_lines(sentence, result, inputs))
 
 

@@ -89,9 +89,14 @@ def spelled(argument: str, inputs: Mapping[str, Any]) -> str:
 
     Args:
         argument: The name in Python.
-        inputs: The resource's inputs, whose namespace says which host it has.
+        inputs: The resource's inputs.
     """
-    return camel(argument) if inputs.get("config_namespace") == PLUGIN_NAMESPACE else argument
+    return camel(argument) if is_native(inputs) else argument
+
+
+def is_native(inputs: Mapping[str, Any]) -> bool:
+    """Whether the native provider has the resource: no other one has this namespace."""
+    return bool(inputs.get("config_namespace") == PLUGIN_NAMESPACE)
 
 
 def reject(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.lifecycle.inputs import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from pulumi_customization_gate.core.errors import GateError
     from pulumi_customization_gate.core.model import GateReport
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 DOCTOR = "`customization-gate doctor` checks the connection, the log-in and the rights step by step."
 MOST_URNS = 3
 """URNs that are shown; a command with more is longer than a program's source."""
+_ARGUMENT = re.compile("`([a-z_]+)`")
+"""An argument in a sentence; a command has a space or a hyphen."""
 _CONSUMED = "The customization specification was consumed by this attempt. Fix it, then replace {vms}:"
 
 PHRASES: Mapping[Advice, str] = MappingProxyType(
@@ -33,7 +38,8 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
         Advice.GRANT_PERMISSION: "Grant this user the role Read-only on {vms}, then run `pulumi up` again.",
         Advice.RESTORE_OR_DROP: "Create {vms} again or remove it from `vms`, then run `pulumi up` again.",
         Advice.REQUEST_CUSTOMIZATION: (
-            'Add a customization specification to {vms} and replace it, or set `expect="optional"` if none is intended.'
+            "Add a customization specification to {vms} and replace it, "
+            'or set `expect` to "optional" if none is intended.'
         ),
         Advice.FIND_START_FAULT: (
             "Find out why customization does not start on {vms}, for example by `customization-gate events`; run "
@@ -48,20 +54,26 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
 )
 
 
-def phrases_for(report: GateReport, urns: Mapping[str, str]) -> Mapping[Advice, str]:
+def phrases_for(report: GateReport, urns: Mapping[str, str], inputs: Mapping[str, Any]) -> Mapping[Advice, str]:
     """Returns the sentences for a report: the one about a replacement is the command, where all its URNs are known.
 
     Args:
         report: The report of a wait.
         urns: The URNs of the VMs that are resources of the program, by the VMs' identifiers.
+        inputs: The gate's inputs.
     """
+
+    def with_names(phrase: str) -> str:
+        return _ARGUMENT.sub(lambda argument: f"`{spelled(argument[1], inputs)}`", phrase)
+
+    phrases = {advice: with_names(phrase) for advice, phrase in PHRASES.items()}
     failures = ((outcome.id, outcome.failure) for outcome in report.outcomes if not outcome.ready)
     replaced = [vm for vm, failure in failures if failure is not None and failure.advice is Advice.REPLACE]
     if not 0 < len(replaced) <= MOST_URNS or not urns.keys() >= set(replaced):
-        return PHRASES
+        return phrases
     command = " ".join(["pulumi up", *(f"--replace '{sanitize(urns[vm])}'" for vm in replaced)])
     literal = command.replace("{", "{{").replace("}", "}}")
-    return {**PHRASES, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}
+    return {**phrases, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}
 
 
 def hint_of(error: GateError, *, cancelled: bool) -> str:

@@ -58,6 +58,10 @@ class Type:
         """Returns a value whose fixed names have another spelling."""
         return value
 
+    def in_spelling(self, _spelling: Spelling) -> Type:
+        """Returns the type of such values, which names them in its messages in that spelling."""
+        return self
+
     @property
     def annotation(self) -> Any:
         """The Python type of a plain value, for annotations."""

@@ -30,7 +30,7 @@ class Centre:
     """A server of a handful of VMs, and the waits that were made on it."""
 
     stories: dict[str, str] = field(default_factory=dict)
-    """What happens to each VM: "good", "bad", "slow", "plain" (nothing was asked), or "gone"."""
+    """What happens to each VM: "good", "bad", "slow", "pending", "plain" (nothing was asked), or "gone"."""
     names: dict[str, str] = field(default_factory=dict)
     waits: list[tuple[list[str], list[str], list[str]]] = field(default_factory=list)
     """The requested references, the already ready ones and the previously customized ones of each wait."""
@@ -117,6 +117,7 @@ class FakeSource:
             "bad and off": [starting(0, vm), failed(5, vm), read(6, "FAILED", vm=vm, on=False, name=self._name(vm))],
             "bad by state": [read(6, "FAILED", vm=vm, name=self._name(vm))],
             "slow": [starting(0, vm), read(6, "RUNNING", vm=vm, name=self._name(vm))],
+            "pending": [starting(0, vm), read(6, "PENDING", vm=vm, name=self._name(vm)), HistoryRead(vm)],
             "plain": [starting(0, vm), read(6, "IDLE", vm=vm, name=self._name(vm)), HistoryRead(vm)],
             "gone": [gone(4, vm), gone(6, vm)],
             "forbidden": [unreadable(4, vm), unreadable(6, vm)],

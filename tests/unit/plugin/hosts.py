@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.lifecycle.outputs import respelled
-from pulumi_customization_gate.lifecycle.spelling import to_camel_case, to_snake_case
+from pulumi_customization_gate.lifecycle.spelling import camel, to_camel_case, to_snake_case
 from pulumi_customization_gate.plugin import values
 from pulumi_customization_gate.plugin.resources import RESOURCES
 from pulumi_customization_gate.plugin.servicer import ProviderServicer
@@ -25,6 +25,8 @@ from pulumi_customization_gate.resources.guest_file_provider import GuestFilePro
 from pulumi_customization_gate.resources.guest_script_provider import GuestScriptProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from google.protobuf import struct_pb2
 
 PROVIDERS: dict[str, Any] = {
@@ -181,7 +183,7 @@ class Native:
         request = provider_pb2.CheckRequest(urn=self._urn, news=self._encoded(news))
         done, result = self._call(self.servicer.Check, request)
         if result is not None:
-            done.failures = [self._in_python(failure.reason) for failure in result.failures]
+            done.failures = [in_python(failure.reason) for failure in result.failures]
             done.outputs = self._decoded(result.inputs)
         return done
 
@@ -227,7 +229,7 @@ class Native:
         self._stub.lines.clear()
         with contextlib.suppress(AbortedError):
             result = method(request, context)
-        done = Done(context.error, lines=list(self._stub.lines))
+        done = Done(in_python(context.error), lines=[(urn, in_python(line)) for urn, line in self._stub.lines])
         if context.partial is not None:
             done.outputs = self._decoded(context.partial.properties)
         return done, result
@@ -242,15 +244,26 @@ class Native:
         assert names == set(found)
         return _plain(found)
 
-    def _in_python(self, reason: str) -> str:
-        """Returns what is wrong with an argument with the argument's name in Python."""
-        name, colon, rest = reason.partition(":")
-        argument, bracket, place = name.partition("[")
-        assert "_" not in argument, "a name of Python in a message of the native provider"
-        return self._name(argument) + bracket + place + colon + rest
-
     def _name(self, name: str) -> str:
         return next(iter(respelled({name: None}, self._resource.lifecycle.PROPERTIES, to_snake_case)))
+
+
+def _several_words(described: Iterable[Any]) -> Iterator[str]:
+    """Yields the names of arguments, and of options in them, that consist of several words."""
+    for argument in described:
+        if "_" in argument.name:
+            yield argument.name
+        kind = getattr(argument.type, "item", argument.type)
+        yield from _several_words(field for record in getattr(kind, "records", ()) for field in record.fields)
+
+
+_NAMES = {camel(name): name for resource in RESOURCES.values() for name in _several_words(resource.arguments)}
+
+
+def in_python(text: str) -> str:
+    """Returns a message of the native provider with the names that arguments have in Python, of which it has none."""
+    assert re.findall(rf"\b({'|'.join(_NAMES.values())})\b", text) == [], "a name of Python in a message"
+    return re.sub(rf"\b({'|'.join(_NAMES)})\b", lambda name: _NAMES[name[1]], text)
 
 
 def _plain(outputs: Any) -> dict[str, Any]:

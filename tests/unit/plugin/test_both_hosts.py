@@ -70,16 +70,22 @@ def gate_opens(host: Host, centre: Centre) -> Iterator[Done]:
 
 def gate_fails(host: Host, centre: Centre) -> Iterator[Done]:
     centre.stories = {"vm-1": "bad", "vm-2": "good"}
-    inputs = {"vms": {"a": "vm-1", "b": "vm-2"}, "on_failure": "fail"}
+    inputs = {"vms": {"a": "vm-1", "b": "vm-2"}, "on_failure": "fail", "guest_logs": False}
     failed = host.create(inputs)
     yield failed
     yield host.diff(failed.outputs, inputs)
     yield host.update(failed.outputs, {**inputs, "accept": {"a": "host name set by hand"}})
 
 
+def gate_gives_advice(host: Host, centre: Centre) -> Iterator[Done]:
+    centre.stories = {"vm-1": "pending", "vm-2": "plain"}
+    yield host.create({"vms": {"a": "vm-1", "b": "vm-2"}, "start_timeout": 0.01, "guest_logs": False})
+
+
 def gate_is_refused(host: Host, _: Centre) -> Iterator[Done]:
     yield host.check({"vms": [], "timeout": "soon", "ready_when": "soon", "checks": [{"kind": "command"}]})
     yield host.check({"vms": {"a": "vm-1"}, "checks": [{"kind": "command", "script": "true", "exit_code": "no"}]})
+    yield host.check({"vms": {"a": "vm-1"}, "checks": [{"kind": "command", "script": "true", "exit_cod": 1.0}]})
 
 
 def script_runs(host: Host, guest: Any) -> Iterator[Done]:
@@ -93,6 +99,11 @@ def script_runs(host: Host, guest: Any) -> Iterator[Done]:
     guest.program = FakeProgram("", "the reason\n", 3)
     yield host.update(created.outputs, {**inputs, "script": "false"})
     guest.program = FakeProgram()
+    yield host.delete({**created.outputs, "on_delete": "echo bye"})
+    guest.program = FakeProgram("", "the reason\n", 3)
+    yield host.update(created.outputs, {**inputs, "on_update": "echo new", "stdin": "again"})
+    yield host.delete({**created.outputs, "on_delete": "echo bye"})
+    guest.password = "another"
     yield host.delete({**created.outputs, "on_delete": "echo bye"})
 
 
@@ -113,6 +124,7 @@ def file_is_written(host: Host, _: Any) -> Iterator[Done]:
 STORIES = [
     pytest.param(gate_opens, "CustomizationGate", id="a gate opens"),
     pytest.param(gate_fails, "CustomizationGate", id="a gate fails"),
+    pytest.param(gate_gives_advice, "CustomizationGate", id="a gate gives advice"),
     pytest.param(gate_is_refused, "CustomizationGate", id="a gate is refused"),
     pytest.param(script_runs, "GuestScript", id="a script runs"),
     pytest.param(script_is_refused, "GuestScript", id="a script is refused"),
