@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import edge_cases, waiting
 from benchmarks.document import Table, costs, pictures, seconds, size
+from benchmarks.hosts import Round, table
 from benchmarks.waiters import Waiter
 from benchmarks.waiting import Row
 from lab.paths import ROOT
@@ -117,6 +118,21 @@ def test_the_table_of_costs() -> None:
     shown = dict(zip(table.heads, cells, strict=True))
     assert (shown["waiter"], shown["set-up"], shown["bytes in all"]) == ("Terraform", "800 ms", "1.5 MB")
     assert shown["wrong"] == "68 reported too early, 1 missed"
+
+
+def test_the_table_of_the_hosts() -> None:
+    """Each host has a column with the medians of its rounds, the most log-ins, and the median of the longest times."""
+    dynamic = [Round(1.0, 4.0, 1, (0.01, 0.02, 0.3), 80 << 20), Round(2.0, 5.0, 2, (0.03, 0.03, 0.1), 82 << 20)]
+    made = table({"dynamic": dynamic, "plugin": dynamic[:1]})
+    assert made.heads == ("", "dynamic provider", "native provider")
+    assert [cells[1:] for cells in made.rows] == [
+        ("1.5 s", "1.0 s"),
+        ("4.5 s", "4.0 s"),
+        ("2", "1"),
+        ("25 ms", "20 ms"),
+        ("200 ms", "300 ms"),
+        ("81 MiB", "80 MiB"),
+    ]
 
 
 def test_units() -> None:

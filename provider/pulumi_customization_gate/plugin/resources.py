@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import struct_pb2
 
 from pulumi_customization_gate.config_lookup import PLUGIN_NAMESPACE
-from pulumi_customization_gate.lifecycle import gate, guest_file, guest_script
+from pulumi_customization_gate.lifecycle import gate
 from pulumi_customization_gate.lifecycle.arguments import GATE
 from pulumi_customization_gate.lifecycle.description import Argument  # noqa: TC001 -- the same
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
@@ -42,7 +42,8 @@ class HostedResource:
     Args:
         name: The type's name.
         text: What the resource does, in plain text.
-        lifecycle: The module with `PROPERTIES`, `diff`, `create`, `update`, `preview` and `delete`.
+        load: Returns the module with `PROPERTIES`, `diff`, `create`, `update`, `preview` and `delete`. Those of guest
+            work need client libraries that a program without such work does not load.
         check: Takes config and inputs; returns the reasons for which they are bad, and what is stored beside them.
         read: Takes the outputs, and returns those of a refresh.
         arguments: The arguments.
@@ -54,7 +55,7 @@ class HostedResource:
 
     name: str
     text: str
-    lifecycle: Any
+    load: Callable[[], Any]
     check: Callable[[Config, Mapping[str, Any]], tuple[list[str], Mapping[str, Any]]]
     arguments: Sequence[Argument]
     outputs: Sequence[Output]
@@ -67,6 +68,11 @@ class HostedResource:
     def type(self) -> str:
         """The type's token."""
         return f"{PLUGIN_NAMESPACE}:index:{self.name}"
+
+    @property
+    def lifecycle(self) -> Any:
+        """The module that `load` returns."""
+        return self.load()
 
     def decoded(self, properties: struct_pb2.Struct) -> dict[str, Any]:
         """Returns properties as the lifecycle takes them."""
@@ -110,6 +116,18 @@ def _without_namespace(arguments: Sequence[Argument]) -> Sequence[Argument]:
     return tuple(argument for argument in arguments if argument.name != NAMESPACE)
 
 
+def _guest_script() -> Any:
+    from pulumi_customization_gate.lifecycle import guest_script  # noqa: PLC0415 -- see HostedResource.load
+
+    return guest_script
+
+
+def _guest_file() -> Any:
+    from pulumi_customization_gate.lifecycle import guest_file  # noqa: PLC0415 -- the same
+
+    return guest_file
+
+
 RESOURCES: Mapping[str, HostedResource] = {
     resource.type: resource
     for resource in (
@@ -117,7 +135,7 @@ RESOURCES: Mapping[str, HostedResource] = {
             "CustomizationGate",
             "Blocks until the guest customization of VMs has succeeded, and fails with the reason if it has not. "
             "Resources that depend on it wait for it. The gate writes nothing to the server.",
-            gate,
+            lambda: gate,
             lambda config, news: (gate.check(config, news), {}),
             _without_namespace(GATE),
             GATE_OUTPUTS,
@@ -128,8 +146,8 @@ RESOURCES: Mapping[str, HostedResource] = {
             "GuestScript",
             "Runs a script in the guest of a VM, by VMware Tools: once when the resource is created, and again when "
             "what runs has changed or the last run failed.",
-            guest_script,
-            lambda config, news: (guest_script.check(config, news), {}),
+            _guest_script,
+            lambda config, news: (_guest_script().check(config, news), {}),
             _without_namespace(SCRIPT),
             SCRIPT_OUTPUTS,
             stored=SCRIPT_STORED,
@@ -139,8 +157,8 @@ RESOURCES: Mapping[str, HostedResource] = {
             "GuestFile",
             "Writes a file, or a directory of files, in the guest of a VM, by VMware Tools. Deleting the resource "
             "removes what it created.",
-            guest_file,
-            guest_file.check,
+            _guest_file,
+            lambda config, news: _guest_file().check(config, news),
             _without_namespace(FILE),
             FILE_OUTPUTS,
             inputs=FILE_INPUTS,
