@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from benchmarks import cloud_director, crowded, edge_cases, event_to_work, gates, gates_at_once
+from benchmarks import cloud_director, edge_cases, event_to_work, foreign_events, gates, gates_at_once
 from benchmarks.document import Table, costs, pictures, seconds, size
 from benchmarks.waiters import Waiter, waiters
 from benchmarks.waiting import IDLE_SECONDS, Row, measure
@@ -59,7 +59,7 @@ def main() -> int:
         action="store_true",
         help="all waiters with 1000 VMs too, the gate with 5000 and 10,000 (half an hour)",
     )
-    parser.add_argument("--only", nargs="+", metavar="WAITER:MACHINES", help="single rows, for example gate:1000")
+    parser.add_argument("--only", nargs="+", metavar="WAITER:VMS", help="single rows, for example gate:1000")
     options = parser.parse_args()
 
     def benchmark() -> None:
@@ -113,8 +113,8 @@ def _everything(*, full: bool) -> None:
     for name, count, idle_seconds in alone:
         console.print(f"{known[name].title} with {count} VMs (three minutes, longer with more) ...")
         rows.append(measure(program, known[name], count, idle_seconds))
-    console.print(f"Starts beside {crowded.FOREIGN} events of another VM (a minute) ...")
-    starts = crowded.measure(program)
+    console.print(f"Starts beside {foreign_events.FOREIGN} events of another VM (a minute) ...")
+    starts = foreign_events.measure(program)
     console.print(f"{gates.GATES} gates on the real engine, in four runs (three minutes) ...")
     ups = gates.measure(home)
     console.print("Many waits in one process beside one, and how soon the next resource begins (three minutes) ...")
@@ -122,11 +122,11 @@ def _everything(*, full: bool) -> None:
     delays = event_to_work.measure(home)
 
     titles = _titles(known)
-    rows.sort(key=lambda one: (list(titles).index(one.waiter), one.machines))
+    rows.sort(key=lambda one: (list(titles).index(one.waiter), one.vms))
     tables = [
         _targets(rows, starts),
         costs(rows, titles),
-        _crowded(starts),
+        _foreign_events(starts),
         _gates_at_once(together),
         _event_to_work(delays),
         _verdicts(answers, titles),
@@ -159,8 +159,8 @@ def _titles(known: dict[str, Waiter]) -> dict[str, str]:
     return {name: waiter.title for name, waiter in known.items()}
 
 
-def _targets(rows: Sequence[Row], starts: Sequence[crowded.Start]) -> Table:
-    gate = {row.machines: row for row in rows if row.waiter == "gate"}
+def _targets(rows: Sequence[Row], starts: Sequence[foreign_events.Start]) -> Table:
+    gate = {row.vms: row for row in rows if row.waiter == "gate"}
     judged: list[tuple[str, int, str, str, bool]] = []
     for count, most_setup, most_p99 in ((LARGE, 1.0, 0.04), (LARGER[0], 5.0, 0.15), (LARGER[1], None, 0.3)):
         if (row := gate.get(count)) is None:
@@ -175,14 +175,14 @@ def _targets(rows: Sequence[Row], starts: Sequence[crowded.Start]) -> Table:
         ("bytes per minute while idle", LARGE, size(row.idle_bytes), "below 100 kB", row.idle_bytes < 1e5),  # noqa: PLR2004 -- the same
     ]
     row = gate[max(gate)]
-    judged.append(("peak memory", row.machines, f"{row.peak_mib:.0f} MiB", "below 200 MiB", row.peak_mib < 200))  # noqa: PLR2004 -- the same
+    judged.append(("peak memory", row.vms, f"{row.peak_mib:.0f} MiB", "below 200 MiB", row.peak_mib < 200))  # noqa: PLR2004 -- the same
     judged += [
         (
-            f"set-up beside {crowded.FOREIGN} events of another VM",
+            f"set-up beside {foreign_events.FOREIGN} events of another VM",
             start.vms,
-            seconds(start.crowded),
-            f"below {crowded.MOST_SECONDS:g} s",
-            start.crowded < crowded.MOST_SECONDS,
+            seconds(start.after),
+            f"below {foreign_events.MOST_SECONDS:g} s",
+            start.after < foreign_events.MOST_SECONDS,
         )
         for start in starts
     ]
@@ -190,10 +190,10 @@ def _targets(rows: Sequence[Row], starts: Sequence[crowded.Start]) -> Table:
     return Table("The gate's targets", ("what", "VMs", "measured", "target", "met"), cells)
 
 
-def _crowded(starts: Sequence[crowded.Start]) -> Table:
+def _foreign_events(starts: Sequence[foreign_events.Start]) -> Table:
     heads = ("VMs", "set-up before", "set-up after", "event queries after")
-    cells = [(f"{one.vms}", seconds(one.quiet), seconds(one.crowded), f"{one.queries}") for one in starts]
-    return Table(f"Starts before and after {crowded.FOREIGN} events of another VM", heads, cells, left=0)
+    cells = [(f"{one.vms}", seconds(one.before), seconds(one.after), f"{one.queries}") for one in starts]
+    return Table(f"Starts before and after {foreign_events.FOREIGN} events of another VM", heads, cells, left=0)
 
 
 def _verdicts(answers: Iterable[edge_cases.Answer], titles: dict[str, str]) -> Table:
@@ -201,15 +201,15 @@ def _verdicts(answers: Iterable[edge_cases.Answer], titles: dict[str, str]) -> T
     rows = []
     for case in edge_cases.CASES:
         cells = [found[case.name, waiter] for waiter in titles]
-        words = [f"{answer.judgement}: {_spoken(answer)}" for answer in cells]
+        words = [f"{answer.judgement}: {_shown(answer)}" for answer in cells]
         rows.append((case.name, case.story, *words))
     heads = ("case", "what happens", *titles.values())
     return Table("Verdicts in edge cases", heads, rows, left=len(heads))
 
 
-def _spoken(answer: edge_cases.Answer) -> str:
+def _shown(answer: edge_cases.Answer) -> str:
     when = f"after {answer.seconds:.0f} s"
-    return f"{answer.verdict} ({answer.words}) {when}" if answer.words else f"{answer.verdict} {when}"
+    return f"{answer.verdict} ({answer.detail}) {when}" if answer.detail else f"{answer.verdict} {when}"
 
 
 def _polls(rows: Iterable[dict[str, Any]]) -> Table:
@@ -218,7 +218,7 @@ def _polls(rows: Iterable[dict[str, Any]]) -> Table:
     cells = [
         (
             names.get(row["client"], f"go-vcloud-director (re-implemented): {row['client']}"),
-            f"{row['machines']}",
+            f"{row['vms']}",
             f"{row['requests']}",
             f"{row['requests_per_minute']}",
             f"{row['latency_median_seconds']} s",
@@ -244,7 +244,7 @@ def _gates_at_once(rows: Sequence[gates_at_once.Measured]) -> Table:
         (
             f"{row.gates}",
             f"{row.vms}",
-            seconds(row.first_word),
+            seconds(row.first_status),
             seconds(row.opened),
             f"{row.opened / rows[0].opened:.2f}",
             f"{row.queries}",

@@ -1,7 +1,7 @@
 """Ansible's own waiting code: `python -m benchmarks.ansible_module READY_FILE SECONDS`, by Ansible's Python.
 
 The code that waits is that of the collection `community.vmware`, untouched: `PyVmomiHelper.wait_for_customization` of
-the module `vmware_guest`, with the connection that the helper makes for itself. Around it stands a stub in place of
+the module `vmware_guest`, with the connection that the helper makes for itself. A stub is in place of
 `AnsibleModule`, which Ansible's own start-up would make, and a thread in place of each of the processes that Ansible
 has per VM. So sessions, calls, latency and verdicts are Ansible's; the memory of one process is that of one
 VM, and Ansible needs as much again for each VM that it waits for at the same time.
@@ -20,12 +20,12 @@ from typing import Any
 from pyVim.connect import Disconnect
 from pyVmomi import vim
 
-from benchmarks.machines import machines
 from benchmarks.progress import BROKE_OFF, FAILED, SUCCEEDED, TIMED_OUT, Progress
+from benchmarks.vms import list_vms
 
 
 class _StubModule:
-    """What the helper needs of an `AnsibleModule`: the parameters, and somebody who hears a warning."""
+    """What the helper needs of an `AnsibleModule`: the parameters, and a place for warnings."""
 
     def __init__(self, lab: dict[str, Any]) -> None:
         host, _, port = lab["server"].partition(":")
@@ -58,7 +58,7 @@ def main() -> None:
     lab = json.loads(Path(ready).read_text(encoding="utf-8"))
     progress = Progress()
     finder = vmware_guest.PyVmomiHelper(_StubModule(lab))
-    moids = [vm._GetMoId() for vm in machines(finder.content)]  # noqa: SLF001 -- pyVmomi has no public name for it
+    moids = [vm._GetMoId() for vm in list_vms(finder.content)]  # noqa: SLF001 -- pyVmomi has no public name for it
     Disconnect(finder.si)
     set_up = threading.Barrier(len(moids) + 1)
 
@@ -72,12 +72,12 @@ def main() -> None:
         vm = vim.VirtualMachine(moid, helper.content.eventManager._stub)  # noqa: SLF001 -- the same
         set_up.wait()
         try:
-            is_good = helper.wait_for_customization(vm, timeout=float(seconds))
+            has_succeeded = helper.wait_for_customization(vm, timeout=float(seconds))
         except Exception as error:  # noqa: BLE001 -- whatever it is, the module's run would end with it
             progress.report(moid, BROKE_OFF, type(error).__name__.rpartition(".")[2])
             return
-        words = "; ".join(module.warnings)
-        progress.report(moid, SUCCEEDED if is_good else TIMED_OUT if "timed out" in words else FAILED, words)
+        detail = "; ".join(module.warnings)
+        progress.report(moid, SUCCEEDED if has_succeeded else TIMED_OUT if "timed out" in detail else FAILED, detail)
 
     progress.began()
     waits = [threading.Thread(target=wait, args=(moid,)) for moid in moids]

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.machines import machines
 from benchmarks.progress import FAILED, NOT_CUSTOMIZED, NOT_STARTED, SUCCEEDED, TIMED_OUT, Progress
 from benchmarks.reference_waiters import powercli, terraform
+from benchmarks.vms import list_vms
 from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.status import CustomizationStatus
@@ -39,7 +39,7 @@ def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
     """Runs this project's wait as the resource does."""
     settings = VsphereSettings(lab["server"], lab["user"], lab["password"], ca_file=lab["ca_file"])
     with acquire(settings) as session:
-        references = {moid: moid for moid in map(moid_of, machines(session.content))}
+        references = {moid: moid for moid in map(moid_of, list_vms(session.content))}
     is_watching = False
     progress.began()
 

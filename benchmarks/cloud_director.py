@@ -45,18 +45,18 @@ class _Race:
     """One wait for all VMs of one server."""
 
     lab: Running
-    machines: dict[str, SimulatedVm]
+    vms: dict[str, SimulatedVm]
     seen: dict[str, float] = field(default_factory=dict)
     """When each VM was seen at its end, by the monotonic clock."""
 
     def row(self, client: str, seconds: float) -> dict[str, Any]:
         """Returns what the wait cost, and how late it saw each end."""
-        late = [self.seen[name] - _end(machine) for name, machine in self.machines.items()]
+        late = [self.seen[name] - _end(vm) for name, vm in self.vms.items()]
         calls = self.lab.cloud.stats()["calls"]
         assert isinstance(calls, dict)
         return {
             "client": client,
-            "machines": len(self.machines),
+            "vms": len(self.vms),
             "seconds": round(seconds, 1),
             "requests": sum(calls.values()),
             "requests_per_minute": round(sum(calls.values()) * 60 / seconds),
@@ -66,15 +66,15 @@ class _Race:
         }
 
 
-def measure(machines: int = 200, seconds: float = 60.0) -> list[dict[str, Any]]:
+def measure(vms: int = 200, seconds: float = 60.0) -> list[dict[str, Any]]:
     """Returns a row per client: requests in all and per minute, and the latency from each end to its being seen.
 
     Args:
-        machines: How many VMs are customized at once.
+        vms: How many VMs are customized at once.
         seconds: The longest customization; the shortest takes a quarter of it.
     """
     draw = random.Random(1)  # noqa: S311 -- the same durations in every run
-    plans = [Plan("succeeded", 1.0, draw.uniform(seconds / 4, seconds)) for _ in range(machines)]
+    plans = [Plan("succeeded", 1.0, draw.uniform(seconds / 4, seconds)) for _ in range(vms)]
     rows: list[dict[str, Any]] = []
 
     def race(client: str, run: Callable[[_Race], None]) -> None:
@@ -84,7 +84,7 @@ def measure(machines: int = 200, seconds: float = 60.0) -> list[dict[str, Any]]:
             run(waiting)
             rows.append(waiting.row(client, time.monotonic() - began))
 
-    clients = {"customization gate": _gate, f"fixed poll, {_FIXED:g} s per machine": _fixed_poll}
+    clients = {"customization gate": _gate, f"fixed poll, {_FIXED:g} s per VM": _fixed_poll}
     races = [threading.Thread(target=race, args=each) for each in clients.items()]
     for each in races:
         each.start()
@@ -100,7 +100,7 @@ def _gate(race: _Race) -> None:
         now = time.monotonic()
         race.seen.update({outcome.key: now for outcome in update.changed if outcome.ready})
 
-    references = {name: machine.urn for name, machine in race.machines.items()}
+    references = {name: vm.urn for name, vm in race.vms.items()}
     targets = targets_of(references, partial(parse_reference, url=settings.address))
     source = CloudDirectorSource(settings, targets)
     wait(source, WaitRules(timeout=600), listener=listen)
@@ -110,7 +110,7 @@ def _fixed_poll(race: _Race) -> None:
     http = requests.Session()
     http.trust_env = False
     http.verify = _authority()
-    http.mount("https://", HTTPAdapter(pool_maxsize=len(race.machines)))
+    http.mount("https://", HTTPAdapter(pool_maxsize=len(race.vms)))
     login = http.post(
         f"{race.lab.url}/cloudapi/1.0.0/sessions",
         auth=("ann@acme", _PASSWORD),
@@ -120,15 +120,15 @@ def _fixed_poll(race: _Race) -> None:
     token = login.headers["X-VMWARE-VCLOUD-ACCESS-TOKEN"]
     headers = {"Accept": "application/*+xml;version=37.0", "Authorization": f"Bearer {token}"}
 
-    def wait(name: str, machine: SimulatedVm) -> None:
-        address = f"{race.lab.url}/api/vApp/vm-{machine.uuid}/guestcustomizationstatus"
+    def wait(name: str, vm: SimulatedVm) -> None:
+        address = f"{race.lab.url}/api/vApp/vm-{vm.uuid}/guestcustomizationstatus"
         while name not in race.seen:
             time.sleep(_FIXED)
-            said = http.get(address, headers=headers, timeout=10).text
-            if any(f">{state}<" in said for state in ("GC_COMPLETE", "GC_FAILED")):
+            status = http.get(address, headers=headers, timeout=10).text
+            if any(f">{state}<" in status for state in ("GC_COMPLETE", "GC_FAILED")):
                 race.seen[name] = time.monotonic()
 
-    loops = [threading.Thread(target=wait, args=each) for each in race.machines.items()]
+    loops = [threading.Thread(target=wait, args=each) for each in race.vms.items()]
     for loop in loops:
         loop.start()
     for loop in loops:
@@ -136,9 +136,9 @@ def _fixed_poll(race: _Race) -> None:
     http.close()
 
 
-def _end(machine: SimulatedVm) -> float:
-    assert machine.powered_on_at is not None
-    return machine.powered_on_at + machine.plan.start_delay + machine.plan.duration
+def _end(vm: SimulatedVm) -> float:
+    assert vm.powered_on_at is not None
+    return vm.powered_on_at + vm.plan.start_delay + vm.plan.duration
 
 
 def _authority() -> str:

@@ -92,7 +92,7 @@ def costs(rows: Sequence[Row], titles: dict[str, str]) -> Table:
     cells = [
         (
             titles[row.waiter],
-            f"{row.machines}",
+            f"{row.vms}",
             seconds(row.setup),
             seconds(row.p50),
             seconds(row.p99),
@@ -129,11 +129,11 @@ def _draw(rows: Sequence[Row], titles: dict[str, str], path: Path, colours: Mapp
         figure = Figure(figsize=(9, 3.8), layout="constrained")
         calls, latency = figure.subplots(1, 2)
         for waiter, title in titles.items():
-            own = sorted((row for row in rows if row.waiter == waiter), key=lambda row: row.machines)
+            own = sorted((row for row in rows if row.waiter == waiter), key=lambda row: row.vms)
             style = {"label": title, "color": colours[waiter], "marker": MARKERS[waiter], "markersize": 5}
             for axes, values in ((calls, [row.idle_calls for row in own]), (latency, [row.p50 for row in own])):
-                axes.plot([row.machines for row in own], values, **style)
-                wrong = [(row.machines, value) for row, value in zip(own, values, strict=True) if _wrong(row) != "0"]
+                axes.plot([row.vms for row in own], values, **style)
+                wrong = [(row.vms, value) for row, value in zip(own, values, strict=True) if _wrong(row) != "0"]
                 axes.scatter([count for count, _ in wrong], [value for _, value in wrong], **_WRONG)
         # Linear below the first mark, so that a waiter without calls is at zero.
         calls.set_yscale("symlog", linthresh=1, linscale=0.4)

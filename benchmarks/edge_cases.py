@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-from benchmarks.machines import machines
 from benchmarks.progress import FAILED, NO_VERDICT, NOT_CUSTOMIZED, SUCCEEDED
+from benchmarks.vms import list_vms
 from lab import vcenter_client
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Answer:
     case: str
     waiter: str
     verdict: str
-    words: str
+    detail: str
     seconds: float
     """Seconds since the start of the wait."""
     judgement: str
@@ -69,7 +69,7 @@ def _customize_again(lab: Lab) -> None:
     """Customizes the VM again; this time the customization fails."""
     lab.plan(_NAME, outcome="CustomizationFailed", duration="30s")
     with lab.connected() as service:
-        (vm,) = machines(service.content)
+        (vm,) = list_vms(service.content)
         lab.power(_NAME, "off")
         custom = vim.vm.customization
         adapter = custom.IPSettings(ip=custom.DhcpIpGenerator())
@@ -91,7 +91,7 @@ def _restart_after_success(lab: Lab) -> None:
     lab.plan(_NAME, duration="500ms")
     lab.power(_NAME, "on")
     with lab.connected() as service:
-        (vm,) = machines(service.content)
+        (vm,) = list_vms(service.content)
         while not str(vm.guest.customizationInfo.customizationStatus).endswith("SUCCEEDED"):
             time.sleep(0.1)
     lab.power(_NAME, "ha_restart")
@@ -196,7 +196,7 @@ def _answers(program: Path, waiters: Iterable[Waiter], case: EdgeCase) -> list[A
 
 
 def _answer(case: EdgeCase, waiter: str, result: dict[str, Any]) -> Answer:
-    (word,) = result["said"].values()
-    verdict = word["verdict"]
+    (entry,) = result["verdicts"].values()
+    verdict = entry["verdict"]
     judgement = "right" if verdict == case.truth else "none" if verdict in NO_VERDICT else "WRONG"
-    return Answer(case.name, waiter, verdict, word["words"], word["seconds"], judgement)
+    return Answer(case.name, waiter, verdict, entry["detail"], entry["seconds"], judgement)

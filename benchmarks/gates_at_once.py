@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.machines import machines
 from benchmarks.progress import peak_kib
+from benchmarks.vms import list_vms
 from lab import vcenter_client
 from lab.paths import ROOT, LabError
 from pulumi_customization_gate.core.model import targets_of
@@ -45,7 +45,7 @@ class Measured:
     gates: int
     vms: int
     """VMs of each gate."""
-    first_word: float
+    first_status: float
     """Seconds until the last of the waits reported its first status."""
     opened: float
     """Seconds until the last of the gates was open."""
@@ -100,8 +100,8 @@ def wait(settings: VsphereSettings, moids: list[str], gates: int) -> tuple[float
 
     parts = [moids[first::gates] for first in range(gates)]
     with ThreadPoolExecutor(gates) as pool:
-        first_words, ends = zip(*pool.map(wait_for, parts), strict=True)
-    return max(first_words), max(ends)
+        first_statuses, ends = zip(*pool.map(wait_for, parts), strict=True)
+    return max(first_statuses), max(ends)
 
 
 def main() -> None:
@@ -110,9 +110,9 @@ def main() -> None:
     gates, vms = map(int, sys.argv[2:])
     settings = VsphereSettings(lab["server"], lab["user"], lab["password"], ca_file=lab["ca_file"])
     with acquire(settings) as session:
-        moids = [moid_of(vm) for vm in machines(session.content)][: gates * vms]
-    first_word, opened = wait(settings, moids, gates)
-    print(json.dumps(asdict(Measured(gates, vms, first_word, opened, peak_kib() / 1024))))
+        moids = [moid_of(vm) for vm in list_vms(session.content)][: gates * vms]
+    first_status, opened = wait(settings, moids, gates)
+    print(json.dumps(asdict(Measured(gates, vms, first_status, opened, peak_kib() / 1024))))
 
 
 if __name__ == "__main__":

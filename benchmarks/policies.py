@@ -41,7 +41,7 @@ STEEPEST = 1.4
 """The largest exponent e of n^e that still counts as near linear: 1 is linear, 2 is quadratic."""
 REPEATS = 3
 CALL_SECONDS = 60
-MACHINES_OF_A_GATE = 10
+VMS_OF_A_GATE = 10
 
 _OPTIONS = PolicyResourceOptions(
     protect=False,
@@ -69,17 +69,17 @@ def stack_of(size: int) -> list[PolicyResource]:
         for at in range(size // 4)
     ]
     gates = {}
-    for at in range(0, len(vms), MACHINES_OF_A_GATE):
-        watched = vms[at : at + MACHINES_OF_A_GATE]
-        if at // MACHINES_OF_A_GATE % 5 < 4:  # noqa: PLR2004 -- one ten in five goes without
+    for at in range(0, len(vms), VMS_OF_A_GATE):
+        watched = vms[at : at + VMS_OF_A_GATE]
+        if at // VMS_OF_A_GATE % 5 < 4:  # noqa: PLR2004 -- one ten in five goes without
             props = {"vms": [UNKNOWN_STRING_VALUE] * len(watched), "timeout": 1800}
             kind = "pulumi-python:dynamic/customization:CustomizationGate"
-            gates[at // MACHINES_OF_A_GATE] = _resource(kind, f"gate-{at}", props, {"vms": watched})
+            gates[at // VMS_OF_A_GATE] = _resource(kind, f"gate-{at}", props, {"vms": watched})
     work: list[PolicyResource] = []
     while len(vms) + len(gates) + len(work) < size:
         at = len(work) % len(vms)
         by = {"connection": [vms[at], *work[-1:]]}
-        if gate := gates.get(at // MACHINES_OF_A_GATE):
+        if gate := gates.get(at // VMS_OF_A_GATE):
             by["triggers"] = [gate]
         work.append(_resource("command:remote:Command", f"work-{len(work)}", {"connection": UNKNOWN_STRING_VALUE}, by))
     return [*work, *gates.values(), *vms]

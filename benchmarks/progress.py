@@ -28,7 +28,7 @@ class Progress:
     def __init__(self) -> None:
         self._steps: list[float] = []
         self._began_at = 0.0
-        self._said: dict[str, dict[str, Any]] = {}
+        self._verdicts: dict[str, dict[str, Any]] = {}
 
     def began(self) -> None:
         """Marks the time when the VMs are known and the set-up starts."""
@@ -40,16 +40,16 @@ class Progress:
         self._steps.append(time.monotonic())
         print("watching", flush=True)
 
-    def report(self, moid: str, verdict: str, words: str = "") -> None:
+    def report(self, moid: str, verdict: str, detail: str = "") -> None:
         """Records the verdict on the VM with this managed object ID; the first one counts."""
-        self._said.setdefault(moid, {"at": time.time(), "verdict": verdict, "words": words})
+        self._verdicts.setdefault(moid, {"at": time.time(), "verdict": verdict, "detail": detail})
 
     def finish(self) -> None:
         """Prints the records and the peak memory of this process."""
         setup = self._steps[1] - self._steps[0]
-        for word in self._said.values():
-            word["seconds"] = word["at"] - self._began_at
-        print(json.dumps({"setup": setup, "said": self._said, "peak_kib": peak_kib()}))
+        for entry in self._verdicts.values():
+            entry["seconds"] = entry["at"] - self._began_at
+        print(json.dumps({"setup": setup, "verdicts": self._verdicts, "peak_kib": peak_kib()}))
 
 
 def peak_kib() -> int:

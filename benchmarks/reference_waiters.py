@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pyVim.connect import Connect, Disconnect
 from pyVmomi import vim, vmodl
 
-from benchmarks.machines import machines
 from benchmarks.progress import BROKE_OFF, FAILED, NOT_STARTED, SUCCEEDED, TIMED_OUT
+from benchmarks.vms import list_vms
 from lab.offline.vsphere_plugin.waiter import CustomizationWaiter
 from pulumi_customization_gate.vsphere.events import moid_of
 
@@ -54,7 +54,7 @@ def powercli(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
         entity = spec.ByEntity(entity=vm, recursion="self")
         return list(manager.QueryEvents(spec(entity=entity, time=spec.ByTime(beginTime=begin))) or [])
 
-    targets = machines(service.content)
+    targets = list_vms(service.content)
     progress.began()
     earliest = service.CurrentTime() - POWERCLI_LOOK_BACK
     started: dict[Any, Any] = {}
@@ -96,25 +96,25 @@ def _powercli_round(status: dict[Any, str], events_of: Any, progress: Progress) 
                 progress.report(moid_of(vm), SUCCEEDED, status[vm])
 
 
-def _end(status: dict[Any, str], progress: Progress, verdict: str, words: str = "") -> None:
+def _end(status: dict[Any, str], progress: Progress, verdict: str, detail: str = "") -> None:
     for vm, now in status.items():
-        progress.report(moid_of(vm), verdict, words or now)
+        progress.report(moid_of(vm), verdict, detail or now)
 
 
 def terraform(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
     """Watches each VM by a collector and a held call of its own, on one session."""
     service = _connect(lab)
-    targets = machines(service.content)
+    targets = list_vms(service.content)
     deadline = time.monotonic() + seconds
     set_up = threading.Barrier(len(targets) + 1)
 
     def wait(vm: Any) -> None:
         try:
-            verdict, words = _terraform_wait(service, vm, set_up)
+            verdict, detail = _terraform_wait(service, vm, set_up)
         except vmodl.MethodFault as fault:
             set_up.abort()  # Means nothing once all are watching.
-            verdict, words = BROKE_OFF, _name(fault)
-        progress.report(moid_of(vm), verdict, words)
+            verdict, detail = BROKE_OFF, _name(fault)
+        progress.report(moid_of(vm), verdict, detail)
 
     progress.began()
     waits = [threading.Thread(target=wait, args=(vm,), daemon=True) for vm in targets]

@@ -52,15 +52,15 @@ class Waiting:
             raise LabError(f"{self.waiter.title} ended before it started to wait")
 
     def result(self) -> dict[str, Any]:
-        """Waits for its end and returns its report: setup, said, peak_kib.
+        """Waits for its end and returns its report: setup, verdicts, peak_kib.
 
         Raises:
             LabError: It failed.
         """
-        said, _ = self.process.communicate()
+        output, _ = self.process.communicate()
         if self.process.returncode:
             raise LabError(f"{self.waiter.title} ended with exit status {self.process.returncode}")
-        result: dict[str, Any] = json.loads(said.splitlines()[-1])
+        result: dict[str, Any] = json.loads(output.splitlines()[-1])
         return result
 
     def end(self) -> None:

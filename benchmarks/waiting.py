@@ -36,7 +36,7 @@ class Row:
     """What one waiter needed for a number of VMs."""
 
     waiter: str
-    machines: int
+    vms: int
     setup: float
     """Seconds from knowing the VMs to the wait itself: log-in, subscription, state, history."""
     p50: float
@@ -108,11 +108,11 @@ def _measure(lab: Lab, ready: Path, waiter: Waiter, count: int, idle_seconds: fl
     end = lab.stats()
     # A waiter that ended without logging out may hold all collectors.
     lab.terminate_sessions()
-    latencies, early = _latencies(lab, result["said"])
+    latencies, early = _latencies(lab, result["verdicts"])
     p50, p99 = p50_p99(latencies)
     return Row(
         waiter=waiter.name,
-        machines=count,
+        vms=count,
         setup=result["setup"],
         p50=p50,
         p99=p99,
@@ -143,11 +143,13 @@ def successes(lab: Lab) -> dict[str, float]:
     return ends
 
 
-def _latencies(lab: Lab, said: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
+def _latencies(lab: Lab, verdicts: dict[str, dict[str, Any]]) -> tuple[list[float], int]:
     """Returns how long after its event each end was noticed, and how many were reported before there was an event."""
     ends = successes(lab)
-    good = [word["at"] - ends[moid] for moid, word in said.items() if word["verdict"] == SUCCEEDED and moid in ends]
-    return [late for late in good if late >= 0], sum(late < 0 for late in good)
+    lateness = [
+        entry["at"] - ends[moid] for moid, entry in verdicts.items() if entry["verdict"] == SUCCEEDED and moid in ends
+    ]
+    return [late for late in lateness if late >= 0], sum(late < 0 for late in lateness)
 
 
 def p50_p99(values: list[float]) -> tuple[float, float]:

@@ -43,17 +43,17 @@ class Control:
     def _vms(self) -> ResponseReturnValue:
         """Returns what the API does not report of a VM: when it was powered on, and when it was customized."""
         now = datetime.now(timezone.utc)
-        told = {}
+        reported = {}
         for vm in self._cloud.vms():
             powered_on = None if vm.powered_on_at is None else now - timedelta(seconds=vm.age)
             took = vm.completed_after
             completed = None if powered_on is None or took is None else powered_on + timedelta(seconds=took)
-            told[vm.name] = {
+            reported[vm.name] = {
                 "urn": vm.urn,
                 "powered_on_at": powered_on and powered_on.isoformat(),
                 "completed_at": completed and completed.isoformat(),
             }
-        return jsonify(told)
+        return jsonify(reported)
 
     def _plan(self, name: str) -> ResponseReturnValue:
         """Creates a VM or restarts its customization, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.machines import machines_by_name
+from benchmarks.vms import vms_by_name
 from lab import vcenter_client
 from lab.fault_proxy import proxy_for
 from lab.soak.fault_schedule import FaultSchedule, longest_fault
@@ -177,7 +177,7 @@ def prepared(program: Path, folder: Path, *, vms: int, seconds: float, seed: int
     lab = vcenter_client.start(program, folder, (*options, "-first-event-key", str(2**31 - 4 * vms)))
     try:
         with lab.connected() as service:
-            moids = {name: moid_of(vm) for name, vm in machines_by_name(service.content).items()}
+            moids = {name: moid_of(vm) for name, vm in vms_by_name(service.content).items()}
         with proxy_for(lab.server) as proxy:
             yield Soak(lab, proxy, sorted(moids.items()), seconds, seed)
     finally:

@@ -29,10 +29,10 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(waiting, name, value)
 
 
-def row(waiter: str, machines: int, *, p50: float = 0.014, early: int = 0, missed: int = 0) -> Row:
+def row(waiter: str, vms: int, *, p50: float = 0.014, early: int = 0, missed: int = 0) -> Row:
     return Row(
         waiter=waiter,
-        machines=machines,
+        vms=vms,
         setup=0.8,
         p50=p50,
         p99=2.5,
@@ -52,7 +52,7 @@ def row(waiter: str, machines: int, *, p50: float = 0.014, early: int = 0, misse
 def test_the_gate_is_measured() -> None:
     """A row has the counts of the server and of the waiter: one session, one collector, every end noticed."""
     measured = waiting.measure(program(), GATE, 3)
-    assert (measured.waiter, measured.machines, measured.early, measured.missed) == ("gate", 3, 0, 0)
+    assert (measured.waiter, measured.vms, measured.early, measured.missed) == ("gate", 3, 0, 0)
     assert (measured.sessions, measured.collectors) == (1, 1)
     assert 0 < measured.p50 <= measured.p99 < waiting.MARGIN
     assert measured.calls > 10
@@ -76,7 +76,7 @@ def test_what_a_waiter_reports_too_early_is_counted() -> None:
 def test_an_edge_case_is_judged(
     case: str, waiter: Waiter, answer: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a waiter says is held against what happened to the machine."""
+    """The verdict of a waiter is compared with what happened to the VM."""
     monkeypatch.setattr(edge_cases, "CASES", [one for one in edge_cases.CASES if one.name == case])
     (found,) = edge_cases.run(program(), [waiter])
     assert (found.case, found.waiter, found.verdict, found.judgement) == (case, waiter.name, *answer)
@@ -143,7 +143,7 @@ def test_units() -> None:
 
 def test_the_pictures_are_the_same_for_the_same_figures(tmp_path: Path) -> None:
     """The SVG holds every waiter's name as text, and no date, so that it changes with the figures only."""
-    rows = [row(waiter, machines) for waiter in TITLES for machines in (1, 100, 1000)]
+    rows = [row(waiter, count) for waiter in TITLES for count in (1, 100, 1000)]
     for name in ("one", "two"):
         pictures(rows, TITLES, tmp_path / f"{name}.svg", tmp_path / f"{name}-dark.svg")
     for kind in ("", "-dark"):

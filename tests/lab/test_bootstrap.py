@@ -370,13 +370,13 @@ def test_a_long_step_says_that_it_continues(capsys: pytest.CaptureFixture[str]) 
     with going_on("a short step"):
         pass
     assert capsys.readouterr().out == ""
-    told = ""
+    reported = ""
     with going_on("a long step", every=0.01):
         deadline = time.monotonic() + 10
-        while "a long step is still running after 0 s\n" not in told:
+        while "a long step is still running after 0 s\n" not in reported:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-            told += capsys.readouterr().out
+            reported += capsys.readouterr().out
 
 
 def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_leftovers_are_reported_by_variable_and_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "reported"),
     [
         pytest.param(None, 0, "", id="done"),
         pytest.param(LabError("no network"), 1, "error: no network\n", id="failed"),
@@ -434,7 +434,7 @@ def test_leftovers_are_reported_by_variable_and_message() -> None:
     ],
 )
 def test_a_command_of_the_set_up_ends_with_a_sentence(
-    error: BaseException | None, status: int, told: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException | None, status: int, reported: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An error that a user can fix is printed without a traceback, and the exit status reports it to `make`."""
 
@@ -443,4 +443,4 @@ def test_a_command_of_the_set_up_ends_with_a_sentence(
             raise error
 
     assert exit_status(action) == status
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == reported

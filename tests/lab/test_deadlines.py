@@ -99,7 +99,7 @@ def test_a_diagnosis_says_all_that_is_known(harness: FaultHarness) -> None:
     harness.move(vm)
     failure = failure_of(harness.begin({"web": vm}, timeout=TIMEOUT).report())
 
-    told = "\n".join(failure.diagnosis)
+    reported = "\n".join(failure.diagnosis)
     assert failure.message == "the customization started and has not ended"
     for line in (
         r"likely cause: the customization does not end in the guest; see /var/log/vmware-imc or .*",
@@ -108,7 +108,7 @@ def test_a_diagnosis_says_all_that_is_known(harness: FaultHarness) -> None:
         r"event: CustomizationStartedEvent at \d\d:\d\d:\d\d.*, [\d.]+ m?s earlier",
         r"migrations seen: 1",
     ):
-        assert re.search(f"^{line}$", told, re.MULTILINE), (line, told)
+        assert re.search(f"^{line}$", reported, re.MULTILINE), (line, reported)
 
 
 def test_no_trace_of_a_customization_is_reported_early(harness: FaultHarness) -> None:

@@ -100,8 +100,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("play", "told"), FAULTS)
-def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None], told: str) -> None:
+@pytest.mark.parametrize(("play", "reported"), FAULTS)
+def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None], reported: str) -> None:
     """During a fault a VM that succeeds, one that fails, and the fault are all reported correctly and at once."""
     wait, vms = harness.watching("good", "bad")
 
@@ -114,7 +114,7 @@ def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None],
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
     assert failures(report) == {"bad": SUBCLASS}
-    assert re.search(told, "\n".join(report.notes)), report.notes
+    assert re.search(reported, "\n".join(report.notes)), report.notes
     assert wait.notes == "\n".join(report.notes)
 
 

@@ -69,13 +69,13 @@ class GuestVM:
 
     def __init__(self, vcenter: VCenter, session: Session, managed_object: Any) -> None:
         self.vcenter, self.session, self.managed_object = vcenter, session, managed_object
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def guest(self, seconds: float = 30, login: GuestCredentials = LOGIN, **deadline: Any) -> Guest:
         return Guest(self.session, self.managed_object._moId, login, Deadline(seconds, **deadline))
 
     def run(self, text: str, seconds: float = 30, attempt: Attempt | None = None, **script: Any) -> ScriptResult:
-        return run_script(self.guest(seconds), Script(text, **script), attempt or another(), self.told.append)
+        return run_script(self.guest(seconds), Script(text, **script), attempt or another(), self.reported.append)
 
     def outcome(self, text: str, seconds: float = 30, **script: Any) -> Outcome:
         outcome = self.run(text, seconds, **script).outcome
@@ -343,11 +343,11 @@ def test_an_exit_code_outlives_vcenters_memory(vm: GuestVM) -> None:
 def test_a_guest_that_is_not_ready_is_waited_for(vm: GuestVM) -> None:
     """Guest operations that are not available yet are retried, with a message, until the time-out."""
     vm.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable", count=2)
-    told: list[str] = []
-    guest = Guest(vm.session, vm.managed_object._moId, LOGIN, Deadline(30), told.append)
+    reported: list[str] = []
+    guest = Guest(vm.session, vm.managed_object._moId, LOGIN, Deadline(30), reported.append)
     assert shown(run_script(guest, Script("true"), another()).outcome) == (0, "", "")
-    assert len(told) == 2
-    assert "GuestOperationsUnavailable" in told[0]
+    assert len(reported) == 2
+    assert "GuestOperationsUnavailable" in reported[0]
 
     vm.fault("MakeDirectoryInGuest", "GuestOperationsUnavailable")
     with pytest.raises(GuestTimeoutError, match=r"timed out after 1 s .*GuestOperationsUnavailable"):

@@ -24,7 +24,7 @@ def customized(vcenter: VCenter) -> tuple[str, str]:
     return moid(vm), str(vm.name)
 
 
-def told(report: GateReport) -> list[tuple[str, bool, str]]:
+def reported(report: GateReport) -> list[tuple[str, bool, str]]:
     return [(o.status.value, o.ready, o.failure.name if o.failure else "") for o in report.outcomes]
 
 
@@ -38,10 +38,10 @@ def test_customized_and_off_is_not_ready(vcenter: VCenter) -> None:
     on = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT))
     timer.join()
 
-    assert told(off) == [("CustomizationSucceeded", False, "PoweredOff")]
+    assert reported(off) == [("CustomizationSucceeded", False, "PoweredOff")]
     assert off.outcomes[0].failure is not None
     assert off.outcomes[0].failure.message == "the VM is customized and powered off"
-    assert told(on) == [("CustomizationSucceeded", True, "")]
+    assert reported(on) == [("CustomizationSucceeded", True, "")]
 
 
 def test_customized_again_just_before_the_wait(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_customized_again_just_before_the_wait(tmp_path: Path) -> None:
         report = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT, start_timeout=TEST_TIMEOUT))
         lasted = time.monotonic() - began
 
-    assert told(report) == [("CustomizationSucceeded", True, "")]
+    assert reported(report) == [("CustomizationSucceeded", True, "")]
     assert lasted > 1.0
     assert report.outcomes[0].started_at is not None
 
@@ -76,4 +76,4 @@ def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
         report = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT))
         timer.join()
 
-    assert told(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]
+    assert reported(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]

@@ -184,22 +184,22 @@ def test_a_host_without_a_name_is_reached_by_its_management_address(
     vcenter: VCenter, monkeypatch: pytest.MonkeyPatch, is_reported: bool
 ) -> None:
     """VCenter reports the address, and the certificate still has to be the host's: pinned, or for its name."""
-    told: list[str] = []
+    reported: list[str] = []
     vm = vcenter.clone(plan=PLAN)
     if not is_reported:
         monkeypatch.setattr(hosts, "fingerprint", lambda *_: "")
     with acquire(settings(vcenter, vcenter.lab.server, ca_file=vcenter.lab.ca_file)) as session:
-        guest = Guest(session, vm._moId, LOGIN, Deadline(20), told.append)
+        guest = Guest(session, vm._moId, LOGIN, Deadline(20), reported.append)
         if is_reported:
             assert carried(guest) == b"hello"
         else:
             # The lab's certificate has other names than the host's.
             with pytest.raises(CertificateError, match=rf"Hostname mismatch.*{HOST}"):
                 carried(guest)
-    assert told[0].startswith(
+    assert reported[0].startswith(
         f"the transfer of a guest file over {HOST}:{port(vcenter)} failed: host name could not be"
     )
-    assert told[0].endswith("; trying the host's management address, 127.0.0.1")
+    assert reported[0].endswith("; trying the host's management address, 127.0.0.1")
 
 
 def test_a_host_that_cannot_be_reached_at_all_is_said_at_once(

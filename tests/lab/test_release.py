@@ -163,8 +163,8 @@ def test_the_long_description_stands_alone(release: Release) -> None:
 
 def test_the_version_is_the_same_everywhere(release: Release) -> None:
     """Wheel, schema, policy pack and the newest entry of the changelog have one version."""
-    told = release.metadata
-    version = told["Version"]
+    reported = release.metadata
+    version = reported["Version"]
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version)
@@ -172,7 +172,7 @@ def test_the_version_is_the_same_everywhere(release: Release) -> None:
     assert f"\nversion: {version}\n" in (ROOT / "policy" / "PulumiPolicy.yaml").read_text(encoding="utf-8")
     assert newest is not None
     assert newest[1] == version
-    assert (told["Name"], told["Requires-Python"], told["License-Expression"]) == (
+    assert (reported["Name"], reported["Requires-Python"], reported["License-Expression"]) == (
         "pulumi-customization-gate",
         ">=3.10",
         "Apache-2.0",

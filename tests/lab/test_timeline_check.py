@@ -33,8 +33,8 @@ def _table(opened: float | None, vms: dict[str, dict[str, Any]], work: dict[str,
     gate = {"results": vms, "opened_at": "" if opened is None else _at(opened)}
     resources: list[dict[str, Any]] = [{"type": "pulumi:pulumi:Stack", "urn": "s"}, {"type": GATE, "outputs": gate}]
     resources += [
-        {"type": kind, "outputs": {"vm": moid, told: _at(seconds), "stdout": f"ran in {moid}\nfor long\n"}}
-        for (kind, told), (moid, seconds) in zip(itertools.cycle(WORK.items()), work.items(), strict=False)
+        {"type": kind, "outputs": {"vm": moid, reported: _at(seconds), "stdout": f"ran in {moid}\nfor long\n"}}
+        for (kind, reported), (moid, seconds) in zip(itertools.cycle(WORK.items()), work.items(), strict=False)
     ]
     return rows(resources)
 

@@ -197,8 +197,8 @@ def test_what_does_not_exist_is_reported_by_name_at_once(vcenter: VCenter) -> No
     report = wait(vcenter, {"good": moid(vm), "slow": moid(slow), **lost})
 
     lab = vcenter.lab
-    told = {outcome.key: outcome.failure.message for outcome in report.outcomes if outcome.failure is not None}
-    assert {key: told[key] for key in lost} == {
+    reported = {outcome.key: outcome.failure.message for outcome in report.outcomes if outcome.failure is not None}
+    assert {key: reported[key] for key in lost} == {
         "id": f"{lab.server} has no virtual machine vm-999999 that {lab.user} may see",
         "uuid": f"{lab.server} has no virtual machine '4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e' that {lab.user} may see",
         "path": f"{lab.server} has no virtual machine 'DC0/vm/nobody' that {lab.user} may see",
@@ -248,7 +248,7 @@ WAYS_OUT = (
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         pytest.param({"ca_file": ""}, WAYS_OUT, id="untrusted"),
         pytest.param(
@@ -265,7 +265,9 @@ WAYS_OUT = (
         ),
     ],
 )
-def test_a_server_that_is_not_trusted_gets_no_password(vcenter: VCenter, changes: dict[str, Any], told: str) -> None:
+def test_a_server_that_is_not_trusted_gets_no_password(
+    vcenter: VCenter, changes: dict[str, Any], reported: str
+) -> None:
     """A certificate that is not trusted ends it at once, before any log-in, with what can be done."""
     before = vcenter.lab.stats()["logins"]
     began = time.monotonic()
@@ -273,7 +275,7 @@ def test_a_server_that_is_not_trusted_gets_no_password(vcenter: VCenter, changes
         wait(vcenter, {"web": "vm-1"}, **changes)
 
     assert time.monotonic() - began < TEST_TIMEOUT
-    assert str(refusal.value).endswith(told)
+    assert str(refusal.value).endswith(reported)
     assert vcenter.lab.server in str(refusal.value)
     assert vcenter.lab.stats()["logins"] == before
 
@@ -305,14 +307,14 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
         return str(refusal.value)
 
     with ThreadPoolExecutor(64) as pool:
-        told = set(pool.map(ask, range(64)))
+        reported = set(pool.map(ask, range(64)))
     with pytest.raises(AuthenticationError):
         wait(vcenter, {"web": "vm-1"}, password="wrong-one")
 
     after = vcenter.lab.stats()["logins"]
     assert (after["ok"] - before["ok"], after["failed"] - before["failed"]) == (0, 1)
-    assert len(told) == 1
-    assert told.pop() == (
+    assert len(reported) == 1
+    assert reported.pop() == (
         f"{vcenter.lab.server} refused the user name or password of {vcenter.lab.user}. They were sent once and are "
         "not sent again: correct the password (`vsphere:password` or VSPHERE_PASSWORD), then try again."
     )
@@ -366,12 +368,12 @@ def test_a_host_that_never_answers_is_given_up_in_time(trust: dict[str, Any]) ->
 
         began = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
-            told = set(pool.map(ask, range(8)))
+            reported = set(pool.map(ask, range(8)))
         took = time.monotonic() - began
 
     assert took < 30 / 20 + 1
-    assert {text.split(":")[0] for text in told} == {"127.0.0.1"}
-    assert all("did not respond within " in text and "timed out" in text for text in told), told
+    assert {text.split(":")[0] for text in reported} == {"127.0.0.1"}
+    assert all("did not respond within " in text and "timed out" in text for text in reported), reported
 
 
 @pytest.mark.usefixtures("impatient")

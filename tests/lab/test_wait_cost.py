@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import gates_at_once
-from benchmarks.machines import machines_by_name
+from benchmarks.vms import vms_by_name
 from pulumi_customization_gate.core.model import Event, Snapshot
 from pulumi_customization_gate.vsphere import event_feed, history, inventory
 from pulumi_customization_gate.vsphere.events import moid_of
@@ -68,18 +68,18 @@ def test_a_burst_is_read_whole(vcenter: VCenter) -> None:
     """Of a burst of more events than one page holds, none is left unread."""
     vm = vcenter.clone(custom=linux(), plan={"outcome": "never-ends"})
     source = source_of(vcenter, vm)
-    told: list[str] = []
+    reported: list[str] = []
     try:
         source.start()
         until(lambda: "CustomizationStartedEvent" in vcenter.story(vm))
         vcenter.done("POST", "/events", {"vm": vm._GetMoId(), "type": "CustomizationFailed", "count": 2500})
 
         def all_told() -> bool:
-            told.extend(name for name in events(source) if name == "CustomizationFailed")
-            return len(told) >= 2500
+            reported.extend(name for name in events(source) if name == "CustomizationFailed")
+            return len(reported) >= 2500
 
         until(all_told)
-        assert len(told) == 2500
+        assert len(reported) == 2500
     finally:
         source.close()
 
@@ -109,15 +109,15 @@ def test_names_and_addresses_are_read_only_where_they_are_wanted(tmp_path: Path)
 def _reads_of_names_and_addresses(vcenter: VCenter) -> None:
     vm = vcenter.clone(custom=linux("192.0.2.7", host_name="web-7"))
     until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
-    lengths, told = [], []
+    lengths, reported = [], []
     with acquire(settings_of(vcenter)) as session:
         for details in (False, True):
             before = vcenter.lab.stats()["bytes_out"]
             (snapshot,) = inventory.read(session, [moid_of(vm)], details=details)
             assert isinstance(snapshot, Snapshot)
-            told.append((snapshot.state, snapshot.host_name, snapshot.ip_addresses))
+            reported.append((snapshot.state, snapshot.host_name, snapshot.ip_addresses))
             lengths.append(vcenter.lab.stats()["bytes_out"] - before)
-    assert told == [
+    assert reported == [
         ("TOOLSDEPLOYPKG_SUCCEEDED", "", ()),
         ("TOOLSDEPLOYPKG_SUCCEEDED", "web-7", ("192.0.2.7",)),
     ]
@@ -135,7 +135,7 @@ def test_few_vms_do_not_read_what_others_did(vcenter: VCenter, count: int, queri
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
         events = history.read(session, snapshots)
-    assert sorted((vm, event.name) for vm, told in events.items() for event in told) == sorted(
+    assert sorted((vm, event.name) for vm, reported in events.items() for event in reported) == sorted(
         (vm, name) for vm in ours for name in ("VmStartingEvent", "VmPoweredOnEvent", "CustomizationStartedEvent")
     )
     assert calls(vcenter)["QueryEvents"] == queries
@@ -154,7 +154,7 @@ def test_a_query_that_returns_mostly_the_events_of_others_is_given_up(
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
         found = history.read(session, snapshots)
-    names = {vm: sorted(event.name for event in told) for vm, told in found.items()}
+    names = {vm: sorted(event.name for event in reported) for vm, reported in found.items()}
     assert names == {vm: ["CustomizationStartedEvent", "VmPoweredOnEvent", "VmStartingEvent"] for vm in ours}
     assert calls(vcenter)["QueryEvents"] == 1 + len(ours)
 
@@ -163,7 +163,7 @@ def test_waits_that_start_together_read_together(tmp_path: Path) -> None:
     """Twelve waits of nine VMs each read state and history a few times at their start and end, not twelve times."""
     with running(tmp_path, "-vms", "109", "-customize", "-duration", "2s") as vcenter:
         vcenter.lab.power("*", "on")
-        names = machines_by_name(vcenter.service.content)
+        names = vms_by_name(vcenter.service.content)
         vcenter.lab.reset_stats()
         gates_at_once.wait(settings_of(vcenter), [moid_of(vm) for vm in names.values()][:108], 12)
         counted = calls(vcenter)
@@ -184,13 +184,13 @@ def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
         known = {moid_of(vms[0]): now + 2 * history.LATENESS, moid_of(vms[1]): None}
         vcenter.lab.post_event(moid_of(vms[0]), "CustomizationSucceeded")
         found = history.read(session, snapshots, known)
-    assert {vm: len(told) for vm, told in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 3}
+    assert {vm: len(reported) for vm, reported in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 3}
 
 
 def test_no_end_of_a_burst_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of customizations that end at the same time are all noticed at once, not at a read minutes later."""
     monkeypatch.setattr(gates_at_once, "TIMEOUT", 60.0)
     with running(tmp_path, "-vms", "601", "-customize", "-duration", "3s") as vcenter:
-        names = machines_by_name(vcenter.service.content)
+        names = vms_by_name(vcenter.service.content)
         vcenter.lab.power("*", "on")
         gates_at_once.wait(settings_of(vcenter), [moid_of(vm) for vm in names.values()], 1)

@@ -208,7 +208,7 @@ def test_a_failure_is_reported_kept_and_fixed(engine: Engine) -> None:
     failed = stack.up()
     assert not failed.succeeded
     assert failed.steps == {"gate": ["create"]}
-    told = f"""\
+    report = f"""\
 customization failed on 1 of 3 VMs after 1 s
   web-b ({names[1]}, {b})  CustomizationSysprepFailed at 12:00:00Z: Sysprep gave up on the domain EXAMPLE; \
 guest log: C:\\Windows\\Temp\\vmware-imc
@@ -216,7 +216,7 @@ guest log: C:\\Windows\\Temp\\vmware-imc
   web-c ({names[2]}, {c})  CustomizationSucceeded in 1 s
 The customization specification was consumed by this attempt. Fix it, then replace web-b: `pulumi up --replace URN`; \
 `pulumi stack --show-urns` lists the URN of each VM."""
-    assert told in without_numbers(failed.errors), failed.errors
+    assert report in without_numbers(failed.errors), failed.errors
     assert "Traceback" not in failed.errors
     closed = outputs(stack)
     assert closed["statuses"] == {"web-a": SUCCEEDED, "web-b": FAILED, "web-c": SUCCEEDED}
@@ -600,19 +600,19 @@ def test_no_secret_is_reported_or_kept(engine: Engine, outcome: str) -> None:
             OrderProbe(f"leak-{number}", vm=text)
 
     stack = engine.stack(program)
-    told = []
+    reported = []
     for result in (stack.preview(), stack.up(), stack.up(), stack.refresh()):
         assert result.events
-        told += [result.output, *(repr(event) for event in result.events)]
+        reported += [result.output, *(repr(event) for event in result.events)]
     assert outputs(stack)["triggers"].keys() == {"token"}
-    assert leaks(stack, told, secret) == []
-    assert leaks(stack, told, password) == []
+    assert leaks(stack, reported, secret) == []
+    assert leaks(stack, reported, password) == []
 
     leak += [secret, password]
     planted = stack.up()
-    told = [planted.output, *(repr(event) for event in planted.events)]
-    assert leaks(stack, told, secret) != []
-    assert leaks(stack, told, password) != []
+    reported = [planted.output, *(repr(event) for event in planted.events)]
+    assert leaks(stack, reported, secret) != []
+    assert leaks(stack, reported, password) != []
 
 
 # ---- the log

@@ -532,8 +532,8 @@ class Told:
 def story(vm: str, *signals: Signal) -> list[Observation]:
     names = {Signal.CUSTOMIZATION_FAILED: "CustomizationSysprepFailed"}
     return [
-        Event(vm, key, told, NOON, names.get(told, ""), message="told\x1b[2J by the guest")
-        for key, told in enumerate((Signal.VM_STARTING, *signals), 1)
+        Event(vm, key, reported, NOON, names.get(reported, ""), message="told\x1b[2J by the guest")
+        for key, reported in enumerate((Signal.VM_STARTING, *signals), 1)
     ]
 
 
@@ -548,12 +548,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     def go(
         *arguments: str,
-        told: Sequence[Observation] = (),
+        reported: Sequence[Observation] = (),
         stdin: str = "",
         trouble: ServerError | None = None,
         hang: bool = False,
     ) -> Any:
-        source = Told(told, trouble, hang=hang)
+        source = Told(reported, trouble, hang=hang)
         asked: list[Sequence[str]] = []
 
         @contextlib.contextmanager
@@ -574,9 +574,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_success_is_reported_and_ends_with_0(run: Callable[..., Any], command: str, output: str) -> None:
     """Both commands and both formats show the status of each VM."""
-    told = [*story("vm-1", *SUCCESS), *story("vm-2", *SUCCESS)]
+    reported = [*story("vm-1", *SUCCESS), *story("vm-2", *SUCCESS)]
 
-    result = run(command, "vm-1", "vm-2", "--output", output, told=told)
+    result = run(command, "vm-1", "vm-2", "--output", output, reported=reported)
 
     assert result.exit_code == 0
     assert result.source.closed.is_set()
@@ -593,7 +593,7 @@ def test_verbose_writes_the_log_to_standard_error(run: Callable[..., Any], *, ve
     logger = logging.getLogger("pulumi_customization_gate")
     options = ["--verbose"] if verbose else []
     try:
-        result = run("wait", "vm-1", "--output", "json", *options, told=story("vm-1", *SUCCESS))
+        result = run("wait", "vm-1", "--output", "json", *options, reported=story("vm-1", *SUCCESS))
     finally:
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
@@ -604,7 +604,7 @@ def test_verbose_writes_the_log_to_standard_error(run: Callable[..., Any], *, ve
 
 def test_failure_is_reported_with_its_reason_and_ends_with_1(run: Callable[..., Any]) -> None:
     """The report names the event, what the guest said without its escape sequences, and what to do."""
-    result = run("wait", "vm-1", told=story("vm-1", *FAILURE))
+    result = run("wait", "vm-1", reported=story("vm-1", *FAILURE))
 
     assert result.exit_code == 1
     assert "CustomizationSysprepFailed at 12:00:00Z: told by the guest" in result.stdout
@@ -615,7 +615,7 @@ def test_failure_is_reported_with_its_reason_and_ends_with_1(run: Callable[..., 
 
 def test_time_that_is_up_ends_with_3_and_a_diagnosis(run: Callable[..., Any]) -> None:
     """What was known when the wait gave up is part of the report, in the words of the options."""
-    result = run("wait", "vm-1", "--timeout", "0.05", told=story("vm-1", *RUNNING))
+    result = run("wait", "vm-1", "--timeout", "0.05", reported=story("vm-1", *RUNNING))
 
     assert result.exit_code == 3
     assert '  diagnosis of vm-1\n  set expect="optional" (True)\n' in result.stdout
@@ -623,9 +623,9 @@ def test_time_that_is_up_ends_with_3_and_a_diagnosis(run: Callable[..., Any]) ->
 
 def test_a_server_that_is_lost_ends_with_4_and_the_report(run: Callable[..., Any]) -> None:
     """What was seen before is not thrown away."""
-    told = [*story("vm-1", *SUCCESS), *story("vm-2", *RUNNING)]
+    reported = [*story("vm-1", *SUCCESS), *story("vm-2", *RUNNING)]
 
-    result = run("wait", "vm-1", "vm-2", "-o", "json", told=told, trouble=ApiError("vc answered NotSupported."))
+    result = run("wait", "vm-1", "vm-2", "-o", "json", reported=reported, trouble=ApiError("vc answered NotSupported."))
 
     assert result.exit_code == 4
     assert json.loads(result.stdout)["statuses"]["name-of-vm-1"] == SUCCEEDED.value
@@ -651,7 +651,7 @@ def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatc
 
 def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:
     """Progress and the closing sentence go to standard error, so that a pipe gets one document."""
-    result = run("wait", "vm-1", "vm-2", "-o", "json", told=[*story("vm-1", *FAILURE), *story("vm-2", *SUCCESS)])
+    result = run("wait", "vm-1", "vm-2", "-o", "json", reported=[*story("vm-1", *FAILURE), *story("vm-2", *SUCCESS)])
 
     assert set(json.loads(result.stdout)) == {"ready", "statuses", "results", "wait_seconds", "opened_at", "ended_at"}
     assert "vm-2 (name-of-vm-2)  CustomizationSucceeded" in result.stderr
@@ -660,7 +660,7 @@ def test_json_is_alone_on_standard_output(run: Callable[..., Any]) -> None:
 
 def test_status_does_not_wait(run: Callable[..., Any]) -> None:
     """A VM whose customization has not ended is reported with its status, and has an exit status of its own."""
-    result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *SUCCESS)])
+    result = run("status", "vm-1", "vm-2", reported=[*story("vm-1", *RUNNING), *story("vm-2", *SUCCESS)])
 
     assert result.exit_code == 3
     assert result.stdout.splitlines()[0].startswith("vm-1 (name-of-vm-1)  CustomizationStarted: ")
@@ -669,7 +669,7 @@ def test_status_does_not_wait(run: Callable[..., Any]) -> None:
 
 def test_status_reports_a_failure_beside_vms_on_their_way(run: Callable[..., Any]) -> None:
     """The worse news decides the exit status."""
-    result = run("status", "vm-1", "vm-2", told=[*story("vm-1", *RUNNING), *story("vm-2", *FAILURE)])
+    result = run("status", "vm-1", "vm-2", reported=[*story("vm-1", *RUNNING), *story("vm-2", *FAILURE)])
 
     assert result.exit_code == 1
 
@@ -681,7 +681,7 @@ def test_a_vm_without_customization_is_judged_by_expect(run: Callable[..., Any],
     """NotCustomized is a failure or good, as the option says."""
     idle = Snapshot("vm-1", NOON, power=PowerState.ON, booted_at=NOON, progress=Progress.IDLE, tools_running=True)
 
-    result = run("wait", "vm-1", "--expect", expect, told=[idle, HistoryRead("vm-1")])
+    result = run("wait", "vm-1", "--expect", expect, reported=[idle, HistoryRead("vm-1")])
 
     assert result.exit_code == code
     assert re.search("NoCustomization|NotCustomized", result.stdout)
@@ -689,7 +689,7 @@ def test_a_vm_without_customization_is_judged_by_expect(run: Callable[..., Any],
 
 def test_vms_come_from_standard_input(run: Callable[..., Any]) -> None:
     """One a line, without blank lines and comments, each once."""
-    result = run("status", "vm-1", "-", stdin="vm-2\n\n# old\n  vm-3 \nvm-1\n", told=story("vm-1", *SUCCESS))
+    result = run("status", "vm-1", "-", stdin="vm-2\n\n# old\n  vm-3 \nvm-1\n", reported=story("vm-1", *SUCCESS))
 
     assert result.words == [
         [
@@ -738,7 +738,7 @@ def test_a_start_timeout_is_no_longer_than_the_time_out(run: Callable[..., Any])
     """Its default is limited by --timeout, as the gate's is."""
     off = Snapshot("vm-1", NOON, power=PowerState.OFF)
 
-    result = run("wait", "vm-1", "--timeout", "0.05", told=[off])
+    result = run("wait", "vm-1", "--timeout", "0.05", reported=[off])
 
     assert result.exit_code == 3
     assert "customization did not start within 0 s of power-on or the start of the wait" in result.stdout
@@ -801,7 +801,7 @@ def test_names_in_a_table_are_not_markup() -> None:
 
 def test_timeline_draws_what_wait_wrote(run: Callable[..., Any], tmp_path: Path) -> None:
     """A report can be piped on, to the terminal or into a picture."""
-    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *FAILURE)).stdout
+    report = run("wait", "vm-1", "-o", "json", reported=story("vm-1", *FAILURE)).stdout
 
     shown = run("timeline", stdin=report)
     drawn = run("timeline", "--svg", str(tmp_path / "picture.svg"), "--theme", "dark", "--title", "night", stdin=report)
@@ -816,7 +816,7 @@ def test_timeline_draws_what_wait_wrote(run: Callable[..., Any], tmp_path: Path)
 
 def test_timeline_writes_a_picture_to_standard_output(run: Callable[..., Any], tmp_path: Path) -> None:
     """A picture can be written to a pipe, and a write error is reported."""
-    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *SUCCESS)).stdout
+    report = run("wait", "vm-1", "-o", "json", reported=story("vm-1", *SUCCESS)).stdout
 
     assert run("timeline", "--svg", "-", stdin=report).stdout.startswith("<?xml")
     refused = run("timeline", "--svg", str(tmp_path / "nowhere" / "x.svg"), stdin=report)
@@ -826,7 +826,7 @@ def test_timeline_writes_a_picture_to_standard_output(run: Callable[..., Any], t
 
 def test_timeline_judges_running_vms_now(run: Callable[..., Any]) -> None:
     """Without a file, the VMs themselves are asked."""
-    result = run("timeline", "--live", "vm-1", told=story("vm-1", *RUNNING))
+    result = run("timeline", "--live", "vm-1", reported=story("vm-1", *RUNNING))
 
     assert result.exit_code == 0
     assert result.words == [["vm-1"]]
@@ -894,7 +894,7 @@ def test_a_missing_extra_is_named(missing: str) -> None:
 
 def test_a_missing_matplotlib_is_named(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a picture needs it."""
-    report = run("wait", "vm-1", "-o", "json", told=story("vm-1", *SUCCESS)).stdout
+    report = run("wait", "vm-1", "-o", "json", reported=story("vm-1", *SUCCESS)).stdout
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     assert run("timeline", stdin=report).exit_code == 0

@@ -41,8 +41,8 @@ def vm(name: str = "web-0", *times: float | None, status: str = "CustomizationSu
 def result(*times: float | None, status: str = "CustomizationSucceeded", failure: str = "") -> dict[str, Any]:
     names = ("powered_on_at", "started_at", "completed_at", "ready_at")
     texts = [None if time is None else at(time).isoformat().replace("+00:00", "Z") for time in times]
-    told = {"event": failure, "reason": "", "message": "", "log_location": ""} if failure else None
-    return {"status": status, **dict.fromkeys(names), **dict(zip(names, texts, strict=False)), "failure": told}
+    reported = {"event": failure, "reason": "", "message": "", "log_location": ""} if failure else None
+    return {"status": status, **dict.fromkeys(names), **dict(zip(names, texts, strict=False)), "failure": reported}
 
 
 def many(count: int) -> list[Wait]:

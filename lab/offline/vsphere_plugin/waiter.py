@@ -64,6 +64,6 @@ class CustomizationWaiter:
 
 
 def _newest_first(update: Any) -> list[Any]:
-    changes = [change for told in update.filterSet for about in told.objectSet for change in about.changeSet]
+    changes = [change for filtered in update.filterSet for about in filtered.objectSet for change in about.changeSet]
     events = [event for change in changes for event in change.val or ()]
     return sorted(events, key=lambda event: int(event.key), reverse=True)

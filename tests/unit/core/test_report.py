@@ -287,7 +287,7 @@ def test_failure_text(report: GateReport, text: str) -> None:
         ),
     ],
 )
-def test_machines_of_an_earlier_run_count(report: GateReport, headline: str) -> None:
+def test_vms_of_an_earlier_run_count(report: GateReport, headline: str) -> None:
     """The first sentence is about all VMs of the gate, those that were not judged again included."""
     assert headline == failure_text(report, PHRASES, 2).splitlines()[0]
 
@@ -438,7 +438,7 @@ def test_outcome_lines() -> None:
         pytest.param(K.VM_REMOVED, "VmRemoved", id="removed"),
     ],
 )
-def test_where_a_missing_machine_stands(kind: K, words: str) -> None:
+def test_place_of_a_missing_vm_in_the_report(kind: K, words: str) -> None:
     """Only a VM that left during the wait is called removed."""
     assert words == status_line(bad(0, STATUS.VM_REMOVED, Failure(kind, message="ann may not read it")))
 

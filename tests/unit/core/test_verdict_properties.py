@@ -150,7 +150,7 @@ def test_nothing_is_ready_once_the_power_on_has_used_a_specification_up(history:
 
 
 @given(histories)
-def test_a_machine_that_left_never_comes_back(history: list[Observation]) -> None:
+def test_a_vm_that_left_never_comes_back(history: list[Observation]) -> None:
     """A removal is terminal, whatever else is observed."""
     removal = Event(VM, 15, Signal.VM_REMOVED, at(15))
 

@@ -81,11 +81,11 @@ class ScriptedSource:
     Args:
         vms: The VMs of the wait.
         observations: What `poll` reports; observations of negative seconds are reported at once.
-        unheard: What only `refresh` finds, because its event was lost.
+        found_by_refresh: What only `refresh` finds, because its event was lost.
         silent_until: The second before which nothing is reported, but then all that happened.
         raised: Second and error of polls that fail.
-        look_takes: Seconds that a look costs; None for a server that hangs.
-        look_raises: What a look raises.
+        refresh_takes: Seconds that a refresh takes; None for a server that hangs.
+        refresh_raises: What a refresh raises.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class ScriptedSource:
         vms: Sequence[VmRef],
         observations: Sequence[Observation] = (),
         *,
-        unheard: Sequence[Observation] = (),
+        found_by_refresh: Sequence[Observation] = (),
         silent_until: float = 0.0,
         raised: tuple[float, ServerError] | None = None,
-        look_takes: float | None = 0.0,
-        look_raises: ServerError | None = None,
+        refresh_takes: float | None = 0.0,
+        refresh_raises: ServerError | None = None,
         noted: dict[float, str] | None = None,
     ) -> None:
         self.clock = Clock()
@@ -105,11 +105,11 @@ class ScriptedSource:
         self.unreported = sorted(
             ((max(silent_until, self._second(o)), o) for o in observations), key=lambda due: due[0]
         )
-        self.unheard = unheard
-        self.raised, self.look_takes, self.look_raises = raised, look_takes, look_raises
+        self.found_by_refresh = found_by_refresh
+        self.raised, self.refresh_takes, self.refresh_raises = raised, refresh_takes, refresh_raises
         self.noted = dict(noted or {})
         self.polls: list[float] = []
-        self.looks: list[float] = []
+        self.refreshes: list[float] = []
         self.found: list[Observation] = []
         self.closed = 0
 
@@ -139,14 +139,14 @@ class ScriptedSource:
         return [*found, *due]
 
     def refresh(self, timeout: float) -> bool:
-        self.looks.append(self.clock.elapsed)
-        if self.look_raises:
-            raise self.look_raises
-        if self.look_takes is None:
+        self.refreshes.append(self.clock.elapsed)
+        if self.refresh_raises:
+            raise self.refresh_raises
+        if self.refresh_takes is None:
             self.clock.now += timeout
             return False
-        self.clock.now += self.look_takes
-        self.found += [o for o in self.unheard if self._second(o) <= self.clock.elapsed]
+        self.clock.now += self.refresh_takes
+        self.found += [o for o in self.found_by_refresh if self._second(o) <= self.clock.elapsed]
         return True
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:
@@ -194,7 +194,7 @@ def row(what_happens: str, source: ScriptedSource, rules: WaitRules, waited: flo
 
 REQUIRED = WaitRules(timeout=100, start_timeout=20)
 OPTIONAL = WaitRules(timeout=100, start_timeout=20, requires_customization=False)
-NO_HEARING = ServerError("vc.example.com refused the user name or password.")
+REFUSED_LOGIN = ServerError("vc.example.com refused the user name or password.")
 
 ONE_VM = [
     row(
@@ -258,22 +258,22 @@ ONE_VM = [
         ("CustomizationStarted", False, "Timeout"),
     ),
     row(
-        "the success was lost, the last look finds it",
-        ScriptedSource(ALONE, [starting(1), started(10)], unheard=[succeeded(50)]),
+        "the success was lost, the final read finds it",
+        ScriptedSource(ALONE, [starting(1), started(10)], found_by_refresh=[succeeded(50)]),
         REQUIRED,
         100,
         ("CustomizationSucceeded", True, ""),
     ),
     row(
         "the server hangs at the deadline",
-        ScriptedSource(ALONE, [starting(1), started(10)], look_takes=None),
+        ScriptedSource(ALONE, [starting(1), started(10)], refresh_takes=None),
         REQUIRED,
         100 + FINAL_READ_TIMEOUT,
         ("CustomizationStarted", False, "Timeout"),
     ),
     row(
         "the server hangs and both deadlines are one",
-        ScriptedSource(ALONE, [read(0, "PENDING")], look_takes=None),
+        ScriptedSource(ALONE, [read(0, "PENDING")], refresh_takes=None),
         WaitRules(timeout=20, start_timeout=20),
         20 + FINAL_READ_TIMEOUT,
         ("CustomizationNotStarted", False, "StartTimeout"),
@@ -335,35 +335,35 @@ ONE_VM = [
         ("VmNotStarted", False, "StartTimeout"),
     ),
     row(
-        "removed during the wait, and then not found by the last look",
-        ScriptedSource(ALONE, [starting(1), started(5), removed(8)], unheard=[gone(8)]),
+        "removed during the wait, and then not found by the final read",
+        ScriptedSource(ALONE, [starting(1), started(5), removed(8)], found_by_refresh=[gone(8)]),
         REQUIRED,
         8,
         ("VmRemoved", False, "VmRemoved"),
     ),
     row(
         "removed during the wait, its event was lost",
-        ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)], unheard=[gone(10)]),
+        ScriptedSource(ALONE, [read(0, "PENDING"), gone(8)], found_by_refresh=[gone(10)]),
         REQUIRED,
         10,
         ("VmRemoved", False, "VmRemoved"),
     ),
     row(
         "never there",
-        ScriptedSource(ALONE, [gone(0)], unheard=[gone(2)]),
+        ScriptedSource(ALONE, [gone(0)], found_by_refresh=[gone(2)]),
         REQUIRED,
         2,
         ("VmRemoved", False, "NotFound"),
     ),
     row(
-        "not found by the first look, there a second later, succeeds",
+        "not found by the first read, there a second later, succeeds",
         ScriptedSource(ALONE, [gone(0), read(1, "RUNNING"), succeeded(30)]),
         REQUIRED,
         30,
         ("CustomizationSucceeded", True, ""),
     ),
     row(
-        "may not be read by the first look, and may be a second later, succeeds",
+        "may not be read at first, and may be a second later, succeeds",
         ScriptedSource(ALONE, [unreadable(0), read(1, "RUNNING"), succeeded(30)]),
         REQUIRED,
         30,
@@ -371,24 +371,30 @@ ONE_VM = [
     ),
     row(
         "may not be read at all",
-        ScriptedSource(ALONE, [unreadable(0)], unheard=[unreadable(2)]),
+        ScriptedSource(ALONE, [unreadable(0)], found_by_refresh=[unreadable(2)]),
         REQUIRED,
         2,
         ("VmNotStarted", False, "NoPermission"),
     ),
     row(
-        "the last look may not read it, the one after that may",
+        "the confirming read is refused, the one after that is not",
         ScriptedSource(
-            ALONE, [starting(15), succeeded(30)], unheard=[unreadable(31), read(32, "SUCCEEDED")], look_takes=1.0
+            ALONE,
+            [starting(15), succeeded(30)],
+            found_by_refresh=[unreadable(31), read(32, "SUCCEEDED")],
+            refresh_takes=1.0,
         ),
         REQUIRED,
         35,
         ("CustomizationSucceeded", True, ""),
     ),
     row(
-        "the state is late: it still runs at the last look, and ended at the next",
+        "the state is late: it still runs at the confirming read, and has ended at the next",
         ScriptedSource(
-            ALONE, [starting(15), succeeded(30)], unheard=[read(31, "RUNNING"), read(32, "SUCCEEDED")], look_takes=1.0
+            ALONE,
+            [starting(15), succeeded(30)],
+            found_by_refresh=[read(31, "RUNNING"), read(32, "SUCCEEDED")],
+            refresh_takes=1.0,
         ),
         REQUIRED,
         35,
@@ -399,8 +405,8 @@ ONE_VM = [
         ScriptedSource(
             ALONE,
             [starting(15), succeeded(30), read(60, "FAILED")],
-            unheard=[read(31, "RUNNING")],
-            look_takes=1.0,
+            found_by_refresh=[read(31, "RUNNING")],
+            refresh_takes=1.0,
         ),
         REQUIRED,
         61,
@@ -409,19 +415,21 @@ ONE_VM = [
     row(
         "customized and powered off",
         ScriptedSource(
-            ALONE, [starting(15), succeeded(30), read(32, "SUCCEEDED", on=False)], unheard=[powered_off(30, key=31)]
+            ALONE,
+            [starting(15), succeeded(30), read(32, "SUCCEEDED", on=False)],
+            found_by_refresh=[powered_off(30, key=31)],
         ),
         REQUIRED,
         100,
         ("CustomizationSucceeded", False, "PoweredOff"),
     ),
     row(
-        "customized, powered off at the last look, and on again",
+        "customized, powered off at the confirming read, and on again",
         ScriptedSource(
             ALONE,
             [starting(15), succeeded(30), starting(50), read(51, "SUCCEEDED")],
-            unheard=[read(30.5, "SUCCEEDED", on=False)],
-            look_takes=1.0,
+            found_by_refresh=[read(30.5, "SUCCEEDED", on=False)],
+            refresh_takes=1.0,
         ),
         REQUIRED,
         52,
@@ -489,8 +497,8 @@ ONE_VM = [
                 read(0, "RUNNING"),
                 dataclasses.replace(succeeded(1), at=at(25_200)),
             ],
-            unheard=[read(1.5, "PENDING", on=False, pending=True)],
-            look_takes=0.5,
+            found_by_refresh=[read(1.5, "PENDING", on=False, pending=True)],
+            refresh_takes=0.5,
         ),
         REQUIRED,
         22,
@@ -504,11 +512,11 @@ ONE_VM = [
         ("CustomizationSucceeded", True, ""),
     ),
     row(
-        "restarted for a second customization at the end, found by the last look",
+        "restarted for a second customization at the end, found by the final read",
         ScriptedSource(
             ALONE,
             [starting(1), started(5), succeeded(40), failed(60)],
-            unheard=[starting(40, key=41), started(40, key=42)],
+            found_by_refresh=[starting(40, key=41), started(40, key=42)],
         ),
         REQUIRED,
         60,
@@ -539,8 +547,8 @@ START_TIMEOUTS = [
         ("CustomizationNotStarted", False, "StartTimeout"),
     ),
     row(
-        "counts from a power-on of which only the last look knows",
-        ScriptedSource(ALONE, [read(0, "PENDING", on=False)], unheard=[starting(5), read(20, "PENDING")]),
+        "counts from a power-on that only the final read finds",
+        ScriptedSource(ALONE, [read(0, "PENDING", on=False)], found_by_refresh=[starting(5), read(20, "PENDING")]),
         REQUIRED,
         25,
         ("CustomizationNotStarted", False, "StartTimeout"),
@@ -567,8 +575,8 @@ START_TIMEOUTS = [
         ("CustomizationNotStarted", False, "Timeout"),
     ),
     row(
-        "is over when the last look finds the start",
-        ScriptedSource(ALONE, [starting(1), succeeded(60)], unheard=[started(15)]),
+        "is over when the final read finds the start",
+        ScriptedSource(ALONE, [starting(1), succeeded(60)], found_by_refresh=[started(15)]),
         REQUIRED,
         60,
         ("CustomizationSucceeded", True, ""),
@@ -649,22 +657,22 @@ MANY = [
         },
     ),
     row(
-        "one is not found and a second look does not find the other",
+        "one is not found and a second read does not find the other",
         ScriptedSource(
             (WEB_0, WEB_1),
             [dataclasses.replace(gone(0, WEB_0.id), needs_second_look=False), gone(0, WEB_1.id)],
-            unheard=[gone(2, WEB_1.id)],
+            found_by_refresh=[gone(2, WEB_1.id)],
         ),
         REQUIRED,
         2,
         {"web-0": ("VmRemoved", False, "NotFound"), "web-1": ("VmRemoved", False, "NotFound")},
     ),
     row(
-        "one is not found and a second look finds the other",
+        "one is not found and a second read finds the other",
         ScriptedSource(
             (WEB_0, WEB_1),
             [dataclasses.replace(gone(0, WEB_0.id), needs_second_look=False), gone(0, WEB_1.id)],
-            unheard=[read(2, "RUNNING", vm=WEB_1.id)],
+            found_by_refresh=[read(2, "RUNNING", vm=WEB_1.id)],
         ),
         REQUIRED,
         2,
@@ -703,7 +711,7 @@ MANY = [
         ScriptedSource(
             (WEB_0, WEB_1),
             [*SLOW, read(0, "IDLE", vm=WEB_1.id), powered_off(60, WEB_1.id), starting(65, WEB_1.id)],
-            unheard=[read(70, "PENDING", vm=WEB_1.id)],
+            found_by_refresh=[read(70, "PENDING", vm=WEB_1.id)],
         ),
         OPTIONAL,
         85,
@@ -730,7 +738,7 @@ def test_wait_for_many(
 def test_outcome_of_a_success() -> None:
     """An outcome has the server's times of the last power-on, and what the guest last reported."""
     source = ScriptedSource(
-        ALONE, [starting(1), started(10), succeeded(30)], unheard=[read(30, "SUCCEEDED", name="renamed")]
+        ALONE, [starting(1), started(10), succeeded(30)], found_by_refresh=[read(30, "SUCCEEDED", name="renamed")]
     )
 
     assert VmOutcome(
@@ -805,7 +813,7 @@ FAILURES = [
     pytest.param(
         [read(0, "RUNNING"), gone(9), gone(12)],
         Failure(FailureKind.VM_REMOVED, message="it left the inventory", advice=Advice.RESTORE_OR_DROP),
-        id="removed unheard",
+        id="removed, its event was lost",
     ),
     pytest.param(
         [gone(-3), gone(0)],
@@ -825,7 +833,7 @@ def test_failure(observations: Sequence[Observation], failure: Failure) -> None:
     assert failure == only(ScriptedSource(ALONE, observations).wait(REQUIRED)).failure
 
 
-def test_why_a_machine_is_not_there_is_told_at_once() -> None:
+def test_why_a_vm_is_missing_is_reported_at_once() -> None:
     """A listener gets the reason together with the status, because the VM's row shows it."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [unreadable(-3), unreadable(0)]).wait(REQUIRED, listener=updates.append)
@@ -833,7 +841,7 @@ def test_why_a_machine_is_not_there_is_told_at_once() -> None:
 
 
 def test_cancellation_is_noticed_within_one_poll() -> None:
-    """A cancelled wait ends with what it knows, without another look, as soon as the poll in flight is over."""
+    """A cancelled wait ends with what it knows, without another read, as soon as the poll in flight is over."""
     source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
     report = source.wait(cancelled_at=10.1)
 
@@ -841,7 +849,7 @@ def test_cancellation_is_noticed_within_one_poll() -> None:
         "web-0": ("CustomizationStarted", False, "Unfinished"),
         "web-1": ("CustomizationSucceeded", True, ""),
     }
-    assert (report.cancelled, report.timed_out, source.looks, source.closed) == (True, False, [], 1)
+    assert (report.cancelled, report.timed_out, source.refreshes, source.closed) == (True, False, [], 1)
     assert report.wait_seconds <= 10.1 + CANCEL_CHECK_INTERVAL
 
 
@@ -871,15 +879,15 @@ def test_a_server_that_cannot_help_ends_the_wait_with_its_report(second: float) 
     ("observations", "ready"), [([succeeded(9)], True), ([started(9)], False)], ids=["settled", "at the deadline"]
 )
 def test_a_failed_last_read_costs_no_report(observations: Sequence[Observation], ready: bool) -> None:
-    """A server that refuses the last look leaves the verdicts as they are, and one note of each kind."""
-    report = ScriptedSource(ALONE, observations, look_raises=NO_HEARING).wait(REQUIRED)
-    notes = [str(NO_HEARING), UNCONFIRMED] if ready else [str(NO_HEARING)]
+    """A server that refuses the final read leaves the verdicts as they are, and one note of each kind."""
+    report = ScriptedSource(ALONE, observations, refresh_raises=REFUSED_LOGIN).wait(REQUIRED)
+    notes = [str(REFUSED_LOGIN), UNCONFIRMED] if ready else [str(REFUSED_LOGIN)]
 
     assert (ready, not ready, notes) == (report.ready, report.timed_out, [*report.notes])
 
 
 @pytest.mark.parametrize(
-    ("unheard", "reported"),
+    ("found_by_refresh", "reported"),
     [
         pytest.param([read(20, "SUCCEEDED")], ("CustomizationSucceeded", True, ""), id="confirmed"),
         pytest.param([read(20, on=False)], ("CustomizationSucceeded", False, "PoweredOff"), id="powered off"),
@@ -889,17 +897,17 @@ def test_a_failed_last_read_costs_no_report(observations: Sequence[Observation],
     ],
 )
 def test_a_gate_opens_once_the_server_confirms_the_end(
-    unheard: Sequence[Observation], reported: tuple[str, bool, str]
+    found_by_refresh: Sequence[Observation], reported: tuple[str, bool, str]
 ) -> None:
     """While the server does not answer the read that confirms an end, the gate stays closed: events may be lost."""
 
     class Unreachable(ScriptedSource):
         def refresh(self, timeout: float) -> bool:
-            self.look_takes = None if self.clock.elapsed < 30 else 0.0
+            self.refresh_takes = None if self.clock.elapsed < 30 else 0.0
             return super().refresh(timeout)
 
     updates: list[Update] = []
-    source = Unreachable(ALONE, [starting(1), started(5), succeeded(9)], unheard=unheard)
+    source = Unreachable(ALONE, [starting(1), started(5), succeeded(9)], found_by_refresh=found_by_refresh)
     report = source.wait(REQUIRED, listener=updates.append)
 
     assert reported_by(report) == {"web-2": reported}
@@ -912,11 +920,11 @@ def test_a_failure_by_state_gets_its_reason_from_the_read_that_confirms_it() -> 
 
     class Unreachable(ScriptedSource):
         def refresh(self, timeout: float) -> bool:
-            self.look_takes = None if self.clock.elapsed < 30 else 0.0
+            self.refresh_takes = None if self.clock.elapsed < 30 else 0.0
             return super().refresh(timeout)
 
     observations: list[Observation] = [starting(1), read(2, "RUNNING"), read(9, "FAILED")]
-    report = Unreachable(ALONE, observations, unheard=[failed(8, reason="no product key")]).wait(REQUIRED)
+    report = Unreachable(ALONE, observations, found_by_refresh=[failed(8, reason="no product key")]).wait(REQUIRED)
 
     assert reported_by(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
     assert report.wait_seconds >= 30
@@ -926,7 +934,7 @@ def test_a_failure_counts_although_the_server_is_gone() -> None:
     """A failure that no read confirms ends the wait two minutes later, not at the deadline."""
     observations: list[Observation] = [starting(1), started(2), failed(3, reason="no product key")]
     rules = dataclasses.replace(REQUIRED, timeout=3600.0)
-    report = ScriptedSource(ALONE, observations, look_takes=None).wait(rules)
+    report = ScriptedSource(ALONE, observations, refresh_takes=None).wait(rules)
 
     assert reported_by(report) == {"web-2": ("CustomizationFailed", False, "CustomizationSysprepFailed")}
     latest = 3 + FAILURE_CONFIRM_TIMEOUT + CONFIRM_TIMEOUT + CONFIRM_PAUSE
@@ -934,32 +942,34 @@ def test_a_failure_counts_although_the_server_is_gone() -> None:
     assert UNCONFIRMED in report.notes
 
 
-def test_a_look_that_confirms_the_end_may_take_its_time() -> None:
+def test_a_read_that_confirms_the_end_may_be_slow() -> None:
     """Before the deadline a slow answer is waited for: the names that the customization gave come with it."""
     named = dataclasses.replace(read(20, "SUCCEEDED"), host_name="web-2.example.com")
-    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(9)], unheard=[named], look_takes=12.0)
+    source = ScriptedSource(
+        ALONE, [starting(1), started(5), succeeded(9)], found_by_refresh=[named], refresh_takes=12.0
+    )
     report = source.wait(REQUIRED)
 
     assert (report.ready, only(report).host_name) == (True, "web-2.example.com")
 
 
-def test_a_look_ends_with_the_deadline() -> None:
-    """A server that hangs in the look that confirms an end makes the wait no longer than it may be."""
-    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(97)], look_takes=None)
+def test_a_read_ends_with_the_deadline() -> None:
+    """A server that hangs in the read that confirms an end makes the wait no longer than it may be."""
+    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(97)], refresh_takes=None)
     report = source.wait(REQUIRED)
 
     assert (report.ready, report.timed_out, report.wait_seconds) == (True, False, REQUIRED.timeout)
 
 
 def test_start_timeout_is_as_little_late_as_the_other_deadline() -> None:
-    """A start that never comes is not waited for longer because the server hangs in the look that confirms it."""
-    report = ScriptedSource(ALONE, [starting(1)], look_takes=None).wait(REQUIRED)
+    """A start that never comes is not waited for longer because the server hangs in the read that confirms it."""
+    report = ScriptedSource(ALONE, [starting(1)], refresh_takes=None).wait(REQUIRED)
 
     assert reported_by(report) == {"web-2": ("CustomizationNotStarted", False, "StartTimeout")}
     assert report.wait_seconds == pytest.approx(1 + REQUIRED.start_timeout + FINAL_READ_TIMEOUT)
 
 
-def test_a_cancellation_ends_a_look() -> None:
+def test_a_cancellation_ends_a_read() -> None:
     """Who cancels while the server is slow to confirm the end does not wait for its answer."""
     looked, released = threading.Event(), threading.Event()
 
@@ -992,14 +1002,14 @@ def test_an_error_at_the_start_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("look_takes", "applied"),
+    ("refresh_takes", "applied"),
     [
-        pytest.param(0.0, "CLOSE_TIMEOUT", id="answers the last look"),
+        pytest.param(0.0, "CLOSE_TIMEOUT", id="answers the confirming read"),
         pytest.param(None, "CLOSE_TIMEOUT_UNRESPONSIVE", id="hangs already"),
     ],
 )
 def test_a_source_that_hangs_while_it_closes_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch, look_takes: float | None, applied: str
+    monkeypatch: pytest.MonkeyPatch, refresh_takes: float | None, applied: str
 ) -> None:
     """Giving things back to a server that does not answer does not hold up the report, least where it hung before."""
     released = threading.Event()
@@ -1011,7 +1021,7 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
 
     for name in ("CLOSE_TIMEOUT", "CLOSE_TIMEOUT_UNRESPONSIVE"):
         monkeypatch.setattr(source_calls, name, 0.02 if name == applied else 60)
-    source = Stuck(ALONE, [succeeded(1)], look_takes=look_takes)
+    source = Stuck(ALONE, [succeeded(1)], refresh_takes=refresh_takes)
     report = source.wait()
     closed_before = source.closed
     released.set()
@@ -1019,13 +1029,13 @@ def test_a_source_that_hangs_while_it_closes_is_left_behind(
     assert (report.ready, closed_before) == (True, 0)
 
 
-def test_patience_with_a_hung_server_keeps_every_promise() -> None:
+def test_time_outs_for_a_hung_server_keep_the_documented_limits() -> None:
     """A cancelled wait is over within two seconds and a deadline late by less than one, whatever the server does."""
     assert CANCEL_CHECK_INTERVAL + source_calls.CLOSE_TIMEOUT < 2
     assert FINAL_READ_TIMEOUT + source_calls.CLOSE_TIMEOUT_UNRESPONSIVE < 1
 
 
-def test_listener_hears_changes_and_a_heartbeat() -> None:
+def test_listener_gets_changes_and_a_heartbeat() -> None:
     """A listener gets each change when it is reported, and every half a minute when nothing changes."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [starting(1), started(10), succeeded(95)]).wait(listener=updates.append)
@@ -1053,7 +1063,7 @@ def test_a_status_lasts_since_the_server_dates_it() -> None:
 
 
 def test_the_heartbeat_of_a_terminal_is_faster() -> None:
-    """Who shows a wait on a terminal may hear of it more often."""
+    """Whoever shows a wait on a terminal can ask for more updates."""
     updates: list[Update] = []
     ScriptedSource(ALONE, [started(1), succeeded(12)]).wait(listener=updates.append, heartbeat=5)
 
@@ -1069,8 +1079,8 @@ def test_heartbeat_is_never_late() -> None:
     assert max(gaps) <= HEARTBEAT + CANCEL_CHECK_INTERVAL
 
 
-def test_notes_are_told_at_once_and_kept() -> None:
-    """What the source rode out reaches the listener when it happens, and the report."""
+def test_notes_are_reported_at_once_and_kept() -> None:
+    """A note of the source reaches the listener at once, and the report."""
     updates: list[Update] = []
     source = ScriptedSource(ALONE, [succeeded(9)], noted={0: "503", 4: "watching again"})
     report = source.wait(listener=updates.append)
@@ -1153,7 +1163,7 @@ def test_readiness_is_confirmed_before_the_gate_opens() -> None:
 
 
 def test_the_confirmation_ends_with_the_deadline() -> None:
-    """The last look gets no more time than there is, and what it finds counts."""
+    """The last confirmation gets no more time than there is, and its result counts."""
     source = ScriptedSource(ALONE, [started(5), succeeded(98)])
     readiness = Unready(source.clock, 99)
 
@@ -1192,7 +1202,7 @@ def test_what_cannot_change_any_more_is_not_waited_for() -> None:
     assert {(o.failure.name, o.failure.advice) for o in report.outcomes if o.failure} == {("NotReady", None)}
 
 
-def test_readiness_is_not_asked_of_a_failed_machine() -> None:
+def test_readiness_of_a_failed_vm_is_not_checked() -> None:
     """A failure settles a VM whatever its guest would answer."""
     source = ScriptedSource(ALONE, [failed(9)])
 
@@ -1210,13 +1220,13 @@ def test_polls_are_short_and_end_with_the_deadline() -> None:
 
 def test_the_report_rests_on_the_newest_state() -> None:
     """A report says at which of the server's instants it was true."""
-    source = ScriptedSource(ALONE, [read(0, "PENDING"), succeeded(9)], unheard=[read(9, "SUCCEEDED")])
+    source = ScriptedSource(ALONE, [read(0, "PENDING"), succeeded(9)], found_by_refresh=[read(9, "SUCCEEDED")])
 
     assert at(9) == source.wait().ended_at
 
 
 class HungSource(ScriptedSource):
-    """A source whose server never answers the start; its clock runs with the watch's looks at it."""
+    """A source whose server never answers the start; its clock advances each time the wait reads it."""
 
     def __init__(self) -> None:
         super().__init__(ALONE)
@@ -1252,7 +1262,7 @@ def test_a_start_that_never_answers_can_be_cancelled() -> None:
     assert str(caught.value) == "the wait was cancelled before the server responded; no VM was judged"
 
 
-def test_start_timeout_holds_between_two_looks_at_the_clock() -> None:
+def test_start_timeout_holds_between_two_readings_of_the_clock() -> None:
     """A start_timeout that is no multiple of the loop's longest pause is not rounded up to one."""
     source = ScriptedSource(ALONE, [starting(-1), read(-1, "PENDING")])
     report = source.wait(WaitRules(timeout=100, start_timeout=20 + 0.3 * CANCEL_CHECK_INTERVAL))

@@ -123,9 +123,9 @@ class FakeSource:
             "forbidden": [unreadable(4, vm), unreadable(6, vm)],
         }
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
-        told = story[self._centre.stories.get(vm, "good")] + known
+        reported = story[self._centre.stories.get(vm, "good")] + known
         uuid = self._centre.uuids.get(vm, "")
-        return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in told]
+        return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in reported]
 
     def refresh(self, timeout: float) -> bool:
         del timeout
@@ -268,7 +268,9 @@ def test_is_a_replacement(the_gate: Gate, news: dict[str, Any], replaces: list[s
         pytest.param({"ready": True, "opened_at": ""}, False, id="open"),
         pytest.param({"ready": False, "opened_at": ""}, True, id="closed"),
         pytest.param({}, True, id="nothing known"),
-        pytest.param({"ready": False, "on_failure": "report", "opened_at": "2025-03-01T12:00:00Z"}, False, id="told"),
+        pytest.param(
+            {"ready": False, "on_failure": "report", "opened_at": "2025-03-01T12:00:00Z"}, False, id="reported"
+        ),
         pytest.param({"ready": False, "on_failure": "report", "opened_at": ""}, True, id="cut short"),
     ],
 )

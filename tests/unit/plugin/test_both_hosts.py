@@ -36,7 +36,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def told(kind: type[Host], story: Callable[[Any, Any], Iterator[Done]], resource: str) -> list[Done]:
+def reported(kind: type[Host], story: Callable[[Any, Any], Iterator[Done]], resource: str) -> list[Done]:
     """Returns what a host does in a story, in a world of its own."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         if resource == "CustomizationGate":
@@ -135,7 +135,7 @@ STORIES = [
 @pytest.mark.parametrize(("story", "resource"), STORIES)
 def test_both_hosts_do_the_same(story: Callable[[Any, Any], Iterator[Done]], resource: str) -> None:
     """Failures, differences, outputs, errors with their partial outputs, and the lines on the resource's row."""
-    dynamic, native = told(Dynamic, story, resource), told(Native, story, resource)
+    dynamic, native = reported(Dynamic, story, resource), reported(Native, story, resource)
     assert dynamic == native
     assert any(done.outputs or done.failures for done in native)
 
@@ -161,7 +161,7 @@ def test_an_error_of_the_connection_names_doctor(kind: type[Host], error: GateEr
         centre.refuses = error
         yield host.create({"vms": {"a": "vm-1"}})
 
-    (done,) = told(kind, story, "CustomizationGate")
+    (done,) = reported(kind, story, "CustomizationGate")
     assert done.error == REFUSED + hint
 
 
@@ -174,7 +174,7 @@ def test_an_error_after_a_cancellation_does_not_name_doctor(kind: type[Host]) ->
         host.cancel()
         yield host.create({"vms": {"a": "vm-1"}})
 
-    (done,) = told(kind, story, "CustomizationGate")
+    (done,) = reported(kind, story, "CustomizationGate")
     assert "cancelled before" in done.error
     assert "doctor" not in done.error
 
@@ -192,7 +192,7 @@ def test_a_directory_is_the_same_on_both_hosts(tmp_path: Path) -> None:
         yield created
         yield host.delete(created.outputs)
 
-    dynamic, native = told(Dynamic, story, "GuestFile"), told(Native, story, "GuestFile")
+    dynamic, native = reported(Dynamic, story, "GuestFile"), reported(Native, story, "GuestFile")
     assert dynamic == native
     assert native[0].outputs["files"].keys() == {"conf_d/site.conf"}
     assert native[1].error == ""

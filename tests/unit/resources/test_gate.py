@@ -38,7 +38,7 @@ def test_a_resource_represents_its_id(vms: Any, platform: str | None, references
 
 
 @pytest.mark.parametrize(
-    ("vms", "told"),
+    ("vms", "message"),
     [
         pytest.param(
             [Network()],
@@ -53,11 +53,11 @@ def test_a_resource_represents_its_id(vms: Any, platform: str | None, references
         ),
     ],
 )
-def test_what_cannot_name_a_vm_is_refused_where_it_is_written(vms: Any, told: str) -> None:
+def test_what_cannot_name_a_vm_is_refused_where_it_is_written(vms: Any, message: str) -> None:
     """A resource of the wrong kind, or one without a list, fails in the program's own line."""
     with pytest.raises(TypeError) as refusal:
         _references(vms, None)
-    assert str(refusal.value) == told
+    assert str(refusal.value) == message
 
 
 # ---- which VM a resource is
@@ -126,7 +126,7 @@ def test_an_address_can_be_used(reported: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         pytest.param(
             "web-3", "key: expected a key of the gate's results, got 'web-3'; did you mean 'web-1'?", id="key"
@@ -135,8 +135,8 @@ def test_an_address_can_be_used(reported: list[str]) -> None:
         pytest.param("db", f"'db' {NO_ADDRESS} nothing. {WAIT}", id="none"),
     ],
 )
-def test_an_address_that_is_not_there_is_an_error(key: str, told: str) -> None:
+def test_an_address_that_is_not_there_is_an_error(key: str, message: str) -> None:
     """No IndexError of a list, and no KeyError of a map: a sentence."""
     with pytest.raises(ConfigurationError) as error:
         _address({"web-1": {"ip_addresses": ["fe80::1"]}, "db": {}}, key)
-    assert str(error.value) == told
+    assert str(error.value) == message

@@ -50,11 +50,11 @@ class Context:
     """A call's context as grpc gives it to the servicer."""
 
     def __init__(self) -> None:
-        self.told: tuple[Any, str] | None = None
+        self.reported: tuple[Any, str] | None = None
         self.metadata: tuple[tuple[str, bytes], ...] = ()
 
     def abort(self, code: Any, details: str) -> None:
-        self.told = (code, details)
+        self.reported = (code, details)
         raise AbortedError
 
     def set_trailing_metadata(self, metadata: tuple[tuple[str, bytes], ...]) -> None:
@@ -90,7 +90,7 @@ def test_an_expected_error_is_its_text_alone() -> None:
         raise GateError("the password is wrong")
 
     context = serve(refuse)
-    assert (context.told, context.metadata) == ((grpc.StatusCode.UNKNOWN, "the password is wrong"), ())
+    assert (context.reported, context.metadata) == ((grpc.StatusCode.UNKNOWN, "the password is wrong"), ())
 
 
 def test_a_bug_keeps_its_traceback() -> None:
@@ -101,7 +101,7 @@ def test_a_bug_keeps_its_traceback() -> None:
         raise KeyError("moid")
 
     context = serve(stumble)
-    assert context.told == (grpc.StatusCode.UNKNOWN, "Traceback ... KeyError('moid')")
+    assert context.reported == (grpc.StatusCode.UNKNOWN, "Traceback ... KeyError('moid')")
 
 
 def test_a_partial_failure_keeps_the_outputs() -> None:
@@ -113,7 +113,7 @@ def test_a_partial_failure_keeps_the_outputs() -> None:
         raise PartialFailureError("1 of 1 failed", "0123", outputs)
 
     context = serve(fail)
-    assert context.told == (grpc.StatusCode.UNKNOWN, "1 of 1 failed")
+    assert context.reported == (grpc.StatusCode.UNKNOWN, "1 of 1 failed")
     ((key, packed),) = context.metadata
     status = status_pb2.Status.FromString(packed)
     details = proto.ErrorResourceInitFailed()
@@ -174,7 +174,7 @@ def test_a_line_that_is_lost_fails_no_wait(monkeypatch: pytest.MonkeyPatch) -> N
     """An engine that does not take the line, or is none, changes nothing for the wait."""
     engine = Engine(grpc.RpcError())
     monkeypatch.setattr(host, "_engine", lambda: EngineConnection(engine))
-    assert serve(lambda: host.Call().log("lost")).told is None
+    assert serve(lambda: host.Call().log("lost")).reported is None
     host.Call().log("there is no resource to write it to")
     assert [line.message for line in engine.lines] == ["lost"]
 

@@ -62,10 +62,10 @@ CAUSES = [
 @pytest.mark.parametrize(("snapshot", "events", "cause"), CAUSES)
 def test_likeliest_cause(snapshot: Snapshot | None, events: Sequence[Event], cause: str) -> None:
     """The first line is one cause, with what to do about it."""
-    told = explain(snapshot, events)
+    reported = explain(snapshot, events)
 
-    assert f"likely cause: {cause}" == told[0]
-    assert [line for line in told if line.startswith("likely cause")] == told[:1]
+    assert f"likely cause: {cause}" == reported[0]
+    assert [line for line in reported if line.startswith("likely cause")] == reported[:1]
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_whole_diagnosis() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("reported", "shown"),
     [("12352", " (12.2.0)"), ("10341", " (10.3.5)"), ("2147483647", ""), ("0", ""), ("", ""), ("unknown", "")],
 )
-def test_version_of_the_tools(told: str, shown: str) -> None:
+def test_version_of_the_tools(reported: str, shown: str) -> None:
     """The number of a VMware Tools release is shown as VMware writes it; an unknown number is not shown."""
-    facts = explain(replace(read(60), tools_version=told), [])[1]
+    facts = explain(replace(read(60), tools_version=reported), [])[1]
 
     assert f"VMware Tools: running{shown};" in facts
 
@@ -123,7 +123,9 @@ def test_diagnosis_without_a_read_still_shows_the_events() -> None:
 
 def test_only_the_last_events_are_reported_newest_first() -> None:
     """A VM with a long history has a short diagnosis, in whatever order its events came."""
-    told = [line for line in explain(None, [starting(i) for i in (3, 9, 1, 7, 5, 8, 2)]) if line.startswith("event")]
+    reported = [
+        line for line in explain(None, [starting(i) for i in (3, 9, 1, 7, 5, 8, 2)]) if line.startswith("event")
+    ]
 
-    assert told == [f"event: VmStartingEvent at 12:00:0{i}Z" for i in (9, 8, 7, 5, 3)]
-    assert len(told) == LAST_EVENTS
+    assert reported == [f"event: VmStartingEvent at 12:00:0{i}Z" for i in (9, 8, 7, 5, 3)]
+    assert len(reported) == LAST_EVENTS

@@ -42,21 +42,21 @@ class Watcher:
 
     def __init__(self, session: Session, feed: EventFeed, items: queue.SimpleQueue[Any]) -> None:
         self.session, self.feed, self.items = session, feed, items
-        self.told: list[Any] = []
+        self.reported: list[Any] = []
 
     def take(self) -> Any:
-        self.told.append(self.items.get(timeout=TIMEOUT))
-        return self.told[-1]
+        self.reported.append(self.items.get(timeout=TIMEOUT))
+        return self.reported[-1]
 
     def keys(self, last: int) -> list[int]:
         """Returns the keys of the events, sorted, once this one has come."""
-        while last not in (keys := sorted(item.key for item in self.told if isinstance(item, Event))):
+        while last not in (keys := sorted(item.key for item in self.reported if isinstance(item, Event))):
             self.take()
         return keys
 
     def count(self, events: int) -> list[int]:
         """Returns the keys of so many events, sorted."""
-        while len(keys := sorted(item.key for item in self.told if isinstance(item, Event))) < events:
+        while len(keys := sorted(item.key for item in self.reported if isinstance(item, Event))) < events:
             self.take()
         return keys
 
@@ -67,7 +67,7 @@ class Watcher:
         return item
 
     def notes(self) -> list[str]:
-        return [item for item in self.told if isinstance(item, str)]
+        return [item for item in self.reported if isinstance(item, str)]
 
     def note(self, text: str) -> str:
         """Returns the first note with this text in it."""

@@ -31,7 +31,7 @@ TIME = ENVELOPE.format(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (
             ConnectionResetError(104, "Connection\x1b[2J reset\nby peer"),
@@ -57,9 +57,9 @@ TIME = ENVELOPE.format(
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_an_error_in_words(error: BaseException, told: str) -> None:
+def test_an_error_in_words(error: BaseException, reported: str) -> None:
     """An error is one line: its meaning where its name does not say it, then its class and its own message."""
-    assert told == describe(error)
+    assert reported == describe(error)
 
 
 class Connection:

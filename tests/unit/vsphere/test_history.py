@@ -48,7 +48,7 @@ def read(
     session: Session, moids: list[str], known: Mapping[str, datetime | None] | None = None
 ) -> dict[str, list[int]]:
     found = history.read(session, inventory.read(session, moids), known or {})
-    return {moid: sorted(event.key for event in told) for moid, told in found.items()}
+    return {moid: sorted(event.key for event in reported) for moid, reported in found.items()}
 
 
 def test_many_vms_share_one_query(vcenter: FakeVcenter, session: Session) -> None:

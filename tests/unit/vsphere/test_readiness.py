@@ -121,15 +121,15 @@ def test_a_port_is_tried_in_the_background(
 
     monkeypatch.setattr(socket, "create_connection", connect)
     ready = following(made, checks=checks_of([{"kind": "tcp_port", "port": 22}]))
-    told: list[str] = []
+    reported: list[str] = []
 
     def is_ready() -> bool:
-        told.append(ready.unmet(WEB))
-        return not told[-1]
+        reported.append(ready.unmet(WEB))
+        return not reported[-1]
 
     until(is_ready)
     assert outcomes == []
-    assert set(told) - {readiness.NOT_READ, ""} <= {
+    assert set(reported) - {readiness.NOT_READ, ""} <= {
         "tcp_port: port 22 is not reachable: 192.0.2.1 not tried yet",
         "tcp_port: port 22 is not reachable: 192.0.2.1 timed out after 2 s",
         "tcp_port: port 22 is not reachable: 192.0.2.1 connection refused",

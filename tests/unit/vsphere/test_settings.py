@@ -91,13 +91,13 @@ def test_a_missing_setting_is_reported_by_key_and_variable(missing: str, variabl
     """What is missing is named by its config key and its environment variable, with the command that sets it."""
     key = f"vsphere:{missing}"
     config = {name: value for name, value in CONFIG.items() if name != key}
-    told = f"missing `{key}` or {variable}, for example: pulumi config set {key} {example}"
-    assert refusal(config) == told
-    assert refusal({**config, key: ""}) == told
+    reported = f"missing `{key}` or {variable}, for example: pulumi config set {key} {example}"
+    assert refusal(config) == reported
+    assert refusal({**config, key: ""}) == reported
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "reported"),
     [
         pytest.param(
             "vsphere:vsphereServer",
@@ -127,9 +127,9 @@ def test_a_missing_setting_is_reported_by_key_and_variable(missing: str, variabl
         ),
     ],
 )
-def test_a_setting_that_cannot_work_is_reported_at_once(key: str, value: str, told: str) -> None:
+def test_a_setting_that_cannot_work_is_reported_at_once(key: str, value: str, reported: str) -> None:
     """A setting of the wrong form is refused before any server is asked, with where it comes from."""
-    assert refusal({**CONFIG, key: value}) == told
+    assert refusal({**CONFIG, key: value}) == reported
 
 
 def test_credentials_in_an_address_are_not_repeated() -> None:

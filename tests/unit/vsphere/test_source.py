@@ -216,15 +216,15 @@ def test_a_later_read_keeps_the_details_of_the_same_boot(vcenter: FakeVcenter) -
     source.refresh(TIMEOUT)
     feed = source._feed
     assert feed is not None
-    told = []
+    reported = []
     for boot in (NOON - timedelta(minutes=1), NOON):
         running = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_RUNNING"}
         vcenter.state.add("vm-1", guest__hostName="another", summary__runtime__bootTime=boot, **running)
         feed._state.soon()
-        told += polled(source, bool)
+        reported += polled(source, bool)
     source.close()
 
-    assert [one.host_name for one in told if isinstance(one, Snapshot)] == ["web-1", ""]
+    assert [one.host_name for one in reported if isinstance(one, Snapshot)] == ["web-1", ""]
 
 
 def test_a_refresh_of_a_server_that_is_gone_yields_nothing(vcenter: FakeVcenter) -> None:

@@ -254,14 +254,14 @@ def test_a_rename_of_nothing_is_an_error(fake: FakeGuest, guest: Guest) -> None:
 def test_a_guest_that_is_not_ready_is_waited_for(fake: FakeGuest, fault: Any) -> None:
     """The reason is shown while it lasts."""
     fake.vcenter.failures["ValidateCredentialsInGuest"] = [fault] * 4
-    told: list[str] = []
+    reported: list[str] = []
     with contextlib.ExitStack() as held:
         guest = opened(held)
-        guest._tell = told.append
+        guest._tell = reported.append
         guest.check_login()
 
     name = type(fault).__name__.rpartition(".")[2]
-    assert told == [f"waiting for the guest: name of vm-1 (vm-1) answers {name}"] * 4
+    assert reported == [f"waiting for the guest: name of vm-1 (vm-1) answers {name}"] * 4
 
 
 def test_a_guest_that_is_never_ready_is_a_time_out_with_its_reason(fake: FakeGuest, guest: Guest) -> None:

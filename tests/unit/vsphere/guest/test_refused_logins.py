@@ -17,7 +17,7 @@ class Guests:
     def __init__(self, accepted_from: float = float("inf")) -> None:
         self.accepted_from = accepted_from
         self.sent: list[str] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.now = 0.0
 
     def sleep(self, seconds: float) -> None:
@@ -33,7 +33,7 @@ class Guests:
 
         deadline = Deadline(600, clock=lambda: self.now, sleep=self.sleep)
         try:
-            refused_logins.log_in(f"server/{moid}/uuid", user, "wrong", deadline, send=send, tell=self.told.append)
+            refused_logins.log_in(f"server/{moid}/uuid", user, "wrong", deadline, send=send, tell=self.reported.append)
         except GuestLoginError:
             return False
         return True
@@ -67,7 +67,7 @@ def test_a_refusal_after_a_gate_opened_is_tried_again() -> None:
     guests = Guests(accepted_from=3)
     assert guests.log_in("vm-0", LOCAL)
     assert (guests.sent, guests.now) == (["vm-0"] * 3, 2 * refused_logins.RETRY_INTERVAL)
-    assert "the account may not be set up yet" in guests.told[0]
+    assert "the account may not be set up yet" in guests.reported[0]
 
 
 def test_retries_after_a_gate_opened_are_bounded_for_a_domain_account() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machines import machines_by_name
+from benchmarks.vms import vms_by_name
 from lab import vcenter_client
 from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.vsphere import event_feed
@@ -34,9 +34,9 @@ class Start:
     """The start of one gate."""
 
     vms: int
-    quiet: float
+    before: float
     """Seconds before the others' events."""
-    crowded: float
+    after: float
     """Seconds after them."""
     queries: int
     """Queries of the event history, after them."""
@@ -51,8 +51,8 @@ def measure(program: Path) -> list[Start]:
             lab.power("*", "on")
             time.sleep(1)
             with lab.connected() as service:
-                other, *ours = map(moid_of, machines_by_name(service.content).values())
-            quiet = {count: _start(lab, ours[:count]) for count in COUNTS}
+                other, *ours = map(moid_of, vms_by_name(service.content).values())
+            before = {count: _start(lab, ours[:count]) for count in COUNTS}
             for _ in range(FOREIGN // _AT_ONCE):
                 lab.post_event(other, "VmPoweredOnEvent", count=_AT_ONCE)
             # A collector begins with the last ten seconds: the events are history only after those.
@@ -60,9 +60,9 @@ def measure(program: Path) -> list[Start]:
             starts = []
             for count in COUNTS:
                 lab.reset_stats()
-                crowded = _start(lab, ours[:count])
+                after = _start(lab, ours[:count])
                 queries = int(lab.stats()["calls"].get("QueryEvents", 0))
-                starts.append(Start(count, quiet[count], crowded, queries))
+                starts.append(Start(count, before[count], after, queries))
         finally:
             vcenter_client.stop(program, Path(folder))
     return starts

@@ -7,12 +7,12 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 
-def machines(content: Any) -> list[Any]:
+def list_vms(content: Any) -> list[Any]:
     """Returns all virtual machines of a lab except the template."""
-    return list(machines_by_name(content).values())
+    return list(vms_by_name(content).values())
 
 
-def machines_by_name(content: Any) -> dict[str, Any]:
+def vms_by_name(content: Any) -> dict[str, Any]:
     """Returns all virtual machines of a lab except the template, by one bulk read of their names."""
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
     collector = vmodl.query.PropertyCollector
