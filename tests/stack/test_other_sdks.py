@@ -1,11 +1,12 @@
-"""The gate in the dynamic host of other packages than those of the other engine tests, on the real engine.
+"""Both hosts of the gate on other packages than those of the other engine tests, on the real engine.
 
 They are the oldest that the library supports, and those that pip chooses for the library without its extras: without
-pulumi-policy that is protobuf 6. What the host lends the gate beyond a plain provider is looked for here too.
+pulumi-policy that is protobuf 6. What the dynamic host lends the gate beyond a plain provider is looked for here too.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -16,22 +17,33 @@ import pytest
 from lab.environment import make_from
 from lab.paths import ROOT, Home
 from pulumi_customization_gate import CustomizationGate
-from tests.stack.background import Running, is_quiet, of_gates, until
+from tests.stack.background import Running, is_quiet, of_gates, until, words_of
+from tests.stack.hosts import PROCESSES, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from pulumi_customization_gate.resources.movable import Host
     from tests.stack.engine import Engine
+
+HOSTS: tuple[Host, ...] = ("dynamic", "plugin")
 
 ENDED = 15.0
 """The seconds within which gates that wait for half an hour react to Ctrl-C; the newest SDK reports it sooner."""
 
 
 @pytest.fixture(scope="session", params=["requirements-oldest.lock", "requirements-plain.lock"])
-def packages(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """The variables that make the engine start its dynamic host on the packages of a lock file."""
-    library = str(ROOT / "provider")
-    return {"PULUMI_RUNTIME_VIRTUALENV": str(make_from(request.param, Home())), "PYTHONPATH": library}
+def packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The variables that make the engine start both hosts on the packages of a lock file."""
+    environment, library = make_from(request.param, Home()), ROOT / "provider"
+    launcher = tmp_path_factory.mktemp("launcher") / PROCESSES["plugin"]
+    launcher.write_text(f"#!{environment}/bin/python\n{(library / '__main__.py').read_text('utf-8')}", "utf-8")
+    launcher.chmod(0o700)
+    return {
+        "PULUMI_RUNTIME_VIRTUALENV": str(environment),
+        "PYTHONPATH": str(library),
+        "PATH": os.pathsep.join((str(launcher.parent), os.environ["PATH"])),
+    }
 
 
 def test_the_locks_hold_what_they_are_for() -> None:
@@ -42,45 +54,48 @@ def test_the_locks_hold_what_they_are_for() -> None:
 
 
 def test_a_gate_opens_fails_cleanly_and_continues(engine: Engine, packages: Mapping[str, str]) -> None:
-    """A failure shows no traceback and keeps its report, and the next `up` is an update."""
+    """A failure shows no traceback and keeps its report, and the next `up` is an update, on either host."""
     good = engine.vm(engine.unique("old"))
     bad = engine.vm(engine.unique("old"), outcome="CustomizationFailed", reason="the disk is full")
 
-    def both() -> None:
-        CustomizationGate("gate", vms=[good, bad])
+    def program(*vms: str) -> Callable[[], None]:
+        def gates() -> None:
+            for host in HOSTS:
+                CustomizationGate(host, vms=vms, host=host)
 
-    def one() -> None:
-        CustomizationGate("gate", vms=[good])
+        return gates
 
-    stack = engine.stack(both, environment=packages)
-    failed = stack.up()
+    stack = engine.stack(program(good, bad), environment=packages)
+    failed = stack.up(continue_on_error=True)
     assert not failed.succeeded
-    assert "customization failed on 1 of 2 VMs" in failed.errors
+    assert failed.errors.count("customization failed on 1 of 2 VMs") >= len(HOSTS), failed.errors
     assert "Traceback" not in failed.errors
-    statuses = sorted(stack.resource("gate")["outputs"]["statuses"].values())
-    assert statuses == ["CustomizationFailed", "CustomizationSucceeded"]
-    mended = stack.up(one)
-    assert mended.succeeded, mended.output
-    assert mended.changes["gate"] == ["update"]
+    for host in HOSTS:
+        statuses = sorted(stack.resource(host)["outputs"]["statuses"].values())
+        assert statuses == ["CustomizationFailed", "CustomizationSucceeded"]
+    fixed = stack.up(program(good))
+    assert fixed.succeeded, fixed.output
+    assert fixed.changes == {host: ["update"] for host in HOSTS}
 
 
 def test_many_gates_wait_at_once_and_one_interrupt_ends_them(engine: Engine, packages: Mapping[str, str]) -> None:
-    """The host's pool grows beyond four, and one Ctrl-C ends every gate."""
+    """A host serves more than the four calls of Pulumi's own, and one Ctrl-C ends every gate."""
     moids = [engine.vm(engine.unique("old"), outcome="never-ends") for _ in range(12)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
-            CustomizationGate(f"gate-{number}", vms=[moid])
+            CustomizationGate(f"gate-{number}", vms=[moid], host=HOSTS[number % len(HOSTS)])
 
-    engine.lab.reset_stats()
+    others = engine.lab.stats()["collectors"]
     stack = engine.stack(program, environment=packages)
     running = Running(stack)
-    until(lambda: engine.lab.stats()["calls"].get("WaitForUpdatesEx", 0) >= 1)
+    until(lambda: engine.lab.stats()["collectors"] == others + len(HOSTS))
     until(lambda: is_quiet(engine))
     cli = running.cli()
     assert cli is not None
-    hosts = [words for child in cli.children(recursive=True) if "pulumi.dynamic" in (words := child.cmdline())]
-    assert [words[0].startswith(packages["PULUMI_RUNTIME_VIRTUALENV"]) for words in hosts] == [True]
+    for host in HOSTS:
+        (process,) = processes(host, cli.children(recursive=True))
+        assert words_of(process)[0].startswith(packages["PULUMI_RUNTIME_VIRTUALENV"])
     cli.send_signal(signal.SIGINT)
     took = until(lambda: not cli.is_running() or cli.status() == psutil.STATUS_ZOMBIE)
     result = running.wait()
