@@ -43,7 +43,7 @@ lint: environment ## check style, types and import contracts
 	.venv/bin/lint-imports
 
 check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests with their coverage
-	$(python) -m pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
+	$(python) -m pytest tests/unit -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 	$(python) -m tests.coverage_floor
 
 test: lint tools ## lint, vet and test the lab's Go, then run every test

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -33,6 +35,24 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_name_server() -> Iterator[None]:
+    """Lets only addresses and `localhost` be resolved: a name server may take seconds, and may know example names."""
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in {None, "", "localhost"}:
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
+        return resolve(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+        yield
 
 
 @pytest.fixture

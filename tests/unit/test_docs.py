@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ def test_the_pages_name_every_state() -> None:
     assert [state for state in sorted(states) if f"`{state}`" not in text] == []
 
 
+@functools.cache
 def sentences() -> list[str]:
     """Returns every string of the library's code; what a run fills in is left out."""
     found = []

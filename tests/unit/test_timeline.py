@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import itertools
 import json
@@ -447,15 +446,10 @@ def texts(picture: bytes) -> list[str]:
     ]
 
 
-@functools.cache
-def picture_of(count: int, theme: Theme = Theme.light) -> bytes:
-    return svg(chart(many(count)), theme)
-
-
 @pytest.mark.parametrize(("count", "theme"), [(1, Theme.dark), (3, Theme.light), (41, Theme.dark), (300, Theme.light)])
 def test_every_vm_and_every_failure_can_be_read(count: int, theme: Theme) -> None:
-    """Names and failures are in the picture as text, in a legible size, for few VMs and for many."""
-    picture = picture_of(count, theme)
+    """Names and failures are text of a legible size, and a picture of many is no tower that a screen would shrink."""
+    picture = svg(chart(many(count)), theme)
 
     found = texts(picture)
     assert {f"web-{n}" for n in range(count)} <= set(found)
@@ -464,15 +458,10 @@ def test_every_vm_and_every_failure_can_be_read(count: int, theme: Theme) -> Non
     )
     sizes = [float(size) for size in re.findall(rb"font(?:-size)?: (?:bold |700 )?([0-9.]+)px", picture)]
     assert min(sizes) >= 6, "points; a browser shows 8 pixels"
-
-
-def test_a_picture_of_many_has_the_shape_of_a_screen() -> None:
-    """A tower of 300 rows would be shrunk until nothing can be read."""
-    root = ElementTree.fromstring(picture_of(300))
-
+    root = ElementTree.fromstring(picture)
     width, height = (float(root.get(name, "").removesuffix("pt")) for name in ("width", "height"))
-
-    assert 0.7 < width / height < 2.5
+    assert width / height > 0.7
+    assert count < 100 or width / height < 2.5
 
 
 def test_a_picture_says_when_the_gate_opened() -> None:

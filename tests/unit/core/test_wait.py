@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_customization_gate.core import source_calls
+from pulumi_customization_gate.core import background, source_calls
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.confirmation import (
@@ -59,6 +59,12 @@ WEB_0, WEB_1, WEB_2 = (VmRef(f"web-{i}", f"vm-{85 + i}", f"web-{i}") for i in ra
 ALONE = (WEB_2,)
 
 assert WEB_2.id == VM
+
+
+@pytest.fixture(autouse=True)
+def _frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever waits for a call that hangs checks its fake clock without a pause."""
+    monkeypatch.setattr(background, "CANCEL_CHECK_INTERVAL", 0.01)
 
 
 class Clock:

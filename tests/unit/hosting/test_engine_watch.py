@@ -69,8 +69,9 @@ def listening(backlog: int = 1) -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_stopped_engine_is_not_refused() -> None:
+def test_a_stopped_engine_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that listens and does not answer is not gone, also with its queue of connections full."""
+    monkeypatch.setattr(engine_watch, "CONNECT_TIMEOUT", 0.1)
     with listening(backlog=0) as address:
         assert connection_accepted(address)
         held = [socket.socket() for _ in range(8)]

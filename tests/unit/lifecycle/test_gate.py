@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import ConfigurationError, GateError, ServerError
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot, Target, VmRef
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.lifecycle import arguments, gate
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded, unreadable
@@ -26,7 +29,7 @@ CONFIG = {"vsphere:vsphereServer": "vc.example.com", "vsphere:user": "ann", "vsp
 
 
 @dataclass
-class Centre:
+class FakeServer:
     """A server of a handful of VMs, and the waits that were made on it."""
 
     stories: dict[str, str] = field(default_factory=dict)
@@ -46,6 +49,17 @@ class Centre:
     """The VMs that were judged, each time that a diff asked what its references name."""
     uuids_given: list[str] = field(default_factory=list)
     """What the last wait knew of the UUIDs of its VMs."""
+    now: float = field(default_factory=time.monotonic)
+    """The monotonic clock of the waits, which advances while they poll."""
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Makes each gate wait for this server's VMs, on either platform and by its clock."""
+        platforms_here = {
+            name: replace(platform, source=self.source, named_now=self.named_now)
+            for name, platform in platforms.PLATFORMS.items()
+        }
+        monkeypatch.setattr(arguments, "PLATFORMS", platforms_here)
+        monkeypatch.setattr(gate, "wait", partial(wait, clock=lambda: self.now))
 
     def source(
         self,
@@ -79,34 +93,34 @@ class Centre:
 class FakeSource:
     def __init__(
         self,
-        centre: Centre,
+        server: FakeServer,
         targets: Sequence[Target[Any]],
         kept: Collection[str],
         previously_customized: Collection[str],
     ) -> None:
-        self._centre, self._kept, self._previously_customized = centre, kept, previously_customized
-        self._vms = [(target.key, centre.vm_of(target.reference)) for target in targets]
-        self.server_id = centre.uuid
-        self.instance_uuids = {vm: centre.uuids.get(vm, "") for vm in kept}
+        self._server, self._kept, self._previously_customized = server, kept, previously_customized
+        self._vms = [(target.key, server.vm_of(target.reference)) for target in targets]
+        self.server_id = server.uuid
+        self.instance_uuids = {vm: server.uuids.get(vm, "") for vm in kept}
         self.already_ready: list[tuple[str | None, str]] = []
-        self._told = False
+        self._has_reported = False
 
     def start(self) -> Sequence[VmRef]:
-        if self._centre.refuses is not None:
-            raise self._centre.refuses
+        if self._server.refuses is not None:
+            raise self._server.refuses
         self.already_ready = [(key, vm) for key, vm in self._vms if vm in self._kept]
         return [VmRef(key or self._name(vm), vm, self._name(vm)) for key, vm in self._vms if vm not in self._kept]
 
     def _name(self, vm: str) -> str:
-        return self._centre.names.get(vm, f"name-of-{vm}")
+        return self._server.names.get(vm, f"name-of-{vm}")
 
     def poll(self, timeout: float) -> Sequence[Observation]:
-        del timeout
-        if self._told:
-            if self._centre.breaks is not None:
-                raise self._centre.breaks
+        if self._has_reported:
+            self._server.now += timeout
+            if self._server.breaks is not None:
+                raise self._server.breaks
             return []
-        self._told = True
+        self._has_reported = True
         return [said for _, vm in self._vms if vm not in self._kept for said in self._story(vm)]
 
     def _story(self, vm: str) -> list[Observation]:
@@ -123,8 +137,8 @@ class FakeSource:
             "forbidden": [unreadable(4, vm), unreadable(6, vm)],
         }
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
-        reported = story[self._centre.stories.get(vm, "good")] + known
-        uuid = self._centre.uuids.get(vm, "")
+        reported = story[self._server.stories.get(vm, "good")] + known
+        uuid = self._server.uuids.get(vm, "")
         return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in reported]
 
     def refresh(self, timeout: float) -> bool:
@@ -163,13 +177,9 @@ class Gate:
 
 
 @pytest.fixture
-def centre(monkeypatch: pytest.MonkeyPatch) -> Centre:
-    made = Centre()
-    changed = {
-        name: replace(platform, source=made.source, named_now=made.named_now)
-        for name, platform in platforms.PLATFORMS.items()
-    }
-    monkeypatch.setattr(arguments, "PLATFORMS", changed)
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    made = FakeServer()
+    made.install(monkeypatch)
     return made
 
 
@@ -283,11 +293,11 @@ def test_a_closed_gate_is_judged_again(the_gate: Gate, outputs: dict[str, Any], 
 # ---- create
 
 
-def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
+def test_a_new_gate_judges_all(the_gate: Gate, server: FakeServer) -> None:
     """A new gate asks for every VM, and its outputs say everything by the VMs' names."""
-    centre.names, centre.uuids = {"vm-1": "web", "vm-2": "db"}, {"vm-1": "uuid-1"}
+    server.names, server.uuids = {"vm-1": "web", "vm-2": "db"}, {"vm-1": "uuid-1"}
     outputs = created(the_gate, vms=["vm-1", "vm-2"], __provider="pickled")
-    assert centre.waits == [(["vm-1", "vm-2"], [], [])]
+    assert server.waits == [(["vm-1", "vm-2"], [], [])]
     assert outputs["__provider"] == "pickled"
     assert outputs["vms"] == ["vm-1", "vm-2"]
     assert (outputs["ready"], outputs["opened_at"]) == (True, "2025-03-01T12:00:06.000Z")
@@ -318,15 +328,15 @@ def test_a_new_gate_judges_all(the_gate: Gate, centre: Centre) -> None:
         pytest.param({"a": "vm-1", "b": "vm-2", "c": "vm-3"}, ["a", "b", "c"], id="a map: the user's keys"),
     ],
 )
-def test_outputs_have_one_key_per_vm(the_gate: Gate, centre: Centre, vms: Any, keys: list[str]) -> None:
+def test_outputs_have_one_key_per_vm(the_gate: Gate, server: FakeServer, vms: Any, keys: list[str]) -> None:
     """Two VMs of one name do not hide each other."""
-    centre.names = {"vm-1": "web", "vm-2": "web", "vm-3": "db"}
+    server.names = {"vm-1": "web", "vm-2": "web", "vm-3": "db"}
     assert sorted(created(the_gate, vms=vms)["statuses"]) == keys
 
 
-def test_a_closed_gate_keeps_its_report(the_gate: Gate, centre: Centre) -> None:
+def test_a_closed_gate_keeps_its_report(the_gate: Gate, server: FakeServer) -> None:
     """The error of a failed wait holds all outputs, so that the next run is an update that knows the good ones."""
-    centre.stories = {"vm-2": "bad"}
+    server.stories = {"vm-2": "bad"}
     with pytest.raises(PartialFailureError, match="customization failed on 1 of 2 VMs") as error:
         the_gate.create({"vms": {"a": "vm-1", "b": "vm-2"}, "__provider": "pickled"})
     outputs = error.value.outputs
@@ -352,48 +362,48 @@ def test_a_closed_gate_keeps_its_report(the_gate: Gate, centre: Centre) -> None:
         pytest.param("forbidden", "a (name-of-vm-1, vm-1)  no permission", id="may not be read"),
     ],
 )
-def test_each_end_has_a_line_that_lasts(the_gate: Gate, centre: Centre, story: str, line: str) -> None:
+def test_each_end_has_a_line_that_lasts(the_gate: Gate, server: FakeServer, story: str, line: str) -> None:
     """The engine shows for each VM of which nothing more will be known what became of it."""
-    centre.stories = {"vm-1": story}
+    server.stories = {"vm-1": story}
     created(the_gate, vms={"a": "vm-1"})
     assert the_gate.engine.lines == [line]
 
 
-def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, centre: Centre) -> None:
+def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, server: FakeServer) -> None:
     """With on_failure="report" a failure is an output, and a VM that is not there does not end the wait."""
-    centre.stories = {"vm-1": "bad", "vm-2": "gone"}
+    server.stories = {"vm-1": "bad", "vm-2": "gone"}
     made = the_gate.create({"vms": {"a": "vm-1", "b": "vm-2", "c": "vm-3"}, "on_failure": "report"})
     assert made["statuses"] == {"a": FAILED, "b": "VmRemoved", "c": SUCCEEDED}
     assert (made["ready"], made["opened_at"]) == (False, "2025-03-01T12:00:06.000Z")
 
 
-def test_a_wait_that_was_cut_short_opens_no_gate(the_gate: Gate, centre: Centre) -> None:
+def test_a_wait_that_was_cut_short_opens_no_gate(the_gate: Gate, server: FakeServer) -> None:
     """A server that is lost for good closes even a reporting gate, and the next run judges what is not good."""
-    centre.stories, centre.breaks = {"vm-2": "slow"}, ServerError("vc.example.com is gone.")
+    server.stories, server.breaks = {"vm-2": "slow"}, ServerError("vc.example.com is gone.")
     cut = created(the_gate, vms=["vm-1", "vm-2"], on_failure="report")
     assert (cut["ready"], cut["opened_at"]) == (False, "")
-    centre.stories, centre.breaks = {}, None
+    server.stories, server.breaks = {}, None
     again = updated(the_gate, cut, vms=["vm-1", "vm-2"], on_failure="report")
-    assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
+    assert server.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     assert again["ready"] is True
 
 
 # ---- update
 
 
-def test_only_what_is_new_is_judged(the_gate: Gate, centre: Centre) -> None:
+def test_only_what_is_new_is_judged(the_gate: Gate, server: FakeServer) -> None:
     """An added VM is judged, the others keep what is stored of them, whatever happened to them since."""
     first = created(the_gate, vms=["vm-1", "vm-2"])
-    centre.stories = {"vm-1": "bad", "vm-2": "gone"}
+    server.stories = {"vm-1": "bad", "vm-2": "gone"}
     second = updated(the_gate, first, vms=["vm-1", "vm-2", "vm-3"])
-    assert centre.waits[1] == (["vm-1", "vm-2", "vm-3"], ["vm-1", "vm-2"], [])
+    assert server.waits[1] == (["vm-1", "vm-2", "vm-3"], ["vm-1", "vm-2"], [])
     assert second["results"] == {**first["results"], "name-of-vm-3": second["results"]["name-of-vm-3"]}
     assert second["ready"] is True
 
 
-def test_a_key_stays_the_user_s_from_one_wait_to_the_next(the_gate: Gate, centre: Centre) -> None:
+def test_a_key_stays_the_user_s_from_one_wait_to_the_next(the_gate: Gate, server: FakeServer) -> None:
     """A key that is the reference itself is the key of the outputs in every wait, never the VM's name."""
-    centre.stories = {"vm-88": "bad"}
+    server.stories = {"vm-88": "bad"}
     vms = {"vm-87": "vm-87", "vm-88": "vm-88"}
     with pytest.raises(PartialFailureError) as first:
         the_gate.create({"vms": vms})
@@ -404,114 +414,114 @@ def test_a_key_stays_the_user_s_from_one_wait_to_the_next(the_gate: Gate, centre
         assert sorted(outputs["statuses"]) == ["vm-87", "vm-88"]
 
 
-def test_only_what_is_not_ready_is_judged_again(the_gate: Gate, centre: Centre) -> None:
+def test_only_what_is_not_ready_is_judged_again(the_gate: Gate, server: FakeServer) -> None:
     """After a failure the next run judges only the failed VM, and says that the others keep their verdict."""
-    centre.stories = {"vm-2": "bad"}
+    server.stories = {"vm-2": "bad"}
     first = created(the_gate, vms={"a": "vm-1", "b": "vm-2"})
     with pytest.raises(PartialFailureError) as error:
         the_gate.update(stored(first), {"vms": {"a": "vm-1", "b": "vm-2"}})
-    assert centre.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
+    assert server.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
     headline = str(error.value).splitlines()[0]
     assert headline == "customization failed on 1 of 2 VMs after 0 s; 1 was already ready"
     assert (error.value.resource_id, error.value.outputs["results"]["a"]) == ("id", first["results"]["a"])
 
 
-def test_a_removed_vm_is_dropped_without_a_wait(the_gate: Gate, centre: Centre) -> None:
+def test_a_removed_vm_is_dropped_without_a_wait(the_gate: Gate, server: FakeServer) -> None:
     """When all remaining VMs are ready no call is made; without its failed VM a gate opens."""
-    centre.stories = {"vm-2": "bad"}
+    server.stories = {"vm-2": "bad"}
     first = created(the_gate, vms=["vm-1", "vm-2"])
     second = updated(the_gate, first, vms=["vm-1"])
-    assert len(centre.waits) == 1
+    assert len(server.waits) == 1
     assert (second["ready"], second["wait_seconds"], second["opened_at"]) == (True, 0.0, "2025-03-01T12:00:05.000Z")
     assert second["results"] == {"name-of-vm-1": first["results"]["name-of-vm-1"]}
 
 
-def test_a_key_moves_without_a_wait(the_gate: Gate, centre: Centre) -> None:
+def test_a_key_moves_without_a_wait(the_gate: Gate, server: FakeServer) -> None:
     """Another key for the same VM is only another key."""
     first = created(the_gate, vms={"a": "vm-1"})
     second = updated(the_gate, first, vms={"b": "vm-1"})
-    assert len(centre.waits) == 1
+    assert len(server.waits) == 1
     assert second["results"] == {"b": first["results"]["a"]}
     assert second["opened_at"] == first["opened_at"]
 
 
-def test_changed_times_wait_for_nothing(the_gate: Gate, centre: Centre) -> None:
+def test_changed_times_wait_for_nothing(the_gate: Gate, server: FakeServer) -> None:
     """Times of an open gate change in state alone; a closed gate uses them to judge again."""
     first = created(the_gate, vms=["vm-1"])
     second = updated(the_gate, first, vms=["vm-1"], timeout=60)
-    assert len(centre.waits) == 1
+    assert len(server.waits) == 1
     assert second == {**first, "timeout": 60}
 
-    centre.stories = {"vm-2": "slow"}
+    server.stories = {"vm-2": "slow"}
     closed = created(the_gate, vms=["vm-2"], timeout=1)
-    centre.stories = {}
+    server.stories = {}
     opened = updated(the_gate, closed, vms=["vm-2"], timeout=60)
-    assert len(centre.waits) == 3
+    assert len(server.waits) == 3
     assert opened["ready"] is True
 
 
-def test_triggers_judge_all_and_keep_the_ready_ones(the_gate: Gate, centre: Centre) -> None:
+def test_triggers_judge_all_and_keep_the_ready_ones(the_gate: Gate, server: FakeServer) -> None:
     """Changed triggers judge every VM; the old verdict of the good ones is evidence where history is gone."""
-    centre.stories = {"vm-2": "bad"}
+    server.stories = {"vm-2": "bad"}
     first = created(the_gate, vms=["vm-1", "vm-2"])
-    centre.stories = {}
+    server.stories = {}
     second = updated(the_gate, first, vms=["vm-1", "vm-2"], triggers={"image": 2})
-    assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
+    assert server.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["ready"] is True
 
 
-def test_a_vm_without_customization_is_not_remembered_as_customized(the_gate: Gate, centre: Centre) -> None:
+def test_a_vm_without_customization_is_not_remembered_as_customized(the_gate: Gate, server: FakeServer) -> None:
     """What passed as NotCustomized is judged as such again: only a success is evidence of one."""
-    centre.stories = {"vm-2": "plain"}
+    server.stories = {"vm-2": "plain"}
     first = created(the_gate, vms=["vm-1", "vm-2"], expect="optional")
     second = updated(the_gate, first, vms=["vm-1", "vm-2"], expect="optional", triggers={"image": 2})
-    assert centre.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
+    assert server.waits[1] == (["vm-1", "vm-2"], [], ["vm-1"])
     assert second["statuses"] == first["statuses"]
 
 
-def test_cloud_director_remembers_as_well(the_gate: Gate, centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cloud_director_remembers_as_well(the_gate: Gate, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old verdict reaches the source of either platform."""
     monkeypatch.setattr(the_gate, "config", {"vcd:url": "https://vcd", "vcd:org": "acme", "vcd:apiToken": "t0ken"})
     vms = ["urn:vcloud:vm:f10538f6-b54c-5f88-93eb-895058492ab5"]
     first = created(the_gate, platform="cloud_director", vms=vms)
     (moid,) = (result["moid"] for result in first["results"].values())
     updated(the_gate, first, platform="cloud_director", vms=vms, triggers={"image": 2})
-    assert [remembered for _, _, remembered in centre.waits] == [[], [moid]]
+    assert [remembered for _, _, remembered in server.waits] == [[], [moid]]
 
 
-def test_a_stricter_expectation_judges_the_untraced_again(the_gate: Gate, centre: Centre) -> None:
+def test_a_stricter_expectation_judges_the_untraced_again(the_gate: Gate, server: FakeServer) -> None:
     """What passed as NotCustomized is good as long as the gate expects no more than that."""
-    centre.stories = {"vm-2": "plain"}
+    server.stories = {"vm-2": "plain"}
     first = created(the_gate, vms=["vm-1", "vm-2"], expect="optional")
     assert (first["ready"], first["statuses"]["name-of-vm-2"]) == (True, "NotCustomized")
     grown = updated(the_gate, first, vms=["vm-1", "vm-2", "vm-3"], expect="optional")
-    assert centre.waits[1][1] == ["vm-1", "vm-2"]
+    assert server.waits[1][1] == ["vm-1", "vm-2"]
     strict = updated(the_gate, grown, vms=["vm-1", "vm-2", "vm-3"], expect="required")
-    assert centre.waits[2][1] == ["vm-1", "vm-3"]
+    assert server.waits[2][1] == ["vm-1", "vm-3"]
     assert strict["ready"] is False
 
 
 # ---- custom_timeouts
 
 
-def test_custom_timeouts_count_where_no_timeout_is_given(the_gate: Gate, centre: Centre) -> None:
+def test_custom_timeouts_count_where_no_timeout_is_given(the_gate: Gate, server: FakeServer) -> None:
     """A wait without `timeout` ends after `custom_timeouts`; with it, that alone decides."""
-    centre.stories = {"vm-1": "slow"}
-    the_gate.engine.custom_timeout = 1
-    assert created(the_gate, vms=["vm-1"])["wait_seconds"] < 2
+    server.stories = {"vm-1": "slow"}
+    the_gate.engine.custom_timeout = 90
+    assert created(the_gate, vms=["vm-1"])["wait_seconds"] == 90
     the_gate.engine.custom_timeout = 3600
-    assert created(the_gate, vms=["vm-1"], timeout=1)["wait_seconds"] < 2
+    assert created(the_gate, vms=["vm-1"], timeout=30)["wait_seconds"] == 30
 
 
 # ---- the rest
 
 
-def test_refresh_returns_what_is_stored(the_gate: Gate, centre: Centre) -> None:
+def test_refresh_returns_what_is_stored(the_gate: Gate, server: FakeServer) -> None:
     """A refresh makes no call and changes nothing: an opened gate stays open."""
     outputs = created(the_gate, vms=["vm-1"])
-    centre.stories = {"vm-1": "bad"}
+    server.stories = {"vm-1": "bad"}
     assert gate.read(stored(outputs)) == {**stored(outputs), "results": outputs["results"]}
-    assert len(centre.waits) == 1
+    assert len(server.waits) == 1
 
 
 def test_check_reports_missing_settings_and_invalid_inputs_in_one_go(the_gate: Gate) -> None:
@@ -534,11 +544,11 @@ def test_check_waits_for_what_preview_does_not_know(name: str) -> None:
     assert Gate({}).check({"vms": ["vm-1"], name: UNKNOWN}) == []
 
 
-def test_inputs_that_turn_out_invalid_stop_before_any_wait(the_gate: Gate, centre: Centre) -> None:
+def test_inputs_that_turn_out_invalid_stop_before_any_wait(the_gate: Gate, server: FakeServer) -> None:
     """What preview did not know is judged before a server is asked."""
     with pytest.raises(ConfigurationError, match=r"^vms\[0\]: expected a managed object ID .*, got 'web'$"):
         the_gate.create({"vms": ["web"]})
-    assert centre.waits == []
+    assert server.waits == []
 
 
 @pytest.mark.parametrize("check", [{"kind": "command", "script": "true"}, {"kind": "cloud_init"}])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_customization_gate import platforms
 from pulumi_customization_gate.core.errors import (
     AuthenticationError,
     CertificateError,
@@ -15,10 +13,9 @@ from pulumi_customization_gate.core.errors import (
     GateError,
     ServerError,
 )
-from pulumi_customization_gate.lifecycle import arguments
 from pulumi_customization_gate.lifecycle.phrases import DOCTOR
 from tests.unit.lifecycle.guest_resource import CONFIG as GUEST_CONFIG
-from tests.unit.lifecycle.test_gate import CONFIG, Centre
+from tests.unit.lifecycle.test_gate import CONFIG, FakeServer
 from tests.unit.plugin.hosts import Done, Dynamic, Native
 from tests.unit.vsphere.guest.fake_guest import VM, FakeProgram, guest_of
 
@@ -40,19 +37,15 @@ def reported(kind: type[Host], story: Callable[[Any, Any], Iterator[Done]], reso
     """Returns what a host does in a story, in a world of its own."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         if resource == "CustomizationGate":
-            world: Any = Centre()
-            changed = {
-                name: dataclasses.replace(platform, source=world.source, named_now=world.named_now)
-                for name, platform in platforms.PLATFORMS.items()
-            }
-            monkeypatch.setattr(arguments, "PLATFORMS", changed)
+            world: Any = FakeServer()
+            world.install(monkeypatch)
         else:
             world = guest_of(monkeypatch)
         config = {**GUEST_CONFIG, **CONFIG} if resource == "CustomizationGate" else dict(GUEST_CONFIG)
         return list(story(kind(resource, config, monkeypatch), world))
 
 
-def gate_opens(host: Host, centre: Centre) -> Iterator[Done]:
+def gate_opens(host: Host, server: FakeServer) -> Iterator[Done]:
     inputs = {"vms": {"web_one": "vm-1", "b": "vm-2"}, "start_timeout": 60.0, "triggers": {"wait_seconds": "1"}}
     yield host.check(inputs)
     created = host.create(inputs)
@@ -60,7 +53,7 @@ def gate_opens(host: Host, centre: Centre) -> Iterator[Done]:
     yield host.diff(created.outputs, inputs)
     yield host.diff(created.outputs, {**inputs, "settle": "1m"})
     yield host.update(created.outputs, {**inputs, "settle": "1m"})
-    centre.names["vm-3"] = "third"
+    server.names["vm-3"] = "third"
     grown = {**inputs, "vms": {**inputs["vms"], "c": "vm-3"}}  # type: ignore[dict-item]
     yield host.diff(created.outputs, grown)
     yield host.update(created.outputs, grown)
@@ -68,8 +61,8 @@ def gate_opens(host: Host, centre: Centre) -> Iterator[Done]:
     yield host.delete(created.outputs)
 
 
-def gate_fails(host: Host, centre: Centre) -> Iterator[Done]:
-    centre.stories = {"vm-1": "bad", "vm-2": "good"}
+def gate_fails(host: Host, server: FakeServer) -> Iterator[Done]:
+    server.stories = {"vm-1": "bad", "vm-2": "good"}
     inputs = {"vms": {"a": "vm-1", "b": "vm-2"}, "on_failure": "fail", "guest_logs": False}
     failed = host.create(inputs)
     yield failed
@@ -77,12 +70,12 @@ def gate_fails(host: Host, centre: Centre) -> Iterator[Done]:
     yield host.update(failed.outputs, {**inputs, "accept": {"a": "host name set by hand"}})
 
 
-def gate_gives_advice(host: Host, centre: Centre) -> Iterator[Done]:
-    centre.stories = {"vm-1": "pending", "vm-2": "plain"}
+def gate_gives_advice(host: Host, server: FakeServer) -> Iterator[Done]:
+    server.stories = {"vm-1": "pending", "vm-2": "plain"}
     yield host.create({"vms": {"a": "vm-1", "b": "vm-2"}, "start_timeout": 0.01, "guest_logs": False})
 
 
-def gate_is_refused(host: Host, _: Centre) -> Iterator[Done]:
+def gate_is_refused(host: Host, _: FakeServer) -> Iterator[Done]:
     yield host.check({"vms": [], "timeout": "soon", "ready_when": "soon", "checks": [{"kind": "command"}]})
     yield host.check({"vms": {"a": "vm-1"}, "checks": [{"kind": "command", "script": "true", "exit_code": "no"}]})
     yield host.check({"vms": {"a": "vm-1"}, "checks": [{"kind": "command", "script": "true", "exit_cod": 1.0}]})
@@ -157,8 +150,8 @@ REFUSED = "vc.example.com refused ann"
 def test_an_error_of_the_connection_names_doctor(kind: type[Host], error: GateError, hint: str) -> None:
     """A server that cannot be used is what `doctor` looks at; an input that is refused is not."""
 
-    def story(host: Host, centre: Centre) -> Iterator[Done]:
-        centre.refuses = error
+    def story(host: Host, server: FakeServer) -> Iterator[Done]:
+        server.refuses = error
         yield host.create({"vms": {"a": "vm-1"}})
 
     (done,) = reported(kind, story, "CustomizationGate")
@@ -169,8 +162,8 @@ def test_an_error_of_the_connection_names_doctor(kind: type[Host], error: GateEr
 def test_an_error_after_a_cancellation_does_not_name_doctor(kind: type[Host]) -> None:
     """Nothing is wrong with the connection of a wait that the user cancelled before it started."""
 
-    def story(host: Host, centre: Centre) -> Iterator[Done]:
-        centre.refuses = ServerError("the wait was cancelled before the server responded")
+    def story(host: Host, server: FakeServer) -> Iterator[Done]:
+        server.refuses = ServerError("the wait was cancelled before the server responded")
         host.cancel()
         yield host.create({"vms": {"a": "vm-1"}})
 

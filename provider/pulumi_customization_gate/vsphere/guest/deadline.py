@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.text import duration
 from pulumi_customization_gate.vsphere.guest.errors import GuestCancelledError, GuestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-CANCEL_CHECK_INTERVAL = 0.5
-"""Seconds after which a pause checks again whether the user has cancelled the work."""
 
 
 class Deadline:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_customization_gate.vsphere.guest.deadline import CANCEL_CHECK_INTERVAL, Deadline
+from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestCancelledError, GuestTimeoutError
 
 

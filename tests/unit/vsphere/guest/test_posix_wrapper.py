@@ -129,6 +129,9 @@ def test_stop_ends_the_script_and_its_children(tmp_path: Path) -> None:
     """Children that ignore the signal are killed."""
     text = f"trap '' TERM; sh -c 'sleep 120; : {tmp_path}' & echo working; sleep 120"
     directory = Directory(tmp_path, Script(text))
+    program = (tmp_path / "program.sh").read_text()
+    assert program.count("        sleep 1\n") == 2
+    (tmp_path / "program.sh").write_text(program.replace("        sleep 1\n", "        sleep 0.1\n"))
     with directory.running() as wrapper:
         until(lambda: (tmp_path / "stdout").read_bytes() == b"working\n")
         assert directory.call(STOP) in {0, 1}
