@@ -30,5 +30,5 @@ def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict
     gone += [look.vm for look in looks if isinstance(look, Missing)]
     if gone:
         raise ConfigurationError(f"{session.settings.server} has no virtual machine {', '.join(gone)}")
-    events = session.with_retries(lambda: history.read_all(session, present))
+    events = history.read_all(session, present)
     return events, {snapshot.vm: snapshot.name for snapshot in snapshots}

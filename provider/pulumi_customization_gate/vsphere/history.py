@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.event_order import in_order
@@ -54,8 +54,9 @@ def read(
 ) -> dict[str, list[Event]]:
     """Returns the events that can still decide, by the managed object ID of each VM whose events were asked for.
 
-    VMs that booted within RECENT share one query where they are more than FEW; of the others only those are asked
-    for one by one that their state does not settle.
+    VMs that booted within RECENT share one query where they are more than FEW, and those whose events are known up to a
+    time another one; of the others only those are asked for one by one that their state does not settle. Each query is
+    retried by itself: of a thousand, one always fails while a server is in trouble.
 
     Args:
         session: The session on which it reads.
@@ -63,7 +64,7 @@ def read(
         known: The server's time until which the events of a VM are known already, by its managed object ID.
 
     Raises:
-        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+        ServerError: If the server does not respond.
     """
     present = {snapshot.vm: snapshot for snapshot in snapshots if isinstance(snapshot, Snapshot)}
     # Of a clock that was set back since, no time is known: these VMs' events are read as if for the first time.
@@ -77,19 +78,22 @@ def read(
     }
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
     # Only events report a customization before the last power-on where there is no state, and where it is idle.
-    unknown = {vm for vm in recent.keys() - begins.keys() if _leaves_open(present[vm])}
-    if len(recent) <= FEW:
-        events = _of_each(session, {vm: None if vm in unknown else begin for vm, begin in recent.items()})
+    first = {vm: begin for vm, begin in recent.items() if vm not in begins}
+    unknown = {vm for vm in first if _leaves_open(present[vm])}
+    if len(first) <= FEW:
+        events = _of_each(session, {vm: None if vm in unknown else begin for vm, begin in first.items()})
     else:
-        events = _of_all(session, recent)
+        events = _of_all(session, first)
         single |= unknown - {event.vm for event in events if event.signal.is_end}
         events = [event for event in events if event.vm not in single]
     # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
     # beginning returns it.
     ended = {event.vm for event in events if event.signal.is_end}
-    undated = {vm for vm in recent.keys() - begins.keys() - single - ended if _is_settled(present[vm])}
+    undated = {vm for vm in first.keys() - single - ended if _is_settled(present[vm])}
     events = [event for event in events if event.vm not in undated]
     single |= undated
+    again = {vm: begin for vm, begin in recent.items() if vm in begins}
+    events += _of_each(session, again) if len(again) <= FEW else _of_all(session, again)
     found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
     for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
         found[event.vm].append(event)
@@ -100,7 +104,7 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     """Returns every event of these VMs that the server remembers and a verdict could look at, oldest first.
 
     Raises:
-        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+        ServerError: If the server does not respond.
     """
     return in_order(_of_each(session, dict.fromkeys(moids), tuple(EVENTS)))
 
@@ -124,7 +128,7 @@ def since_for_each(session: Session, moids: Iterable[str], begin: datetime) -> l
     """Returns the events of VMs since a time of the server's, by a query for each, oldest first.
 
     Raises:
-        OSError, http.client.HTTPException, vmodl.MethodFault: As the calls do.
+        ServerError: If the server does not respond.
     """
     return sorted(_of_each(session, dict.fromkeys(moids, begin)), key=lambda event: event.key)
 
@@ -199,6 +203,12 @@ def _query(
 
 def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
     """Returns the events of many VMs, each at least since its own time, by one query if that is possible."""
+    found = session.with_retries(lambda: _of_all_by_one_query(session, begins))
+    return _of_each(session, begins) if found is None else found
+
+
+def _of_all_by_one_query(session: Session, begins: Mapping[str, datetime]) -> list[Event] | None:
+    """Returns the events of many VMs; None where a query for each costs less, or is all that is possible."""
     try:
         return [event for event in _query(session, min(begins.values()), wanted=begins) if event.vm in begins]
     except _TooManyPagesError:
@@ -209,15 +219,19 @@ def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
         _log.debug("the query for %d VMs %s; querying each VM", len(begins), error)
     except vim.fault.NoPermission as error:
         raise_if_logged_out(error)
-    return _of_each(session, begins)
+    return None
 
 
 def _of_each(session: Session, begins: Mapping[str, datetime | None], kinds: Collection[str] = DECIDING) -> list[Event]:
     """Returns the events of each VM since its own time, None for all there are, by a query for each."""
     if not begins:
         return []
+
+    def of_one(vm: str) -> list[Event]:
+        return session.with_retries(lambda: _of_one(session, vm, begins[vm], kinds))
+
     with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:
-        found = background.map(lambda vm: _of_one(session, vm, begins[vm], kinds), begins)
+        found = background.map(of_one, begins)
     return [event for events in found for event in events]
 
 
@@ -226,6 +240,8 @@ def _of_one(session: Session, moid: str, begin: datetime | None, kinds: Collecti
     try:
         for event in _query(session, begin, vim.VirtualMachine(moid, session.stub), kinds=kinds):
             events.append(event)  # noqa: PERF402 -- what was read before the error counts
+    except vmodl.fault.ManagedObjectNotFound:
+        _log.debug("%s was removed before its events were read", moid)  # the next read of the state reports it
     except (_TooManyPagesError, vim.fault.NoPermission, InvalidXmlError) as error:
         raise_if_logged_out(error)
         _log.debug("not all events of %s were read: %s", moid, session.describe(error))

@@ -70,7 +70,7 @@ class SharedRead:
                 known[vm] = None if before is None or until is None else min(before, until)
         details = any(request.details for request in requests)
         snapshots = self._session.with_retries(lambda: self._read_state(known, details))
-        events = self._session.with_retries(lambda: history.read(self._session, snapshots, known))
+        events = history.read(self._session, snapshots, known)
         return _Answer({snapshot.vm: snapshot for snapshot in snapshots}, events)
 
 

@@ -26,6 +26,7 @@ from pulumi_customization_gate.core.model import (
     VmRef,
     duplicates,
 )
+from pulumi_customization_gate.core.status import Signal
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, login, shared_feed
 from pulumi_customization_gate.vsphere.faults import FAULTS
@@ -33,6 +34,7 @@ from pulumi_customization_gate.vsphere.session import Session, acquire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.event_feed import EventFeed
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.shared_read import Reading
 
 _log = logging.getLogger(__name__)
+
+_OF_CUSTOMIZATION = (Signal.CUSTOMIZATION_STARTED, Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
 
 
 class VsphereSource:
@@ -85,6 +89,9 @@ class VsphereSource:
         self._snapshots: dict[str, Snapshot] = {}
         self._details: dict[str, Snapshot] = {}
         """The newest state of each VM that was read with names and addresses."""
+        self._background = Background("customization-gate-refresh", threads=2)
+        self._reading: Future[bool] | None = None
+        """The last refresh, while it has no answer and nothing has happened since it began."""
         self._known_until: dict[str, datetime] = {}
         """The server's time of the last read of each VM's history: what comes later, the next one reads."""
 
@@ -171,7 +178,10 @@ class VsphereSource:
         return observations
 
     def refresh(self, timeout: float) -> bool:
-        """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time."""
+        """Reads state and history in a thread of their own, so that a server that hangs costs no more than the time.
+
+        A read that takes longer goes on, and the next refresh waits for it: another one would begin anew each time.
+        """
         feed, session = self._feed, self._session
         if feed is None or session is None:
             return False
@@ -184,15 +194,18 @@ class VsphereSource:
                 return False
             return True
 
-        with contextlib.closing(Background("customization-gate-refresh")) as background:
-            reading = background.submit(is_read)
-            return wait_until_done(reading, time.monotonic() + timeout) and reading.result()
+        reading = self._reading = self._reading or self._background.submit(is_read)
+        if not wait_until_done(reading, time.monotonic() + timeout):
+            return False
+        self._reading = None
+        return reading.result()
 
     def _events_known_until(self, vm: str) -> datetime | None:
         """Returns until when the events of a VM are known; None where its state is an end that no event reports."""
-        events, seen = self._events.get(vm), self._snapshots.get(vm)
+        seen, events = self._snapshots.get(vm), in_order(self._events.get(vm, {}).values())
+        signals = [event.signal for event in events if event.signal in _OF_CUSTOMIZATION]
         has_end = seen is not None and seen.progress is not None and seen.progress.is_end
-        is_unexplained = has_end and (events is None or not in_order(events.values())[-1].signal.is_end)
+        is_unexplained = has_end and not (signals and signals[-1].is_end)
         return None if is_unexplained else self._known_until.get(vm)
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
@@ -213,6 +226,7 @@ class VsphereSource:
         A start that is still running releases by itself what it acquires.
         """
         self._is_closed = True
+        self._background.close()
         self._held.close()
 
     def _with_details(self, observations: Sequence[Observation]) -> list[Observation]:
@@ -244,7 +258,10 @@ class VsphereSource:
             elif isinstance(observation, Missing):
                 self._snapshots.pop(observation.vm, None)
             elif isinstance(observation, Event):
-                self._events.setdefault(observation.vm, {})[observation.key] = observation
+                events = self._events.setdefault(observation.vm, {})
+                if observation.key not in events:
+                    self._reading = None  # a read that began before it confirms nothing
+                events[observation.key] = observation
 
 
 def _has_details(snapshot: Snapshot) -> bool:

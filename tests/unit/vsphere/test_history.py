@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.vsphere import events, history, inventory
 from pulumi_customization_gate.vsphere.faults import MalformedResponseError
@@ -146,11 +146,39 @@ def test_an_unreadable_event_of_one_vm_costs_that_vm_only(vcenter: FakeVcenter, 
     assert read(session, FEW) == {FEW[0]: [], FEW[1]: [keys[1]]}
 
 
-def test_a_response_that_is_cut_short_is_not_skipped(vcenter: FakeVcenter, session: Session) -> None:
-    """What may be whole next time is raised, so that the caller reads again."""
-    vcenter.failures["QueryEvents"] = [MalformedResponseError("no element found")]
-    with pytest.raises(MalformedResponseError):
-        read(session, FEW)
+@pytest.mark.parametrize("error", [MalformedResponseError("no element found"), ConnectionResetError("reset")])
+def test_a_query_that_fails_is_made_again_alone(vcenter: FakeVcenter, session: Session, error: Exception) -> None:
+    """A response that is cut short is not skipped, and the other VMs' queries are not repeated."""
+    ours = [vcenter.events.happen(STARTED, moid, NOON) for moid in FEW]
+    vcenter.failures["QueryEvents"] = [error]
+
+    assert read(session, FEW) == {moid: [key] for moid, key in zip(FEW, ours, strict=True)}
+    assert vcenter.calls["QueryEvents"] == len(FEW) + 1
+
+
+def test_a_vm_that_is_removed_between_state_and_history_costs_that_vm_only(
+    vcenter: FakeVcenter, session: Session
+) -> None:
+    """The next read of the state reports it; the others' events are read."""
+    ours = {vcenter.events.happen(STARTED, moid, NOON): moid for moid in FEW}
+    vcenter.failures["QueryEvents"] = [vmodl.fault.ManagedObjectNotFound()]
+
+    found = [key for keys in read(session, FEW).values() for key in keys]
+    assert len(found) == 1
+    assert found[0] in ours
+
+
+def test_one_vm_that_is_read_for_the_first_time_does_not_have_the_others_read_again(
+    vcenter: FakeVcenter, session: Session
+) -> None:
+    """It has a query of its own; that of the others begins where their events are known."""
+    old = [vcenter.events.happen(STARTED, moid, NOON - timedelta(minutes=1)) for moid in MANY]
+    new = vcenter.events.happen(SUCCEEDED, MANY[1], NOON)
+
+    found = read(session, MANY, {MANY[0]: None, **dict.fromkeys(MANY[1:], NOON)})
+
+    assert {moid: keys for moid, keys in found.items() if keys} == {MANY[0]: old[:1], MANY[1]: [new]}
+    assert vcenter.calls["QueryEvents"] == 2
 
 
 def test_what_is_known_is_not_read_again(vcenter: FakeVcenter, session: Session) -> None:

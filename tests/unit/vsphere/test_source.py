@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import Event, Missing, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
-from tests.unit.vsphere.fake_vcenter import NOON, SERVER_UUID, SETTINGS, TIMEOUT, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import NOON, SERVER_UUID, SETTINGS, TIMEOUT, FakeVcenter, connected, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,6 +206,43 @@ def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
     assert is_complete
     assert [(one.host_name, one.ip_addresses) for one in snapshots] == [("web-1", ("192.0.2.1",))]
     assert any("CustomizationSucceeded" in line for line in explained)
+
+
+def test_an_end_before_a_restart_is_not_read_again(vcenter: FakeVcenter) -> None:
+    """The event of the end is known, although the newest event is another one: a refresh reads only what is new."""
+    vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    vcenter.events.happen(SUCCEEDED, "vm-1", NOON - timedelta(minutes=3))
+    vcenter.events.happen(vim.event.VmStartingEvent, "vm-1", NOON - timedelta(minutes=2))
+    source = source_of("vm-1")
+    source.start()
+    source.poll(0)
+    source.refresh(TIMEOUT)
+    read_again = [one for one in source.poll(0) if isinstance(one, Event)]
+    source.close()
+
+    assert read_again == []
+
+
+@pytest.mark.parametrize("happens", [False, True], ids=["nothing", "an event"])
+def test_a_read_that_takes_longer_than_a_refresh_is_the_next_one_s(vcenter: FakeVcenter, happens: bool) -> None:
+    """It is not begun anew each time, so that it ends; an event makes it too old to confirm anything."""
+    source = source_of("vm-1")
+    source.start()
+    source.poll(0)
+    read, held = vcenter.methods["RetrievePropertiesEx"], threading.Event()
+    vcenter.methods["RetrievePropertiesEx"] = lambda *args: held.wait(TIMEOUT) and read(*args)
+    before = vcenter.calls["RetrievePropertiesEx"]
+    assert not source.refresh(0.05)
+    until(lambda: vcenter.calls["RetrievePropertiesEx"] > before)
+    if happens:
+        vcenter.events.happen(STARTED, "vm-1", NOON)
+        polled(source, lambda found: any(isinstance(one, Event) for one in found))
+    held.set()
+    assert source.refresh(TIMEOUT)
+    reads = vcenter.calls["RetrievePropertiesEx"] - before
+    source.close()
+
+    assert reads == (2 if happens else 1)
 
 
 def test_a_later_read_keeps_the_details_of_the_same_boot(vcenter: FakeVcenter) -> None:
