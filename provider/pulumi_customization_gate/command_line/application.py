@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 
 from pulumi_customization_gate.command_line import conditions, options
-from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.command_line.connection import Access  # noqa: TC001 -- typer reads annotations at run time
 from pulumi_customization_gate.command_line.doctor import STATUSES as DOCTOR_STATUSES
 from pulumi_customization_gate.command_line.doctor import doctor
 from pulumi_customization_gate.command_line.drawing import timeline
 from pulumi_customization_gate.command_line.exit_codes import Interrupt, errors_reported, exit_code
 from pulumi_customization_gate.command_line.input_files import words_of
 from pulumi_customization_gate.command_line.judging import judge_now
-from pulumi_customization_gate.platforms import DEFAULT_TIMEOUT, PLATFORMS, VSPHERE
+from pulumi_customization_gate.platforms import DEFAULT_TIMEOUT
 from pulumi_customization_gate.version import __version__
 
 _STATUSES = """\
@@ -53,9 +53,11 @@ def _program(
 
 
 @application.command(epilog=_STATUSES)
+@options.connected
 def wait(
     vms: options.Words,
     *,
+    access: Access,
     timeout: options.Timeout = DEFAULT_TIMEOUT,
     start_timeout: options.StartTimeout = None,
     expect: options.ExpectOption = options.Expect.required,
@@ -63,14 +65,6 @@ def wait(
     settle: options.Settle = 30.0,
     check: options.Checks = None,
     output: options.OutputFormat = options.Output.text,
-    platform: options.PlatformOption = options.Platform.vsphere,
-    server: options.Server = None,
-    org: options.Org = None,
-    user: options.User = None,
-    password_file: options.PasswordFile = None,
-    ca_file: options.CaFile = None,
-    thumbprint: options.Thumbprint = None,
-    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Wait until the customization of all VMs has ended.
@@ -90,14 +84,12 @@ def wait(
     from pulumi_customization_gate.core.outcomes import WaitRules  # noqa: PLC0415 -- the same
     from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- the same
 
-    kind = PLATFORMS[platform.value]
-    start = min(kind.start_timeout, timeout) if start_timeout is None else start_timeout
+    start = min(access.platform.start_timeout, timeout) if start_timeout is None else start_timeout
     if start > timeout:
         raise typer.BadParameter(
             f"expected at most --timeout, {timeout:g}, got {start:g}", param_hint="--start-timeout"
         )
     checks, needs_operations = conditions.checks_of(check or ()), ready_when is options.ReadyWhen.guest_operations
-    access = Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     rules = WaitRules(timeout=timeout, start_timeout=start, requires_customization=expect is options.Expect.required)
     interrupt = Interrupt()
     with errors_reported(interrupt), interrupt.caught():
@@ -110,19 +102,13 @@ def wait(
 
 
 @application.command(epilog=_STATUSES)
+@options.connected
 def status(
     vms: options.Words,
     *,
+    access: Access,
     expect: options.ExpectOption = options.Expect.required,
     output: options.OutputFormat = options.Output.text,
-    platform: options.PlatformOption = options.Platform.vsphere,
-    server: options.Server = None,
-    org: options.Org = None,
-    user: options.User = None,
-    password_file: options.PasswordFile = None,
-    ca_file: options.CaFile = None,
-    thumbprint: options.Thumbprint = None,
-    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Print the current status of VMs, without waiting.
@@ -134,9 +120,6 @@ def status(
     """
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
 
-    access = Access(
-        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
-    )
     with errors_reported():
         report = judge_now(access, words_of(vms), requires_customization=expect is options.Expect.required)
     views.show(report, output.value, is_wait=False)
@@ -144,16 +127,12 @@ def status(
 
 
 @application.command()
+@options.connected_to_vcenter
 def events(
     vms: options.Words,
     *,
+    access: Access,
     output: options.OutputFormat = options.Output.text,
-    server: options.Server = None,
-    user: options.User = None,
-    password_file: options.PasswordFile = None,
-    ca_file: options.CaFile = None,
-    thumbprint: options.Thumbprint = None,
-    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Print the events of VMs in vCenter: power, migration and customization, oldest first.
@@ -169,7 +148,6 @@ def events(
     from pulumi_customization_gate.command_line.json_output import event_document  # noqa: PLC0415 -- the same
     from pulumi_customization_gate.command_line.vm_events import histories  # noqa: PLC0415 -- the same
 
-    access = Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
     with errors_reported(), access.session() as session:
         found, names = histories(session, words_of(vms))
     if output is options.Output.json:

@@ -11,12 +11,12 @@ import typer
 
 from pulumi_customization_gate.command_line import options
 from pulumi_customization_gate.command_line.conditions import guest_credentials
-from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.command_line.connection import Access  # noqa: TC001 -- typer reads annotations at run time
 from pulumi_customization_gate.command_line.exit_codes import ExitCode, errors_reported
 from pulumi_customization_gate.command_line.input_files import words_of
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.findings import Check, Finding, State
-from pulumi_customization_gate.platforms import PLATFORMS, VSPHERE
+from pulumi_customization_gate.platforms import VSPHERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,11 @@ _STATE_WIDTH = max(len(state.value) for state in State)
 _LABEL_WIDTH = max(map(len, _LABELS.values()))
 
 
+@options.connected
 def doctor(
     vms: options.OptionalWords = None,
     *,
+    access: Access,
     folder: Annotated[
         str, typer.Option(metavar="PATH", help="The inventory path of the folder into which VMs will be cloned.")
     ] = "",
@@ -58,14 +60,6 @@ def doctor(
         str, typer.Option(metavar="VM", help="The template, or the VM that will be cloned: its name, path or ID.")
     ] = "",
     output: options.OutputFormat = options.Output.text,
-    platform: options.PlatformOption = options.Platform.vsphere,
-    server: options.Server = None,
-    org: options.Org = None,
-    user: options.User = None,
-    password_file: options.PasswordFile = None,
-    ca_file: options.CaFile = None,
-    thumbprint: options.Thumbprint = None,
-    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
     """Check whether a wait can work: the connection, the log-in, the rights, the hosts and the template.
@@ -78,8 +72,7 @@ def doctor(
     - `customization-gate doctor --folder /DC/vm/web --template linux-template`
     - `customization-gate doctor 'web-*' --output json`
     """
-    kind = PLATFORMS[platform.value]
-    access = Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+    kind = access.platform
     if kind is not VSPHERE and (folder or template):
         raise typer.BadParameter("expected neither on Cloud Director", param_hint="--folder, --template")
     with errors_reported():

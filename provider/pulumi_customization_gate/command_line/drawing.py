@@ -11,15 +11,15 @@ import typer
 
 from pulumi_customization_gate import timeline as pictures
 from pulumi_customization_gate.command_line import options
-from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.command_line.connection import Access  # noqa: TC001 -- the same
 from pulumi_customization_gate.command_line.exit_codes import errors_reported
 from pulumi_customization_gate.command_line.input_files import read_json, words_of
 from pulumi_customization_gate.command_line.judging import judge_now
 from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.platforms import PLATFORMS
 
 
+@options.connected
 def timeline(
     source: Annotated[
         list[str] | None,
@@ -31,6 +31,7 @@ def timeline(
         ),
     ] = None,
     *,
+    access: Access,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write an SVG picture there; - is standard output.")
     ] = None,
@@ -44,14 +45,6 @@ def timeline(
     ] = pictures.Align.auto,
     title: Annotated[str, typer.Option(help="The picture's title.")] = "",
     live: Annotated[bool, typer.Option("--live", help="Judge VMs now, and draw the result.")] = False,
-    platform: options.PlatformOption = options.Platform.vsphere,
-    server: options.Server = None,
-    org: options.Org = None,
-    user: options.User = None,
-    password_file: options.PasswordFile = None,
-    ca_file: options.CaFile = None,
-    thumbprint: options.Thumbprint = None,
-    allow_unverified_ssl: options.AllowUnverifiedSsl = None,
 ) -> None:
     """Draw a bar for each VM, in the terminal or as an SVG picture.
 
@@ -68,9 +61,6 @@ def timeline(
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- `--help` does not need it
     from pulumi_customization_gate.command_line.json_output import report_document  # noqa: PLC0415 -- the same
 
-    access = Access(
-        PLATFORMS[platform.value], server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl
-    )
     with errors_reported():
         if live:
             document: Any = report_document(judge_now(access, words_of(source or []), requires_customization=False))

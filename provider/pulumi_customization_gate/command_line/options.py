@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pulumi_customization_gate import log
 from pulumi_customization_gate.command_line.conditions import seconds
-from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, VSPHERE
+from pulumi_customization_gate.command_line.connection import Access
+from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, PLATFORMS, VSPHERE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CONNECTION = "Connection (an option wins over the environment variable below it)"
 
@@ -150,6 +156,57 @@ AllowUnverifiedSsl = Annotated[
         rich_help_panel=_CONNECTION,
     ),
 ]
+
+
+def _to_vcenter(
+    *,
+    server: Server = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    thumbprint: Thumbprint = None,
+    allow_unverified_ssl: AllowUnverifiedSsl = None,
+) -> Access:
+    return Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+
+
+def _to_either(
+    *,
+    platform: PlatformOption = Platform.vsphere,
+    server: Server = None,
+    org: Org = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    thumbprint: Thumbprint = None,
+    allow_unverified_ssl: AllowUnverifiedSsl = None,
+) -> Access:
+    kind = PLATFORMS[platform.value]
+    return Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
+
+
+def _with_options(access: Callable[..., Access], command: Callable[..., None]) -> Callable[..., None]:
+    """Returns a command that has the options of the connection in place of its argument `access`."""
+    shared = inspect.signature(access, eval_str=True).parameters
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "access"]
+
+    @functools.wraps(command)
+    def connected_command(**values: Any) -> None:
+        connection = {name: values.pop(name) for name in shared}
+        command(access=access(**connection), **values)
+
+    parameters = [*own, *shared.values()]
+    # typer reads both.
+    connected_command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    connected_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return connected_command
+
+
+connected = functools.partial(_with_options, _to_either)
+"""Gives a command the options of a connection to either platform; it gets them as `access`."""
+connected_to_vcenter = functools.partial(_with_options, _to_vcenter)
+"""The same with the options of a vCenter alone."""
 
 
 def _show_log(value: bool) -> bool:

@@ -10,9 +10,9 @@ from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.lifecycle.engine import is_unknown
-from pulumi_customization_gate.lifecycle.inputs import BadInput, is_native
+from pulumi_customization_gate.lifecycle.inputs import BadInput
 from pulumi_customization_gate.lifecycle.outputs import respelled
-from pulumi_customization_gate.lifecycle.spelling import to_camel_case
+from pulumi_customization_gate.lifecycle.spelling import is_native, to_camel_case
 from pulumi_customization_gate.lifecycle.value_types import Type, Wrong, nearest
 
 if TYPE_CHECKING:

@@ -28,9 +28,10 @@ from pulumi_customization_gate.lifecycle.guest_arguments import (
     script_problems,
 )
 from pulumi_customization_gate.lifecycle.guest_description import SCRIPT
-from pulumi_customization_gate.lifecycle.inputs import reasons, spelled, without_secrets
+from pulumi_customization_gate.lifecycle.inputs import reasons, without_secrets
 from pulumi_customization_gate.lifecycle.live_output import LiveOutput
 from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, GUEST_SERVER, SCRIPT_OUTPUTS, SCRIPT_STORED, names
+from pulumi_customization_gate.lifecycle.spelling import spelled
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from pulumi_customization_gate.vsphere.guest.run import (

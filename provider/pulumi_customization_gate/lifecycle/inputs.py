@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pulumi_customization_gate.config_lookup import PLUGIN_NAMESPACE
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.lifecycle.spelling import camel
+from pulumi_customization_gate.lifecycle.spelling import spelled
 
 SECRET_INPUTS = "secret_inputs"  # noqa: S105 -- the name of an input
 """The input in which a resource lists those of its inputs that the program marked as secrets.
@@ -82,21 +81,6 @@ def reasons(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> list[str
             lines.append(f"{name}: and {len(found) - MOST_PROBLEMS} more")
         texts.append("\n".join(lines))
     return texts
-
-
-def spelled(argument: str, inputs: Mapping[str, Any]) -> str:
-    """Returns an argument's name as programs have it: those of the native provider have the names of Pulumi packages.
-
-    Args:
-        argument: The name in Python.
-        inputs: The resource's inputs.
-    """
-    return camel(argument) if is_native(inputs) else argument
-
-
-def is_native(inputs: Mapping[str, Any]) -> bool:
-    """Whether the native provider has the resource: no other one has this namespace."""
-    return bool(inputs.get("config_namespace") == PLUGIN_NAMESPACE)
 
 
 def reject(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.lifecycle.inputs import spelled
+from pulumi_customization_gate.lifecycle.spelling import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
