@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,7 @@ from pulumi_customization_gate.command_line.application import application
 from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.command_line.exit_codes import ExitCode, Interrupt, exit_code
 from pulumi_customization_gate.command_line.phrases import PHRASES
+from pulumi_customization_gate.core import wait as wait_module
 from pulumi_customization_gate.core.advice import Advice
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, ConfigurationError, ServerError
 from pulumi_customization_gate.core.model import (
@@ -495,12 +498,13 @@ def test_vms_of_one_name_are_distinguished_by_their_id() -> None:
     }
 
 
-class Told:
-    """A source that records what it was given."""
+class ScriptedSource:
+    """A source that reports what it was given, then nothing; its clock advances while it is polled."""
 
-    def __init__(self, observations: Sequence[Observation], trouble: ServerError | None, *, hang: bool) -> None:
+    def __init__(self, observations: Sequence[Observation], fatal_error: ServerError | None, *, hang: bool) -> None:
         self.observations = list(observations)
-        self.trouble = trouble
+        self.now = time.monotonic()
+        self.fatal_error = fatal_error
         self.hang = hang
         self.closed = threading.Event()
 
@@ -511,8 +515,10 @@ class Told:
 
     def poll(self, timeout: float) -> list[Observation]:
         observations, self.observations = self.observations, []
-        if not observations and timeout and self.trouble:
-            raise self.trouble
+        if not observations and timeout and self.fatal_error:
+            raise self.fatal_error
+        if not observations:
+            self.now += timeout
         return observations
 
     def refresh(self, timeout: float) -> bool:
@@ -550,18 +556,19 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         *arguments: str,
         reported: Sequence[Observation] = (),
         stdin: str = "",
-        trouble: ServerError | None = None,
+        fatal_error: ServerError | None = None,
         hang: bool = False,
     ) -> Any:
-        source = Told(reported, trouble, hang=hang)
+        source = ScriptedSource(reported, fatal_error, hang=hang)
         asked: list[Sequence[str]] = []
 
         @contextlib.contextmanager
-        def lend(_access: Access, words: Sequence[str]) -> Iterator[Told]:
+        def opened(_access: Access, words: Sequence[str]) -> Iterator[ScriptedSource]:
             asked.append(words)
             yield source
 
-        monkeypatch.setattr(Access, "source", lend)
+        monkeypatch.setattr(Access, "source", opened)
+        monkeypatch.setattr(wait_module, "wait", partial(wait_module.wait, clock=lambda: source.now))
         result: Any = CliRunner().invoke(application, list(arguments), input=stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         result.source, result.words = source, asked
@@ -615,7 +622,7 @@ def test_failure_is_reported_with_its_reason_and_ends_with_1(run: Callable[..., 
 
 def test_time_that_is_up_ends_with_3_and_a_diagnosis(run: Callable[..., Any]) -> None:
     """What was known when the wait gave up is part of the report, in the words of the options."""
-    result = run("wait", "vm-1", "--timeout", "0.05", reported=story("vm-1", *RUNNING))
+    result = run("wait", "vm-1", "--timeout", "30", reported=story("vm-1", *RUNNING))
 
     assert result.exit_code == 3
     assert '  diagnosis of vm-1\n  set expect="optional" (True)\n' in result.stdout
@@ -625,7 +632,9 @@ def test_a_server_that_is_lost_ends_with_4_and_the_report(run: Callable[..., Any
     """What was seen before is not thrown away."""
     reported = [*story("vm-1", *SUCCESS), *story("vm-2", *RUNNING)]
 
-    result = run("wait", "vm-1", "vm-2", "-o", "json", reported=reported, trouble=ApiError("vc answered NotSupported."))
+    result = run(
+        "wait", "vm-1", "vm-2", "-o", "json", reported=reported, fatal_error=ApiError("vc answered NotSupported.")
+    )
 
     assert result.exit_code == 4
     assert json.loads(result.stdout)["statuses"]["name-of-vm-1"] == SUCCEEDED.value
@@ -738,10 +747,10 @@ def test_a_start_timeout_is_no_longer_than_the_time_out(run: Callable[..., Any])
     """Its default is limited by --timeout, as the gate's is."""
     off = Snapshot("vm-1", NOON, power=PowerState.OFF)
 
-    result = run("wait", "vm-1", "--timeout", "0.05", reported=[off])
+    result = run("wait", "vm-1", "--timeout", "30", reported=[off])
 
     assert result.exit_code == 3
-    assert "customization did not start within 0 s of power-on or the start of the wait" in result.stdout
+    assert "customization did not start within 30 s of power-on or the start of the wait" in result.stdout
 
 
 # ---- the live table
