@@ -9,7 +9,7 @@ stack := $(python) -m lab.stack
 platform = $(if $(PLATFORM),--platform "$(PLATFORM)")
 
 .DEFAULT_GOAL := help
-.PHONY: help environment tools up preview refresh destroy down test test-pythons lint check bench soak lock clean
+.PHONY: help environment tools test-tools up preview refresh destroy down test test-pythons lint check bench soak lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -46,7 +46,10 @@ check: lint ## the fast loop, without Go and the CLI: lint, then the unit tests 
 	$(python) -m pytest tests/unit -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 	$(python) -m tests.coverage_floor
 
-test: lint tools ## lint, vet and test the lab's Go, then run every test
+test-tools: tools
+	@$(python) -m tests.prepare
+
+test: lint test-tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go vet lab/vcenter
 	$(python) -m lab.go vet lab/vcd_client
 	$(python) -m lab.go test lab/vcenter

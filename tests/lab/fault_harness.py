@@ -49,6 +49,7 @@ FAILED = CustomizationStatus.CUSTOMIZATION_FAILED
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets all times of a session to a tenth or less; what they bound stays in the same order."""
     monkeypatch.setattr(session, "CALL_TIMEOUT", CALL)
+    monkeypatch.setattr(session, "EVENT_QUERY_TIMEOUT", CALL)
     monkeypatch.setattr(session, "START_TIMEOUT", TEST_TIMEOUT)
     monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 0.1)
     monkeypatch.setattr(event_feed, "LONGEST_POLL", POLL)

@@ -1,7 +1,8 @@
 """Guest work to which everything happens at every call: it is done once, and the state has what the guest has.
 
-Each test takes one call of the life of a script, or of a file, by its number. The provider is killed there, the network
-is cut from there on, or vCenter restarts: once before the call takes effect, once after it. Then `up` runs again.
+Each test takes one call of the life of a script, or of a file, by its number. The network is cut from there on, or
+vCenter restarts: once before the call takes effect, once after it. Or the provider is killed after it: what it knew is
+lost, so the moment before the next call is the same. Then `up` runs again.
 """
 
 from __future__ import annotations
@@ -152,13 +153,12 @@ def logged_in(lab: Lab) -> Iterator[None]:
         yield
 
 
-@before_and_after
 @every_call
-def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
-    """The process is killed by SIGKILL during a call; the next `up` continues from there."""
-    name = f"killed-{kind}-{number}-{after}"
+def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int) -> None:
+    """The process is killed by SIGKILL once a call has had its effect; the next `up` continues from there."""
+    name = f"killed-{kind}-{number}"
     life = lab.life(kind, name)
-    lab.fault("hang", skip=number - 1, count=1, after=after)
+    lab.fault("hang", skip=number - 1, count=1, after=True)
     life.up_until_killed(lambda: lab.hits() == 1)
     lab.vcenter.lab.clear_faults()
 

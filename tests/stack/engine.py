@@ -45,6 +45,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pulumi import automation
+from pulumi.automation._stack import StackInitMode
 from pulumi.automation.errors import CommandError
 from pulumi.runtime.settings import reset_options
 
@@ -278,7 +279,7 @@ class Engine:
         stored = automation.StackSettings(encryption_salt=self._settings.encryption_salt, config=present)
         made = self._workspace({**self._variables, **(environment or {})})
         made.save_stack_settings(name, stored)
-        stack = _Stack.create(name, made)
+        stack = _Stack(name, made, StackInitMode.CREATE)
         return Stack(stack, self._home.state / ".pulumi" / "stacks" / PROJECT / f"{name}.json", program)
 
     def _workspace(self, variables: Mapping[str, str]) -> automation.LocalWorkspace:

@@ -17,6 +17,7 @@ import pytest
 from lab.environment import make_from
 from lab.paths import ROOT, Home
 from pulumi_customization_gate import CustomizationGate
+from tests.prepare import OTHER_PACKAGES
 from tests.stack.background import Running, is_quiet, of_gates, until, words_of
 from tests.stack.hosts import PROCESSES, processes
 
@@ -32,7 +33,7 @@ ENDED = 15.0
 """The seconds within which gates that wait for half an hour react to Ctrl-C; the newest SDK reports it sooner."""
 
 
-@pytest.fixture(scope="session", params=["requirements-oldest.lock", "requirements-plain.lock"])
+@pytest.fixture(scope="session", params=OTHER_PACKAGES)
 def packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """The variables that make the engine start both hosts on the packages of a lock file."""
     environment, library = make_from(request.param, Home()), ROOT / "provider"

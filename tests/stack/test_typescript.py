@@ -6,44 +6,27 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lab import workspace
-from lab.paths import ROOT, Home, digest, locked, read_text
+from lab.paths import Home
+from tests import prepare
 
 if TYPE_CHECKING:
-    from tests.stack.engine import Engine
+    from pathlib import Path
 
-EXAMPLE = ROOT / "examples" / "typescript"
-SOURCES = [
-    *(EXAMPLE / name for name in ("package.json", "package-lock.json", "tsconfig.json", "customization-gate.ts")),
-    EXAMPLE / "index.ts",
-    Path(__file__).parent / "typescript" / "program.ts",
-]
+    from tests.stack.engine import Engine
 
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The compiled program, with the packages that it needs beside it; both are made once for a checkout."""
+    """The compiled program."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("there is no npm on PATH, so no program in TypeScript")
-    folder = Home().path / "typescript"
-    with locked(Home().path / "typescript.lock", "setting up TypeScript"):
-        stamp, wanted = folder / "digest", digest(files=SOURCES)
-        if read_text(stamp) != wanted:
-            folder.mkdir(exist_ok=True)
-            for source in SOURCES:
-                shutil.copy(source, folder)
-            install = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=250)
-            compiler = folder / "node_modules" / ".bin" / "tsc"
-            subprocess.run([compiler], cwd=folder, check=True, capture_output=True, timeout=60)
-            stamp.write_text(wanted, encoding="utf-8")
-    return folder / "program.js"
+    return prepare.typescript(npm, Home())
 
 
 def _run(engine: Engine, program: Path, folder: Path, **wanted: Any) -> subprocess.CompletedProcess[str]:
