@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # Tests wait for the engine most of the time, so three at once suit two cores.
 WORKERS ?= 3
+# Bytecode is kept, whatever the environment says: otherwise each process of a test compiles the library again.
+export PYTHONDONTWRITEBYTECODE :=
 python := .venv/bin/python
 stack := $(python) -m lab.stack
 platform = $(if $(PLATFORM),--platform "$(PLATFORM)")

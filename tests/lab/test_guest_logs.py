@@ -11,7 +11,7 @@ from pulumi_customization_gate.core.model import Failure, GateReport, VmOutcome
 from pulumi_customization_gate.core.report import failure_text
 from pulumi_customization_gate.core.status import CustomizationStatus, FailureKind
 from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs
-from pulumi_customization_gate.lifecycle.phrases import PHRASES
+from pulumi_customization_gate.lifecycle.phrases import phrases
 from pulumi_customization_gate.vsphere.guest import logs
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.vcenter_fixture import VCenter, finish, running
@@ -72,7 +72,7 @@ def test_the_last_lines_are_in_the_report(lab: Lab) -> None:
     """They are sanitized, and the guest's password is removed; the error's text has them below the VM."""
     expected = ["guest log /var/log/vmware-imc/toolsDeployPkg.log, last 2 lines:", "| first", "| second [secret]"]
     assert lab.lines() == expected
-    text = failure_text(with_guest_logs(lab.report(), lab.settings, CONFIG.get, {}), PHRASES)
+    text = failure_text(with_guest_logs(lab.report(), lab.settings, CONFIG.get, {}), phrases({}))
     assert text.endswith("\n    | first\n    | second [secret]")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.advice import Advice
@@ -21,12 +19,17 @@ if TYPE_CHECKING:
 DOCTOR = "`customization-gate doctor` checks the connection, the log-in and the rights step by step."
 MOST_URNS = 3
 """URNs that are shown; a command with more is longer than a program's source."""
-_ARGUMENT = re.compile("`([a-z_]+)`")
-"""An argument in a sentence; a command has a space or a hyphen."""
 _CONSUMED = "The customization specification was consumed by this attempt. Fix it, then replace {vms}:"
 
-PHRASES: Mapping[Advice, str] = MappingProxyType(
-    {
+
+def phrases(inputs: Mapping[str, Any]) -> dict[Advice, str]:
+    """Returns the sentences, in which `{vms}` stands for names of VMs.
+
+    Args:
+        inputs: The gate's inputs, by which the names of its arguments are spelled.
+    """
+    start_timeout = spelled("start_timeout", inputs)
+    return {
         Advice.RESUME: "Customization continues without the wait: run `pulumi up` again to resume waiting.",
         Advice.CUSTOMIZE_AGAIN: (
             "Correct the guest customization of {vms}, power on with forced customization, then run `pulumi up` again."
@@ -43,7 +46,7 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
         ),
         Advice.FIND_START_FAULT: (
             "Find out why customization does not start on {vms}, for example by `customization-gate events`; run "
-            "`pulumi up` again to resume waiting, and increase `start_timeout` to wait longer."
+            f"`pulumi up` again to resume waiting, and increase `{start_timeout}` to wait longer."
         ),
         Advice.POWER_ON: "Power on {vms}, then run `pulumi up` again.",
         Advice.WAIT_LONGER: (
@@ -51,7 +54,6 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
             "and increase `timeout` to wait longer."
         ),
     }
-)
 
 
 def phrases_for(report: GateReport, urns: Mapping[str, str], inputs: Mapping[str, Any]) -> Mapping[Advice, str]:
@@ -62,18 +64,14 @@ def phrases_for(report: GateReport, urns: Mapping[str, str], inputs: Mapping[str
         urns: The URNs of the VMs that are resources of the program, by the VMs' identifiers.
         inputs: The gate's inputs.
     """
-
-    def with_names(phrase: str) -> str:
-        return _ARGUMENT.sub(lambda argument: f"`{spelled(argument[1], inputs)}`", phrase)
-
-    phrases = {advice: with_names(phrase) for advice, phrase in PHRASES.items()}
+    found = phrases(inputs)
     failures = ((outcome.id, outcome.failure) for outcome in report.outcomes if not outcome.ready)
     replaced = [vm for vm, failure in failures if failure is not None and failure.advice is Advice.REPLACE]
     if not 0 < len(replaced) <= MOST_URNS or not urns.keys() >= set(replaced):
-        return phrases
+        return found
     command = " ".join(["pulumi up", *(f"--replace '{sanitize(urns[vm])}'" for vm in replaced)])
     literal = command.replace("{", "{{").replace("}", "}}")
-    return {**phrases, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}
+    return {**found, Advice.REPLACE: f"{_CONSUMED} `{literal}`"}
 
 
 def hint_of(error: GateError, *, cancelled: bool) -> str:
