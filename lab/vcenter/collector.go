@@ -32,7 +32,7 @@ func (c *eventCalls) QueryEvents(ctx *simulator.Context, req *types.QueryEvents)
 		body.Fault_ = fault
 		return body
 	}
-	events := c.lab.journal.Query(c.lab.visible(acceptor(req.Filter)), limit)
+	events := c.lab.journal.Query(req.Filter.Entity, c.lab.visible(acceptor(req.Filter)), limit)
 	if isTrue(req.Filter.DisableFullMessage) {
 		events = withoutMessages(events)
 	}

@@ -27,6 +27,7 @@ type Journal struct {
 
 	mu         sync.Mutex
 	entries    []entry
+	ofVM       map[types.ManagedObjectReference][]entry // the same entries by the VM that the event names
 	collectors map[types.ManagedObjectReference]*eventCollector
 	amendments map[types.BaseEvent]amendment
 	keysAhead  int32         // of the simulator's own keys, which begin with 1; the sum wraps, as a vCenter's keys do
@@ -47,6 +48,7 @@ type amendment func(*types.Event)
 func newJournal(keysAhead int32) *Journal {
 	return &Journal{
 		keysAhead:  keysAhead,
+		ofVM:       make(map[types.ManagedObjectReference][]entry),
 		collectors: make(map[types.ManagedObjectReference]*eventCollector),
 		amendments: make(map[types.BaseEvent]amendment),
 	}
@@ -89,9 +91,9 @@ func (j *Journal) record(ctx *simulator.Context, event types.BaseEvent) {
 	e := entry{event: event, entities: eventEntities(event)}
 	e.ancestors = ancestors(ctx.Map, e.entities)
 	if len(j.entries) >= historyLimit {
-		j.entries = slices.Delete(j.entries, 0, historyLimit/10) // a tenth at once: forgetting one by one is quadratic
+		j.forget(historyLimit / 10) // a tenth at once: forgetting one by one is quadratic
 	}
-	j.entries = append(j.entries, e)
+	j.keep(e)
 	collectors := make([]*eventCollector, 0, len(j.collectors))
 	for _, c := range j.collectors {
 		collectors = append(collectors, c)
@@ -103,14 +105,40 @@ func (j *Journal) record(ctx *simulator.Context, event types.BaseEvent) {
 	}
 }
 
-// Query gives the newest events that the filter lets through, newest first.
-func (j *Journal) Query(accept func(entry) bool, limit int) []types.BaseEvent {
+// keep appends an entry, also to those of its VM.
+func (j *Journal) keep(e entry) {
+	j.entries = append(j.entries, e)
+	if vm := e.event.GetEvent().Vm; vm != nil {
+		j.ofVM[vm.Vm] = append(j.ofVM[vm.Vm], e)
+	}
+}
+
+// forget deletes the oldest entries.
+func (j *Journal) forget(count int) {
+	rest := j.entries[count:]
+	j.entries = nil
+	clear(j.ofVM)
+	for _, e := range rest {
+		j.keep(e)
+	}
+}
+
+// Query gives the newest events that the filter lets through, newest first. The events of one VM are found by an
+// index, as a vCenter's database does: others' events do not make that query slower.
+func (j *Journal) Query(within *types.EventFilterSpecByEntity, accept func(entry) bool, limit int) []types.BaseEvent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	entries := j.entries
+	if within != nil && within.Entity.Type == "VirtualMachine" {
+		entries = j.ofVM[within.Entity]
+	}
 	var found []types.BaseEvent
-	for i := len(j.entries) - 1; i >= 0 && len(found) < limit; i-- {
-		if accept(j.entries[i]) {
-			found = append(found, j.entries[i].event)
+	for _, e := range slices.Backward(entries) {
+		if len(found) == limit {
+			break
+		}
+		if accept(e) {
+			found = append(found, e.event)
 		}
 	}
 	return found
@@ -134,7 +162,7 @@ func (j *Journal) SetAhead(by time.Duration) {
 func (j *Journal) Purge() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.entries = nil
+	j.forget(len(j.entries))
 }
 
 // Shift moves the times of all events so far.
