@@ -59,9 +59,11 @@ class Server:
         counted: dict[str, Any] = self._control("GET", "/stats").json()
         return counted
 
-    def _control(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+    def _control(
+        self, verb: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float = CALL_SECONDS
+    ) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = _http().request(verb, f"{self.control}{path}", json=body, headers=headers, timeout=CALL_SECONDS)
+        answer = _http().request(verb, f"{self.control}{path}", json=body, headers=headers, timeout=seconds)
         answer.raise_for_status()
         return answer
 

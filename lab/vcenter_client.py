@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _API_VERSION = "vim.version.v8_0_3_0"
+_ALL_SECONDS = 120.0
+"""The time-out of a call that may be about ten thousand VMs."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Lab(servers.Server):
 
     def power(self, name: str, kind: str) -> None:
         """Changes the power of the VM of this name or ID ("*": all but the template): on, off, reset or ha_restart."""
-        self._control("POST", f"/vms/{name}/power", {"kind": kind})
+        self._control("POST", f"/vms/{name}/power", {"kind": kind}, seconds=_ALL_SECONDS)
 
     def end(self, name: str, outcome: str = "succeeded", **texts: str) -> None:
         """Ends the running customization of the VM of this name or managed object ID, and returns when it has ended.

@@ -79,9 +79,11 @@ class CloudDirectorLab(servers.Server):
         """Ends every session, as an administrator can."""
         self._control("POST", "/sessions/terminate")
 
-    def _control(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+    def _control(
+        self, verb: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float = servers.CALL_SECONDS
+    ) -> requests.Response:
         try:
-            return super()._control(verb, path, body)
+            return super()._control(verb, path, body, seconds=seconds)
         except (requests.ConnectionError, requests.Timeout) as error:
             raise LabError("the lab's Cloud Director does not answer any more; the next run starts another") from error
 

@@ -50,7 +50,8 @@ def test_a_change_with_an_empty_page_is_a_change(server: SoapServer) -> None:
     """A server that reports the change without the events has them read at once, not by the next read of the state."""
     server.vcenter.events.shows_pages = False
     items = Items()
-    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put):
+    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        feed.read({})
         until(lambda: polling(server))
         began = time.monotonic()
         key = server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
@@ -61,7 +62,8 @@ def test_a_change_with_an_empty_page_is_a_change(server: SoapServer) -> None:
 def test_the_reported_page_is_short(server: SoapServer) -> None:
     """Each change sends the latest page whole: it has twenty events, however many there are."""
     items = Items()
-    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put):
+    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        feed.read({})
         until(lambda: polling(server))
         server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         items.first(Event)
@@ -77,7 +79,8 @@ def test_a_vm_in_a_vapp_has_a_folder(server: SoapServer) -> None:
     state.entities["vm-1"]["parentVApp"] = vim.VirtualApp("resgroup-v5")
     server.vcenter.events.allowed = {"group-v1"}
     items = Items()
-    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put):
+    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        feed.read({})
         server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         assert items.first(str) == "ann may not read events of the whole inventory; reading those of vm"
 
@@ -85,7 +88,8 @@ def test_a_vm_in_a_vapp_has_a_folder(server: SoapServer) -> None:
 def test_no_collector_left_during_the_wait_backs_off(server: SoapServer) -> None:
     """One new session is tried; then the feed waits for a collector that another client gives back."""
     items = Items()
-    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put):
+    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        feed.read({})
         until(lambda: polling(server))
         refused = server.refusal(vim.fault.InvalidState())
         server.reply("CreateCollectorForEvents", *[refused] * 8, None)

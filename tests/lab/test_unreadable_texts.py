@@ -59,7 +59,8 @@ def test_an_event_of_another_vm_does_not_stop_the_events(server: SoapServer) -> 
             pass
         return item.key
 
-    with acquire(server.settings()) as session, subscribe(session, VMS, items.put):
+    with acquire(server.settings()) as session, subscribe(session, VMS, items.put) as feed:
+        feed.read({})
         vcenter.events.happen(STARTED, "vm-foreign", NOON)
         among = vcenter.events.happen(STARTED, "vm-1", NOON)
         vcenter.now = NOON + timedelta(seconds=5)

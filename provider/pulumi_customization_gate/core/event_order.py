@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ class Keyed(Protocol):
 K = TypeVar("K", bound=Keyed)
 
 
+@dataclass(frozen=True)
+class ByText:
+    """The last part of a sorting key: the text of what is sorted, which is long, so it is made only for a tie."""
+
+    of: object
+
+    def __lt__(self, other: ByText) -> bool:
+        return repr(self.of) < repr(other.of)
+
+
 def is_newer(key: int, than: int) -> bool:
     """Returns whether a key was handed out after another, at most half a round before."""
     return 0 < (key - than) % _RANGE < _RANGE // 2
@@ -29,7 +40,7 @@ def is_newer(key: int, than: int) -> bool:
 
 def in_order(events: Iterable[K]) -> list[K]:
     """Returns events from the oldest to the newest: the widest gap between two keys is where their round begins."""
-    ordered = sorted(events, key=lambda event: (event.key, repr(event)))
+    ordered = sorted(events, key=lambda event: (event.key, ByText(event)))
     gaps = [(ordered[i].key - ordered[i - 1].key) % _RANGE for i in range(len(ordered))]
     first = gaps.index(max(gaps)) if any(gaps) else 0
     return ordered[first:] + ordered[:first]

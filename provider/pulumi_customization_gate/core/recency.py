@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.event_order import ByText
 from pulumi_customization_gate.core.model import Event, Missing, Observation, Snapshot
 from pulumi_customization_gate.core.status import Signal
 
@@ -18,10 +19,12 @@ AGREEMENT = 2.0
 def distinct(observations: Iterable[Observation]) -> frozenset[Observation]:
     """Returns the observations without those that were read again: of an event the earliest reading counts."""
     seen = frozenset(observations)
-    earliest: dict[object, Event] = {}
-    for event in sorted((o for o in seen if isinstance(o, Event)), key=lambda e: (e.read_at, repr(e))):
-        earliest.setdefault((event.key, event.signal, event.at), event)
-    return frozenset(o for o in seen if not isinstance(o, Event)) | frozenset(earliest.values())
+    readings: dict[object, list[Event]] = {}
+    for event in seen:
+        if isinstance(event, Event):
+            readings.setdefault((event.key, event.signal, event.at), []).append(event)
+    again = (sorted(same, key=lambda e: (e.read_at, ByText(e)))[1:] for same in readings.values() if len(same) > 1)
+    return seen.difference(*again)
 
 
 def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
@@ -33,27 +36,29 @@ def compact(observations: Iterable[Observation]) -> frozenset[Observation]:
     newer than the last one that did, back to the newest that is old enough to agree with the last.
     """
     seen = distinct(observations)
-    kept: dict[object, list[Snapshot]] = {}
+    dropped: list[Observation] = []
+    kept: dict[object, Snapshot] = {}
     snapshots = sorted((o for o in seen if isinstance(o, Snapshot)), key=age, reverse=True)
     for look in snapshots:
-        same = kept.setdefault((look.power, look.specification_pending, look.progress), [])
-        if not same or look.at > same[-1].at:
-            same.append(look)
+        meaning = look.power, look.specification_pending, look.progress
+        if meaning in kept and look.at <= kept[meaning].at:
+            dropped.append(look)
+        else:
+            kept[meaning] = look
     misses = sorted((o for o in seen if isinstance(o, Missing)), key=age, reverse=True)
-    needed = []
+    needed = 0
     for miss in misses:
         if snapshots and age(miss)[:2] < age(snapshots[0])[:2]:
             break
-        needed.append(miss)
+        needed += 1
         if misses[0].asked_at - miss.asked_at >= AGREEMENT:
             break
-    rest = frozenset(o for o in seen if not isinstance(o, Snapshot | Missing))
-    return rest | frozenset(needed) | frozenset(look for looks in kept.values() for look in looks)
+    return seen.difference(dropped, misses[needed:])
 
 
-def age(look: Snapshot | Missing) -> tuple[float, datetime, str]:
+def age(look: Snapshot | Missing) -> tuple[float, datetime, ByText]:
     """Returns what looks are sorted by: when they were asked for, then the server's time."""
-    return look.asked_at, look.at, repr(look)
+    return look.asked_at, look.at, ByText(look)
 
 
 def is_since(look: Snapshot | Missing, event: Event | None, lag: timedelta = timedelta()) -> bool:

@@ -77,7 +77,10 @@ class TrackedVms:
                 ahead = observation.at.timestamp() - now
                 self._server_ahead = ahead if self._server_ahead is None else max(self._server_ahead, ahead)
         for vm, new in fresh.items():
-            self._observations[vm] = compact(self._observations[vm] | new)
+            seen = compact(self._observations[vm] | new)
+            if seen == self._observations[vm]:
+                continue  # Events that were read again.
+            self._observations[vm] = seen
             before, judgement = self._judgements[vm], judge(self._observations[vm])
             self._keep(vm, judgement)
             if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:

@@ -111,6 +111,7 @@ class WaitLoop:
         if self._fatal_error is not None:
             return True
         if self._is_read_due():
+            self._notify()  # The read takes seconds with thousands of VMs.
             # A start time-out that has decided is a deadline, too, and may be late by as little.
             left = 0.0 if self._is_start_overdue() else self._deadline - self._clock()
             seconds = self._confirmation.begin(self._clock(), left)

@@ -83,7 +83,8 @@ class EventFeed:
         self._stale_listeners: list[EventListener] = []
         self._listener: EventListener | None = None
         self._state = Reconciliation(session, self._subscribers.moids, self._subscribers.dispatch)
-        self.read = SharedRead(session, self._state.read).read
+        self._reads = SharedRead(session, self._state.read)
+        self.read = self._reads.read
         """Reads state and history for a subscriber; the reconciliation remembers the state."""
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
 
@@ -135,6 +136,7 @@ class EventFeed:
     def close(self) -> None:
         """Ends the long poll and destroys the collector."""
         self._closing.set()
+        self._reads.has_read.set()
         self._state.close()
         self._session.stub.DropConnections()
         deadline = time.monotonic() + JOIN_TIMEOUT
@@ -149,6 +151,8 @@ class EventFeed:
         self._stub.retire()
 
     def _run(self) -> None:
+        # The history holds what the collector begins with: to parse both at once would delay the first status.
+        self._reads.has_read.wait()
         try:
             while not self._closing.is_set():
                 self._turn_with_retries()

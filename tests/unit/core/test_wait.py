@@ -959,6 +959,18 @@ def test_a_read_that_confirms_the_end_may_be_slow() -> None:
     assert (report.ready, only(report).host_name) == (True, "web-2.example.com")
 
 
+def test_the_last_end_is_reported_before_the_read_that_confirms_it() -> None:
+    """The read takes seconds with thousands of VMs: the listener does not wait for it."""
+    source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(9)], refresh_takes=12.0)
+    ready_at: list[float] = []
+
+    def listen(update: Update) -> None:
+        ready_at.extend(source.clock.elapsed for outcome in update.changed if outcome.ready)
+
+    assert source.wait(REQUIRED, listener=listen).ready
+    assert ready_at == [9.0]
+
+
 def test_a_read_ends_with_the_deadline() -> None:
     """A server that hangs in the read that confirms an end makes the wait no longer than it may be."""
     source = ScriptedSource(ALONE, [starting(1), started(5), succeeded(97)], refresh_takes=None)

@@ -18,7 +18,7 @@ from pulumi_customization_gate.core.errors import (
 from pulumi_customization_gate.vsphere import session as module
 from pulumi_customization_gate.vsphere.session import CALL_TIMEOUT, Session, acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
-from tests.unit.vsphere.fake_vcenter import PASSWORD, SETTINGS, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import PASSWORD, SETTINGS, FakeVcenter, connected, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,6 +146,7 @@ def test_the_log_shows_what_was_done_and_no_secret(vcenter: FakeVcenter, caplog:
     with acquire(SETTINGS) as session, subscribe(session, ["vm-1"], lambda _: None) as feed:
         vcenter.end_sessions()
         feed.read({"vm-1": None})
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 0)
     text = "\n".join([*lines(caplog), *session.retries_since(0)])
 
     expected = [
