@@ -11,7 +11,7 @@ from pulumi_customization_gate.core.findings import Check, State
 from pulumi_customization_gate.lifecycle.arguments import ARGUMENTS, namespace_of, platform_of
 from pulumi_customization_gate.lifecycle.collection_types import ListOf
 from pulumi_customization_gate.lifecycle.description import Argument
-from pulumi_customization_gate.lifecycle.gate import settings_of
+from pulumi_customization_gate.lifecycle.gate_settings import settings_of
 from pulumi_customization_gate.lifecycle.inputs import BadInput, reasons
 from pulumi_customization_gate.lifecycle.outputs import Fields, ListTo, Output
 from pulumi_customization_gate.lifecycle.value_types import Text

@@ -8,6 +8,8 @@ from pulumi_customization_gate.core.judge_now import judge_now
 from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.lifecycle import gate
 from pulumi_customization_gate.lifecycle.arguments import ARGUMENTS, GateArguments
+from pulumi_customization_gate.lifecycle.gate_outputs import outputs_of, shown_result
+from pulumi_customization_gate.lifecycle.gate_settings import settings_of
 from pulumi_customization_gate.lifecycle.outputs import GATE_OUTPUTS
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def judge(config: Config, inputs: dict[str, Any], cancelled: Callable[[], bool])
         ServerError: If the server cannot be used.
         ConfigurationError: If a reference is ambiguous.
     """
-    settings = gate.settings_of(config, inputs)
+    settings = settings_of(config, inputs)
     arguments = GateArguments.of(inputs, settings)
     source = arguments.platform.source(settings, arguments.targets)
     report = judge_now(source, requires_customization=arguments.rules.requires_customization, cancelled=cancelled)
@@ -48,10 +50,10 @@ def judge(config: Config, inputs: dict[str, Any], cancelled: Callable[[], bool])
         raise report.fatal_error
     results = []
     for outcome in report.outcomes:
-        result = gate.shown_result(outcome, inputs)
+        result = shown_result(outcome, inputs)
         if outcome.failure is not None and outcome.failure.kind is FailureKind.UNFINISHED:
             result["failure"] = None
         results.append((outcome.key if arguments.has_keys else None, result))
     server = {"address": settings.address, "id": source.server_id}
-    outputs = gate.outputs_of(results, arguments, wait_seconds=report.wait_seconds, opened_at="", server=server)
+    outputs = outputs_of(results, arguments, wait_seconds=report.wait_seconds, opened_at="", server=server)
     return {output.name: outputs[output.name] for output in STATUS_OUTPUTS}

@@ -14,7 +14,7 @@ from pulumi_customization_gate.core.errors import ConfigurationError, GateError,
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import HistoryRead, Observation, PreviouslyCustomized, Snapshot, Target, VmRef
 from pulumi_customization_gate.core.wait import wait
-from pulumi_customization_gate.lifecycle import arguments, gate
+from pulumi_customization_gate.lifecycle import arguments, gate, gate_wait
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
 from tests.unit.core.timeline import failed, gone, read, starting, succeeded, unreadable
 from tests.unit.lifecycle.fake_engine import FakeEngine
@@ -59,7 +59,7 @@ class FakeServer:
             for name, platform in platforms.PLATFORMS.items()
         }
         monkeypatch.setattr(arguments, "PLATFORMS", platforms_here)
-        monkeypatch.setattr(gate, "wait", partial(wait, clock=lambda: self.now))
+        monkeypatch.setattr(gate_wait, "wait", partial(wait, clock=lambda: self.now))
 
     def source(
         self,

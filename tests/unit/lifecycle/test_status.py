@@ -21,8 +21,8 @@ def _judged(monkeypatch: pytest.MonkeyPatch, error: ServerError | None) -> Calla
     arguments = SimpleNamespace(platform=platform, targets=(), rules=rules, has_keys=True)
     report = SimpleNamespace(fatal_error=error, outcomes=(), wait_seconds=0.1)
     outputs = {output.name: output.name for output in GATE_OUTPUTS}
-    monkeypatch.setattr(gate, "settings_of", lambda *_: SimpleNamespace(address="vcenter.example.com"))
-    monkeypatch.setattr(gate, "outputs_of", lambda *_, **more: {**outputs, "server": more["server"]})
+    monkeypatch.setattr(status, "settings_of", lambda *_: SimpleNamespace(address="vcenter.example.com"))
+    monkeypatch.setattr(status, "outputs_of", lambda *_, **more: {**outputs, "server": more["server"]})
     monkeypatch.setattr(status, "GateArguments", SimpleNamespace(of=lambda *_: arguments))
     monkeypatch.setattr(status, "judge_now", lambda *_, **__: report)
     return lambda: status.judge(lambda _: None, {}, lambda: False)
