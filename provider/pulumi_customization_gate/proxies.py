@@ -9,7 +9,7 @@ from http.client import HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from requests.utils import get_environ_proxies, select_proxy
+import requests
 
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
@@ -106,7 +106,7 @@ def proxy_for(host: str, port: int) -> Proxy | None:
     if _is_loopback(host):
         return None
     address = f"https://{f'[{host}]' if ':' in host else host}:{port}"
-    url = select_proxy(address, get_environ_proxies(address))
+    url = requests.utils.select_proxy(address, requests.utils.get_environ_proxies(address))
     if not url:
         return None
     proxy = Proxy(url if "://" in url else f"http://{url}")

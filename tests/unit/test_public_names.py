@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import importlib
 import inspect
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import dill
@@ -68,29 +66,6 @@ def test_exports_are_complete(name: str) -> None:
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = package.Nothing
-
-
-@pytest.mark.parametrize(
-    ("module", "costly"),
-    [
-        pytest.param(
-            "pulumi_customization_gate", ("pulumi", "pyVmomi", "requests", "typer", "rich", "matplotlib"), id="package"
-        ),
-        pytest.param(
-            "pulumi_customization_gate.command_line.application",
-            ("pulumi", "pyVmomi", "requests", "matplotlib", "grpc", "ssl", "pulumi_customization_gate.core.model"),
-            id="command",
-        ),
-        pytest.param("pulumi_customization_gate.platforms", ("pulumi", "pyVmomi", "requests"), id="platforms"),
-        pytest.param("pulumi_customization_gate.plugin.server", ("pyVmomi", "requests"), id="native provider"),
-        pytest.param("pulumi_customization_gate.lifecycle.gate", ("pulumi", "pyVmomi", "grpc"), id="lifecycle"),
-    ],
-)
-def test_what_costs_time_is_imported_when_it_is_used(module: str, costly: tuple[str, ...]) -> None:
-    """The package, the command and the rules about inputs need no SDK, and none of these a client library."""
-    code = f"import sys, {module}; print([name for name in {costly} if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert said.stdout == "[]\n"
 
 
 def test_every_error_is_exported() -> None:
