@@ -13,9 +13,9 @@ from pulumi.automation.errors import CommandError
 
 from lab import vcenter_client
 from lab.bootstrap import Tools
+from lab.engine_run import Run
 from lab.paths import Home, LabError
 from lab.platforms.vsphere import Vsphere
-from lab.stack import Run
 from pulumi_customization_gate.core.text import sanitize
 
 _LONGEST = 200

@@ -10,6 +10,7 @@ import pytest
 
 from lab import servers, stack
 from lab.cloud_director import client
+from lab.engine_run import Run
 from lab.platforms import CloudDirector
 from tests.stack.command import files_with, lab_of_its_own, processes, row, run
 
@@ -87,7 +88,7 @@ def test_a_stopped_cloud_director_is_reported_and_the_next_run_starts_over(
 ) -> None:
     """A server that is killed during a run is one short error; the next run starts another."""
 
-    def kill(run: stack.Run, *_: object, **__: object) -> None:
+    def kill(run: Run, *_: object, **__: object) -> None:
         process = psutil.Process(run.lab.pid)
         process.kill()
         process.wait(10)
@@ -95,7 +96,7 @@ def test_a_stopped_cloud_director_is_reported_and_the_next_run_starts_over(
             child.poll()
 
     with monkeypatch.context() as patched:
-        patched.setattr(stack.Run, "engine", kill)
+        patched.setattr(Run, "engine", kill)
         status = stack.main(["up", "--home", str(home.path), *ON_CLOUD_DIRECTOR])
     assert status == 1
     assert capfd.readouterr().err == (

@@ -18,8 +18,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import grpc
-from pulumi.dynamic import CheckFailure, DiffResult
-from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from pulumi_customization_gate import refcounted
@@ -28,12 +26,12 @@ from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED
 from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
-from pulumi_customization_gate.lifecycle.engine import UNKNOWN, Difference, PartialFailureError
+from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
 from pulumi_customization_gate.lifecycle.phrases import hint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
 P = ParamSpec("P")
@@ -71,36 +69,6 @@ def missing() -> list[str]:
 def cancelled() -> bool:
     """Whether the engine has asked its providers to stop."""
     return _cancelled.is_set()
-
-
-def is_unknown(value: object) -> bool:
-    """Whether an input will only be known when the resources it comes from are there."""
-    return isinstance(value, Unknown) or value == rpc.UNKNOWN
-
-
-def with_unknowns_marked(value: Any) -> Any:
-    """Returns inputs as a lifecycle takes them: UNKNOWN in the place of each unknown value."""
-    if is_unknown(value):
-        return UNKNOWN
-    if isinstance(value, dict):
-        return {key: with_unknowns_marked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [with_unknowns_marked(item) for item in value]
-    return value
-
-
-def failures(reasons: Iterable[str], inputs: Mapping[str, Any]) -> list[CheckFailure]:
-    """Returns what `check` fails with. None names a property: the engine would print its value, secret or not."""
-    return [CheckFailure("", without_secrets(reason, inputs)) for reason in reasons]
-
-
-def diff_result(difference: Difference) -> DiffResult:
-    """Returns a lifecycle's difference in the SDK's form."""
-    return DiffResult(
-        changes=difference.changes,
-        replaces=list(difference.replaces),
-        delete_before_replace=difference.delete_before_replace,
-    )
 
 
 def waiting_call(inputs: Mapping[str, Any]) -> Call:

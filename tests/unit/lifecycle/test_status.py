@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_customization_gate.core.errors import ServerError
-from pulumi_customization_gate.lifecycle import gate, status
+from pulumi_customization_gate.lifecycle import status
 from pulumi_customization_gate.lifecycle.outputs import GATE_OUTPUTS
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.hosting import engine_connection, engine_watch, limits
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN, PartialFailureError
-from pulumi_customization_gate.resources import host
+from pulumi_customization_gate.resources import host, sdk_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -314,7 +314,7 @@ def test_an_address_that_never_answered_is_not_watched(monkeypatch: pytest.Monke
 def test_what_preview_does_not_know() -> None:
     """An unknown value is one in either form in which the host hands it over."""
     unknown = Unknown()  # type: ignore[no-untyped-call]
-    assert [host.is_unknown(value) for value in (unknown, rpc.UNKNOWN, None, "", ["vm-1"])] == [
+    assert [sdk_values.is_unknown(value) for value in (unknown, rpc.UNKNOWN, None, "", ["vm-1"])] == [
         True,
         True,
         False,
@@ -326,7 +326,7 @@ def test_what_preview_does_not_know() -> None:
 def test_unknown_values_reach_a_lifecycle_as_its_own() -> None:
     """UNKNOWN takes the place of each unknown value, also inside of lists and maps."""
     inputs = {"vm": rpc.UNKNOWN, "arguments": ["a", rpc.UNKNOWN], "environment": {"A": rpc.UNKNOWN, "B": "b"}}
-    assert host.with_unknowns_marked(inputs) == {
+    assert sdk_values.with_unknowns_marked(inputs) == {
         "vm": UNKNOWN,
         "arguments": ["a", UNKNOWN],
         "environment": {"A": UNKNOWN, "B": "b"},
