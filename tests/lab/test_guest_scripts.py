@@ -19,7 +19,6 @@ from pulumi_customization_gate.vsphere.guest.errors import (
     GuestError,
     GuestGoneError,
     GuestLoginError,
-    GuestNotFoundError,
     GuestTimeoutError,
 )
 from pulumi_customization_gate.vsphere.guest.operations import Guest
@@ -90,15 +89,6 @@ class GuestVM:
         """Returns what vCenter reports of all processes in the guest."""
         manager = self.vcenter.content.guestOperationsManager.processManager
         return list(manager.ListProcessesInGuest(self.managed_object, self.guest()._login))
-
-    def files_of(self, attempt: Attempt) -> set[str]:
-        """Returns the names of what an attempt has left in its directory."""
-        guest = self.guest()
-        path = guest.join(guest.private_directory(), attempt.directory)
-        try:
-            return {file.name for file in guest.list_files(path)} - {".", ".."}
-        except GuestNotFoundError:
-            return set()
 
     def expire_sessions(self) -> None:
         lab = self.vcenter.lab

@@ -33,11 +33,6 @@ class ByText:
         return repr(self.of) < repr(other.of)
 
 
-def is_newer(key: int, than: int) -> bool:
-    """Returns whether a key was handed out after another, at most half a round before."""
-    return 0 < (key - than) % _RANGE < _RANGE // 2
-
-
 def in_order(events: Iterable[K]) -> list[K]:
     """Returns events from the oldest to the newest: the widest gap between two keys is where their round begins."""
     ordered = sorted(events, key=lambda event: (event.key, ByText(event)))

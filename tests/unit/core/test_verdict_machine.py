@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pulumi_customization_gate.core.event_order import is_newer
 from pulumi_customization_gate.core.model import Event, Snapshot
 from pulumi_customization_gate.core.recency import compact
 from pulumi_customization_gate.core.status import CustomizationStatus as Status
@@ -264,7 +263,7 @@ class Verdicts(RuleBasedStateMachine):
         if not self.exists:
             return Evidence.INVENTORY
         if self.state in ENDS and self.ended and self.powered_on:
-            has_booted_since = is_newer(self.powered_on.key, self.ended.key)
+            has_booted_since = 0 < (self.powered_on.key - self.ended.key) % 2**32 < 2**31
             return (
                 (Evidence.EARLIER_EVENT if has_booted_since else Evidence.EVENT)
                 if self.keeps_events

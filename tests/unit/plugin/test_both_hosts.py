@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Host = Dynamic | Native
-Story = "Callable[[Host, Any], Iterator[Done]]"
 
 
 @pytest.fixture(autouse=True)

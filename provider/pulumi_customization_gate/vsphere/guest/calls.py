@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 T = TypeVar("T")
-G = TypeVar("G", bound="GuestCalls")
 
 _log = logging.getLogger(__name__)
 
