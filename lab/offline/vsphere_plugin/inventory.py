@@ -284,7 +284,7 @@ def _customization(wanted: Mapping[str, Any]) -> Any:
             dnsServerList=customize.get("dnsServerLists") or [],
             dnsSuffixList=customize.get("dnsSuffixLists") or [],
         ),
-        nicSettingMap=[_adapter(customize, card) for card in customize.get("networkInterfaces") or []],
+        nicSettingMap=[_adapter(customize, interface) for interface in customize.get("networkInterfaces") or []],
     )
 
 
@@ -312,14 +312,14 @@ def _windows(options: Mapping[str, Any]) -> Any:
     )
 
 
-def _adapter(customize: Mapping[str, Any], card: Mapping[str, Any]) -> Any:
-    if not card.get("ipv4Address"):
+def _adapter(customize: Mapping[str, Any], interface: Mapping[str, Any]) -> Any:
+    if not interface.get("ipv4Address"):
         settings = vim.vm.customization.IPSettings(ip=vim.vm.customization.DhcpIpGenerator())
     else:
-        bits = int(card.get("ipv4Netmask") or 24)
+        bits = int(interface.get("ipv4Netmask") or 24)
         mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
         settings = vim.vm.customization.IPSettings(
-            ip=vim.vm.customization.FixedIp(ipAddress=card["ipv4Address"]),
+            ip=vim.vm.customization.FixedIp(ipAddress=interface["ipv4Address"]),
             subnetMask=".".join(str(mask >> shift & 0xFF) for shift in (24, 16, 8, 0)),
             gateway=[customize["ipv4Gateway"]] if customize.get("ipv4Gateway") else [],
         )

@@ -239,7 +239,7 @@ def _identified(look: Snapshot | Missing, known: Snapshot) -> Snapshot | Missing
 def _snapshot(content: Any, at: datetime, asked_at: float) -> Snapshot:
     values = values_of(content)
     state, message = (str(values.get(path) or "") for path in _CUSTOMIZATION_INFO)
-    addresses = [ip for card in values.get("guest.net") or () for ip in card.ipAddress or ()]
+    addresses = [ip for adapter in values.get("guest.net") or () for ip in adapter.ipAddress or ()]
     primary = values.get("guest.ipAddress")
     booted_at = values.get(_BOOT_TIME)
     instance_uuid, bios_uuid = _uuids_of(values)
