@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +57,9 @@ def checks_of(texts: Sequence[str]) -> list[dict[str, Any]]:
 
     checks = [_check(text) for text in texts]
     for problem in ARGUMENTS["checks"].problems({"checks": checks}):
-        said = problem.sentence(is_hidden=False)
-        raise typer.BadParameter(re.sub(r"^checks\[\d+\]\.?(: )?", "", said), param_hint=_CHECK)
+        in_check = problem.place.partition("]")[2].removeprefix(".")
+        difference = problem.difference(is_hidden=False)
+        raise typer.BadParameter(f"{in_check}: {difference}" if in_check else difference, param_hint=_CHECK)
     for check, text in zip(checks, texts, strict=True):
         if "vms" in check or any(isinstance(value, Mapping) for value in check.values()):
             raise typer.BadParameter(f"expected {_ALL_VMS}, got {text}", param_hint=_CHECK)

@@ -60,12 +60,16 @@ class BadInput:
 
     def sentence(self, name: str = "", *, is_hidden: bool) -> str:
         """Returns the argument, by a name that it may have in the program, what is expected and what was given."""
-        said = f"{name or self.argument}{self.place}: expected {self.expected}"
+        return f"{name or self.argument}{self.place}: {self.difference(is_hidden=is_hidden)}"
+
+    def difference(self, *, is_hidden: bool) -> str:
+        """Returns what is expected and what was given, without a name."""
+        expected = f"expected {self.expected}"
         if self.given is NOT_GIVEN:
-            return said
+            return expected
         if is_hidden:
-            return f"{said}, got {_kind(self.given)} (not shown, it may be a secret)"
-        return f"{said}, got {shown(self.given)}" + (f"; {self.hint}" if self.hint else "")
+            return f"{expected}, got {_kind(self.given)} (not shown, it may be a secret)"
+        return f"{expected}, got {shown(self.given)}" + (f"; {self.hint}" if self.hint else "")
 
 
 def reasons(problems: Iterable[BadInput], inputs: Mapping[str, Any]) -> list[str]:
