@@ -16,23 +16,16 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import Any
 
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
-from pulumi_policy import (
-    PolicyCustomTimeouts,
-    PolicyProviderResource,
-    PolicyResource,
-    PolicyResourceOptions,
-    StackValidationArgs,
-    StackValidationPolicy,
-)
+from pulumi_policy import PolicyResource, StackValidationArgs, StackValidationPolicy
 from pulumi_policy.deserialize import serialize_properties
-from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
 from lab import policy_runner
 from pulumi_customization_gate.policies import POLICIES
+from tests.unit.policies.stacks import COMMAND, GATE, VM, resource
 
 SIZES = (500, 1000, 2000, 4000, 8000)
 JUDGED_SIZE = 2000
@@ -43,45 +36,25 @@ REPEATS = 3
 CALL_SECONDS = 60
 VMS_OF_A_GATE = 10
 
-_OPTIONS = PolicyResourceOptions(
-    protect=False,
-    ignore_changes=[],
-    delete_before_replace=None,
-    aliases=[],
-    custom_timeouts=PolicyCustomTimeouts(0, 0, 0),
-    additional_secret_outputs=[],
-)
-_PROVIDER = PolicyProviderResource("pulumi:providers:any", unknown_checking_proxy({}), "urn:any", "any")
-
-
-def _resource(kind: str, name: str, props: dict[str, Any], by: dict[str, list[PolicyResource]]) -> PolicyResource:
-    dependencies = list({other.urn: other for others in by.values() for other in others}.values())
-    urn = f"urn:pulumi:dev::big::{kind}::{name}"
-    return PolicyResource(kind, unknown_checking_proxy(props), urn, name, _OPTIONS, _PROVIDER, None, dependencies, by)
-
 
 def stack_of(size: int) -> list[PolicyResource]:
     """Returns a stack of so many resources, a quarter of them VMs."""
     clone = {"templateUuid": "t", "customize": {"timeout": 0, "linuxOptions": {"hostName": UNKNOWN_STRING_VALUE}}}
     common = {"moid": UNKNOWN_STRING_VALUE, "uuid": UNKNOWN_STRING_VALUE, "guestId": "ubuntu64Guest", "clone": clone}
-    vms = [
-        _resource("vsphere:index/virtualMachine:VirtualMachine", f"vm-{at}", common | {"name": f"vm-{at}"}, {})
-        for at in range(size // 4)
-    ]
+    vms = [resource(VM, f"vm-{at}", common | {"name": f"vm-{at}"}) for at in range(size // 4)]
     gates = {}
     for at in range(0, len(vms), VMS_OF_A_GATE):
         watched = vms[at : at + VMS_OF_A_GATE]
         if at // VMS_OF_A_GATE % 5 < 4:  # noqa: PLR2004 -- one ten in five goes without
             props = {"vms": [UNKNOWN_STRING_VALUE] * len(watched), "timeout": 1800}
-            kind = "pulumi-python:dynamic/customization:CustomizationGate"
-            gates[at // VMS_OF_A_GATE] = _resource(kind, f"gate-{at}", props, {"vms": watched})
+            gates[at // VMS_OF_A_GATE] = resource(GATE, f"gate-{at}", props, by={"vms": watched})
     work: list[PolicyResource] = []
     while len(vms) + len(gates) + len(work) < size:
         at = len(work) % len(vms)
         by = {"connection": [vms[at], *work[-1:]]}
         if gate := gates.get(at // VMS_OF_A_GATE):
             by["triggers"] = [gate]
-        work.append(_resource("command:remote:Command", f"work-{len(work)}", {"connection": UNKNOWN_STRING_VALUE}, by))
+        work.append(resource(COMMAND, f"work-{len(work)}", {"connection": UNKNOWN_STRING_VALUE}, by=by))
     return [*work, *gates.values(), *vms]
 
 

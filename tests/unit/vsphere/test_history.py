@@ -10,11 +10,10 @@ from pyVmomi import vim, vmodl
 
 from pulumi_customization_gate.vsphere import events, history, inventory
 from pulumi_customization_gate.vsphere.faults import MalformedResponseError
-from pulumi_customization_gate.vsphere.session import acquire
-from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pulumi_customization_gate.vsphere.session import Session
@@ -30,13 +29,6 @@ def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     for moid in MANY:
         fake.state.add(moid, guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
     return fake
-
-
-@pytest.fixture
-def session(vcenter: FakeVcenter) -> Iterator[Session]:
-    assert vcenter
-    with acquire(SETTINGS) as session:
-        yield session
 
 
 def pages_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:

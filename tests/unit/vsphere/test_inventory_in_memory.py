@@ -12,12 +12,9 @@ from pulumi_customization_gate.core.model import Missing, Snapshot
 from pulumi_customization_gate.core.status import FailureKind
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.references import parse_reference
-from pulumi_customization_gate.vsphere.session import acquire
-from tests.unit.vsphere.fake_vcenter import SETTINGS, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import FakeVcenter, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pulumi_customization_gate.vsphere.session import Session
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
@@ -29,13 +26,6 @@ def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     fake.state.add("vm-1", name="web-1", config__instanceUuid=UUID)
     fake.state.add("vm-2", name="web-2")
     return fake
-
-
-@pytest.fixture
-def session(vcenter: FakeVcenter) -> Iterator[Session]:
-    assert vcenter
-    with acquire(SETTINGS) as session:
-        yield session
 
 
 @pytest.mark.parametrize(

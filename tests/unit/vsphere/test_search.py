@@ -12,12 +12,9 @@ from pulumi_customization_gate.command_line.vm_events import histories
 from pulumi_customization_gate.core.errors import ApiError, ConfigurationError
 from pulumi_customization_gate.core.model import Snapshot
 from pulumi_customization_gate.vsphere import inventory, search
-from pulumi_customization_gate.vsphere.session import acquire
-from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, FakeVcenter, connected
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pulumi_customization_gate.vsphere.session import Session
 
 UUID = "4210f6a5-6a5c-4d5a-9f35-2f6d3a0c9b1e"
@@ -31,13 +28,6 @@ def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     fake.state.add("vm-2", name="web-2")
     fake.state.add("vm-3", name="web-golden", summary__config__template=True)
     return fake
-
-
-@pytest.fixture
-def session(vcenter: FakeVcenter) -> Iterator[Session]:
-    assert vcenter
-    with acquire(SETTINGS) as session:
-        yield session
 
 
 def test_the_inventory_is_read_in_one_call(vcenter: FakeVcenter, session: Session) -> None:

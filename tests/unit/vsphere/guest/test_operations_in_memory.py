@@ -32,27 +32,13 @@ from tests.unit.vsphere.guest.fake_guest import (
     VM,
     FakeFile,
     FakeGuest,
-    guest_of,
     opened,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pulumi_customization_gate.vsphere.guest.operations import Guest
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeGuest:
-    return guest_of(monkeypatch)
-
-
-@pytest.fixture
-def guest(fake: FakeGuest) -> Iterator[Guest]:
-    assert fake.runs == []
-    with contextlib.ExitStack() as held:
-        yield opened(held)
 
 
 def test_a_file_goes_in_and_comes_out(fake: FakeGuest, guest: Guest, tmp_path: Path) -> None:

@@ -30,29 +30,14 @@ from tests.unit.vsphere.guest.fake_guest import (
     FakeFile,
     FakeGuest,
     FakeProgram,
-    guest_of,
     opened,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pulumi_customization_gate.vsphere.guest.operations import Guest
 
 FIRST = Attempt("ab12", 1, "what runs")
 SECOND = Attempt("ab12", 2, "what runs")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeGuest:
-    return guest_of(monkeypatch)
-
-
-@pytest.fixture
-def guest(fake: FakeGuest) -> Iterator[Guest]:
-    assert fake.runs == []
-    with contextlib.ExitStack() as held:
-        yield opened(held)
 
 
 def stopped(guest: Guest, attempt: Attempt = FIRST, **script: Any) -> ScriptStoppedError:
