@@ -103,10 +103,10 @@ def _pulumi(home: Home) -> Path:
 def _usable(pulumi: Path) -> bool:
     """Whether a CLI is new enough and whether the launcher of Python's dynamic resources is installed."""
     try:
-        said = run("pulumi version", [pulumi, "version"], seconds=60, env=_VARIABLES)
+        output = run("pulumi version", [pulumi, "version"], seconds=60, env=_VARIABLES)
     except LabError:
         return False
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said.strip())
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", output.strip())
     wanted = tuple(int(part) for part in OLDEST_CLI.split("."))
     launcher = shutil.which(_LAUNCHER) or (pulumi.resolve().parent / _LAUNCHER).exists()
     return bool(launcher and found and tuple(map(int, found.groups())) >= wanted)

@@ -110,7 +110,7 @@ def start(
     _children.append(process)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if (said := _said(folder)) and (server := _server(kind, said)).answers():
+        if (stored := _stored(folder)) and (server := _server(kind, stored)).answers():
             return server
         time.sleep(0.02)
     process.kill()
@@ -129,7 +129,7 @@ def find(kind: type[ServerT], folder: Path, word: str) -> ServerT | None:
     """
     if _process(folder, word) is None:
         return None
-    server = _server(kind, _said(folder))
+    server = _server(kind, _stored(folder))
     return server if server.answers() else None
 
 
@@ -156,20 +156,20 @@ def _http() -> requests.Session:
     return session
 
 
-def _said(folder: Path) -> dict[str, Any]:
+def _stored(folder: Path) -> dict[str, Any]:
     text = read_text(ready_file(folder))
-    said: dict[str, Any] = json.loads(text) if text else {}
-    return said
+    stored: dict[str, Any] = json.loads(text) if text else {}
+    return stored
 
 
-def _server(kind: type[ServerT], said: Mapping[str, Any]) -> ServerT:
+def _server(kind: type[ServerT], stored: Mapping[str, Any]) -> ServerT:
     # A server that was started from an older build may lack fields.
-    return kind(**{each.name: said.get(each.name, "") for each in fields(kind)})
+    return kind(**{each.name: stored.get(each.name, "") for each in fields(kind)})
 
 
 def _process(folder: Path, word: str) -> psutil.Process | None:
     with contextlib.suppress(psutil.Error, KeyError):
-        process = psutil.Process(_said(folder)["pid"])
+        process = psutil.Process(_stored(folder)["pid"])
         if word in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None

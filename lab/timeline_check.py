@@ -33,7 +33,7 @@ class Row:
     """When the gate opened for the work on it: never, if that work has not run."""
     work: datetime | None
     """When the work on it ran. Work on an earlier VM of the same name does not count."""
-    said: str = ""
+    output: str = ""
     """The first line of the work's output."""
     moid: str = ""
     """The server's own identifier of the VM."""
@@ -53,14 +53,14 @@ def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Returns a row per VM of the gate, from the resources of an exported stack."""
     gate: Mapping[str, Any] = {}
     ran: dict[str, datetime | None] = {}
-    said: dict[str, str] = {}
+    output: dict[str, str] = {}
     for resource in resources:
         outputs = resource.get("outputs", {})
         if resource["type"] == GATE:
             gate = outputs
         elif resource["type"] in WORK:
             ran[str(outputs.get("vm"))] = _time(outputs.get(WORK[resource["type"]]))
-            said[str(outputs.get("vm"))] = next(iter(str(outputs.get("stdout") or "").splitlines()), "")
+            output[str(outputs.get("vm"))] = next(iter(str(outputs.get("stdout") or "").splitlines()), "")
     results: Mapping[str, Any] = gate.get("results") or {}
     last_opened = _time(gate.get("opened_at"))
     all_ready = [moment for moment in (_time(result.get("ready_at")) for result in results.values()) if moment]
@@ -74,7 +74,7 @@ def rows(resources: Iterable[Mapping[str, Any]]) -> list[Row]:
             ready=_time(result.get("ready_at")),
             opened=_opened(ran.get(result.get("moid")), last_opened, all_ready),
             work=ran.get(result.get("moid")),
-            said=said.get(str(result.get("moid")), ""),
+            output=output.get(str(result.get("moid")), ""),
             moid=str(result.get("moid")),
         )
         for name, result in sorted(results.items())

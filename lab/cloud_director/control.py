@@ -57,11 +57,11 @@ class Control:
 
     def _plan(self, name: str) -> ResponseReturnValue:
         """Creates a VM or restarts its customization, by `{"outcome", "start_delay", "duration", "vapp", "on"}`."""
-        said = request.get_json()
-        on = bool(said.pop("on", True))
+        given = request.get_json()
+        on = bool(given.pop("on", True))
         old = self._cloud.vm(name)
-        vapp = str(said.pop("vapp", old.vapp if old else "web"))
-        plan = Plan(**said)
+        vapp = str(given.pop("vapp", old.vapp if old else "web"))
+        plan = Plan(**given)
         if old is not None and old.vapp != vapp:
             self._cloud.remove(old)
         return jsonify(urn=self._cloud.add(name, vapp, plan, on=on).urn)

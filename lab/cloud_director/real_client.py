@@ -44,6 +44,6 @@ def ask(program: Path, variables: Mapping[str, str], href: str, *, blocking_on: 
     """
     command = [str(program), "-vm", href, "-while", blocking_on, "-timeout", str(timeout)]
     empty = dict.fromkeys(("VCD_USER", "VCD_PASSWORD", "VCD_API_TOKEN"), "")
-    said = run("the real client", command, env={**empty, **variables}, seconds=timeout + 30.0)
-    found: dict[str, Any] = json.loads(said)
+    output = run("the real client", command, env={**empty, **variables}, seconds=timeout + 30.0)
+    found: dict[str, Any] = json.loads(output)
     return found

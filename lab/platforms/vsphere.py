@@ -44,7 +44,7 @@ class Vsphere(Platform[Lab]):
         ("gate open", lambda row: clock(row.opened)),
         ("script", lambda row: clock(row.work)),
         ("status", lambda row: row.status),
-        ("output", lambda row: escape(sanitize(row.said))),
+        ("output", lambda row: escape(sanitize(row.output))),
     )
 
     @property

@@ -431,7 +431,7 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter
             seen.extend((outcome.status.value, time.monotonic()) for outcome in update.changed)
             changed.notify_all()
 
-    def heard(word: str) -> float:
+    def reported_at(word: str) -> float:
         with changed:
             assert changed.wait_for(lambda: word in [status for status, _ in seen], TEST_TIMEOUT), seen
             return next(at for status, at in seen if status == word)
@@ -439,14 +439,14 @@ def test_a_power_off_and_a_removal_are_noticed_when_they_happen(vcenter: VCenter
     source = vsphere_source(settings(vcenter.lab), {"web": moid(vm)})
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(wait_for_all, source, WaitRules(timeout=4 * TEST_TIMEOUT), listener=listen)
-        heard("CustomizationStarted")
+        reported_at("CustomizationStarted")
         off_at = time.monotonic()
         finish(vm.PowerOffVM_Task())
-        was_off = heard("VmNotStarted") - off_at
+        was_off = reported_at("VmNotStarted") - off_at
         gone_at = time.monotonic()
         finish(vm.Destroy_Task())
         report = waiting.result(TEST_TIMEOUT)
-        was_gone = heard("VmRemoved") - gone_at
+        was_gone = reported_at("VmRemoved") - gone_at
 
     # The slow reconciliation comes after minutes, the long poll alone would take one.
     assert max(was_off, was_gone) < 5
@@ -511,19 +511,19 @@ def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
         vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
         until(lambda: status(vm) == "RUNNING")
         with started(vcenter, web=moid(vm)) as source:
-            heard = list(source.poll(0))
+            observed = list(source.poll(0))
             for _ in range(2):
                 noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
                 vcenter.done("POST", "/events", noise)
             vcenter.lab.post_event(moid(vm), "CustomizationSucceeded")
             deadline = time.monotonic() + TEST_TIMEOUT
-            while not any(isinstance(o, Event) and o.signal is Signal.CUSTOMIZATION_SUCCEEDED for o in heard):
+            while not any(isinstance(o, Event) and o.signal is Signal.CUSTOMIZATION_SUCCEEDED for o in observed):
                 assert time.monotonic() < deadline
-                heard += source.poll(0.5)
+                observed += source.poll(0.5)
             calls = vcenter.lab.stats()["calls"]
 
     assert calls.get("RewindCollector", 0) >= 1
-    assert {o.vm for o in heard} == {moid(vm)}
+    assert {o.vm for o in observed} == {moid(vm)}
 
 
 # ---- users who may not see everything, and old servers

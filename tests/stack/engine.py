@@ -194,14 +194,14 @@ class Stack:
         events: list[EngineEvent] = []
         moments: list[float] = []
 
-        def hear(event: EngineEvent) -> None:
+        def on_event(event: EngineEvent) -> None:
             events.append(event)
             moments.append(time.monotonic())
 
         succeeded = True
         with _nothing_left_over():
             try:
-                operation(on_output=lines.append, on_error=lines.append, on_event=hear, color="never", **options)
+                operation(on_output=lines.append, on_error=lines.append, on_event=on_event, color="never", **options)
             except CommandError:
                 succeeded = False
         return Result(succeeded, "\n".join(lines), events, moments)

@@ -211,8 +211,8 @@ class Inventory:
                 raise RuntimeError(f"{info.descriptionId} took longer than {_TASK_SECONDS:.0f} seconds")
             time.sleep(_POLL_SECONDS)
         if info.state == "error":
-            said = f": {info.error.msg}" if info.error.msg else ""
-            raise RuntimeError(f"the lab's vCenter answered {type(info.error).__name__.rsplit('.', 1)[-1]}{said}")
+            detail = f": {info.error.msg}" if info.error.msg else ""
+            raise RuntimeError(f"the lab's vCenter answered {type(info.error).__name__.rsplit('.', 1)[-1]}{detail}")
         return info.result
 
 

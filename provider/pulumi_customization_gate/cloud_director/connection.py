@@ -231,5 +231,5 @@ def _reason(error: BaseException, seconds: float) -> str:
         return "the compressed response is malformed"
     causes = [e for e in wrapped(error) if isinstance(e, (OSError, http.client.HTTPException))]
     bottom = next((e for e in reversed(causes) if not isinstance(e, requests.RequestException)), error)
-    said = next((str(e) for e in causes if str(e).startswith(TUNNEL_FAILED)), None)
-    return sanitize(said or getattr(bottom, "strerror", None) or type(bottom).__name__)
+    reason = next((str(e) for e in causes if str(e).startswith(TUNNEL_FAILED)), None)
+    return sanitize(reason or getattr(bottom, "strerror", None) or type(bottom).__name__)

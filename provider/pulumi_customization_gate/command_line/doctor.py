@@ -108,8 +108,8 @@ def _show(finding: Finding) -> None:
 
 def _summary(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.state for finding in findings)
-    said = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
-    return f"{len(findings)} {'check' if len(findings) == 1 else 'checks'}: {said}"
+    counted = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    return f"{len(findings)} {'check' if len(findings) == 1 else 'checks'}: {counted}"
 
 
 def _document(findings: Sequence[Finding]) -> dict[str, Any]:

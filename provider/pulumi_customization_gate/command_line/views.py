@@ -197,9 +197,9 @@ def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
     width = max(map(len, labels.values()), default=0)
     longest = max((len(event.name) for event in events), default=0)
     for event in events:
-        said = [sanitize(event.message), event.reason and f"reason: {sanitize(event.reason)}"]
-        said.append(event.log_location and f"guest log: {sanitize(event.log_location)}")
-        details = "; ".join(part for part in said if part)
+        parts = [sanitize(event.message), event.reason and f"reason: {sanitize(event.reason)}"]
+        parts.append(event.log_location and f"guest log: {sanitize(event.log_location)}")
+        details = "; ".join(part for part in parts if part)
         when = f"{event.at:%Y-%m-%d} {clock_time(event.at)}"
         typer.echo(f"{when}  {labels[event.vm]:<{width}}  {event.name:<{longest}}  {details}".rstrip())
     if not events:

@@ -61,8 +61,8 @@ class SourceCalls:
         if self._clock() < deadline:
             raise ServerError("the wait was cancelled before the server responded; no VM was judged")
         reason = "; ".join(self._source.notes()) or "check that it can be reached"
-        said = f"the server did not respond within {timeout:g} s, so no VM was judged"
-        raise ServerError(f"{said}: {reason}, or wait longer")
+        text = f"the server did not respond within {timeout:g} s, so no VM was judged"
+        raise ServerError(f"{text}: {reason}, or wait longer")
 
     def refresh(self, timeout: float, *, confirms_readiness: bool) -> tuple[bool, frozenset[str]]:
         """Reads the server once more, and on request the guests that are ready: a guest may not be so any more.

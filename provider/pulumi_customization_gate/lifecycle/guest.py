@@ -102,7 +102,7 @@ def open_guest_for_deletion(
 
 @contextlib.contextmanager
 def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadline: Deadline) -> Iterator[Guest]:
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         if engine.has_terminal:
             engine.log(sanitize(line), lasting=False)
 
@@ -113,8 +113,8 @@ def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadli
         moid = inventory.find(session, parse_reference(reference))
         if moid is None:
             raise GuestGoneError(f"{settings.server} has no virtual machine {sanitize(reference)!r}")
-        guest = Guest(session, moid, credentials, deadline, tell)
-        tell(f"working in {guest}")
+        guest = Guest(session, moid, credentials, deadline, notify)
+        notify(f"working in {guest}")
         yield guest
 
 

@@ -160,8 +160,8 @@ def _write(engine: Engine, config: Config, key: str, olds: Mapping[str, Any], in
             replace_file(guest, arguments.path, content, arguments.permissions, owner)
         except MoveError as error:
             # The answer may have been lost. Without a size, the next update writes the file again.
-            said = f"{arguments.path} in {guest} may have been written: {error}"
-            raise PartialFailureError(said, key, {**outputs, "size": None}) from None
+            message = f"{arguments.path} in {guest} may have been written: {error}"
+            raise PartialFailureError(message, key, {**outputs, "size": None}) from None
         return {**outputs, "size": len(content) if isinstance(content, bytes) else content.stat().st_size}
 
 
@@ -184,8 +184,8 @@ def _write_directory(
             sets_attributes=writes_all,
         )
     except GateError as error:
-        said = f"some files of {news['path']} in {guest} may have been written: {error}"
-        raise PartialFailureError(said, key, {**news, "size": None, DIRECTORIES: sorted(plan.directories)}) from None
+        message = f"some files of {news['path']} in {guest} may have been written: {error}"
+        raise PartialFailureError(message, key, {**news, "size": None, DIRECTORIES: sorted(plan.directories)}) from None
     return {**news, "size": sum(file.size for file in files.values()), DIRECTORIES: sorted(made.directories)}
 
 

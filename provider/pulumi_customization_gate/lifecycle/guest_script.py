@@ -195,8 +195,8 @@ def _run(
             result = run_script(guest, script, attempt, lambda line: engine.log(sanitize(line)), live.show)
         except ScriptStoppedError as error:
             live.finish(error.result.outcome)
-            said = _with_last_lines(str(error), error.result, inputs)
-            raise PartialFailureError(said, attempt.key, {**known, **_outputs(error.result)}) from None
+            message = _with_last_lines(str(error), error.result, inputs)
+            raise PartialFailureError(message, attempt.key, {**known, **_outputs(error.result)}) from None
         live.finish(result.outcome)
         outputs = {**known, **_outputs(result)}
         try:

@@ -74,8 +74,8 @@ def _facts(snapshot: Snapshot | None) -> Iterator[str]:
     tools = f"{'running' if snapshot.tools_running else 'not running'}{_version(snapshot.tools_version)}"
     pending = "pending" if snapshot.specification_pending else "none pending"
     yield f"power: {snapshot.power.value}{lasting}; VMware Tools: {tools}; specification: {pending}"
-    said = f": {sanitize(snapshot.message)}" if snapshot.message else ""
-    yield f"customizationInfo: {sanitize(snapshot.state) or 'not reported by this vCenter'}{said}"
+    detail = f": {sanitize(snapshot.message)}" if snapshot.message else ""
+    yield f"customizationInfo: {sanitize(snapshot.state) or 'not reported by this vCenter'}{detail}"
 
 
 def _version(reported: str) -> str:

@@ -73,8 +73,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, CallTimeoutError):
         return str(error)
     name = type(error).__name__.rsplit(".", 1)[-1]
-    said = sanitize(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
-    own = f"{name}: {said}" if said else name
+    detail = sanitize(str(getattr(error, "msg", None) or ("" if isinstance(error, vmodl.MethodFault) else error)), 200)
+    own = f"{name}: {detail}" if detail else name
     words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), "")
     return f"{words} ({own})" if words else own
 

@@ -105,9 +105,9 @@ class GuestChecks:
         outcome = self._run(guest, moid, script)
         if outcome.exit_code is not None and outcome.exit_code % 2**32 == expected % 2**32:
             return ""
-        said = _last_line(outcome)
+        last_line = _last_line(outcome)
         return f"expected exit code {expected}, got {outcome.exit_code}" + (
-            f"; last line of output: {said}" if said else ""
+            f"; last line of output: {last_line}" if last_line else ""
         )
 
     def _run(self, guest: Guest, moid: str, script: Script) -> Outcome:
@@ -126,9 +126,9 @@ def cloud_init_fault(outcome: Outcome) -> str:
     """Returns why cloud-init is not done, or nothing if it is, by what `cloud-init status` wrote."""
     found = re.findall(r"^status: *(.+?) *$", outcome.stdout, re.MULTILINE)
     if not found:
-        said = _last_line(outcome)
+        last_line = _last_line(outcome)
         return f"expected a status of cloud-init, got exit code {outcome.exit_code}" + (
-            f" and {said!r}" if said else ""
+            f" and {last_line!r}" if last_line else ""
         )
     status = str(found[-1])
     return "" if status == "done" else f"expected the status done, got {sanitize(status, 100)}"

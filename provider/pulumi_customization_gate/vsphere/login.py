@@ -46,7 +46,7 @@ MAX_SHORT_SESSIONS = 12
 
 _pending: dict[VsphereSettings, float] = {}
 """Since when a log-in has been waiting for its response, by the monotonic clock."""
-_patient: Counter[VsphereSettings] = Counter()
+_unlimited: Counter[VsphereSettings] = Counter()
 """How many waits need a session, however long the log-in takes."""
 
 
@@ -145,13 +145,13 @@ class Pace:
 
 
 @contextlib.contextmanager
-def patience(settings: VsphereSettings) -> Iterator[None]:
+def unlimited_login(settings: VsphereSettings) -> Iterator[None]:
     """Lets log-ins take as long as this `with` block lasts, however long that is."""
-    _patient[settings] += 1
+    _unlimited[settings] += 1
     try:
         yield
     finally:
-        _patient[settings] -= 1
+        _unlimited[settings] -= 1
 
 
 def slow_login(settings: VsphereSettings) -> str:
@@ -189,7 +189,7 @@ class _Attempt:
         raise ServerError(f"{_slow(self._settings, time.monotonic() - began)}.")
 
     def _is_late(self, began: float) -> bool:
-        return time.monotonic() - began >= LOGIN_TIMEOUT and not _patient[self._settings]
+        return time.monotonic() - began >= LOGIN_TIMEOUT and not _unlimited[self._settings]
 
     def _call(self) -> str:
         try:

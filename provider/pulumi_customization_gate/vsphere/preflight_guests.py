@@ -113,8 +113,8 @@ def _settings(
     try:
         settings = _deploypkg(session, moid, credentials)
     except (GateError, configparser.Error) as error:
-        said = sanitize(str(error).replace(credentials.password, "[secret]"))
-        return Finding(Check.DEPLOYPKG, State.UNKNOWN, label, f"tools.conf cannot be read: {said}", look)
+        detail = sanitize(str(error).replace(credentials.password, "[secret]"))
+        return Finding(Check.DEPLOYPKG, State.UNKNOWN, label, f"tools.conf cannot be read: {detail}", look)
     shown = {"enable-customization": "true", "enable-custom-scripts": "false", "wait-cloudinit-timeout": "30"}
     message = ", ".join(
         f"{name}={sanitize(settings[name], 40)}" if name in settings else f"{name}={default} (default)"

@@ -158,7 +158,7 @@ class Session:
         Args:
             since: Retries before this time, by the monotonic clock, are left out.
         """
-        return [said for at, said in self._retries if at >= since]
+        return [note for at, note in self._retries if at >= since]
 
     def describe(self, error: BaseException) -> str:
         """Returns an error in one line; a server may repeat what it was sent, so the password is replaced."""
@@ -274,8 +274,8 @@ class Session:
         if isinstance(error, ssl.SSLCertVerificationError):
             return untrusted(through(server, self._proxy), self.settings.called, error)
         if isinstance(error, TRANSIENT):
-            said = f"{server} did not respond within {duration(time.monotonic() - began)}"
-            return ServerError(f"{said}: {self.describe(error)}.")
+            problem = f"{server} did not respond within {duration(time.monotonic() - began)}"
+            return ServerError(f"{problem}: {self.describe(error)}.")
         return ApiError(f"{server} returned {self.describe(error)}.", code=type(error).__name__)
 
 

@@ -105,7 +105,7 @@ class VsphereSource:
 
     def _start(self) -> Sequence[VmRef]:
         began = time.monotonic()
-        self._held.enter_context(login.patience(self._settings))
+        self._held.enter_context(login.unlimited_login(self._settings))
         session = self._session = self._held.enter_context(acquire(self._settings))
         found = [(target, inventory.find(session, target.reference)) for target in self._targets]
         _reject_duplicates(found)

@@ -55,7 +55,7 @@ class GuestCalls:
         moid: The VM's managed object ID.
         credentials: Who works in the guest.
         deadline: How long the work may take.
-        tell: Takes a sentence about what the work waits for.
+        notify: Takes a sentence about what the work waits for.
 
     Raises:
         GuestGoneError: If the VM is not in the inventory.
@@ -67,9 +67,9 @@ class GuestCalls:
         moid: str,
         credentials: GuestCredentials,
         deadline: Deadline,
-        tell: Callable[[str], None] = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.session, self.deadline, self._tell = session, deadline, tell
+        self.session, self.deadline, self._notify = session, deadline, notify
         self._user, self._label = credentials.user, moid
         self._managers: dict[str, Any] = {}
         self._vm = vim.VirtualMachine(moid, session.stub)
@@ -126,7 +126,7 @@ class GuestCalls:
             except (GuestNotReadyError, ServerError) as error:
                 reason = str(error)
             _log.debug("%s: %s failed and is repeated: %s", self, name, reason)
-            self._tell(f"waiting for the guest: {reason}")
+            self._notify(f"waiting for the guest: {reason}")
             self.deadline.pause(pause, reason)
         raise AssertionError("the pauses never end")
 

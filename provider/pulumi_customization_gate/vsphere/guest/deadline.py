@@ -53,8 +53,8 @@ class Deadline:
         if self.cancelled():
             raise GuestCancelledError("the update was cancelled")
         if self.remaining <= 0:
-            said = f" ({reason})" if reason else ""
-            raise GuestTimeoutError(f"timed out after {duration(self.seconds)}{said}")
+            detail = f" ({reason})" if reason else ""
+            raise GuestTimeoutError(f"timed out after {duration(self.seconds)}{detail}")
 
     def pause(self, seconds: float, reason: str = "") -> None:
         """Waits for some seconds, or until the deadline if that comes first.

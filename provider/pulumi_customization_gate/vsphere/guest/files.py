@@ -69,7 +69,7 @@ class GuestFiles(GuestCalls):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._transfers = Transfers(self.session, self._tell)
+        self._transfers = Transfers(self.session, self._notify)
 
     def make_private(self, path: str, entry: FileEntry | None = None) -> None:
         """Takes all rights on a directory away from other users; `entry` is what is known of it."""

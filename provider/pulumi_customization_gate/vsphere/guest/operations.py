@@ -33,7 +33,7 @@ class Guest(GuestFiles):
         def send() -> None:
             self.ask(lambda: self._logins.ValidateCredentials(self._vm, self._login), "ValidateCredentials")
 
-        refused_logins.log_in(self.id, self._user, self._login.password, self.deadline, send=send, tell=self._tell)
+        refused_logins.log_in(self.id, self._user, self._login.password, self.deadline, send=send, notify=self._notify)
 
     def private_directory(self) -> str:
         """Returns the directory under the guest user's home that no other user can read; makes it where it is missing.

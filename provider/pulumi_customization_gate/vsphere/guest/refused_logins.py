@@ -64,7 +64,7 @@ def is_domain_account(user: str) -> bool:
 
 
 def log_in(
-    vm: str, user: str, password: str, deadline: Deadline, *, send: Callable[[], None], tell: Callable[[str], None]
+    vm: str, user: str, password: str, deadline: Deadline, *, send: Callable[[], None], notify: Callable[[str], None]
 ) -> None:
     """Sends a password to a guest, unless it was refused before.
 
@@ -74,7 +74,7 @@ def log_in(
         password: The password.
         deadline: How long the work may take.
         send: Sends it.
-        tell: Takes a sentence about what the work waits for.
+        notify: Takes a sentence about what the work waits for.
 
     Raises:
         GuestLoginError: If it is refused, or was.
@@ -87,12 +87,12 @@ def log_in(
         # One guest that refuses what another took, for example because it has not joined the domain, is alone in that.
         account = _account(place, user, password) if is_domain_account(user) else account
     if account.worked:
-        _send(account, place, deadline, send, tell)
+        _send(account, place, deadline, send, notify)
         return
     while not account.sending.acquire(timeout=CANCEL_CHECK_INTERVAL):
         deadline.check("another log-in with the same account is waiting for its answer")
     try:
-        _send(account, place, deadline, send, tell)
+        _send(account, place, deadline, send, notify)
     finally:
         account.sending.release()
 
@@ -102,7 +102,7 @@ def _send(
     place: str,
     deadline: Deadline,
     send: Callable[[], None],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     while True:
         if account.error:
@@ -116,7 +116,7 @@ def _send(
             if account.refusals > RETRIES or not _is_new(place):
                 account.error = str(error)
                 raise
-            tell(f"{error}: the account may not be set up yet; sending the password again in {RETRY_INTERVAL:g} s")
+            notify(f"{error}: the account may not be set up yet; sending the password again in {RETRY_INTERVAL:g} s")
             deadline.pause(RETRY_INTERVAL, str(error))
         else:
             account.worked, account.refusals = True, 0

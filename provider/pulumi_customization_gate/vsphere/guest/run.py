@@ -96,7 +96,7 @@ def run_script(
     guest: Guest,
     script: Script,
     attempt: Attempt,
-    tell: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
     show: Callable[[int, bytes], None] | None = None,
 ) -> ScriptResult:
     """Runs a script, or follows its run where the attempt was begun earlier, and waits for its end.
@@ -105,7 +105,7 @@ def run_script(
         guest: Where; its deadline holds for all of it, until the script has ended.
         script: What.
         attempt: Which run this is. Directories of the resource's other attempts are removed.
-        tell: Takes a sentence that is worth a line in the log.
+        notify: Takes a sentence that is worth a line in the log.
         show: Takes the length of the output so far, and its end, every two seconds while a script that `shows_output`
             runs.
 
@@ -114,7 +114,7 @@ def run_script(
         GuestError: If it was not started.
         ServerError: If it was not started because vCenter, or a host on the way, could not be used.
     """
-    return _Run(guest, script, attempt, tell, show).result()
+    return _Run(guest, script, attempt, notify, show).result()
 
 
 def remove_runs(guest: Guest, key: str) -> None:
@@ -134,10 +134,10 @@ class _Run:
         guest: Guest,
         script: Script,
         attempt: Attempt,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         show: Callable[[int, bytes], None] | None,
     ) -> None:
-        self._guest, self._attempt, self._tell = guest, attempt, tell
+        self._guest, self._attempt, self._notify = guest, attempt, notify
         self._show = show if script.shows_output else None
         self._limit = script.output_limit
         self._program = program_for(script, windows=guest.is_windows)
@@ -183,14 +183,14 @@ class _Run:
         _log.debug("%s: removing %s of another attempt", self._guest, directory.path)
         if COMPLETE in names and OUTCOME not in names:
             if CLAIM in names:
-                self._tell("waiting for the end of an earlier run of this script")
+                self._notify("waiting for the end of an earlier run of this script")
                 try:
                     directory.follow(None)
                 except GuestTimeoutError as error:
                     directory.guest = self._guest.with_deadline(Deadline(STOP_TIMEOUT))
                     directory.stop()
-                    said = f"an earlier run of the script did not end and was stopped: {error}"
-                    raise GuestTimeoutError(said) from None
+                    text = f"an earlier run of the script did not end and was stopped: {error}"
+                    raise GuestTimeoutError(text) from None
             else:
                 directory.stop()
         self._guest.remove_directory(directory.path)
@@ -198,7 +198,7 @@ class _Run:
     def _outcome(self, directory: Directory, names: set[str]) -> Outcome:
         if CLAIM in names:
             _log.debug("%s: following the run in %s", self._guest, directory.path)
-            self._tell("following the run that was started earlier")
+            self._notify("following the run that was started earlier")
             return directory.follow(None)
         process = directory.call(RUN)
         self._began = time.monotonic()

@@ -70,11 +70,11 @@ class Transfers:
 
     Args:
         session: The session of the vCenter that issues the addresses.
-        tell: Takes a sentence about the way that files go.
+        notify: Takes a sentence about the way that files go.
     """
 
-    def __init__(self, session: Session, tell: Callable[[str], None] = lambda _: None) -> None:
-        self._session, self._tell = session, tell
+    def __init__(self, session: Session, notify: Callable[[str], None] = lambda _: None) -> None:
+        self._session, self._notify = session, notify
 
     def put(self, url: str, host: Any, content: bytes | Path, check: Callable[[], None]) -> None:
         """Uploads bytes, or a file of this computer.
@@ -127,7 +127,7 @@ class Transfers:
         if not management:
             raise _unreachable(unresolved) if unresolved.is_final else unresolved
         parts = urlsplit(address)
-        self._tell(f"{unresolved}; trying the host's management address, {management}")
+        self._notify(f"{unresolved}; trying the host's management address, {management}")
         netloc = f"[{management}]" if ":" in management else management
         there = urlunsplit(parts._replace(netloc=f"{netloc}:{parts.port or 443}"))
         try:
@@ -172,8 +172,8 @@ class Transfers:
             return refused(proxy)
         causes = [inner for inner in wrapped(error) if isinstance(inner, (OSError, http.client.HTTPException))]
         cause = next((inner for inner in reversed(causes) if not isinstance(inner, requests.RequestException)), None)
-        said = type(error).__name__ if cause is None else describe(cause)
-        text = f"the transfer of a guest file over {where} failed: {said}"
+        detail = type(error).__name__ if cause is None else describe(cause)
+        text = f"the transfer of a guest file over {where} failed: {detail}"
         if isinstance(cause, socket.gaierror):
             unresolved = _UnresolvedError(text)
             unresolved.is_final = cause.errno != socket.EAI_AGAIN

@@ -243,7 +243,7 @@ def test_a_guest_that_is_not_ready_is_waited_for(fake: FakeGuest, fault: Any) ->
     reported: list[str] = []
     with contextlib.ExitStack() as held:
         guest = opened(held)
-        guest._tell = reported.append
+        guest._notify = reported.append
         guest.check_login()
 
     name = type(fault).__name__.rpartition(".")[2]

@@ -33,7 +33,9 @@ class Guests:
 
         deadline = Deadline(600, clock=lambda: self.now, sleep=self.sleep)
         try:
-            refused_logins.log_in(f"server/{moid}/uuid", user, "wrong", deadline, send=send, tell=self.reported.append)
+            refused_logins.log_in(
+                f"server/{moid}/uuid", user, "wrong", deadline, send=send, notify=self.reported.append
+            )
         except GuestLoginError:
             return False
         return True
@@ -96,5 +98,5 @@ def test_the_error_says_that_the_password_is_not_sent_again() -> None:
     guests = Guests()
     guests.log_in("vm-0", DOMAIN)
     with pytest.raises(GuestLoginError, match=r"the guest of vm-0 refuses .*not sent again by this run") as caught:
-        refused_logins.log_in("server/vm-1", DOMAIN, "wrong", Deadline(1), send=lambda: None, tell=lambda _: None)
+        refused_logins.log_in("server/vm-1", DOMAIN, "wrong", Deadline(1), send=lambda: None, notify=lambda _: None)
     assert '"wrong"' not in str(caught.value)
