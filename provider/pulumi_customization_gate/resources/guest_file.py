@@ -24,7 +24,7 @@ class GuestFile(MovableResource, module="customization", name="GuestFile"):
 
     Each file is written completely or not at all. It needs no network connection to the guest: files go through the
     ESXi host (port 443). A change of its content writes a file again. Deleting the resource removes what it created; if
-    the guest is gone, powered off or refuses its user, that stays, and a warning says so.
+    the guest is gone, powered off or refuses its user, that stays, and a warning reports it.
 
     Args:
         resource_name: The resource's name in the stack.

@@ -45,7 +45,8 @@ class GuestScript(MovableResource, module="customization", name="GuestScript"):
         triggers: A list or a map of anything; a change runs the script again.
         on_update: A script that runs instead of `script` when a change runs the script again.
         on_delete: A script that runs when the resource is deleted, with the same interpreter, arguments and
-            environment. If the guest is gone, powered off or refuses its user, it does not run, and a warning says so.
+            environment. If the guest is gone, powered off or refuses its user, it does not run, and a warning
+            reports it.
         add_previous_output: Whether the environment has STDOUT and STDERR, the last 32000 characters of each output of
             the last run; default false.
         log: "last" (default) shows the last line of the output on the resource's row of a terminal while the script
