@@ -174,7 +174,7 @@ def test_customization_enabled_during_the_wait_counts(lab: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "remembered", "status"),
+    ("state", "previous", "status"),
     [
         pytest.param("", False, "NotCustomized", id="disabled-and-unknown"),
         pytest.param("", True, "CustomizationSucceeded", id="disabled-since-its-success"),
@@ -182,12 +182,12 @@ def test_customization_enabled_during_the_wait_counts(lab: Running) -> None:
     ],
 )
 def test_a_success_of_an_earlier_wait_counts_where_the_server_forgets(
-    lab: Running, state: str, remembered: bool, status: str
+    lab: Running, state: str, previous: bool, status: str
 ) -> None:
     """Guest customization that was disabled since leaves no trace but what an earlier wait saw; news beat that."""
     vm = lab.cloud.add("web-0", plan=Plan("disabled"))
     vm.set_state = state
-    known = [f"vm-{vm.uuid}"] if remembered else []
+    known = [f"vm-{vm.uuid}"] if previous else []
     source = cloud_director_source(settings(lab), {"web-0": vm.urn}, previously_customized=known)
     (outcome,) = wait_for_all(source, WaitRules(timeout=10)).outcomes
     assert (outcome.status.value, outcome.ready) == (status, status == "CustomizationSucceeded")

@@ -474,13 +474,13 @@ def test_a_collector_rings_and_is_read_on(vcenter: VCenter) -> None:
     events = vcenter.content.eventManager.CreateCollectorForEvents(spec)
     events.SetCollectorPageSize(1)
     properties = vcenter.content.propertyCollector.CreatePropertyCollector()
-    bell = vmodl.query.PropertyCollector.FilterSpec(
+    latest_page = vmodl.query.PropertyCollector.FilterSpec(
         objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=events)],
         propSet=[
             vmodl.query.PropertyCollector.PropertySpec(type=vim.event.EventHistoryCollector, pathSet=["latestPage"])
         ],
     )
-    properties.CreateFilter(bell, partialUpdates=True)
+    properties.CreateFilter(latest_page, partialUpdates=True)
     version = properties.WaitForUpdatesEx("", None).version
     posted = [vcenter.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
     rung = properties.WaitForUpdatesEx(

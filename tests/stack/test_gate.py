@@ -233,9 +233,9 @@ The customization specification was consumed by this attempt. Fix it, then repla
     }
 
     new = engine.vm(engine.unique("web"))
-    mended = stack.up(gate({"web-a": a, "web-b": new, "web-c": c}, work={"work-a": a, "work-b": new}))
-    assert mended.succeeded, mended.output
-    assert mended.changes == {"gate": ["update"], "work-a": ["create"], "work-b": ["create"]}
+    fixed = stack.up(gate({"web-a": a, "web-b": new, "web-c": c}, work={"work-a": a, "work-b": new}))
+    assert fixed.succeeded, fixed.output
+    assert fixed.changes == {"gate": ["update"], "work-a": ["create"], "work-b": ["create"]}
     opened = outputs(stack)
     assert opened["results"]["web-b"]["moid"] == new
     assert {key: opened["results"][key] for key in ("web-a", "web-c")} == {

@@ -88,9 +88,9 @@ def test_a_script_that_fails_says_why_and_runs_again(engine: Engine, tmp_path: P
     assert "Traceback" not in failed.errors
     assert stack.resource("work")["outputs"]["exit_code"] == 1
     (tmp_path / "fixed").touch()
-    mended = stack.up()
-    assert mended.succeeded, mended.output
-    assert mended.changes == {"work": ["update"]}
+    fixed = stack.up()
+    assert fixed.succeeded, fixed.output
+    assert fixed.changes == {"work": ["update"]}
     assert log.read_text(encoding="utf-8") == "run\n" * 2
 
 

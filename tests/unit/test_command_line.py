@@ -80,7 +80,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- what words mean
 
 
-CATALOGUE = [
+INVENTORY = [
     InventoryVm("vm-1", "web-1", "/DC/vm/web/web-1"),
     InventoryVm("vm-2", "web-2", "/DC/vm/web/web-2"),
     InventoryVm("vm-3", "db", "/DC/vm/data/db"),
@@ -129,16 +129,16 @@ CATALOGUE = [
 def test_what_a_word_means(word: str, moids: list[str]) -> None:
     """Whatever names VMs on a command line is found in one reading of the inventory."""
     if moids:
-        assert resolve(word, CATALOGUE) == moids
+        assert resolve(word, INVENTORY) == moids
     else:
         with pytest.raises(ConfigurationError, match="no virtual machine fits"):
-            resolve(word, CATALOGUE)
+            resolve(word, INVENTORY)
 
 
 def test_a_name_that_two_vms_share_is_refused_with_both_paths() -> None:
     """The error says what to write instead."""
     with pytest.raises(ConfigurationError) as caught:
-        resolve("db", CATALOGUE)
+        resolve("db", INVENTORY)
 
     assert str(caught.value) == (
         "2 virtual machines are named 'db': /DC/vm/data/db (vm-3), /East/vm/db (vm-4); name one by its path or ID"
@@ -148,13 +148,13 @@ def test_a_name_that_two_vms_share_is_refused_with_both_paths() -> None:
 def test_the_end_of_two_paths_is_refused_with_both() -> None:
     """A path without its datacenter may be that of two VMs."""
     with pytest.raises(ConfigurationError, match=r"2 virtual machines are named 'vm/db': /East/vm/db \(vm-4\), /West/"):
-        resolve("vm/db", [*CATALOGUE, InventoryVm("vm-9", "db", "/West/vm/db")])
+        resolve("vm/db", [*INVENTORY, InventoryVm("vm-9", "db", "/West/vm/db")])
 
 
 def test_a_mistyped_name_gets_a_suggestion() -> None:
     """The nearest name is most often the right one."""
     with pytest.raises(ConfigurationError, match=r"no virtual machine is named 'wbe-1'; did you mean 'web-1'\?"):
-        resolve("wbe-1", CATALOGUE)
+        resolve("wbe-1", INVENTORY)
 
 
 def test_a_path_is_made_of_what_the_user_may_see() -> None:

@@ -73,7 +73,7 @@ def readiness(
 
     Raises:
         typer.BadParameter: If the platform does not report guests.
-        ConfigurationError: If a setting is missing, or a check is made in the guests and nobody may work there.
+        ConfigurationError: If a setting is missing, or a check is made in the guests and no guest credentials are configured.
     """
     if not (guest_operations or checks):
         return None
@@ -92,7 +92,7 @@ def guest_credentials() -> GuestCredentials:
     """Returns who works in the guests, by the environment.
 
     Raises:
-        ConfigurationError: If the environment names nobody.
+        ConfigurationError: If the environment has no guest credentials.
     """
     from pulumi_customization_gate.lifecycle.guest_arguments import (  # noqa: PLC0415 -- `--help` needs no client library
         credentials,

@@ -93,7 +93,7 @@ def doctor(
 
 
 def _guest_credentials() -> Any:
-    """Returns who works in the guests, None where the environment names nobody."""
+    """Returns the guest credentials of the environment, None where it has none."""
     with contextlib.suppress(ConfigurationError):
         return guest_credentials()
     return None

@@ -59,7 +59,7 @@ def log_in(
         settings: Who logs in, and where.
         connect: Returns a new connection with the given time-out.
         manager: The server's SessionManager.
-        is_closed: Is set when nobody needs the session any more.
+        is_closed: Is set when the session has no user any more.
 
     Returns:
         The session's cookie.

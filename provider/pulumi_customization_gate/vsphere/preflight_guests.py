@@ -65,7 +65,7 @@ def template(session: Session, moid: str, label: str, credentials: GuestCredenti
         session: The session.
         moid: The template's managed object ID.
         label: What the findings call it.
-        credentials: Who reads in the guest; None where nobody does.
+        credentials: The guest credentials; None where none are configured.
 
     Raises:
         ServerError: If the server does not respond.

@@ -303,7 +303,7 @@ def test_a_failure_text_is_made_of_harmless_lines() -> None:
     assert [line for line in lines if not line.isprintable() or "##vso" in line or line.lstrip().startswith("::")] == []
 
 
-ENDINGS = [
+ENDED_WAITS = [
     pytest.param(GateReport((SYSPREP_FAILED, ready(0, 1)), 1), CustomizationFailedError, id="failed"),
     pytest.param(
         GateReport((bad(0, STATUS.CUSTOMIZATION_STARTED, Failure(K.TIMEOUT)),), 1, timed_out=True),
@@ -322,7 +322,7 @@ ENDINGS = [
 ]
 
 
-@pytest.mark.parametrize(("report", "kind"), ENDINGS)
+@pytest.mark.parametrize(("report", "kind"), ENDED_WAITS)
 def test_error_for(report: GateReport, kind: type[GateError]) -> None:
     """A report that is not good amounts to one kind of error, which has the whole text and the report."""
     error = error_for(report, PHRASES)

@@ -260,7 +260,7 @@ NO_TRACE = [
     ),
 ]
 
-REMEMBERED = [
+PREVIOUSLY = [
     row("an earlier wait's success, events purged", [REMEMBER, read(5, "IDLE")], SUCCEEDED, Evidence.STORED),
     row("an earlier wait's success, VM off", [REMEMBER, read(5, on=False)], SUCCEEDED, Evidence.STORED),
     row("an earlier wait's success, another waits", [REMEMBER, read(5, pending=True)], WAITING),
@@ -516,7 +516,7 @@ SCENARIOS = [
     *SECOND_TIME,
     *STATE_ONLY,
     *NO_TRACE,
-    *REMEMBERED,
+    *PREVIOUSLY,
     *REMOVALS,
     *CLOCKS,
 ]

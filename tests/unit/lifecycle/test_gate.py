@@ -486,7 +486,7 @@ def test_cloud_director_remembers_as_well(the_gate: Gate, server: FakeServer, mo
     first = created(the_gate, platform="cloud_director", vms=vms)
     (moid,) = (result["moid"] for result in first["results"].values())
     updated(the_gate, first, platform="cloud_director", vms=vms, triggers={"image": 2})
-    assert [remembered for _, _, remembered in server.waits] == [[], [moid]]
+    assert [previous for _, _, previous in server.waits] == [[], [moid]]
 
 
 def test_a_stricter_expectation_judges_the_untraced_again(the_gate: Gate, server: FakeServer) -> None:

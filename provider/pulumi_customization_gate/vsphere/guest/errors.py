@@ -92,7 +92,7 @@ def translated(fault: Any, guest: str, user: str, password: str) -> GateError:
         fault: The fault.
         guest: What the VM is called.
         user: Who works in the guest.
-        password: What a server may repeat and nobody is to read.
+        password: What a server may repeat, and is removed from the message.
     """
     error: GateError
     answer = describe(fault).replace(password, "[secret]")
