@@ -57,6 +57,7 @@ from lab.processes import end_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from pulumi.automation.events import EngineEvent
 
@@ -113,6 +114,20 @@ class _Stack(automation.Stack):
 
     def info(self, show_secrets: bool = True) -> automation.UpdateSummary:  # noqa: ARG002 -- the base class's signature
         return automation.UpdateSummary("", datetime.now(timezone.utc), "", {}, {}, "succeeded")
+
+
+class _Workspace(automation.LocalWorkspace):
+    """A workspace that makes a stack by a copy of an empty one, without a start of the CLI."""
+
+    empty: Path | None = None
+    """The state of a stack without resources; None lets the CLI make the stack."""
+
+    def create_stack(self, stack_name: str) -> None:
+        if self.empty is None:
+            super().create_stack(stack_name)
+        else:
+            state = self.empty.read_text(encoding="utf-8").replace(f"/{PROJECT}/{_SEED}", f"/{PROJECT}/{stack_name}")
+            self.empty.with_stem(stack_name).write_text(state, encoding="utf-8")
 
 
 class Stack:
@@ -278,12 +293,16 @@ class Engine:
         present = {key: value for key, value in settings.items() if value is not None}
         stored = automation.StackSettings(encryption_salt=self._settings.encryption_salt, config=present)
         made = self._workspace({**self._variables, **(environment or {})})
+        made.empty = self._state_of(_SEED)
         made.save_stack_settings(name, stored)
         stack = _Stack(name, made, StackInitMode.CREATE)
-        return Stack(stack, self._home.state / ".pulumi" / "stacks" / PROJECT / f"{name}.json", program)
+        return Stack(stack, self._state_of(name), program)
 
-    def _workspace(self, variables: Mapping[str, str]) -> automation.LocalWorkspace:
-        return automation.LocalWorkspace(
+    def _state_of(self, stack: str) -> Path:
+        return self._home.state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+    def _workspace(self, variables: Mapping[str, str]) -> _Workspace:
+        return _Workspace(
             work_dir=str(self._home.work),
             env_vars=variables,
             pulumi_command=self._command,

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.resources.movable import Host
     from tests.stack.engine import Engine
 
-GATES = 64
+MANY = 64
+MORE_THAN_AT_ONCE = 24
+"""More gates than the engine runs at a time by itself on a small computer, and than a plain dynamic host serves."""
 
 
 @on_both_hosts
 def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: Engine, host: Host) -> None:
     """All gates wait side by side, log in once, share one collector, and give both back."""
-    moids = [engine.vm(engine.unique("many"), outcome="never-ends") for _ in range(GATES)]
+    moids = [engine.vm(engine.unique("many"), outcome="never-ends") for _ in range(MANY)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
@@ -44,9 +46,9 @@ def test_sixty_four_gates_wait_at_once_on_one_session_and_one_collector(engine: 
 
 
 @on_both_hosts
-def test_sixty_four_gates_at_the_default_parallelism_share_one_login(engine: Engine, host: Host) -> None:
+def test_gates_at_the_default_parallelism_share_one_login(engine: Engine, host: Host) -> None:
     """Gates that follow one another share one session; none is left once `up` has ended."""
-    moids = [engine.vm(engine.unique("following")) for _ in range(GATES)]
+    moids = [engine.vm(engine.unique("following")) for _ in range(MORE_THAN_AT_ONCE)]
 
     def program() -> None:
         for number, moid in enumerate(moids):
@@ -63,12 +65,12 @@ def test_sixty_four_gates_at_the_default_parallelism_share_one_login(engine: Eng
 
 
 @on_both_hosts
-def test_sixty_four_gates_with_a_wrong_password_try_it_once(engine: Engine, host: Host) -> None:
+def test_gates_with_a_wrong_password_try_it_once(engine: Engine, host: Host) -> None:
     """A refused password is sent once in the whole process, however many gates hold it."""
     moid = engine.vm(engine.unique("refused"), outcome="never-ends")
 
     def program() -> None:
-        for number in range(GATES):
+        for number in range(MORE_THAN_AT_ONCE):
             CustomizationGate(f"gate-{number}", vms=[moid], host=host)
 
     engine.lab.reset_stats()
