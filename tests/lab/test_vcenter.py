@@ -483,7 +483,7 @@ def test_a_collector_rings_and_is_read_on(vcenter: VCenter) -> None:
     properties.CreateFilter(latest_page, partialUpdates=True)
     version = properties.WaitForUpdatesEx("", None).version
     posted = [vcenter.done("POST", "/events", {"vm": vm._moId, "type": "CustomizationFailed"})["key"] for _ in range(3)]
-    rung = properties.WaitForUpdatesEx(
+    changed = properties.WaitForUpdatesEx(
         version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=int(TEST_TIMEOUT))
     )
     read = [event.key for event in events.ReadNextEvents(1000)]
@@ -493,7 +493,7 @@ def test_a_collector_rings_and_is_read_on(vcenter: VCenter) -> None:
     properties.DestroyPropertyCollector()
     events.DestroyCollector()
 
-    assert rung is not None
+    assert changed is not None
     assert read == posted
     assert rest == []
     assert again == posted[:2]

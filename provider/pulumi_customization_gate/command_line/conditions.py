@@ -73,7 +73,7 @@ def readiness(
 
     Raises:
         typer.BadParameter: If the platform does not report guests.
-        ConfigurationError: If a setting is missing, or a check is made in the guests and no guest credentials are configured.
+        ConfigurationError: If a setting is missing, or a check in the guests has no guest credentials.
     """
     if not (guest_operations or checks):
         return None
