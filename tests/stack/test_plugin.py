@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pulumi_customization_gate.resources.movable import Host
-    from tests.stack.engine import Engine
+    from tests.stack.engine import Engine, Result
 
 SUCCEEDED, FAILED = "CustomizationSucceeded", "CustomizationFailed"
 
@@ -136,28 +136,67 @@ def test_two_servers_are_two_providers_and_no_password_is_in_plain_text(engine: 
     assert "vcenter.invalid did not respond within" in result.errors, result.errors
     assert [stack.resource(f"gate-{name}")["outputs"]["ready"] for name in ("here", "environment")] == [True, True]
     state = json.dumps(stack.resources)
+    assert engine.lab.user in state
     assert password not in state + result.output
     assert "other-0815" not in state + result.output
     assert "password" in stack.resource("here")["inputs"]
     assert "password" not in stack.resource("environment")["inputs"]
 
 
-def test_secrets_of_a_program_are_secrets_in_the_state(engine: Engine) -> None:
-    """Neither a secret trigger nor the variables of a script are anywhere in plain text."""
-    moid, secret = engine.vm(engine.unique("web")), "the-secret-of-a-program"
+def test_secrets_are_encrypted_in_the_state_and_nowhere_in_plain_text(engine: Engine) -> None:
+    """Guest passwords, variables, input, files and triggers, also of a program that marks nothing and of a provider."""
+    begin = "secret-of-the"
+    moid = engine.vm(engine.unique("web"), guestUser="deploy", guestPassword=f"{begin}-guest")
+    connection = {"vsphereServer": engine.lab.server, "user": engine.lab.user, "caFile": engine.lab.ca_file}
+    path = f"/srv/{engine.unique('file')}"
 
-    def program() -> None:
-        hidden = pulumi.Output.secret(secret)
-        gate = CustomizationGate("gate", [moid], triggers={"token": hidden}, host="plugin")
-        GuestScript("script", gate.after(moid), "true", environment={"TOKEN": secret}, host="plugin")
+    def program(password: str) -> Callable[[], None]:
+        def run() -> None:
+            triggers = {"token": pulumi.Output.secret(f"{begin}-gate")}
+            vm = CustomizationGate("gate", [moid], triggers=triggers, host="plugin").after(moid)
+            login = {"username": "deploy", "password": password}
+            GuestScript("script", vm, "true # shown", environment={"A": f"{begin}-variable"}, host="plugin", **login)
+            GuestFile("file", vm, path, content=pulumi.Output.secret(f"{begin}-file"), host="plugin", **login)
+            # The class of this library marks what is a secret; a program in YAML does not.
+            unmarked = {"vm": vm, "script": "true", "stdin": f"{begin}-input", **login}
+            pulumi.CustomResource(f"{NATIVE}GuestScript", "unmarked", unmarked)
+            arguments = {**connection, "guestUser": "deploy", "guestPassword": password}
+            guests = pulumi.ProviderResource("customization-gate", "guests", arguments)
+            GuestScript("other", vm, "true", host="plugin", opts=pulumi.ResourceOptions(provider=guests))
 
-    stack = engine.stack(program)
-    said = []
-    for result in (stack.preview(), stack.up(), stack.up(), stack.refresh()):
-        said += [result.output, *(repr(event) for event in result.events)]
-    assert said[-1]
-    assert stack.resource("gate")["outputs"]["triggers"].keys() == {"token"}
-    assert secret not in json.dumps([stack.resources, said])
+        return run
+
+    variables = {"CUSTOMIZATION_GATE_LOG": "debug", "VSPHERE_PASSWORD": engine.lab.password}
+    stack = engine.stack(program(f"{begin}-guest"), environment=variables)
+    written: list[str] = []
+
+    def keep(result: Result) -> str:
+        written.extend([json.dumps(stack.resources), result.output, *(repr(event) for event in result.events)])
+        return result.output
+
+    assert "# shown" in keep(stack.preview(diff=True))
+    for operation in (stack.up, stack.up, stack.refresh):
+        result = operation()
+        assert result.succeeded, result.output
+        keep(result)
+    state = {name: stack.resource(name)["inputs"] for name in ("gate", "script", "file", "unmarked", "guests")}
+    assert state["script"]["script"] == "true # shown"
+    encrypted = [
+        state["gate"]["triggers"]["token"],
+        state["file"]["content"],
+        *(state[name]["password"] for name in ("script", "file", "unmarked")),
+        state["script"]["environment"],
+        state["unmarked"]["stdin"],
+        state["guests"]["guestPassword"],
+    ]
+    assert [value for value in encrypted if "ciphertext" not in value] == []
+    refused = stack.up(program(f"{begin}-other"), continue_on_error=True, replace=[stack.resource("script")["urn"]])
+    assert "refuses the user name or password of deploy" in refused.errors, refused.output
+    keep(refused)
+    keep(stack.destroy())
+    everything = "\n".join(written)
+    assert "pulumi_customization_gate.vsphere" in everything, "the log of the provider is not among it"
+    assert begin not in everything
 
 
 def test_functions_judge_and_look_now(engine: Engine) -> None:
