@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pytest
 
+from lab import workspace
 from pulumi_customization_gate import GuestFile, GuestScript
 from tests.stack.background import Running, until
+from tests.stack.hosts import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pulumi_customization_gate.resources.movable import Host
     from tests.stack.engine import Engine
 
 LOGIN: dict[str, Any] = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
@@ -28,9 +31,16 @@ def no_fault_is_left(engine: Engine) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "method", ["MakeDirectoryInGuest", "Upload", "StartProgramInGuest", "ListProcessesInGuest", "Download"]
+    ("method", "host"),
+    [
+        ("MakeDirectoryInGuest", "dynamic"),
+        ("Upload", "plugin"),
+        ("StartProgramInGuest", "plugin"),
+        ("ListProcessesInGuest", "dynamic"),
+        ("Download", "plugin"),
+    ],
 )
-def test_all_is_killed_after_a_call(engine: Engine, tmp_path: Path, method: str) -> None:
+def test_all_is_killed_after_a_call(engine: Engine, tmp_path: Path, method: str, host: Host) -> None:
     """CLI and plugins die by SIGKILL once a call has had its effect, which is as if before the next call.
 
     The next `up` follows the run or takes its outcome.
@@ -38,16 +48,19 @@ def test_all_is_killed_after_a_call(engine: Engine, tmp_path: Path, method: str)
     moid, log = engine.vm(engine.unique("web"), **LOGIN), tmp_path / "log"
 
     def program() -> None:
-        work = GuestScript("work", moid, f"echo run >>{log}; wc -l <{log}")
+        work = GuestScript("work", moid, f"echo run >>{log}; wc -l <{log}", host=host)
         pulumi.export("runs", work.stdout.apply(str.strip))
+        pulumi.export("work", [work.status, work.attempt, work.exit_code])
 
     engine.lab.add_fault("hang", method=method, count=1, after=True)
-    stack = engine.stack(program, config=CONFIG, environment=ENVIRONMENT)
+    stack = engine.stack(program, config=workspace.for_both_hosts(CONFIG), environment=ENVIRONMENT)
     running = Running(stack)
     until(lambda: engine.lab.hits() == [1])
     cli = running.cli()
     assert cli is not None
-    for victim in [cli, *cli.children(recursive=True)]:
+    victims = [cli, *cli.children(recursive=True)]
+    assert processes(host, victims)
+    for victim in victims:
         victim.kill()
     assert not running.wait().succeeded
     engine.lab.clear_faults()
@@ -57,8 +70,7 @@ def test_all_is_killed_after_a_call(engine: Engine, tmp_path: Path, method: str)
 
     assert again.succeeded, again.output
     assert (stack.outputs["runs"], log.read_text(encoding="utf-8")) == ("1", "run\n")
-    work = stack.resource("work")["outputs"]
-    assert (work["status"], work["attempt"], work["exit_code"]) == ("exited", 1, 0)
+    assert stack.outputs["work"] == ["exited", 1, 0]
     assert stack.up().changes == {}
 
 
