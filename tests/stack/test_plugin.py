@@ -154,7 +154,7 @@ def test_secrets_are_encrypted_in_the_state_and_nowhere_in_plain_text(engine: En
         def run() -> None:
             triggers = {"token": pulumi.Output.secret(f"{begin}-gate")}
             vm = CustomizationGate("gate", [moid], triggers=triggers, host="plugin").after(moid)
-            login = {"username": "deploy", "password": password}
+            login: dict[str, Any] = {"username": "deploy", "password": password}
             GuestScript("script", vm, "true # shown", environment={"A": f"{begin}-variable"}, host="plugin", **login)
             GuestFile("file", vm, path, content=pulumi.Output.secret(f"{begin}-file"), host="plugin", **login)
             # The class of this library marks what is a secret; a program in YAML does not.
