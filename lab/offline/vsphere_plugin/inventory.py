@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVim.connect import Connect, Disconnect
 from pyVmomi import vim, vmodl
 
+from lab.offline.vsphere_plugin.representations import customization, describe, hardware, moid, outputs
 from lab.offline.vsphere_plugin.waiter import CustomizationWaiter
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Inventory:
         name = arguments.get("name") or ""
         datacenter = self._reference(vim.Datacenter, arguments.get("datacenterId"))
         if function == "getDatacenter":
-            return {**arguments, "id": _moid(self._find(vim.Datacenter, name)), "virtualMachines": []}
+            return {**arguments, "id": moid(self._find(vim.Datacenter, name)), "virtualMachines": []}
         if function == "getVirtualMachine":
-            return {**arguments, **_describe(self._find(vim.VirtualMachine, name, datacenter))}
+            return {**arguments, **describe(self._find(vim.VirtualMachine, name, datacenter))}
         kinds = {
             "getDatastore": vim.Datastore,
             "getComputeCluster": vim.ClusterComputeResource,
@@ -96,11 +97,11 @@ class Inventory:
         if function not in kinds:
             raise LookupError(f"{function} is not in the lab's stand-in for the vSphere plugin")
         found = self._find(kinds[function], name, datacenter)
-        result = {**arguments, "id": _moid(found)}
+        result = {**arguments, "id": moid(found)}
         if function == "getNetwork":
             result["type"] = type(found).__name__.rsplit(".", 1)[-1]
         if function == "getComputeCluster":
-            result["resourcePoolId"] = _moid(found.resourcePool)
+            result["resourcePoolId"] = moid(found.resourcePool)
         return result
 
     def clone(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,8 +126,8 @@ class Inventory:
             ),
             powerOn=not waits,
             template=False,
-            config=_hardware(wanted),
-            customization=_customization(wanted),
+            config=hardware(wanted),
+            customization=customization(wanted),
         )
         vm = self._finished(template.CloneVM_Task(folder=template.parent, name=wanted["name"], spec=spec))
         if waits:
@@ -136,7 +137,7 @@ class Inventory:
             waiter.close()
             if isinstance(event, vim.event.CustomizationFailed):
                 raise RuntimeError(f"customization failed: {event.fullFormattedMessage}")
-        return _outputs(vm)
+        return outputs(vm)
 
     def reconfigure(self, uuid: str, wanted: Mapping[str, Any]) -> None:
         """Changes what can be changed in place.
@@ -148,13 +149,13 @@ class Inventory:
         vm = self._by_uuid(uuid)
         if vm is None:
             raise LookupError(f"no virtual machine has the UUID {uuid}")
-        self._finished(vm.ReconfigVM_Task(spec=_hardware(wanted)))
+        self._finished(vm.ReconfigVM_Task(spec=hardware(wanted)))
 
     def read(self, uuid: str) -> dict[str, Any] | None:
         """Returns the outputs of a virtual machine, or None where it is gone."""
         vm = self._by_uuid(uuid)
         try:
-            return None if vm is None else _outputs(vm)
+            return None if vm is None else outputs(vm)
         except vmodl.fault.ManagedObjectNotFound:
             return None
 
@@ -166,8 +167,8 @@ class Inventory:
         vm = self._content.searchIndex.FindByInventoryPath(path.lstrip("/"))
         if vm is None:
             return None
-        pool, guest = _moid(vm.resourcePool), vm.config.guestId
-        return {"name": vm.name, "resourcePoolId": pool, "guestId": guest}, {**_outputs(vm), "imported": True}
+        pool, guest = moid(vm.resourcePool), vm.config.guestId
+        return {"name": vm.name, "resourcePoolId": pool, "guestId": guest}, {**outputs(vm), "imported": True}
 
     def destroy(self, uuid: str) -> None:
         """Powers a virtual machine off and destroys it; one that is gone already is not an error.
@@ -214,113 +215,3 @@ class Inventory:
             detail = f": {info.error.msg}" if info.error.msg else ""
             raise RuntimeError(f"the lab's vCenter answered {type(info.error).__name__.rsplit('.', 1)[-1]}{detail}")
         return info.result
-
-
-def _moid(managed: Any) -> str:
-    return str(managed._moId)  # noqa: SLF001 -- pyVmomi has no public name for the ID
-
-
-def _describe(vm: Any) -> dict[str, Any]:
-    return {
-        "id": vm.config.uuid,
-        "uuid": vm.config.uuid,
-        "moid": _moid(vm),
-        "instanceUuid": vm.config.instanceUuid,
-        "guestId": vm.config.guestId,
-        "numCpus": vm.config.hardware.numCPU,
-        "memory": vm.config.hardware.memoryMB,
-        "firmware": vm.config.firmware or "bios",
-        "scsiType": "lsilogic",
-        "networkInterfaceTypes": ["e1000"],
-        "networkInterfaces": [],
-        "disks": [{"label": "disk0", "size": 10, "thinProvisioned": True, "eagerlyScrub": False, "unitNumber": 0}],
-        "guestIpAddresses": [],
-        "vappTransports": [],
-        "defaultIpAddress": vm.guest.ipAddress or "",
-        "changeVersion": vm.config.changeVersion or "",
-    }
-
-
-def _outputs(vm: Any) -> dict[str, Any]:
-    address = vm.guest.ipAddress
-    return {
-        "moid": _moid(vm),
-        "uuid": vm.config.uuid,
-        "defaultIpAddress": address or "",
-        "guestIpAddresses": [address] if address else [],
-        "powerState": "on" if vm.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn else "off",
-        "changeVersion": vm.config.changeVersion or "",
-        "vmwareToolsStatus": vm.guest.toolsRunningStatus or "",
-        "imported": False,
-        "rebootRequired": False,
-    }
-
-
-def _hardware(wanted: Mapping[str, Any]) -> Any:
-    spec = vim.vm.ConfigSpec(
-        extraConfig=[
-            vim.option.OptionValue(key=key, value=str(value))
-            for key, value in (wanted.get("extraConfig") or {}).items()
-        ],
-        annotation=wanted.get("annotation"),
-    )
-    if "numCpus" in wanted:
-        spec.numCPUs = int(wanted["numCpus"])
-    if "memory" in wanted:
-        spec.memoryMB = int(wanted["memory"])
-    return spec
-
-
-def _customization(wanted: Mapping[str, Any]) -> Any:
-    """Returns the customization specification of a clone, or None where none is requested."""
-    customize = wanted["clone"].get("customize")
-    if not customize:
-        return None
-    return vim.vm.customization.Specification(
-        identity=_linux(customize["linuxOptions"])
-        if customize.get("linuxOptions")
-        else _windows(customize["windowsOptions"]),
-        globalIPSettings=vim.vm.customization.GlobalIPSettings(
-            dnsServerList=customize.get("dnsServerLists") or [],
-            dnsSuffixList=customize.get("dnsSuffixLists") or [],
-        ),
-        nicSettingMap=[_adapter(customize, interface) for interface in customize.get("networkInterfaces") or []],
-    )
-
-
-def _linux(options: Mapping[str, Any]) -> Any:
-    return vim.vm.customization.LinuxPrep(
-        hostName=vim.vm.customization.FixedName(name=options["hostName"]),
-        domain=options["domain"],
-        timeZone=options.get("timeZone"),
-    )
-
-
-def _windows(options: Mapping[str, Any]) -> Any:
-    """Returns the answers of Sysprep, without the passwords: the lab has no use for them."""
-    return vim.vm.customization.Sysprep(
-        guiUnattended=vim.vm.customization.GuiUnattended(timeZone=85, autoLogon=False, autoLogonCount=0),
-        userData=vim.vm.customization.UserData(
-            computerName=vim.vm.customization.FixedName(name=options["computerName"]),
-            fullName=options.get("fullName") or "Administrator",
-            orgName=options.get("organizationName") or "Managed by Terraform",
-            productId="",
-        ),
-        identification=vim.vm.customization.Identification(
-            joinDomain=options.get("joinDomain"), domainAdmin=options.get("domainAdminUser")
-        ),
-    )
-
-
-def _adapter(customize: Mapping[str, Any], interface: Mapping[str, Any]) -> Any:
-    if not interface.get("ipv4Address"):
-        settings = vim.vm.customization.IPSettings(ip=vim.vm.customization.DhcpIpGenerator())
-    else:
-        bits = int(interface.get("ipv4Netmask") or 24)
-        mask = (0xFFFFFFFF << (32 - bits)) & 0xFFFFFFFF
-        settings = vim.vm.customization.IPSettings(
-            ip=vim.vm.customization.FixedIp(ipAddress=interface["ipv4Address"]),
-            subnetMask=".".join(str(mask >> shift & 0xFF) for shift in (24, 16, 8, 0)),
-            gateway=[customize["ipv4Gateway"]] if customize.get("ipv4Gateway") else [],
-        )
-    return vim.vm.customization.AdapterMapping(adapter=settings)
