@@ -71,6 +71,8 @@ class PerVmPoller:
         self._round_under_way = 0
         self._round_hinted = False
         self._round_pace = Pace()
+        self._refresh: tuple[float, Sequence[TrackedVm]] | None = None
+        """When the last refresh began, and the VMs whose records confirm their ends; None once a state has changed."""
         self._unreported: list[Observation] = []
 
     def vm(self, identifier: str) -> TrackedVm:
@@ -108,17 +110,21 @@ class PerVmPoller:
     def refresh(self, timeout: float) -> bool:
         """Reads each VM once more, also one whose customization has ended.
 
+        To read thousands of VMs may take longer: then the next refresh goes on where this one ends.
+
         Returns:
             Whether the server answered for every VM within `timeout` seconds.
 
         Raises:
             ServerError: As for `read_all`.
         """
-        asked = self._clock()
-        deadline = asked + timeout
-        by_record = [vm for vm in self._vms.values() if vm.is_confirmed_by_record]
-        self._read_states(except_for=by_record)
-        self._read_inventory()
+        now = self._clock()
+        deadline = now + timeout
+        if self._refresh is None or not any(vm.is_being_refreshed for vm in self._vms.values()):
+            self._refresh = now, [vm for vm in self._vms.values() if vm.is_confirmed_by_record]
+            self._read_states(except_for=self._refresh[1])
+            self._read_inventory()
+        asked, by_record = self._refresh
         self._receive_all(deadline)
         for vm in by_record:
             if vm.inventory_read < asked or vm.due <= self._clock():
@@ -154,6 +160,7 @@ class PerVmPoller:
             if vm not in skipped:
                 vm.read_enabled = True
                 self._read_state(vm)
+                vm.refreshed = vm.requested
 
     def _read_inventory(self, settled_before: float = math.inf) -> None:
         """Reads the records of the VMs. Where they hold the states as well, they hint at every change.
@@ -214,6 +221,7 @@ class PerVmPoller:
             before = vm.state
             changed = vm.observe_state(answer)
             if changed:
+                self._refresh = None
                 _log.debug("%s: %s, was %s", vm.ref.id, vm.state, before or "not read")
             if progress_of(vm.state) is Progress.UNKNOWN:
                 self._notes.add(

@@ -75,6 +75,8 @@ class TrackedVm:
         """When the state was last reported, by the clock; before that, when this began."""
         self.requested = self.received = 0
         """The newest request and the newest one that was answered: an answer to an older one is too late to count."""
+        self.refreshed = 0
+        """The newest request that a refresh has made."""
         self.read_enabled = True
         """Whether it is still open if guest customization is enabled."""
         self._clock = clock
@@ -111,6 +113,11 @@ class TrackedVm:
     def is_being_read(self) -> bool:
         """Whether the newest request has no answer yet."""
         return self.requested > self.received
+
+    @property
+    def is_being_refreshed(self) -> bool:
+        """Whether the newest request of a refresh has no answer yet."""
+        return self.refreshed > self.received
 
     @property
     def has_hints(self) -> bool:

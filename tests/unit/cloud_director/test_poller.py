@@ -213,6 +213,31 @@ def test_an_answer_that_is_overtaken_does_not_count(lab: InMemory) -> None:
     assert {*states(list(source.poll(0)))[-1:], *states(list(source.poll(0)))} == {"GC_COMPLETE"}
 
 
+def test_a_read_that_takes_longer_than_a_refresh_is_the_next_one_s(lab: InMemory) -> None:
+    """No VM is read twice meanwhile, so that the read ends; it begins anew once a state has changed."""
+    vms = [lab.vm(f"web-{number}", "GC_COMPLETE", record=None) for number in range(3)]
+    source = started(lab, *vms)
+    lab.executor.is_held = True
+    assert not source.refresh(0.1)
+    for _ in range(2):  # the inventory's record, and the state of the last VM
+        lab.executor.run_newest()
+    source.poll(0)
+    assert not source.refresh(0.1)
+    lab.executor.release()
+    assert source.refresh(0.1)
+    assert lab.server.count(STATUS) == len(vms)
+
+    lab.executor.is_held = True
+    assert not source.refresh(0.1)
+    vms[-1].set_state = "GC_PENDING"
+    for _ in range(2):  # the inventory's record, and the state of the last VM
+        lab.executor.run_newest()
+    source.poll(0)
+    source.refresh(0.1)
+    lab.executor.release()
+    assert lab.server.count(STATUS) >= 3 * len(vms)
+
+
 def test_faults_are_retried_and_noted_once_per_kind(lab: InMemory) -> None:
     """A server that fails now and then slows the wait down and does not break it."""
     vm = lab.vm("web-0")
