@@ -1,7 +1,8 @@
 """Reduces the observations of one VM to facts, whatever their order and however often each is there.
 
 Events are ordered by the server's `key`. What was read before a state was asked for is not newer than that state; only
-between a state and an event that was read later do the server's times decide. The guest's clock is not read at all.
+between a state and an event that was read later do the server's times decide. Where the server's clock was set back
+between two states, the earlier one is dated anew for what the clock dated since. The guest's clock is not read at all.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ from pulumi_customization_gate.core.model import (
     PreviouslyCustomized,
     Snapshot,
 )
-from pulumi_customization_gate.core.recency import age, agree, distinct, is_last, is_since
+from pulumi_customization_gate.core.recency import (
+    age,
+    agree,
+    distinct,
+    is_last,
+    is_on_clock_of,
+    is_since,
+    redated,
+)
 from pulumi_customization_gate.core.status import PowerState, Progress, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 POWER_LAG = timedelta(seconds=2)
 """By how much a power state that was read may be older than the newest event."""
@@ -57,8 +66,13 @@ def gather(observations: Iterable[Observation]) -> Facts:
     def event(index: int) -> Event | None:
         return events[index] if index >= 0 else None
 
+    dated_anew = redated(snapshots)
+
+    def looks_for(event: Event) -> Sequence[Snapshot]:
+        return dated_anew if latest is not None and is_on_clock_of(latest, event) else snapshots
+
     anchor = newest(*_POWER_ON)
-    restart = _restart(events, anchor, snapshots)
+    restart = _restart(events, anchor, latest, looks_for)
     last_power_on = max(anchor, restart)
     end, start = newest(*END_OF), newest(Signal.CUSTOMIZATION_STARTED)
     unended = start if start > end else -1
@@ -68,7 +82,13 @@ def gather(observations: Iterable[Observation]) -> Facts:
     if is_success and _outlasts(latest, event(end), Progress.FAILED):
         is_success, end = False, -1
     changed_power = newest(*(signal for signal in _POWER if signal is not Signal.CUSTOMIZATION_STARTED))
-    current = [s for s in snapshots if is_since(s, event(end))]
+    # An end before the last power-on must not count because a look that found a request has another date now.
+    looks = looks_for(events[end]) if end > last_power_on else snapshots
+    current = [s for s in looks if is_since(s, event(end))]
+    requests = current
+    if end >= 0 and latest is not None and latest.progress is None and not is_on_clock_of(latest, events[end]):
+        # A clock that has been set back since dated that end, and there is no state that shows what is newer.
+        requests = current if end > last_power_on and latest.power is PowerState.ON else snapshots
     is_fresh = latest is not None and is_since(latest, event(end))
     waits = max((s.asked_at for s in current if s.specification_pending), default=0.0)
     missing = misses[-1] if misses and is_last(misses[-1], latest, events) else None
@@ -93,7 +113,7 @@ def gather(observations: Iterable[Observation]) -> Facts:
         progress=latest.progress if latest is not None and is_fresh else None,
         is_current=latest is not None and all(is_since(latest, event(index)) for index in (changed_power, unended)),
         tools_running=latest is not None and latest.tools_running and is_since(latest, event(changed_power)),
-        seen_waiting=any(_waits(s) for s in current),
+        seen_waiting=any(_waits(s) for s in requests),
         seen_running=any(s.progress is Progress.RUNNING for s in current),
         seen_to_change=any(
             s.progress not in (None, Progress.UNKNOWN)
@@ -132,15 +152,18 @@ def _without_repeated_power_ons(events: Sequence[Event]) -> list[Event]:
     return kept
 
 
-def _restart(events: Sequence[Event], anchor: int, snapshots: Sequence[Snapshot]) -> int:
+def _restart(
+    events: Sequence[Event],
+    anchor: int,
+    latest: Snapshot | None,
+    looks_for: Callable[[Event], Sequence[Snapshot]],
+) -> int:
     """Returns the newest event before the last power-on where no event reports that power-on, else -1.
 
     It shows by a VM that is on after it was off, and by a boot time that no known power-on explains.
     """
-    latest = snapshots[-1] if snapshots else None
     if latest is None or latest.power is not PowerState.ON:
         return -1
-    offs = [s for s in snapshots if s.power is PowerState.OFF]
     booted_at = latest.booted_at
 
     def precedes(index: int, event: Event) -> bool:
@@ -148,7 +171,7 @@ def _restart(events: Sequence[Event], anchor: int, snapshots: Sequence[Snapshot]
             return True
         if booted_at is not None and event.at + BOOT_TOLERANCE < booted_at:
             return True
-        return any(is_since(off, event) for off in offs)
+        return any(look.power is PowerState.OFF and is_since(look, event) for look in looks_for(event))
 
     return max((index for index, event in enumerate(events) if precedes(index, event)), default=-1)
 
@@ -159,4 +182,8 @@ def _power(event: Event | None, latest: Snapshot | None) -> PowerState:
         return by_event
     # A gate must not open because a power-off has not yet reached the state.
     may_be_late = latest.power is PowerState.ON and by_event in (PowerState.OFF, PowerState.SUSPENDED)
-    return latest.power if is_since(latest, event, POWER_LAG if may_be_late else timedelta()) else by_event
+    if is_since(latest, event, POWER_LAG if may_be_late else timedelta()):
+        return latest.power
+    # An event that a clock dated which has been set back since opens no gate of a VM that is off.
+    is_dated = event is None or is_on_clock_of(latest, event)
+    return by_event if is_dated or latest.power is PowerState.ON else latest.power

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from pulumi_customization_gate.core.status import Signal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+ANSWER_LAG = timedelta(seconds=10)
+"""By how much the server's time of a look may differ from that of the request: a response takes that long at most."""
 AGREEMENT = 2.0
 """Seconds between two looks that must agree before a VM counts as removed."""
 
@@ -70,6 +74,22 @@ def is_since(look: Snapshot | Missing, event: Event | None, lag: timedelta = tim
         lag: By how much what the look found may be older than the look.
     """
     return event is None or event.read_at + lag.total_seconds() < look.asked_at or look.at - event.at > lag
+
+
+def redated(looks: Sequence[Snapshot]) -> list[Snapshot]:
+    """Dates looks, in their order, by the clock of the last one: the server's may have been set back in between."""
+    latest = [_by_clock_of(looks[-1], look.asked_at) for look in looks]
+    return [look if look.at <= at else replace(look, at=at) for look, at in zip(looks, latest, strict=True)]
+
+
+def is_on_clock_of(last: Snapshot, event: Event) -> bool:
+    """Whether an event may be dated by the clock of a look, by which it must not be newer than its own reading."""
+    return event.read_at == math.inf or event.at <= _by_clock_of(last, event.read_at)
+
+
+def _by_clock_of(last: Snapshot, instant: float) -> datetime:
+    """Returns the latest date that the clock of a look can have shown at an instant of the reader's clock."""
+    return last.at + timedelta(seconds=instant - last.asked_at) + ANSWER_LAG
 
 
 def is_last(miss: Missing, latest: Snapshot | None, events: Sequence[Event]) -> bool:

@@ -487,6 +487,35 @@ IN_ANOTHER_ORDER = [
         STATE,
     ),
     row(
+        "before 7.0.2 the clock was set back while a specification was pending",
+        [
+            replace(read(0, on=False, pending=True), at=at(25_200)),
+            starting(30),
+            started(60),
+            succeeded(90),
+            read(95),
+        ],
+        SUCCEEDED,
+        EVENT,
+    ),
+    row(
+        "before 7.0.2 the clock was set back before the customization that was pending failed",
+        [
+            powered_off(-30, key=1),
+            replace(read(0, on=False, pending=True), at=at(25_200)),
+            starting(30),
+            failed(90),
+            read(95),
+        ],
+        FAILED,
+        EVENT,
+    ),
+    row(
+        "a late event of before the clock was set back, of a VM that is suspended",
+        [starting(1), replace(started(2), at=at(25_202), read_at=9), read(8, "RUNNING", power=PowerState.SUSPENDED)],
+        NOT_ON,
+    ),
+    row(
         "an event that is read a second time is no newer",
         [
             starting(1),
@@ -528,6 +557,26 @@ def test_verdict(observations: Sequence[Observation], status: CustomizationStatu
     judgement = judge(observations)
 
     assert (status, evidence) == (judgement.status, judgement.evidence)
+
+
+@pytest.mark.parametrize("since", [[], [starting(10, key=4)], [starting(10, key=4), read(20)], [read(20)]])
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_an_end_dated_in_the_future_does_not_outweigh_a_request(since: Sequence[Observation], is_settled: bool) -> None:
+    """Before 7.0.2 no state shows that the request is newer, and the first read of the history follows that of the VM.
+
+    Neither the power-on, also where its event was lost, nor the time since make the old success count.
+    """
+    future = replace(succeeded(-50, key=2), at=at(25_200), read_at=1)
+    history: list[Observation] = [
+        replace(starting(-60, key=1), at=at(25_190), read_at=1),
+        future,
+        powered_off(-10, key=3),
+        ALL_READ,
+    ]
+    waiting = read(0, on=False, pending=True)
+
+    judgement = judge([waiting, *history, *since], power_on_is_settled=is_settled)
+    assert judgement.status is (WAITING if since else NOT_ON)
 
 
 def test_every_row_of_the_table_decides_a_scenario() -> None:

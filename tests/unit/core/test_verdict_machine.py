@@ -67,11 +67,17 @@ class Verdicts(RuleBasedStateMachine):
         self.ended: Event | None = None
         """The newest end."""
         self.is_up_to_date = False
+        self.pending_was_read = False
+        """Whether the observer has read that the customization which has not ended was pending."""
 
-    @initialize(is_requested=st.booleans(), keeps_events=st.booleans(), key=st.sampled_from([0, 2**31 - 6, -4]))
-    def begin(self, *, is_requested: bool, keeps_events: bool, key: int) -> None:
-        """A server that keeps no events, or denies them, leaves the state as the only evidence; its keys wrap."""
-        self.keeps_events, self.key = keeps_events, key
+    @initialize(
+        is_requested=st.booleans(),
+        keeps=st.sampled_from([("events", "states"), ("events",), ("states",)]),
+        key=st.sampled_from([0, 2**31 - 6, -4]),
+    )
+    def begin(self, *, is_requested: bool, keeps: tuple[str, ...], key: int) -> None:
+        """One source may be all the evidence: events are denied or gone, states come with 7.0.2. The keys wrap."""
+        self.keeps_events, self.keeps_states, self.key = "events" in keeps, "states" in keeps, key
         if is_requested:
             self.request()
 
@@ -123,6 +129,7 @@ class Verdicts(RuleBasedStateMachine):
     @rule(success=st.booleans())
     def end(self, *, success: bool) -> None:
         self.is_running, self.state = False, "SUCCEEDED" if success else "FAILED"
+        self.pending_was_read = False
         self.has_succeeded |= success
         self.ended = self.event(succeeded if success else failed)
         self.happened(self.ended)
@@ -190,13 +197,14 @@ class Verdicts(RuleBasedStateMachine):
         """The state is read and delivered, while older events may be on their way."""
         self.delivered.append(self.snapshot())
         self.is_read = True
+        self.pending_was_read |= self.pending
 
     def snapshot(self) -> Snapshot | Missing:
         second = self.tick()
         if not self.exists:
             return replace(gone(second), at=at(second + self.clock))
         power = PowerState.SUSPENDED if self.is_suspended else PowerState.of(self.on)
-        state = read(second, self.state, power=power, pending=self.pending, tools=self.on)
+        state = read(second, self.state if self.keeps_states else "", power=power, pending=self.pending, tools=self.on)
         return replace(state, at=at(second + self.clock))
 
     def receive(self, observation: Event | Snapshot | Missing) -> None:
@@ -252,7 +260,7 @@ class Verdicts(RuleBasedStateMachine):
         if not self.on or self.is_suspended:
             return {Status.VM_NOT_STARTED}
         if self.state == "IDLE":
-            return {Status.NOT_CUSTOMIZED}
+            return {Status.NOT_CUSTOMIZED if self.keeps_states else Status.CUSTOMIZATION_NOT_STARTED}
         if self.is_running:
             return {Status.CUSTOMIZATION_STARTED}
         # About to start, or interrupted and not requested again.
@@ -269,18 +277,21 @@ class Verdicts(RuleBasedStateMachine):
                 if self.keeps_events
                 else Evidence.STATE
             )
-        return Evidence.NO_TRACE if self.on and self.state == "IDLE" else None
+        is_running = self.on and not self.is_suspended
+        return Evidence.NO_TRACE if is_running and self.state == "IDLE" else None
 
     # What holds at any time.
 
     @invariant()
     def the_verdict_is_the_truth_once_everything_is_known(self) -> None:
         """Stale and repeated observations change nothing about it."""
-        if not self.is_up_to_date:
+        # Without a state, only time shows that a power-on has used up a request, and a wrong clock delays the verdict.
+        is_used_up = self.state == "PENDING" and not self.pending
+        if not self.is_up_to_date or (not self.keeps_states and (is_used_up or self.clock_was_set)):
             return
-        judgement = judge(self.delivered)
+        judgement = judge(self.delivered, power_on_is_settled=not self.keeps_states)
         assert judgement.status in self.expected_statuses, judgement.because
-        if self.clock_was_set:
+        if self.clock_was_set or not self.keeps_states:
             return
         assert judgement.evidence == self.expected_evidence, judgement.because
         if self.keeps_events:
@@ -316,8 +327,16 @@ class Verdicts(RuleBasedStateMachine):
         """The events of an earlier customization may still arrive, or never arrive."""
         if self.is_read and self.pending:
             assert judge(self.delivered).status is Status.VM_NOT_STARTED
-        if self.is_read and self.exists and self.state in ("PENDING", "RUNNING", "FAILED"):
+        if self.is_read and self.exists and self.keeps_states and self.state in ("PENDING", "RUNNING", "FAILED"):
             assert judge(self.delivered).status is not Status.CUSTOMIZATION_SUCCEEDED
+
+    @invariant()
+    def nothing_is_ready_after_a_pending_specification_was_read(self) -> None:
+        """However little is known of what became of it, and however long ago the power-on is, until it has ended."""
+        if self.pending_was_read:
+            for is_settled in (False, True):
+                judgement = judge(self.delivered, power_on_is_settled=is_settled)
+                assert judgement.status is not Status.CUSTOMIZATION_SUCCEEDED, judgement.because
 
     @invariant()
     def nothing_is_ready_that_a_fresh_look_finds_off(self) -> None:
