@@ -44,7 +44,10 @@ export interface CustomizationGateArgs {
     onFailure?: pulumi.Input<"fail" | "report">;
     guestLogs?: pulumi.Input<boolean>;
     triggers?: pulumi.Input<unknown>;
+    /** The UUIDs of the VMs, in the form of vms: another VM under the same ID is recognized by them. */
     vmUuids?: pulumi.Input<pulumi.Input<string>[] | Record<string, pulumi.Input<string>>>;
+    /** The URNs of the VMs, in the form of vms: a failure says by them what to replace. */
+    vmUrns?: pulumi.Input<pulumi.Input<string>[] | Record<string, pulumi.Input<string>>>;
 }
 
 /** What is known of one VM. */
