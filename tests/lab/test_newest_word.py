@@ -1,4 +1,4 @@
-"""What is newer than an end, on real sockets: off, customized again, keys that wrap and a clock that is set."""
+"""The newest word, on real sockets: off, customized again, keys that wrap, a clock that is set, there again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from pyVmomi import vim
+
 from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import CustomizationStatus
+from pulumi_customization_gate.core.wait import wait as core_wait
+from tests.lab.soap_server import SoapServer
+from tests.lab.sources import vsphere_source
 from tests.lab.test_vsphere_source import moid, wait
 from tests.lab.vcenter_fixture import TEST_TIMEOUT, linux, running, until
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_customization_gate.core.model import GateReport
+    from pulumi_customization_gate.core.progress import Update
     from tests.lab.vcenter_fixture import VCenter
 
 
@@ -77,3 +85,26 @@ def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
         timer.join()
 
     assert reported(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]
+
+
+def test_one_look_that_does_not_find_a_vm_decides_nothing() -> None:
+    """A VM that is there again at the next look is not removed: its success opens the gate."""
+    centre = FakeVcenter()
+    centre.state.add("vm-6", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    looks: list[CustomizationStatus] = []
+
+    def listen(update: Update) -> None:
+        looks.append(update.outcomes[1].status)
+        if len(looks) == 1:
+            centre.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
+        elif looks[-1] is CustomizationStatus.CUSTOMIZATION_STARTED:
+            centre.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+            centre.events.happen(vim.event.CustomizationSucceeded, "vm-7", NOON)
+
+    with SoapServer(centre).serving() as server:
+        source = vsphere_source(server.settings(), {"db": "vm-6", "web": "vm-7"})
+        report = core_wait(source, WaitRules(timeout=TEST_TIMEOUT), listener=listen)
+
+    assert reported(report) == [("CustomizationSucceeded", True, ""), ("CustomizationSucceeded", True, "")]
+    assert looks[0] is CustomizationStatus.VM_NOT_STARTED
+    assert CustomizationStatus.VM_REMOVED not in looks
