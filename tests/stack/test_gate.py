@@ -329,7 +329,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
 
 
 def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
-    """A path costs a preview one log-in and one read; a VM that was replaced there is judged, and work waits for it."""
+    """A path costs an up without changes one log-in and one read; a VM that was replaced there is judged."""
     name = engine.unique("web")
     first = engine.vm(name)
     program = gate({"web": f"/DC0/vm/{name}"}, work={"work": first})
@@ -340,7 +340,7 @@ def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
     assert (result["moid"], len(result["instance_uuid"])) == (first, 36)
 
     engine.lab.reset_stats()
-    assert stack.preview().changes == {}
+    assert stack.up().changes == {}
     calls = engine.lab.stats()["calls"]
     assert (calls["Login"], calls["RetrievePropertiesEx"]) == (1, 1), calls
     assert "FindByInventoryPath" not in calls
