@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,8 +26,9 @@ from tests.lab.sources import vsphere_source
 from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from pulumi_customization_gate.core.model import Event
     from tests.lab.misbehaving import Request
 
 CALL_TIMEOUT = 0.5
@@ -79,10 +82,17 @@ def test_a_log_in_that_is_answered_too_late_is_logged_out(server: SoapServer, mo
 
 
 def test_a_log_in_may_take_as_long_as_the_wait_has(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait does not give up a log-in before its own end, which then names it."""
+    """A wait says once that it waits for a log-in, and gives it up at its own end, which then names it."""
     monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
     server.delays["Login"] = 4 * CALL_TIMEOUT
-    report = wait(vsphere_source(server.settings(), {"web": "vm-1"}), WaitRules(timeout=20.0, start_timeout=20.0))
+    notes: list[str] = []
+    report = wait(
+        vsphere_source(server.settings(), {"web": "vm-1"}),
+        WaitRules(timeout=20.0, start_timeout=20.0),
+        listener=lambda update: notes.extend(update.notes),
+    )
+    (note,) = [note for note in notes if note.endswith("waiting for it until the time-out of 20 s")]
+    assert re.match(rf"{re.escape(server.settings().server)} has not answered the log-in of ann for \d", note)
     with pytest.raises(ServerError, match=r"within 1 s.* has not answered the log-in of ann for"):
         wait(vsphere_source(server.settings(), {"web": "vm-1"}), WaitRules(timeout=1.0, start_timeout=1.0))
     until(lambda: server.count("Logout") == server.count("Login"))
@@ -114,6 +124,29 @@ def test_a_query_of_events_that_takes_too_long_is_narrowed(server: SoapServer, m
         each = session.with_retries(lambda: history.read(session, snapshots, {}))
     assert [event.vm for event in whole[moids[0]]] == [event.vm for event in each[moids[0]]] == [moids[0]]
     assert (queries, server.count("QueryEvents")) == (1, 2 + len(moids))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda session: history.read_all(session, ["vm-1"]), id="of one VM"),
+        pytest.param(lambda session: history.since(session, NOON), id="of the inventory"),
+    ],
+)
+def test_a_query_that_cannot_be_split_by_vm_asks_for_fewer_events(
+    server: SoapServer, monkeypatch: pytest.MonkeyPatch, read: Callable[[Session], list[Event]]
+) -> None:
+    """After a query that took too long, a hundred events at a time are read, and none is left out."""
+    monkeypatch.setattr(module, "EVENT_QUERY_TIMEOUT", CALL_TIMEOUT)
+    events = server.vcenter.events
+    keys = [
+        events.happen(vim.event.VmPoweredOffEvent, "vm-1", NOON + timedelta(seconds=second)) for second in range(150)
+    ]
+    with acquire(server.settings()) as session:
+        server.reply("QueryEvents", slow(server, 2 * CALL_TIMEOUT), None)
+        found = session.with_retries(lambda: read(session))
+    assert sorted({event.key for event in found}) == keys
+    assert server.count("QueryEvents") > 2
 
 
 # ---- cookies

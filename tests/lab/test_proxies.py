@@ -202,6 +202,25 @@ def test_a_host_without_a_name_is_reached_by_its_management_address(
     assert reported[0].endswith("; trying the host's management address, 127.0.0.1")
 
 
+def test_a_host_that_the_proxy_does_not_know_is_reached_by_its_management_address(
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy resolves names, and says only that it did not connect: the address goes through it as well."""
+    reported: list[str] = []
+    vm = vcenter.clone(plan=PLAN)
+    address = f"192.0.2.7:{port(vcenter)}"
+    monkeypatch.setattr(hosts, "management_address", lambda *_: "192.0.2.7")
+    with (
+        behind(monkeypatch, {f"{VCENTER}:443": vcenter.lab.server, address: vcenter.lab.server}) as proxy,
+        acquire(settings(vcenter, VCENTER)) as session,
+    ):
+        assert carried(Guest(session, vm._moId, LOGIN, Deadline(20), reported.append)) == b"hello"
+    to_host = [request for request in proxy.requests if request != f"{VCENTER}:443"]
+    assert to_host == [f"{HOST}:{port(vcenter)}", address] * 2
+    assert reported[0].startswith(f"the transfer of a guest file over {HOST}:{port(vcenter)} through the proxy http://")
+    assert reported[0].endswith("502 Bad Gateway; trying the host's management address, 192.0.2.7")
+
+
 def test_a_host_that_cannot_be_reached_at_all_is_said_at_once(
     vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -781,6 +781,16 @@ def test_the_live_table_advances_between_two_updates() -> None:
     assert lines[3] == "1 of 2 customized after 1 min 5 s"
 
 
+def test_the_live_table_begins_with_the_first_vms() -> None:
+    """A note about a slow start leaves it at looking up the VMs."""
+    screen = Console(file=io.StringIO(), width=100, height=24)
+    table = views.LiveTable(screen)
+    table(Update((), (), 5.0, {}, ("the log-in takes long",)))
+
+    assert "looking up the VMs" in rendered(table, 100, 24)
+    assert "the log-in takes long" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_the_live_table_fits_the_screen() -> None:
     """With more VMs than lines, those on their way are shown and the others counted."""
     done = tuple(replace(GOOD, key=f"done-{n}", id=f"done-{n}") for n in range(300))

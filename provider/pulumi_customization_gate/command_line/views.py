@@ -97,7 +97,8 @@ class LiveTable:
 
     def __call__(self, update: Update) -> None:
         """Takes the newest update; its notes are printed above the table."""
-        self._update = (update, self._clock())
+        if update.outcomes:
+            self._update = (update, self._clock())
         for note in update.notes:
             self._screen.print(sanitize(note), style="yellow")
 

@@ -154,6 +154,8 @@ def progress_line(update: Update) -> str:
     Counts come before names, because a terminal cuts the line at its width. A count's time is that of the VM that has
     had the status longest.
     """
+    if not update.outcomes:
+        return f"waiting for the server for {duration(update.wait_seconds)}"
     open_ = [outcome for outcome in update.outcomes if not outcome.ready]
     by_word: dict[str, list[VmOutcome]] = {}
     for outcome in open_:

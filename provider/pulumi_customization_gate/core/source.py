@@ -55,7 +55,10 @@ class Source(Protocol):
         """Returns what is known of a VM that is not ready, a fact a line, the likeliest cause first."""
 
     def notes(self) -> Sequence[str]:
-        """Returns what the source recovered from since the last call, a sentence each."""
+        """Returns what the source recovered from since the last call, a sentence each.
+
+        While `start` runs, what it has been waiting for unusually long.
+        """
 
     def close(self) -> None:
         """Releases everything that the source holds on the server. Safe to call twice."""

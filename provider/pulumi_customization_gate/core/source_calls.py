@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ServerError
+from pulumi_customization_gate.core.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,19 +44,29 @@ class SourceCalls:
         self._is_unresponsive = False
         """Whether the server did not answer the last call in time."""
 
-    def start(self, deadline: float, timeout: float) -> Sequence[VmRef]:
+    def start(self, deadline: float, timeout: float, note: Callable[[str], None]) -> Sequence[VmRef]:
         """Starts the source and returns its VMs.
 
         Args:
             deadline: When it must have started, by the clock.
             timeout: Seconds of the whole wait, for the error.
+            note: Takes a sentence, once, about what a slow start waits for.
 
         Raises:
             ServerError: If the server cannot be used, does not respond in time, or the wait is cancelled before.
             ConfigurationError: If a reference is ambiguous.
         """
         starting = self._background.submit(self._source.start)
-        if wait_until_done(starting, deadline, cancelled=self._cancelled, clock=self._clock):
+        is_noted = False
+
+        def is_cancelled() -> bool:
+            nonlocal is_noted
+            if not is_noted and (slow := self._source.notes()):
+                is_noted = True
+                note(f"{'; '.join(slow)}; waiting for it until the time-out of {duration(timeout)}")
+            return self._cancelled()
+
+        if wait_until_done(starting, deadline, cancelled=is_cancelled, clock=self._clock):
             return starting.result()
         self._is_unresponsive = True
         if self._clock() < deadline:

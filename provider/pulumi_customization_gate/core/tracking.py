@@ -55,13 +55,15 @@ class TrackedVms:
         self._judgements = {vm.id: nothing for vm in vms}
         self._waiting, self._held, self._doubted = set(self._judgements), set[str](), set[str]()
         """The VMs that wait for a start, whose verdict is held, and that need another look."""
+        self._missing: set[str] = set()
+        """The VMs that were not found, may not be read, or left the inventory."""
         self._power_changes = dict.fromkeys(self._judgements, began)
         """When the power of each VM last changed, by the clock of the wait; may lie before its beginning."""
         self._tools_since: dict[str, float] = {}
         """When VMware Tools were first seen to run since the last power-on."""
         self._look_at = math.inf
         self._doubt = SHORTEST_DOUBT
-        self._dirty: set[str] = set()
+        self._dirty = set(self._judgements)
         self._without_failure: set[str] = set()
         """The VMs that were observed in another state than that of a failed customization."""
         self._server_ahead: float | None = None
@@ -104,6 +106,7 @@ class TrackedVms:
             (self._waiting, is_waiting_to_start(judgement)),
             (self._held, judgement.is_held),
             (self._doubted, judgement.needs_look),
+            (self._missing, judgement.facts.missing is not None or judgement.facts.is_removed),
         ):
             (group.add if belongs else group.discard)(vm)
 
@@ -178,7 +181,7 @@ class TrackedVms:
 
     def is_any_missing(self) -> bool:
         """Returns whether a VM was never there, and each other one that was not found either was looked for again."""
-        facts = [judgement.facts for judgement in self._judgements.values()]
+        facts = [self._judgements[vm].facts for vm in self._missing]
         if any(fact.missing is not None and not fact.looks_agree for fact in facts):
             return False
         return any((fact.is_removed or fact.is_unreadable) and not fact.was_there for fact in facts)

@@ -81,7 +81,7 @@ class WaitLoop:
 
     def run(self) -> GateReport:
         """Waits, and returns the report."""
-        started = self._calls.start(self._deadline, self._rules.timeout)
+        started = self._calls.start(self._deadline, self._rules.timeout, self._note_start)
         self._vms = TrackedVms(started, self._rules, self._began)
         self._poll(0)
         while not self._is_over():
@@ -101,6 +101,10 @@ class WaitLoop:
             fatal_error=self._fatal_error,
             notes=tuple(self._progress.notes),
         )
+
+    def _note_start(self, text: str) -> None:
+        self._progress.note(text)
+        self._progress.report((), (), self._clock())
 
     def close(self) -> None:
         """Releases the source."""
@@ -177,16 +181,11 @@ class WaitLoop:
             self._progress.note(text)
         dirty = self._vms.take_dirty()
         # Of a thousand VMs one changes at a time: only the outcome of what may have changed is made again.
-        changed = [vm for vm in self._vms.refs if vm.id in dirty or self._may_change_by_time(vm)]
+        by_time = self._readiness is not None or not self._rules.requires_customization
+        changed = [vm for vm in self._vms.refs if vm.id in dirty or (by_time and not self._progress.was_ready(vm))]
         fresh = [outcome_of(seen, absence_of(seen.judgement)) for seen in map(self._situation, changed)]
         now = self._clock()
         self._progress.report(self._vms.refs, fresh, now, self._vms.server_now(now))
-
-    def _may_change_by_time(self, vm: VmRef) -> bool:
-        """Whether an outcome can change although nothing was observed: by readiness, or by the start time-out."""
-        was_ready = self._progress.was_ready(vm)
-        changes = self._readiness is not None or not self._rules.requires_customization
-        return was_ready is None or (changes and not was_ready)
 
     def _situation(self, vm: VmRef) -> Situation:
         return self._vms.situation(vm, self._clock(), self._readiness)

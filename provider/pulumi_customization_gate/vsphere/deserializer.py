@@ -8,13 +8,14 @@ what was found out about an element holds for the next one of the same name and 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import Iso8601, SoapAdapter, VmomiSupport, vim
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 _NEEDED: Mapping[type, Collection[str]] = MappingProxyType(
     {
@@ -24,8 +25,8 @@ _NEEDED: Mapping[type, Collection[str]] = MappingProxyType(
 )
 """The elements of these types that are read; others keep their defaults."""
 
-_Key = tuple[type | None, str, str | None, str | None]
-"""The type of the object that an element belongs to, its name, and the name and the namespace of its own type."""
+_Key = tuple[type | None, str, tuple[tuple[str, str], ...], str]
+"""What says what an element is: whose it is, its name, its attributes, and the namespace of the type among them."""
 
 
 class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVmomi is untyped
@@ -37,6 +38,8 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVm
         """How many elements are open, from the outermost skipped one on."""
         self._begins: dict[_Key, Any] = {}
         """What an element is: None to skip it, the type of a text, or that of an object with what it holds at first."""
+        self._readers: dict[Any, Callable[[str], Any]] = {str: str, int: int, datetime: Iso8601.ParseISO8601}
+        """What makes a value of a text, by its type."""
         self._properties: dict[tuple[type, str, type], tuple[str, bool]] = {}
         """The property that an element sets, and whether it is an item of that; by object, name and value's type."""
 
@@ -45,9 +48,9 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVm
         if self._skipped:
             self._skipped += 1
             return
-        parent: type | None = type(self.stack[-1]) if self.stack else None
+        parent = type(self.stack[-1]) if self.stack else None
         kind = attr.get(SoapAdapter.XSI_TYPE)
-        key = parent, tag, kind, self.GetNSAndWsdlname(kind)[0] if kind else None
+        key: _Key = parent, tag, tuple(attr.items()), self.GetNSAndWsdlname(kind)[0] if kind else ""
         try:
             begin = self._begins[key]
         except KeyError:
@@ -74,12 +77,8 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVm
             super().EndElementHandler(tag)
             return
         owner, value = self.stack[-2:]
-        if value is str:
-            value = self.data
-        elif value is datetime:
-            value = Iso8601.ParseISO8601(self.data)
-        elif value is int:
-            value = int(self.data)
+        if isinstance(value, type) and value in self._readers and self.serverGuid is None:
+            value = self._readers[value](self.data)
         known = self._properties.get((type(owner), tag, type(value)))
         if known is None:
             self._end(tag)
@@ -102,8 +101,9 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVm
         super().StartElementHandler(tag, attr)
         made = self.stack[-1]
         if isinstance(made, type):
-            # A reference has its type in an attribute of its own.
-            if "type" not in attr:
+            if issubclass(made, VmomiSupport.ManagedObject):
+                self._readers.setdefault(made, partial(made, stub=self.stub))
+            if self.serverGuid is None:
                 self._begins[key] = made
         elif isinstance(made, VmomiSupport.DataObject):
             values = dict(vars(made))
@@ -120,8 +120,8 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]  # pyVm
         name = owner._GetPropertyInfo(tag.rpartition(SoapAdapter.NS_SEP)[2]).name  # noqa: SLF001 -- pyVmomi's own way
         held = getattr(owner, name)
         value = held[-1] if (is_item := isinstance(held, list) and not isinstance(made, list)) else held
-        # What pyVmomi makes of a text is made here for these types only; an object is what it was.
-        if made in (str, datetime, int) or value is made:
+        # Of what has no reader, pyVmomi alone makes a value; an object is what it was.
+        if value is made or (isinstance(made, type) and made in self._readers):
             self._properties[type(owner), tag, type(value)] = name, is_item
 
 

@@ -35,6 +35,8 @@ DECIDING = tuple(name for name, signal in EVENTS.items() if signal is not Signal
 """The classes of events that a verdict needs. DRS may migrate VMs every few minutes, which decides nothing."""
 MOST_PAGES = 40
 """Pages that one query may need before it is left to queries for the single VMs."""
+SHORT_PAGE = 100
+"""Events of one answer after a longer one took too long."""
 QUERIES_PER_PAGE = 20
 """Queries for single VMs that cost about as much as one full page.
 
@@ -160,7 +162,7 @@ def _query(
     The API reference does not say in which order QueryEvents returns events, nor which end of a result that is longer
     than a page is left out. So after a full page both the time before its oldest event and the time after its newest
     one are queried: whichever end was left out, it is read. A server that begins with the newest events, as the ones
-    known so far do, costs one short query more.
+    known so far do, costs one short query more. A query that takes too long is made again for fewer events.
 
     Args:
         session: The session on which it reads.
@@ -171,6 +173,7 @@ def _query(
 
     Raises:
         _TooManyPagesError: More pages than MOST_PAGES, or too many mostly of others' events.
+        CallTimeoutError: If a query for many VMs takes too long, which queries for each are to follow.
     """
     most_foreign = max(1, len(wanted) // QUERIES_PER_PAGE)
     count = min(PAGE, PAGE * len(wanted) // QUERIES_PER_PAGE) if wanted else PAGE
@@ -180,7 +183,15 @@ def _query(
     while windows:
         begin, end = windows.pop()
         query = event_filter(begin, end, entity, kinds=kinds, count=count)
-        page = session.event_queries.QueryEvents(query) or []
+        try:
+            page = session.event_queries.QueryEvents(query) or []
+        except CallTimeoutError as error:
+            if wanted or count == SHORT_PAGE:
+                raise
+            _log.debug("a query of %d events %s; querying %d at a time", count, error, SHORT_PAGE)
+            count = SHORT_PAGE
+            windows.append((begin, end))
+            continue
         new = [event for event in page if event.key not in seen]
         found = list(observations(new))
         yield from found

@@ -79,7 +79,7 @@ class VsphereSource:
         self._queue: queue.SimpleQueue[Observation | str | Exception] = queue.SimpleQueue()
         self._notes: list[str] = []
         self._end: Exception | None = None
-        self._is_closed = False
+        self._is_started = self._is_closed = False
         self._held = contextlib.ExitStack()
         self._feed: EventFeed | None = None
         self._session: Session | None = None
@@ -131,6 +131,7 @@ class VsphereSource:
                 self._queue.put(inventory.not_found(session, target.reference.given, at))
         names = {vm: snapshot.name for vm, snapshot in snapshots.items()}
         self._notes += session.retries_since(began)
+        self._is_started = True
         return [_vm_ref(target, moid, names.get(moid or "")) for target, moid in found]
 
     def _uuids_of_ready(
@@ -215,9 +216,10 @@ class VsphereSource:
 
     def notes(self) -> Sequence[str]:
         """Returns what the feed recovered from since the last call, and during the start what it waits for."""
+        if not self._is_started:
+            slow = "" if self._session else login.slow_login(self._settings)
+            return [slow] if slow else []
         notes, self._notes = self._notes, []
-        if self._session is None and (slow := login.slow_login(self._settings)):
-            notes.append(slow)
         return notes
 
     def close(self) -> None:

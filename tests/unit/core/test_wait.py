@@ -32,6 +32,7 @@ from pulumi_customization_gate.core.model import (
 )
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.progress import HEARTBEAT, Update
+from pulumi_customization_gate.core.report import progress_line
 from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
 from pulumi_customization_gate.core.wait import wait
 from tests.unit.core.timeline import (
@@ -1003,6 +1004,31 @@ def test_a_cancellation_ends_a_read() -> None:
     released.set()
 
     assert (report.ready, report.cancelled) == (True, False)
+
+
+def test_what_a_slow_start_waits_for_is_reported_once() -> None:
+    """The listener hears of it while the source starts, before anything is known of the VMs."""
+    updates: list[Update] = []
+    is_noted = threading.Event()
+
+    class Slow(ScriptedSource):
+        is_started = False
+
+        def start(self) -> Sequence[VmRef]:
+            self.is_started = is_noted.wait(timeout=10)
+            return super().start()
+
+        def notes(self) -> Sequence[str]:
+            return [] if self.is_started else ["the log-in takes long"]
+
+    def listen(update: Update) -> None:
+        updates.append(update)
+        is_noted.set()
+
+    assert Slow(ALONE, [starting(1), started(5), succeeded(9)]).wait(REQUIRED, listener=listen).ready
+    told = [(update.outcomes, update.notes) for update in updates if update.notes]
+    assert told == [((), ("the log-in takes long; waiting for it until the time-out of 1 min 40 s",))]
+    assert progress_line(updates[0]) == "waiting for the server for 0 s"
 
 
 def test_an_error_at_the_start_is_passed_on() -> None:

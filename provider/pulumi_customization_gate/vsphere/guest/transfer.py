@@ -17,7 +17,7 @@ import urllib3
 from pulumi_customization_gate.core.errors import CertificateError, ServerError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.https import trusting_session
-from pulumi_customization_gate.proxies import is_refused, proxy_for, refused, through
+from pulumi_customization_gate.proxies import TUNNEL_FAILED, is_refused, proxy_for, refused, through
 from pulumi_customization_gate.tls import Trust, distrust, wrapped
 from pulumi_customization_gate.vsphere.faults import describe
 from pulumi_customization_gate.vsphere.guest import hosts
@@ -51,7 +51,7 @@ class _NotConnectedError(TransferError):
 
 
 class _UnresolvedError(_NotConnectedError):
-    """There is no such host name, or no server for names answered."""
+    """There is no such host name, no server for names answered, or the proxy did not reach the host by its name."""
 
     is_final = False
 
@@ -116,7 +116,7 @@ class Transfers:
         return self._send(url, host, _Transfer("GET", None, receive))
 
     def _send(self, url: str, host: Any, transfer: _Transfer[T]) -> T:
-        """Makes the request, by the host's management address where its name cannot be resolved."""
+        """Makes the request, by the host's management address where it cannot be reached by its name."""
         address, is_vcenter = self._address(url)
         trust = self._trust(host, is_vcenter=is_vcenter)
         try:
@@ -174,9 +174,9 @@ class Transfers:
         cause = next((inner for inner in reversed(causes) if not isinstance(inner, requests.RequestException)), None)
         detail = type(error).__name__ if cause is None else describe(cause)
         text = f"the transfer of a guest file over {where} failed: {detail}"
-        if isinstance(cause, socket.gaierror):
+        if isinstance(cause, socket.gaierror) or str(cause).startswith(TUNNEL_FAILED):
             unresolved = _UnresolvedError(text)
-            unresolved.is_final = cause.errno != socket.EAI_AGAIN
+            unresolved.is_final = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
             return unresolved
         is_connected = not any(isinstance(inner, _UNCONNECTED) for inner in wrapped(error))
         return TransferError(text) if is_connected else _NotConnectedError(text)
