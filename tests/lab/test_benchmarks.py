@@ -121,16 +121,16 @@ def test_the_table_of_costs() -> None:
 
 
 def test_the_table_of_the_hosts() -> None:
-    """Each host has a column with the medians of its rounds, the most log-ins, and the median of the longest times."""
+    """Each host has a column with the medians and the best of its rounds, and the most log-ins."""
     dynamic = [Round(1.0, 4.0, 1, (0.01, 0.02, 0.3), 80 << 20), Round(2.0, 5.0, 2, (0.03, 0.03, 0.1), 82 << 20)]
     made = table({"dynamic": dynamic, "plugin": dynamic[:1]})
     assert made.heads == ("", "dynamic provider", "native provider")
     assert [cells[1:] for cells in made.rows] == [
-        ("1.5 s", "1.0 s"),
-        ("4.5 s", "4.0 s"),
+        ("1.5 s (best 1.0 s)", "1.0 s (best 1.0 s)"),
+        ("4.5 s (best 4.0 s)", "4.0 s (best 4.0 s)"),
         ("2", "1"),
-        ("25 ms", "20 ms"),
-        ("200 ms", "300 ms"),
+        ("25 ms (best 20 ms)", "20 ms (best 20 ms)"),
+        ("200 ms (best 100 ms)", "300 ms (best 300 ms)"),
         ("81 MiB", "80 MiB"),
     ]
 
