@@ -12,6 +12,7 @@ CONFIRM_PAUSE = 2.0
 """Seconds from a read that confirmed no end to the next one."""
 FAILURE_CONFIRM_TIMEOUT = 120.0
 """Seconds without an answer to the reads that confirm an end, after which a failure counts without one."""
+CUT_SHORT = "the wait ended before the server confirmed the end"
 UNCONFIRMED = "the server did not answer the read that confirms the end: the report is what it had reported before"
 
 

@@ -34,6 +34,7 @@ def judge_now(
         start_timeout=math.inf,
         requires_customization=requires_customization,
         stop_on_missing=False,
+        needs_confirmation=False,
     )
     judged = threading.Event()
     return wait(source, rules, listener=lambda _: judged.set(), cancelled=lambda: judged.is_set() or cancelled())

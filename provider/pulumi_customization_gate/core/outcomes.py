@@ -46,6 +46,8 @@ class WaitRules:
     """Whether a VM of which no customization was requested is a failure; else it is ready."""
     stop_on_missing: bool = True
     """Whether a VM that the server does not have ends the wait at once."""
+    needs_confirmation: bool = True
+    """Whether VMs count as ready only where a read has confirmed that all of them are."""
     accepted: Mapping[str, Acceptance] = field(default_factory=dict)
     """The failures that count as success, by the VMs' identifiers."""
 
@@ -165,7 +167,7 @@ def failure_of(
         rules: Those of the wait.
         timed_out: Whether the deadline ended the wait.
         diagnose: Returns what is known of the VM; called only where that explains the failure.
-        is_broken: Whether an error ended the wait, so that it is unknown whether a customized VM is ready.
+        is_broken: Whether an error, or the caller, ended the wait: it is unknown whether a customized VM is ready.
     """
     judgement = situation.judgement
     if situation.is_ready:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
-from pulumi_customization_gate.core.confirmation import CONFIRM_TIMEOUT, FINAL_READ_TIMEOUT, UNCONFIRMED, Confirmation
+from pulumi_customization_gate.core.confirmation import (
+    CONFIRM_TIMEOUT,
+    CUT_SHORT,
+    FINAL_READ_TIMEOUT,
+    UNCONFIRMED,
+    Confirmation,
+)
 from pulumi_customization_gate.core.errors import ServerError
 from pulumi_customization_gate.core.model import GateReport
 from pulumi_customization_gate.core.outcomes import absence_of, failure_of, outcome_of
@@ -76,7 +83,7 @@ class WaitLoop:
         self._deadline = self._began + rules.timeout
         self._confirmation = Confirmation()
         self._vms = TrackedVms((), rules, self._began)
-        self._timed_out = self._was_cancelled = False
+        self._timed_out = self._was_cancelled = self._is_cut_short = False
         self._fatal_error: ServerError | None = None
 
     def run(self) -> GateReport:
@@ -92,8 +99,12 @@ class WaitLoop:
             left = self._vms.next_due(self._clock(), self._deadline) - self._clock()
             self._poll(max(0.0, min(left, CANCEL_CHECK_INTERVAL)))
         self._notify()
+        # A wait that was cut short opens no gate: no read has confirmed that all VMs are ready.
+        self._is_cut_short = self._was_cancelled or self._fatal_error is not None
+        is_unconfirmed = self._is_cut_short and self._rules.needs_confirmation and self._may_open()
+        unmet = CUT_SHORT if is_unconfirmed else ""
         return GateReport(
-            outcomes=tuple(self._final_outcome(vm) for vm in self._vms.refs),
+            outcomes=tuple(self._final_outcome(vm, unmet) for vm in self._vms.refs),
             wait_seconds=self._clock() - self._began,
             timed_out=self._timed_out,
             cancelled=self._was_cancelled,
@@ -122,7 +133,7 @@ class WaitLoop:
             is_confirmed = self._refresh(seconds, confirms_readiness=True)
             self._confirmation.end(self._clock(), is_confirmed=is_confirmed)
             is_last = self._clock() >= self._deadline
-            if self._is_decided() and (is_confirmed or is_last or self._cancelled() or self._is_failure_due()):
+            if self._is_decided() and (is_confirmed or is_last or self._is_failure_due()):
                 if not is_confirmed:
                     self._progress.note(UNCONFIRMED)
                 return True
@@ -190,8 +201,9 @@ class WaitLoop:
     def _situation(self, vm: VmRef) -> Situation:
         return self._vms.situation(vm, self._clock(), self._readiness)
 
-    def _final_outcome(self, vm: VmRef) -> VmOutcome:
+    def _final_outcome(self, vm: VmRef, unmet: str) -> VmOutcome:
         seen, diagnose = self._situation(vm), partial(self._source.diagnose, vm, FINAL_READ_TIMEOUT)
-        is_broken = self._fatal_error is not None
+        seen = replace(seen, unmet=unmet or seen.unmet)
+        is_broken = self._is_cut_short
         failure = failure_of(seen, self._rules, timed_out=self._timed_out, diagnose=diagnose, is_broken=is_broken)
         return outcome_of(seen, failure)

@@ -860,11 +860,15 @@ def test_cancellation_is_noticed_within_one_poll() -> None:
     assert report.wait_seconds <= 10.1 + CANCEL_CHECK_INTERVAL
 
 
-def test_a_wait_that_is_over_is_not_cancelled() -> None:
-    """A cancellation that comes together with the end changes nothing."""
+def test_a_cancelled_wait_opens_no_gate() -> None:
+    """A cancellation that comes before the read that confirms the end keeps the gate closed, to be judged again."""
     report = ScriptedSource(ALONE, [succeeded(0)]).wait(cancelled_at=0)
 
-    assert (report.ready, report.cancelled) == (True, False)
+    assert reported_by(report) == {"web-2": ("CustomizationSucceeded", False, "Unfinished")}
+    assert (report.ready, report.cancelled) == (False, True)
+    (outcome,) = report.outcomes
+    assert outcome.failure is not None
+    assert outcome.failure.message == "the wait ended before the server confirmed the end"
 
 
 @pytest.mark.parametrize("second", [0, 50], ids=["at once", "during the wait"])
@@ -1003,7 +1007,7 @@ def test_a_cancellation_ends_a_read() -> None:
     report = wait(source, REQUIRED, cancelled=looked.is_set, clock=source.clock)
     released.set()
 
-    assert (report.ready, report.cancelled) == (True, False)
+    assert (report.ready, report.cancelled) == (False, True)
 
 
 def test_what_a_slow_start_waits_for_is_reported_once() -> None:
