@@ -115,7 +115,7 @@ type eventCollector struct {
 	last    int               // number of the event that was read last, counted from the very first; -1: none
 }
 
-// offer takes a new event in, and rings the bell: latestPage changes.
+// offer adds a new event if it passes the filter, and changes latestPage, of which waiting clients are notified.
 func (c *eventCollector) offer(ctx *simulator.Context, e entry) {
 	if !c.accept(e) {
 		return

@@ -68,9 +68,9 @@ func (c *Control) endCustomization(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return nil, each(vms, func(vm *simulator.VirtualMachine) error {
-		order := ending{plan: settings, done: make(chan struct{})}
+		order := endOrder{plan: settings, done: make(chan struct{})}
 		select {
-		case c.lab.guest(vm.Self).endings <- order:
+		case c.lab.guest(vm.Self).endOrders <- order:
 			<-order.done
 			return nil
 		case <-time.After(time.Second): // its start is reported a moment before it can be ended

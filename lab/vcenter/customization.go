@@ -154,7 +154,7 @@ func (b *boot) customize() bool {
 	defer close(end.done)
 	succeeded := false
 	return b.act(func(ctx *simulator.Context, vm *simulator.VirtualMachine) {
-		// A card that came after the specification: the simulator, and a real vCenter, find that out now.
+		// A network adapter that was added after the specification: the simulator, and a real vCenter, find that out now.
 		if want, have := len(b.spec.NicSettingMap), len(vm.Guest.Net); want != 0 && want != have {
 			b.plan.Outcome, b.plan.Reason = "CustomizationNetworkSetupFailed", "NicSettingMismatch"
 		}
@@ -169,7 +169,7 @@ func (b *boot) customize() bool {
 			return
 		}
 		changes := append(hostNameChanges(specifiedName(vm, b.spec.Identity)), b.addressChanges(vm, b.spec)...)
-		if !b.plan.CardsConnected {
+		if !b.plan.AdaptersConnected {
 			changes = append(changes, change("config.hardware.device", withoutLink(vm.Config.Hardware.Device)))
 		}
 		changes = append(changes, b.info(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED, "", began, b.now())...)
@@ -180,7 +180,7 @@ func (b *boot) customize() bool {
 }
 
 // awaitEnd waits until the customization is to end, by plan or by order, and reports whether it is.
-func (b *boot) awaitEnd() (ending, bool) {
+func (b *boot) awaitEnd() (endOrder, bool) {
 	var due <-chan time.Time // never, for nil
 	if b.plan.Outcome != outcomeNeverEnds {
 		timer := time.NewTimer(b.plan.Duration)
@@ -189,10 +189,10 @@ func (b *boot) awaitEnd() (ending, bool) {
 	}
 	select {
 	case <-b.running.Done():
-		return ending{}, false
+		return endOrder{}, false
 	case <-due:
-		return ending{done: make(chan struct{})}, true
-	case order := <-b.endings:
+		return endOrder{done: make(chan struct{})}, true
+	case order := <-b.endOrders:
 		_ = order.plan.Apply(&b.plan) // who gave the order has checked it
 		return order, true
 	}
@@ -233,43 +233,43 @@ func specifiedName(vm *simulator.VirtualMachine, identity types.BaseCustomizatio
 // addressChanges gives every network adapter its address: what the plan says, or the specification, or else a lease. The
 // slice is a new one, because property collectors may still hold the old one.
 func (b *boot) addressChanges(vm *simulator.VirtualMachine, spec *types.CustomizationSpec) []types.PropertyChange {
-	cards := append([]types.GuestNicInfo(nil), vm.Guest.Net...)
+	adapters := append([]types.GuestNicInfo(nil), vm.Guest.Net...)
 	var routes []types.NetIpRouteConfigInfoIpRoute
-	for i := range cards {
-		var adapter types.CustomizationIPSettings
+	for i := range adapters {
+		var wanted types.CustomizationIPSettings
 		if spec != nil && i < len(spec.NicSettingMap) {
-			adapter = spec.NicSettingMap[i].Adapter
+			wanted = spec.NicSettingMap[i].Adapter
 		}
 		address, prefix := lease(vm.Self, i), 8
-		if held := cards[i].IpAddress; len(held) != 0 {
+		if held := adapters[i].IpAddress; len(held) != 0 {
 			address = held[0]
 		}
-		if fixed, ok := adapter.Ip.(*types.CustomizationFixedIp); ok {
+		if fixed, ok := wanted.Ip.(*types.CustomizationFixedIp); ok {
 			address = fixed.IpAddress
-			prefix, _ = net.IPMask(net.ParseIP(adapter.SubnetMask).To4()).Size()
+			prefix, _ = net.IPMask(net.ParseIP(wanted.SubnetMask).To4()).Size()
 		}
 		if i == 0 && b.plan.IPAddress != "" {
 			address = b.plan.IPAddress
 		}
-		cards[i].Connected = spec == nil || b.plan.CardsConnected
-		cards[i].IpAddress = []string{address}
-		cards[i].IpConfig = &types.NetIpConfigInfo{IpAddress: []types.NetIpConfigInfoIpAddress{
+		adapters[i].Connected = spec == nil || b.plan.AdaptersConnected
+		adapters[i].IpAddress = []string{address}
+		adapters[i].IpConfig = &types.NetIpConfigInfo{IpAddress: []types.NetIpConfigInfoIpAddress{
 			{IpAddress: address, PrefixLength: int32(prefix), State: string(types.NetIpConfigInfoIpAddressStatusPreferred)},
 		}}
-		routes = append(routes, defaultRoute(i, address, prefix, adapter.Gateway))
-		if len(adapter.DnsServerList) != 0 || adapter.DnsDomain != "" {
-			cards[i].DnsConfig = &types.NetDnsConfigInfo{DomainName: adapter.DnsDomain, IpAddress: adapter.DnsServerList}
+		routes = append(routes, defaultRoute(i, address, prefix, wanted.Gateway))
+		if len(wanted.DnsServerList) != 0 || wanted.DnsDomain != "" {
+			adapters[i].DnsConfig = &types.NetDnsConfigInfo{DomainName: wanted.DnsDomain, IpAddress: wanted.DnsServerList}
 		}
 	}
-	if len(cards) == 0 {
+	if len(adapters) == 0 {
 		return nil
 	}
-	first := cards[0].IpAddress[0]
+	first := adapters[0].IpAddress[0]
 	// The vSphere provider waits for an address from which a gateway can be reached, and reads the gateways first.
 	stack := types.GuestStackInfo{IpRouteConfig: &types.NetIpRouteConfigInfo{IpRoute: routes}}
 	return []types.PropertyChange{
 		change("guest.ipStack", []types.GuestStackInfo{stack}),
-		change("guest.net", cards),
+		change("guest.net", adapters),
 		change("guest.ipAddress", first),
 		change("summary.guest.ipAddress", first),
 	}
@@ -293,7 +293,7 @@ func defaultRoute(adapter int, address string, prefix int, gateways []string) ty
 }
 
 // withoutLink gives the devices with all network adapters disconnected, which some guests end up with in spite of a
-// success. Cards are copied, because property collectors may still hold the old ones.
+// success. Adapters are copied, because property collectors may still hold the old ones.
 func withoutLink(devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
 	devices = slices.Clone(devices)
 	for i, device := range devices {
@@ -303,22 +303,22 @@ func withoutLink(devices []types.BaseVirtualDevice) []types.BaseVirtualDevice {
 		clone := reflect.New(reflect.TypeOf(device).Elem())
 		clone.Elem().Set(reflect.ValueOf(device).Elem())
 		devices[i] = clone.Interface().(types.BaseVirtualDevice)
-		card := devices[i].GetVirtualDevice()
+		adapter := devices[i].GetVirtualDevice()
 		link := types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true}
-		if card.Connectable != nil {
-			link = *card.Connectable
+		if adapter.Connectable != nil {
+			link = *adapter.Connectable
 		}
 		link.Connected = false
-		card.Connectable = &link
+		adapter.Connectable = &link
 	}
 	return devices
 }
 
-// lease is the address that the lab's network hands out to a VM's card: another one for every card.
-func lease(ref types.ManagedObjectReference, card int) string {
+// lease is the address that the lab's network hands out to a VM's network adapter: another one for every adapter.
+func lease(ref types.ManagedObjectReference, adapter int) string {
 	_, digits, _ := strings.Cut(ref.Value, "-")
 	n, _ := strconv.Atoi(digits)
-	n = n*8 + card
+	n = n*8 + adapter
 	return fmt.Sprintf("10.%d.%d.%d", n>>16&0xff, n>>8&0xff, n&0xff)
 }
 

@@ -139,8 +139,8 @@ func vmConfig(name string) types.VirtualMachineConfigSpec {
 	file := fmt.Sprintf("[%s] %s", datastoreName, path.Join(name, "disk1.vmdk"))
 	disk := devices.CreateDisk(scsi.(types.BaseVirtualController), types.ManagedObjectReference{}, file)
 	disk.CapacityInKB = int64(units.GB*10) / units.KB
-	card, _ := devices.CreateEthernetCard("vmxnet3", esx.EthernetCard.Backing)
-	devices = append(devices, scsi, disk, card)
+	adapter, _ := devices.CreateEthernetCard("vmxnet3", esx.EthernetCard.Backing)
+	devices = append(devices, scsi, disk, adapter)
 	changes, _ := devices.ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 	return types.VirtualMachineConfigSpec{
 		Name:         name,

@@ -18,17 +18,17 @@ type guest struct {
 	lab *Lab
 	ref types.ManagedObjectReference
 
-	mu       sync.Mutex
-	awaiting *types.CustomizationSpec // waits for the next power-on
-	stop     context.CancelFunc       // ends what runs since the last power-on
-	done     chan struct{}            // closed when no more change is scheduled
-	computer *computer                // where guest operations work; nil before the first one
-	ready    time.Time                // before this, guest operations are refused although the guest reports them ready
-	endings  chan ending              // ends the customization that runs, before its time
+	mu        sync.Mutex
+	awaiting  *types.CustomizationSpec // waits for the next power-on
+	stop      context.CancelFunc       // ends what runs since the last power-on
+	done      chan struct{}            // closed when no more change is scheduled
+	computer  *computer                // where guest operations work; nil before the first one
+	ready     time.Time                // before this, guest operations are refused although the guest reports them ready
+	endOrders chan endOrder            // ends the customization that runs, before its time
 }
 
-// ending is the order to end a customization now.
-type ending struct {
+// endOrder is the order to end a customization now.
+type endOrder struct {
 	plan Settings      // what is to be different from the VM's plan
 	done chan struct{} // closed when the customization has ended
 }

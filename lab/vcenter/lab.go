@@ -82,7 +82,7 @@ func (l *Lab) nameOf(vm *simulator.VirtualMachine) (name string) {
 	return name
 }
 
-// plan puts together what is said of a VM: the program's flags, then the VM's extraConfig, then the control
+// plan merges the settings of a VM: the program's flags, then the VM's extraConfig, then the control
 // endpoint. The VM must be locked by the caller.
 func (l *Lab) plan(vm *simulator.VirtualMachine) (Plan, error) {
 	plan := l.options.Plan
@@ -100,7 +100,7 @@ func (l *Lab) guest(ref types.ManagedObjectReference) *guest {
 	defer l.mu.Unlock()
 	g := l.guests[ref]
 	if g == nil {
-		g = &guest{lab: l, ref: ref, stop: func() {}, endings: make(chan ending)}
+		g = &guest{lab: l, ref: ref, stop: func() {}, endOrders: make(chan endOrder)}
 		l.guests[ref] = g
 	}
 	return g

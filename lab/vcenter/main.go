@@ -60,7 +60,7 @@ func main() {
 		return
 	}
 	if err != nil {
-		os.Exit(2) // the flag set has said why
+		os.Exit(2) // the flag set has reported why
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

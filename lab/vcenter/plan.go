@@ -40,24 +40,24 @@ type Plan struct {
 	GuestPassword      string
 	GuestOperationsLag time.Duration // how long guest operations are refused after the guest reports them ready
 	ProcessMemory      time.Duration // how long an ended guest process is remembered
-	CardsConnected     bool          // whether the network adapters are connected after a success
+	AdaptersConnected  bool          // whether the network adapters are connected after a success
 	Heartbeat          string        // green, yellow or red while VMware Tools run
 }
 
 // defaultPlan is the default behavior of a virtual machine.
 func defaultPlan() Plan {
 	return Plan{
-		StartDelay:     500 * time.Millisecond,
-		Duration:       3 * time.Second,
-		GuestUser:      "root",
-		ProcessMemory:  5 * time.Minute,
-		CardsConnected: true,
-		Outcome:        outcomeSucceeded,
-		RebootAfter:    2 * time.Second,
-		RebootDuration: time.Second,
-		LogLocation:    "/var/log/vmware-imc/toolsDeployPkg.log",
-		HostName:       "localhost",
-		Heartbeat:      string(types.ManagedEntityStatusGreen),
+		StartDelay:        500 * time.Millisecond,
+		Duration:          3 * time.Second,
+		GuestUser:         "root",
+		ProcessMemory:     5 * time.Minute,
+		AdaptersConnected: true,
+		Outcome:           outcomeSucceeded,
+		RebootAfter:       2 * time.Second,
+		RebootDuration:    time.Second,
+		LogLocation:       "/var/log/vmware-imc/toolsDeployPkg.log",
+		HostName:          "localhost",
+		Heartbeat:         string(types.ManagedEntityStatusGreen),
 	}
 }
 
@@ -70,8 +70,8 @@ var planFields = map[string]func(*Plan, string) error{
 	"processMemory":      durationField(func(p *Plan) *time.Duration { return &p.ProcessMemory }),
 	"guestUser":          textField(func(p *Plan) *string { return &p.GuestUser }),
 	"guestPassword":      textField(func(p *Plan) *string { return &p.GuestPassword }),
-	"cardsConnected": func(p *Plan, value string) (err error) {
-		p.CardsConnected, err = strconv.ParseBool(value)
+	"adaptersConnected": func(p *Plan, value string) (err error) {
+		p.AdaptersConnected, err = strconv.ParseBool(value)
 		return err
 	},
 	"rebootDuration": durationField(func(p *Plan) *time.Duration { return &p.RebootDuration }),

@@ -10,7 +10,7 @@ import (
 
 func TestPlanReadsItsKeys(t *testing.T) {
 	var settings Settings
-	body := `{"startDelay": "250ms", "duration": 2, "outcome": "CustomizationFailed", "guestClockOffset": "-3h", "reboots": 2, "cardsConnected": false}`
+	body := `{"startDelay": "250ms", "duration": 2, "outcome": "CustomizationFailed", "guestClockOffset": "-3h", "reboots": 2, "adaptersConnected": false}`
 	if err := json.Unmarshal([]byte(body), &settings); err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestPlanReadsItsKeys(t *testing.T) {
 	}
 	want := defaultPlan()
 	want.StartDelay, want.Duration = 250*time.Millisecond, 2*time.Second
-	want.Outcome, want.GuestClockOffset, want.Reboots, want.CardsConnected = "CustomizationFailed", -3*time.Hour, 2, false
+	want.Outcome, want.GuestClockOffset, want.Reboots, want.AdaptersConnected = "CustomizationFailed", -3*time.Hour, 2, false
 	if plan != want {
 		t.Errorf("got %+v, want %+v", plan, want)
 	}
@@ -28,7 +28,7 @@ func TestPlanReadsItsKeys(t *testing.T) {
 
 func TestPlanRefusesNonsense(t *testing.T) {
 	for key, value := range map[string]string{
-		"outcome": "fine", "duration": "-1s", "startDelay": "soon", "reboots": "-1", "heartbeat": "blue", "durations": "1s", "cardsConnected": "maybe",
+		"outcome": "fine", "duration": "-1s", "startDelay": "soon", "reboots": "-1", "heartbeat": "blue", "durations": "1s", "adaptersConnected": "maybe",
 	} {
 		plan := defaultPlan()
 		if err := plan.Set(key, value); err == nil {

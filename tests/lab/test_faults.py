@@ -107,7 +107,7 @@ def test_a_fault_is_ridden_out(harness: FaultHarness, play: Callable[..., None],
 
     def ends() -> None:
         harness.vcenter.lab.end(vms["good"].name)
-        harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+        harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no adapter")
 
     play(harness, ends)
     report = wait.report()
@@ -141,12 +141,12 @@ def test_a_restart_of_the_server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch,
         wait, vms = harness.watching("good", "bad")
         if moment == "while it is away":
             vcenter.lab.end(vms["good"].name)
-            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no adapter")
         vcenter.lab.restart(1.0, events=events)
         if moment == "once it is back":
             until(lambda: "watching again after" in wait.notes)
             vcenter.lab.end(vms["good"].name)
-            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no card")
+            vcenter.lab.end(vms["bad"].name, "CustomizationFailed", message="no adapter")
         report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
@@ -173,7 +173,7 @@ def test_events_that_are_purged(harness: FaultHarness) -> None:
     wait, vms = harness.watching("good", "bad")
     harness.proxy.set_conditions(SILENT)
     harness.vcenter.lab.end(vms["good"].name)
-    harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no card")
+    harness.vcenter.lab.end(vms["bad"].name, SUBCLASS, message="no adapter")
     harness.vcenter.lab.purge_events()
     harness.proxy.set_conditions(NORMAL, old=False)
     report = wait.report()

@@ -329,5 +329,5 @@ def test_a_gateway_is_reported_before_the_address_that_reaches_it(vcenter: VCent
             if change.name == "guest.ipStack":
                 gateways = [route.gateway.ipAddress for one in change.val for route in one.ipRouteConfig.ipRoute]
             elif gateways:
-                reached = [address for card in change.val for address in card.ipAddress]
+                reached = [address for adapter in change.val for address in adapter.ipAddress]
     assert gateways == ["192.168.10.1"]

@@ -81,7 +81,7 @@ def test_a_guest_that_never_comes_back_is_reported(vcenter: VCenter) -> None:
 
 
 def test_checks_that_hold_let_the_gate_open(vcenter: VCenter) -> None:
-    """A port that answers, a green heartbeat, connected cards, the name and the address of the specification."""
+    """A port that answers, a green heartbeat, connected adapters, the name and the address of the specification."""
     vm = vcenter.clone(custom=linux("127.0.0.1", host_name="web-1"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         checks = (
@@ -99,7 +99,7 @@ def test_checks_that_hold_let_the_gate_open(vcenter: VCenter) -> None:
 
 def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
     """The failure says of each condition what was found instead."""
-    vm = vcenter.clone(custom=linux("127.0.0.1"), plan={"cardsConnected": "false", "heartbeat": "yellow"})
+    vm = vcenter.clone(custom=linux("127.0.0.1"), plan={"adaptersConnected": "false", "heartbeat": "yellow"})
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     checks = (
@@ -110,13 +110,13 @@ def test_checks_that_do_not_hold_are_each_named(vcenter: VCenter) -> None:
     )
     outcome = _only(_wait(vcenter, Conditions(checks=checks), vm, timeout=5))
     assert outcome.failure is not None
-    card: Any = next(
+    adapter: Any = next(
         device for device in vm.config.hardware.device if isinstance(device, vim.vm.device.VirtualEthernetCard)
     )
     assert outcome.failure.message == (
         f"tcp_port: port {port} is not reachable: 127.0.0.1 connection refused; "
         "guest_heartbeat: expected green, got yellow; "
-        f"network_adapters_connected: {card.deviceInfo.label} is not connected; "
+        f"network_adapters_connected: {adapter.deviceInfo.label} is not connected; "
         "guest_info: guestinfo.ready is not set"
     )
 

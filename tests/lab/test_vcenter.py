@@ -197,13 +197,13 @@ def test_a_second_specification_is_refused(vcenter: VCenter) -> None:
         finish(vm.CustomizeVM_Task(linux()))
 
 
-def test_a_specification_for_other_cards_makes_no_clone(vcenter: VCenter) -> None:
-    """A specification with the wrong number of cards fails at once, and leaves no VM."""
+def test_a_specification_for_other_adapters_makes_no_clone(vcenter: VCenter) -> None:
+    """A specification with the wrong number of network adapters fails at once, and leaves no VM."""
     with pytest.raises(vim.fault.NicSettingMismatch):
-        vcenter.clone("two-cards", custom=linux("", ""))
+        vcenter.clone("two-adapters", custom=linux("", ""))
 
     with pytest.raises(KeyError):
-        vcenter.find("two-cards")
+        vcenter.find("two-adapters")
 
 
 @pytest.mark.parametrize(

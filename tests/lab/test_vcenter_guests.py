@@ -383,11 +383,11 @@ def test_a_removed_vm_leaves_no_files(guest: Guest) -> None:
         other.folder()
 
 
-def test_cards_can_stay_disconnected_after_success(vcenter: VCenter) -> None:
+def test_adapters_can_stay_disconnected_after_success(vcenter: VCenter) -> None:
     """A customization may succeed and leave the network adapter without a link."""
-    vm = vcenter.clone(custom=linux(), plan={"cardsConnected": "false"})
+    vm = vcenter.clone(custom=linux(), plan={"adaptersConnected": "false"})
     until(lambda: status(vm) == "SUCCEEDED")
-    cards = [device for device in vm.config.hardware.device if hasattr(device, "macAddress")]
+    adapters = [device for device in vm.config.hardware.device if hasattr(device, "macAddress")]
 
-    assert [card.connectable.connected for card in cards] == [False]
+    assert [card.connectable.connected for card in adapters] == [False]
     assert [card.connected for card in vm.guest.net] == [False]

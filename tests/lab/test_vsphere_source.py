@@ -391,7 +391,7 @@ def test_a_port_that_refuses_connections_is_reported() -> None:
 def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
     """A VM whose customization ended before the wait is judged by its events, whether it succeeded or failed."""
     good = vcenter.clone(custom=linux())
-    bad = vcenter.clone(custom=linux(), plan={"outcome": "CustomizationNetworkSetupFailed", "message": "no card"})
+    bad = vcenter.clone(custom=linux(), plan={"outcome": "CustomizationNetworkSetupFailed", "message": "no adapter"})
     until(lambda: status(good) == "SUCCEEDED" and status(bad) == "FAILED")
     report = wait(vcenter, {"good": moid(good), "bad": moid(bad)})
 
@@ -401,7 +401,7 @@ def test_what_happened_before_the_wait_counts(vcenter: VCenter) -> None:
     ]
     failure = report.outcomes[1].failure
     assert failure is not None
-    assert (failure.name, failure.message) == ("CustomizationNetworkSetupFailed", "no card")
+    assert (failure.name, failure.message) == ("CustomizationNetworkSetupFailed", "no adapter")
     assert report.outcomes[0].powered_on_at is not None
 
 

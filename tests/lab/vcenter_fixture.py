@@ -146,19 +146,19 @@ def status(vm: Any) -> str:
 
 
 def linux(*addresses: str, host_name: str = "web-1") -> Any:
-    """Returns a Linux specification with one card per address; an empty address means DHCP."""
-    cards = []
+    """Returns a Linux specification with one network adapter per address; an empty address means DHCP."""
+    mappings = []
     for address in addresses or ("",):
         fixed = vim.vm.customization.FixedIp(ipAddress=address)
         adapter = vim.vm.customization.IPSettings(
             ip=fixed if address else vim.vm.customization.DhcpIpGenerator(), subnetMask="255.255.255.0"
         )
-        cards.append(vim.vm.customization.AdapterMapping(adapter=adapter))
+        mappings.append(vim.vm.customization.AdapterMapping(adapter=adapter))
     name = vim.vm.customization.FixedName(name=host_name)
     return vim.vm.customization.Specification(
         identity=vim.vm.customization.LinuxPrep(hostName=name, domain="lab.test"),
         globalIPSettings=vim.vm.customization.GlobalIPSettings(),
-        nicSettingMap=cards,
+        nicSettingMap=mappings,
     )
 
 
