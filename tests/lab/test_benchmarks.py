@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import edge_cases, waiting
+from benchmarks import edge_cases, start_up, waiting
 from benchmarks.document import Table, costs, pictures, seconds, size
 from benchmarks.hosts import Round, table
 from benchmarks.waiters import Waiter
@@ -133,6 +133,13 @@ def test_the_table_of_the_hosts() -> None:
         ("200 ms (best 100 ms)", "300 ms (best 300 ms)"),
         ("81 MiB", "80 MiB"),
     ]
+
+
+def test_the_start_up_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import is a part of the time of the command, which has a process of its own."""
+    monkeypatch.setattr(start_up, "RUNS", 1)
+    measured = start_up.measure()
+    assert 0 < measured.imported < measured.help < 60
 
 
 def test_units() -> None:

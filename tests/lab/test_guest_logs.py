@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,19 @@ from pulumi_customization_gate.core.status import CustomizationStatus, FailureKi
 from pulumi_customization_gate.lifecycle.guest_logs import with_guest_logs
 from pulumi_customization_gate.lifecycle.phrases import phrases
 from pulumi_customization_gate.vsphere.guest import logs
+from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
+from pulumi_customization_gate.vsphere.guest.deadline import Deadline
+from pulumi_customization_gate.vsphere.guest.errors import GuestLoginError
+from pulumi_customization_gate.vsphere.guest.operations import Guest
+from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
 from tests.lab.vcenter_fixture import VCenter, finish, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pulumi_customization_gate.vsphere.session import Session
 
 LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
 CONFIG = {f"customization:{key}": value for key, value in LOGIN.items()}
@@ -126,3 +134,32 @@ def test_a_vm_that_is_off_is_not_asked(lab: Lab) -> None:
     began = time.monotonic()
     assert lab.lines() == []
     assert time.monotonic() - began < 3
+
+
+def passwords_sent(lab: Lab) -> int:
+    return int(lab.vcenter.lab.stats()["calls"].get("ValidateCredentialsInGuest", 0))
+
+
+def test_a_refused_password_of_a_domain_is_sent_once_for_all_logs(lab: Lab) -> None:
+    """The guests whose logs are read side by side do not lock the account: one of them gets the password."""
+    moids = [lab.vm._moId, *(lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})._moId for _ in range(3))]
+    before = passwords_sent(lab)
+    assert logs.read_logs(lab.settings, GuestCredentials("CORP\\deploy", "wrong-for-logs"), moids) == {}
+    assert passwords_sent(lab) - before == 1
+
+
+def test_a_refused_password_of_a_domain_is_sent_once_for_all_scripts(lab: Lab) -> None:
+    """Log-ins of one run that begin together wait for the answer to the first, and fail with it."""
+    moids = [lab.vm._moId, *(lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})._moId for _ in range(3))]
+    credentials = GuestCredentials("deploy@corp.example.com", "wrong-for-scripts")
+    before = passwords_sent(lab)
+
+    def refusal(session: Session, moid: str) -> str:
+        with pytest.raises(GuestLoginError) as refused:
+            Guest(session, moid, credentials, Deadline(20)).check_login()
+        return str(refused.value)
+
+    with acquire(lab.settings) as session, ThreadPoolExecutor(len(moids)) as pool:
+        said = list(pool.map(lambda moid: refusal(session, moid), moids * 2))
+    assert passwords_sent(lab) - before == 1
+    assert sum("is not sent again by this run" in text for text in said) == len(said) - 1

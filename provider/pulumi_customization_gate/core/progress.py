@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,18 +63,11 @@ class ProgressReporter:
         """Returns whether this VM was last reported as ready, None where nothing was reported of it yet."""
         return self._outcomes[vm.id].ready if vm.id in self._outcomes else None
 
-    def report(
-        self,
-        vms: Sequence[VmRef],
-        fresh: Iterable[VmOutcome],
-        now: float,
-        server_now: float | None = None,
-    ) -> None:
+    def report(self, fresh: Iterable[VmOutcome], now: float, server_now: float | None = None) -> None:
         """Reports if a status changed, if there is a note, or if `heartbeat` seconds have passed since the last report.
 
         Args:
-            vms: All VMs of the wait.
-            fresh: The outcomes of those that may have changed: of a thousand VMs one changes at a time.
+            fresh: The outcomes of the VMs that may have changed, at first those of all VMs in the order of the request.
             now: The time by the wait's clock.
             server_now: The server's time, in seconds since the epoch; None where it is not known.
         """
@@ -87,8 +80,7 @@ class ProgressReporter:
         if changed or notes or now - self._reported_at >= self._heartbeat:
             self._reported_at = now
             lasting = _Lasting(self._outcomes.copy(), self._since.copy(), now, server_now)
-            outcomes = tuple(self._outcomes[vm.id] for vm in vms)
-            self._listener(Update(outcomes, changed, now - self._began, lasting, tuple(notes)))
+            self._listener(Update(tuple(self._outcomes.values()), changed, now - self._began, lasting, tuple(notes)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,7 +115,7 @@ class WaitLoop:
 
     def _note_start(self, text: str) -> None:
         self._progress.note(text)
-        self._progress.report((), (), self._clock())
+        self._progress.report((), self._clock())
 
     def close(self) -> None:
         """Releases the source."""
@@ -196,7 +196,7 @@ class WaitLoop:
         changed = [vm for vm in self._vms.refs if vm.id in dirty or (by_time and not self._progress.was_ready(vm))]
         fresh = [outcome_of(seen, absence_of(seen.judgement)) for seen in map(self._situation, changed)]
         now = self._clock()
-        self._progress.report(self._vms.refs, fresh, now, self._vms.server_now(now))
+        self._progress.report(fresh, now, self._vms.server_now(now))
 
     def _situation(self, vm: VmRef) -> Situation:
         return self._vms.situation(vm, self._clock(), self._readiness)

@@ -20,9 +20,9 @@ def test_only_what_changed_is_named_and_everything_is_there() -> None:
     """An update has all outcomes, also those that were not made again, and names those with another status."""
     updates: list[Update] = []
     reporter = ProgressReporter(updates.append, 100.0)
-    reporter.report(VMS, [outcome(vm, STATUS.VM_NOT_STARTED) for vm in VMS], 100.0)
+    reporter.report([outcome(vm, STATUS.VM_NOT_STARTED) for vm in VMS], 100.0)
 
-    reporter.report(VMS, [outcome(VMS[1], STATUS.CUSTOMIZATION_SUCCEEDED)], 107.0)
+    reporter.report([outcome(VMS[1], STATUS.CUSTOMIZATION_SUCCEEDED)], 107.0)
 
     assert [o.key for o in updates[1].changed] == ["b"]
     assert [o.status for o in updates[1].outcomes] == [STATUS.VM_NOT_STARTED, STATUS.CUSTOMIZATION_SUCCEEDED]
@@ -36,7 +36,7 @@ def test_nothing_new_is_told_at_the_heartbeat_only() -> None:
     reporter = ProgressReporter(updates.append, 0.0, heartbeat=5.0)
     same = [outcome(VMS[0], STATUS.VM_NOT_STARTED)]
     for second in (0.0, 4.0, 5.0, 6.0):
-        reporter.report(VMS[:1], same, second)
+        reporter.report(same, second)
 
     assert [update.wait_seconds for update in updates] == [0.0, 5.0]
 
@@ -45,10 +45,10 @@ def test_a_note_is_told_once_and_kept() -> None:
     """A note makes an update of its own, and stays for the report."""
     updates: list[Update] = []
     reporter = ProgressReporter(updates.append, 0.0)
-    reporter.report(VMS[:1], [outcome(VMS[0], STATUS.VM_NOT_STARTED)], 0.0)
+    reporter.report([outcome(VMS[0], STATUS.VM_NOT_STARTED)], 0.0)
     reporter.note("retried")
-    reporter.report(VMS[:1], [], 1.0)
-    reporter.report(VMS[:1], [], 2.0)
+    reporter.report([], 1.0)
+    reporter.report([], 2.0)
 
     assert [update.notes for update in updates] == [(), ("retried",)]
     assert reporter.notes == ["retried"]
@@ -60,6 +60,6 @@ def test_a_status_lasts_by_the_server_s_clock_where_it_is_dated() -> None:
     reporter = ProgressReporter(updates.append, 0.0)
     running = outcome(VMS[0], STATUS.CUSTOMIZATION_STARTED, started=10)
 
-    reporter.report(VMS[:1], [running], 0.0, at(45).timestamp())
+    reporter.report([running], 0.0, at(45).timestamp())
 
     assert updates[0].lasting == {"vm-1": 35.0}
