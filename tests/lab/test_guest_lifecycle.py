@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyVmomi import vim
 
+from lab.fault_proxy import proxy_for
 from pulumi_customization_gate.lifecycle import guest as guests
 from pulumi_customization_gate.lifecycle import guest_file, guest_script
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
@@ -326,10 +327,14 @@ def test_a_vm_replaced_behind_its_path_is_another_guest(lab: Lab, kind: Kind) ->
 def test_an_unreachable_vcenter_is_a_warning_of_the_diff(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A preview works without the server, and says what it could not check."""
     life = lab.life("script", vm=lab.path)
-    assert life.up() == ""
-    monkeypatch.setattr(session, "START_TIMEOUT", session.CALL_TIMEOUT)
-    life.config["vsphere:vsphereServer"] = "127.0.0.1:9"
-    assert _difference(life) == (False, [], True)
+    with proxy_for(lab.vcenter.lab.server) as proxy:
+        life.config["vsphere:vsphereServer"] = proxy.address
+        life.config["customization:thumbprint"] = lab.vcenter.lab.thumbprint
+        assert life.up() == ""
+        monkeypatch.setattr(session, "START_TIMEOUT", session.CALL_TIMEOUT)
+        proxy.refuse()
+        proxy.reset()
+        assert _difference(life) == (False, [], True)
     assert any("cannot check whether vm still names the same guest" in line for line in life.lines)
 
 

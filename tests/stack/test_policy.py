@@ -185,6 +185,7 @@ def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
 ) -> None:
     """The preview stops it; where the address is still unknown, the update stops after the gate, before the work."""
     name = engine.unique("web")
+    engine.lab.plan(name, duration="3s")  # The VM is made before it has an address, however busy the computer is.
 
     def by_name() -> None:
         vm = customized_vm(name)

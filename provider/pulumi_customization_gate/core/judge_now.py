@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.outcomes import WaitRules
@@ -22,7 +21,7 @@ TIMEOUT = 60.0
 def judge_now(
     source: Source, *, requires_customization: bool, cancelled: Callable[[], bool] = lambda: False
 ) -> GateReport:
-    """Returns the report of a wait that is cancelled as soon as it has judged.
+    """Returns the report of a wait that ends with its first judgement; it counts as cancelled where a VM is unsettled.
 
     Args:
         source: The VMs.
@@ -34,7 +33,6 @@ def judge_now(
         start_timeout=math.inf,
         requires_customization=requires_customization,
         stop_on_missing=False,
-        needs_confirmation=False,
+        judges_once=True,
     )
-    judged = threading.Event()
-    return wait(source, rules, listener=lambda _: judged.set(), cancelled=lambda: judged.is_set() or cancelled())
+    return wait(source, rules, cancelled=cancelled)

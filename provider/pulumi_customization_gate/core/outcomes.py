@@ -46,8 +46,8 @@ class WaitRules:
     """Whether a VM of which no customization was requested is a failure; else it is ready."""
     stop_on_missing: bool = True
     """Whether a VM that the server does not have ends the wait at once."""
-    needs_confirmation: bool = True
-    """Whether VMs count as ready only where a read has confirmed that all of them are."""
+    judges_once: bool = False
+    """Whether the wait ends with the first judgement; VMs count as ready then although no read has confirmed it."""
     accepted: Mapping[str, Acceptance] = field(default_factory=dict)
     """The failures that count as success, by the VMs' identifiers."""
 

@@ -101,7 +101,7 @@ class WaitLoop:
         self._notify()
         # A wait that was cut short opens no gate: no read has confirmed that all VMs are ready.
         self._is_cut_short = self._was_cancelled or self._fatal_error is not None
-        is_unconfirmed = self._is_cut_short and self._rules.needs_confirmation and self._may_open()
+        is_unconfirmed = self._is_cut_short and not self._rules.judges_once and self._may_open()
         unmet = CUT_SHORT if is_unconfirmed else ""
         return GateReport(
             outcomes=tuple(self._final_outcome(vm, unmet) for vm in self._vms.refs),
@@ -140,7 +140,7 @@ class WaitLoop:
             if is_last:
                 self._timed_out = True
                 return True
-        self._was_cancelled = self._cancelled()
+        self._was_cancelled = self._rules.judges_once or self._cancelled()
         return self._was_cancelled
 
     def _is_read_due(self) -> bool:

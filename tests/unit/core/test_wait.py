@@ -20,6 +20,7 @@ from pulumi_customization_gate.core.confirmation import (
     UNCONFIRMED,
 )
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError, ServerError
+from pulumi_customization_gate.core.judge_now import judge_now
 from pulumi_customization_gate.core.model import (
     Event,
     Failure,
@@ -1033,6 +1034,40 @@ def test_what_a_slow_start_waits_for_is_reported_once() -> None:
     told = [(update.outcomes, update.notes) for update in updates if update.notes]
     assert told == [((), ("the log-in takes long; waiting for it until the time-out of 1 min 40 s",))]
     assert progress_line(updates[0]) == "waiting for the server for 0 s"
+
+
+class SlowlyStarting(ScriptedSource):
+    """Reports during its start what it waits for, and starts once that was seen."""
+
+    def __init__(self, observations: Sequence[Observation]) -> None:
+        super().__init__(ALONE, observations)
+        self.is_read = threading.Event()
+
+    def start(self) -> Sequence[VmRef]:
+        assert self.is_read.wait(10)
+        return super().start()
+
+    def notes(self) -> Sequence[str]:
+        self.is_read.set()
+        return ["the log-in takes long"]
+
+
+@pytest.mark.parametrize(
+    ("observations", "ready", "reads"),
+    [
+        pytest.param([starting(-9), started(-5), succeeded(-1)], True, 1, id="an end, with the read of its details"),
+        pytest.param([starting(-9), started(-5)], False, 0, id="a customization that runs"),
+    ],
+)
+def test_a_status_is_one_judgement_however_slow_the_log_in_is(
+    observations: Sequence[Observation], ready: bool, reads: int
+) -> None:
+    """Nothing is waited for after the start; an end is read once more, because that brings address and host name."""
+    source = SlowlyStarting(observations)
+    report = judge_now(source, requires_customization=True)
+
+    assert (report.ready, report.cancelled, len(source.refreshes)) == (ready, not ready, reads)
+    assert source.polls.count(0) == len(source.polls)
 
 
 def test_an_error_at_the_start_is_passed_on() -> None:
