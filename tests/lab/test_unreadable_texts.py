@@ -11,7 +11,7 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.model import Event, Snapshot
-from pulumi_customization_gate.vsphere import event_feed, history
+from pulumi_customization_gate.vsphere import event_feed, history, inventory
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.lab.soap_server import SoapServer
@@ -70,10 +70,13 @@ def test_an_event_of_another_vm_does_not_stop_the_events(server: SoapServer) -> 
 
 
 @pytest.mark.parametrize("path", ["guest.hostName", "name"])
+@pytest.mark.parametrize("at_once", [inventory.MOST_AT_ONCE, 2])
 def test_a_text_of_one_vm_does_not_keep_the_others_from_being_read(
-    server: SoapServer, path: str, caplog: pytest.LogCaptureFixture
+    server: SoapServer, path: str, at_once: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The VM is read without its texts, and named once in the log; the others have their host names."""
+    """The VM is read without its texts, and named once in the log; the others have theirs, also of other calls."""
+    monkeypatch.setattr(inventory, "MOST_AT_ONCE", at_once)
+    inventory._log_unreadable.cache_clear()
     for moid in VMS:
         server.vcenter.state.entities[moid]["guest.hostName"] = f"host of {moid}"
     server.vcenter.state.entities["vm-3"][path] = "vm-foreign"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 
+MOST_AT_ONCE = 2000
+"""VMs whose state one call reads: the response takes ten times the memory of what is kept of it."""
 _BOOT_TIME = "summary.runtime.bootTime"
 UUIDS = ("config.instanceUuid", "config.uuid")
 """The UUIDs of a VM: one that no two VMs of a vCenter share, and one of its BIOS, which a copy may share."""
@@ -175,7 +177,7 @@ def read(
     details: bool = True,
     known: Mapping[str, Snapshot] = MappingProxyType({}),
 ) -> list[Snapshot | Missing]:
-    """Reads the state of VMs in one call for all of them (more where the server pages its answer).
+    """Reads the state of VMs in one call for MOST_AT_ONCE of them (more where the server pages its answer).
 
     A VM that is not there, or no longer, or that may not be read, gets a Missing that says so. One with a text that
     cannot be parsed is read without its texts.
@@ -198,14 +200,16 @@ def read(
     paths = [*_DECIDING, *(() if is_known else _IDENTITY), *(_DETAILS if details else ())]
     if session.reports_customization_info:
         paths += _CUSTOMIZATION_INFO
-    vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted]
-    contents, unreadable = retrieve_readable(session, vms, {vim.VirtualMachine: paths})
-    if unreadable:
-        for moid, error in unreadable.items():
-            _log_unreadable(session.settings.server, moid, session.describe(error))
-        spoilt = [vm for vm in vms if moid_of(vm) in unreadable]
-        contents += retrieve(session, spoilt, {vim.VirtualMachine: [path for path in paths if path not in _TEXTS]})
-    found = {moid_of(content.obj): _seen(session, content, at, asked_at) for content in contents}
+    found: dict[str, Snapshot | Missing] = {}
+    for first in range(0, len(wanted), MOST_AT_ONCE):
+        vms = [vim.VirtualMachine(moid, session.stub) for moid in wanted[first : first + MOST_AT_ONCE]]
+        contents, unreadable = retrieve_readable(session, vms, {vim.VirtualMachine: paths})
+        if unreadable:
+            for moid, error in unreadable.items():
+                _log_unreadable(session.settings.server, moid, session.describe(error))
+            spoilt = [vm for vm in vms if moid_of(vm) in unreadable]
+            contents += retrieve(session, spoilt, {vim.VirtualMachine: [path for path in paths if path not in _TEXTS]})
+        found.update({moid_of(content.obj): _seen(session, content, at, asked_at) for content in contents})
     if is_known:
         found = {moid: _identified(look, known[moid]) for moid, look in found.items()}
     missing = (_gone(session, moid, at, asked_at) for moid in wanted if moid not in found)
