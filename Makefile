@@ -55,7 +55,7 @@ test: lint test-tools ## lint, vet and test the lab's Go, then run every test
 	$(python) -m lab.go vet lab/vcenter
 	$(python) -m lab.go vet lab/vcd_client
 	$(python) -m lab.go test lab/vcenter
-	$(python) -m pytest -n $(WORKERS) --hypothesis-profile thorough
+	$(python) -m pytest -n $(WORKERS) --dist worksteal --hypothesis-profile thorough
 
 test-pythons: environment ## run the unit tests on every installed Python from 3.10
 	$(python) -m tests.pythons
