@@ -2,8 +2,8 @@
 # ignores. The second run of a target uses them and is fast.
 
 PYTHON ?= python3
-# Tests wait for the engine most of the time, so three at once suit two cores.
-WORKERS ?= 3
+# Tests wait for the engine most of the time, so four at once suit two cores.
+WORKERS ?= 4
 # Bytecode is kept, whatever the environment says: otherwise each process of a test compiles the library again.
 export PYTHONDONTWRITEBYTECODE :=
 python := .venv/bin/python

@@ -340,7 +340,8 @@ def test_a_call_is_the_engine_of_a_lifecycle() -> None:
 
 
 _HOST = """
-import contextlib, threading
+import contextlib, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Tests that run in the background ignore the signal.
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.resources import host
 
