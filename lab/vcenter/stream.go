@@ -95,6 +95,7 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 				set.FilterSet[i].Filter = known
 			}
 		}
+		set.FilterSet[i].ObjectSet = merged(set.FilterSet[i].ObjectSet)
 		for _, update := range set.FilterSet[i].ObjectSet {
 			if update.Kind == types.ObjectUpdateKindEnter { // in the order of their names, not of the filter
 				slices.SortStableFunc(update.ChangeSet, func(a, b types.PropertyChange) int { return strings.Compare(a.Name, b.Name) })
@@ -108,6 +109,40 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 	// signals may be one token, so each answer leaves one to the next call, which waits on where there is nothing.
 	s.signal()
 	return set, nil
+}
+
+// merged gives the updates with one change of each property of an object, the newest. The simulator lists every change
+// since the last call; a vCenter compares the values of two moments, so that it never sends what a later change replaced.
+func merged(updates []types.ObjectUpdate) []types.ObjectUpdate {
+	var result []types.ObjectUpdate
+	at := make(map[types.ManagedObjectReference]int) // the places of the updates that later ones of the object join
+	for _, update := range updates {
+		i, ok := at[update.Obj]
+		switch {
+		case update.Kind != types.ObjectUpdateKindModify:
+			delete(at, update.Obj)
+			result = append(result, update)
+		case !ok:
+			at[update.Obj] = len(result)
+			update.ChangeSet = withNewest(nil, update.ChangeSet)
+			result = append(result, update)
+		default:
+			result[i].ChangeSet = withNewest(result[i].ChangeSet, update.ChangeSet)
+		}
+	}
+	return result
+}
+
+func withNewest(changes, newer []types.PropertyChange) []types.PropertyChange {
+	for _, change := range newer {
+		same := func(c types.PropertyChange) bool { return c.Name == change.Name }
+		if i := slices.IndexFunc(changes, same); i >= 0 {
+			changes[i] = change
+		} else {
+			changes = append(changes, change)
+		}
+	}
+	return changes
 }
 
 func (s *stream) add(ctx *simulator.Context, filter waitFilter) {
