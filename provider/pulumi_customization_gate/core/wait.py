@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from dataclasses import replace
 from functools import partial
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.outcomes import Situation, WaitRules
     from pulumi_customization_gate.core.progress import Update
     from pulumi_customization_gate.core.source import Readiness, Source
-
-MANY_VMS = 1000
-"""VMs whose objects the garbage collector leaves alone during a wait: a look through them would delay events."""
 
 
 def wait(
@@ -95,8 +91,6 @@ class WaitLoop:
         started = self._calls.start(self._deadline, self._rules.timeout, self._note_start)
         self._vms = TrackedVms(started, self._rules, self._began)
         self._poll(0)
-        if len(self._vms.refs) >= MANY_VMS:
-            gc.freeze()
         while not self._is_over():
             self._notify()
             if self._vms.is_look_due(self._clock()):
@@ -125,8 +119,6 @@ class WaitLoop:
 
     def close(self) -> None:
         """Releases the source."""
-        if len(self._vms.refs) >= MANY_VMS:
-            gc.unfreeze()
         self._calls.close()
 
     def _is_over(self) -> bool:
