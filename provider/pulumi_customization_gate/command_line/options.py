@@ -16,7 +16,7 @@ from pulumi_customization_gate.command_line.connection import Access
 from pulumi_customization_gate.platforms import CLOUD_DIRECTOR, PLATFORMS, VSPHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _CONNECTION = "Connection (an option wins over the environment variable below it)"
 
@@ -158,19 +158,7 @@ AllowUnverifiedSsl = Annotated[
 ]
 
 
-def _to_vcenter(
-    *,
-    server: Server = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    ca_file: CaFile = None,
-    thumbprint: Thumbprint = None,
-    allow_unverified_ssl: AllowUnverifiedSsl = None,
-) -> Access:
-    return Access(VSPHERE, server, None, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
-
-
-def _to_either(
+def _access(
     *,
     platform: PlatformOption = Platform.vsphere,
     server: Server = None,
@@ -185,16 +173,17 @@ def _to_either(
     return Access(kind, server, org, user, password_file, ca_file, thumbprint, allow_unverified_ssl)
 
 
-def _with_options(access: Callable[..., Access], command: Callable[..., None]) -> Callable[..., None]:
-    """Returns a command that has the options of the connection in place of its argument `access`."""
-    shared = inspect.signature(access, eval_str=True).parameters
+def _with_options(without: Collection[str], command: Callable[..., None]) -> Callable[..., None]:
+    """Returns a command that has the options of the connection, without some, in place of its argument `access`."""
+    options = inspect.signature(_access, eval_str=True).parameters
+    shared = {name: option for name, option in options.items() if name not in without}
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "access"]
 
     @functools.wraps(command)
     def connected_command(**values: Any) -> None:
         connection = {name: values.pop(name) for name in shared}
-        command(access=access(**connection), **values)
+        command(access=_access(**connection), **values)
 
     parameters = [*own, *shared.values()]
     # typer reads both.
@@ -203,9 +192,9 @@ def _with_options(access: Callable[..., Access], command: Callable[..., None]) -
     return connected_command
 
 
-connected = functools.partial(_with_options, _to_either)
+connected = functools.partial(_with_options, ())
 """Gives a command the options of a connection to either platform; it gets them as `access`."""
-connected_to_vcenter = functools.partial(_with_options, _to_vcenter)
+connected_to_vcenter = functools.partial(_with_options, ("platform", "org"))
 """The same with the options of a vCenter alone."""
 
 
