@@ -83,7 +83,7 @@ class WaitLoop:
         self._deadline = self._began + rules.timeout
         self._confirmation = Confirmation()
         self._vms = TrackedVms((), rules, self._began)
-        self._timed_out = self._was_cancelled = self._is_cut_short = False
+        self._timed_out = self._was_cancelled = False
         self._fatal_error: ServerError | None = None
 
     def run(self) -> GateReport:
@@ -100,7 +100,6 @@ class WaitLoop:
             self._poll(max(0.0, min(left, CANCEL_CHECK_INTERVAL)))
         self._notify()
         # A wait that was cut short opens no gate: no read has confirmed that all VMs are ready.
-        self._is_cut_short = self._was_cancelled or self._fatal_error is not None
         is_unconfirmed = self._is_cut_short and not self._rules.judges_once and self._may_open()
         unmet = CUT_SHORT if is_unconfirmed else ""
         return GateReport(
@@ -112,6 +111,11 @@ class WaitLoop:
             fatal_error=self._fatal_error,
             notes=tuple(self._progress.notes),
         )
+
+    @property
+    def _is_cut_short(self) -> bool:
+        """Whether the caller or an error has ended the wait."""
+        return self._was_cancelled or self._fatal_error is not None
 
     def _note_start(self, text: str) -> None:
         self._progress.note(text)
@@ -204,6 +208,6 @@ class WaitLoop:
     def _final_outcome(self, vm: VmRef, unmet: str) -> VmOutcome:
         seen, diagnose = self._situation(vm), partial(self._source.diagnose, vm, FINAL_READ_TIMEOUT)
         seen = replace(seen, unmet=unmet or seen.unmet)
-        is_broken = self._is_cut_short
-        failure = failure_of(seen, self._rules, timed_out=self._timed_out, diagnose=diagnose, is_broken=is_broken)
+        is_broken, timed_out = self._is_cut_short, self._timed_out
+        failure = failure_of(seen, self._rules, timed_out=timed_out, diagnose=diagnose, is_broken=is_broken)
         return outcome_of(seen, failure)

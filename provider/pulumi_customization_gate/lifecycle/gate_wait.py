@@ -125,7 +125,7 @@ def _urns(inputs: Inputs, arguments: GateArguments) -> dict[str, str]:
 
 
 def _warn(engine: Engine, inputs: Inputs, outputs: Inputs) -> None:
-    """Says on the gate's row which failures are accepted, and which are not covered."""
+    """Reports on the gate's row which failures are accepted, and which are not covered."""
     for sentence in warnings(inputs.get("accept") or {}, outputs["results"]):
         engine.log(sanitize(sentence), warning=True)
 
