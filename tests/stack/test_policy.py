@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -24,6 +21,7 @@ from pulumi_customization_gate.policies.options import GATE, VSPHERE_VM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.stack.engine import Engine, Result, Stack
 
@@ -33,12 +31,6 @@ PROBE_IS_WORK = {
     "address-comes-from-gate": _LAB,
     "address-is-not-empty": _LAB,
 }
-
-
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """The variables with which a language host runs a pack in the environment of the tests."""
-    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 @pytest.fixture
@@ -110,9 +102,7 @@ def made(stack: Stack) -> list[str]:
     return sorted(item["urn"].rpartition("::")[2] for item in stack.resources if item["type"].startswith(kinds))
 
 
-def test_stops_the_preview_of_an_ungated_stack(
-    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
-) -> None:
+def test_stops_the_preview_of_an_ungated_stack(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:
     """A violation fails the preview, which makes nothing; the same program with a gate passes preview and update."""
     name = engine.unique("web")
 
@@ -124,7 +114,7 @@ def test_stops_the_preview_of_an_ungated_stack(
         gate = CustomizationGate("gate", vms=[vm])
         OrderProbe("work", gate.after(vm.moid))
 
-    stack = engine.stack(ungated, environment=environment)
+    stack = engine.stack(ungated)
     stopped = stack.preview(**pack())
     assert not stopped.succeeded
     assert violations(stopped) == [
@@ -147,7 +137,7 @@ def test_stops_the_preview_of_an_ungated_stack(
 
 
 def test_a_gate_that_would_not_stop_the_stack_is_not_enough(
-    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
+    engine: Engine, pack: Callable[..., dict[str, Any]]
 ) -> None:
     """A gate over another VM with `depends_on`, and one that only reports, violate the rules, also once both exist."""
     names = engine.unique("web"), engine.unique("db")
@@ -161,7 +151,7 @@ def test_a_gate_that_would_not_stop_the_stack_is_not_enough(
         gate = CustomizationGate("gate", vms=[web, db], on_failure="report")
         OrderProbe("work", gate.after(web.moid))
 
-    stack = engine.stack(other, environment=environment)
+    stack = engine.stack(other)
     stopped = stack.preview(**pack())
     assert violations(stopped) == [("mandatory", "customized-vm-requires-gate", "web")]
     assert stack.up().succeeded
@@ -181,7 +171,7 @@ def test_a_gate_that_would_not_stop_the_stack_is_not_enough(
 
 
 def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
-    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
+    engine: Engine, pack: Callable[..., dict[str, Any]]
 ) -> None:
     """The preview stops it; where the address is still unknown, the update stops after the gate, before the work."""
     name = engine.unique("web")
@@ -204,7 +194,7 @@ def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
         gate = CustomizationGate("gate", vms=[vm])
         Work("work", {"host": gate.after(vm.default_ip_address), "user": "root"})
 
-    stack = engine.stack(partial(direct, is_secret=False), environment=environment)
+    stack = engine.stack(partial(direct, is_secret=False))
     expected = [("mandatory", "address-comes-from-gate", "work")]
     for is_secret in (False, True):
         assert violations(stack.preview(partial(direct, is_secret=is_secret), **pack())) == expected
@@ -218,7 +208,7 @@ def test_stops_the_address_of_a_vm_whose_network_wait_is_off(
     assert set(violations(stack.preview(**pack()))) >= set(expected)
 
 
-def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, tmp_path: Path) -> None:
     """The example of a pack has the rules but one, a rule of its own, and levels of its own."""
     example = policy_runner.runnable(engine.cli, tmp_path, ROOT / "examples" / "policy_pack")
     own: dict[str, Any] = {"policy_packs": [str(example)]}
@@ -233,7 +223,7 @@ def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[
         )
         CustomizationGate("gate", vms=[web], timeout=1)
 
-    stack = engine.stack(program, environment=environment)
+    stack = engine.stack(program)
     result = stack.preview(**own)
     assert violations(result) == [
         ("advisory", "vm-names-its-team", "legacy-1"),
@@ -243,9 +233,7 @@ def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, environment: dict[
     ], result.output
 
 
-def test_advises_without_stopping(
-    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
-) -> None:
+def test_advises_without_stopping(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:
     """An advisory violation is shown and stops nothing; levels and exemptions come from the configuration."""
 
     def program() -> None:
@@ -253,7 +241,7 @@ def test_advises_without_stopping(
         CustomizationGate("gate", vms=[vm], timeout=60)
         OrderProbe("work", vm.moid)
 
-    stack = engine.stack(program, environment=environment)
+    stack = engine.stack(program)
     advised = stack.preview(
         **pack(guest_work_waits_for_gate={**PROBE_IS_WORK["guest-work-waits-for-gate"], "enforcementLevel": "advisory"})
     )
@@ -269,9 +257,7 @@ def test_advises_without_stopping(
     assert violations(silent) == []
 
 
-def test_the_advice_for_existing_vms_is_enough(
-    engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]
-) -> None:
+def test_the_advice_for_existing_vms_is_enough(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:
     """The engine reports `ignore_changes` to the rule: no change is asked of a VM that keeps its clone."""
     specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
     clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
@@ -282,7 +268,7 @@ def test_the_advice_for_existing_vms_is_enough(
         )
         CustomizationGate("gate", vms=[vm])
 
-    stack = engine.stack(program, environment=environment)
+    stack = engine.stack(program)
     advised = stack.preview(**pack())
     assert violations(advised) == [("advisory", "gated-vm-does-not-wait-twice", "web")], advised.output
     assert 'ignore_changes=["clone"]' in advised.output
@@ -300,19 +286,18 @@ def test_the_advice_for_existing_vms_is_enough(
 )
 def test_refuses_an_invalid_configuration(
     engine: Engine,
-    environment: dict[str, str],
     pack: Callable[..., dict[str, Any]],
     config: dict[str, Any],
     said: str,
 ) -> None:
     """A configuration that would not do what it looks like fails the preview and says what is wrong."""
-    stack = engine.stack(lambda: pulumi.export("x", 1), environment=environment)
+    stack = engine.stack(lambda: pulumi.export("x", 1))
     result = stack.preview(**pack(customized_vm_requires_gate=config))
     assert not result.succeeded
     assert said in result.output + result.errors
 
 
-def test_passes_the_example(engine: Engine, environment: dict[str, str], pack: Callable[..., dict[str, Any]]) -> None:
+def test_passes_the_example(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:
     """The example of this repository keeps every rule, the advisory ones included."""
     workspace = automation.LocalWorkspace(work_dir=str(ROOT), pulumi_command=engine._command)
     declared: Any = workspace.project_settings().config
@@ -321,7 +306,7 @@ def test_passes_the_example(engine: Engine, environment: dict[str, str], pack: C
     def program() -> None:
         runpy.run_path(str(ROOT / "__main__.py"))
 
-    result = engine.stack(program, config=config, environment=environment).preview(**pack())
+    result = engine.stack(program, config=config).preview(**pack())
     assert result.succeeded, result.output
     assert violations(result) == []
     kinds = {event.resource_pre_event.metadata.type for event in result.events if event.resource_pre_event}
