@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.wait import wait as core_wait
+from pulumi_customization_gate.vsphere import reconciliation
 from tests.lab.soap_server import SoapServer
 from tests.lab.sources import vsphere_source
-from tests.lab.test_vsphere_source import moid, wait
+from tests.lab.test_vsphere_source import moid, settings, wait
 from tests.lab.vcenter_fixture import TEST_TIMEOUT, linux, running, until
 from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter
 
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.progress import Update
     from tests.lab.vcenter_fixture import VCenter
 
+SUCCESS = "CustomizationSucceeded", "succeeded"
 
-def customized(vcenter: VCenter) -> tuple[str, str]:
-    """Returns the managed object ID and the name of a VM whose customization succeeded."""
-    vm = vcenter.clone(custom=linux(), plan={"duration": "50ms"})
-    until(lambda: "CustomizationSucceeded" in vcenter.story(vm))
+
+def customized(vcenter: VCenter, end: str = "CustomizationSucceeded") -> tuple[str, str]:
+    """Returns the managed object ID and the name of a VM whose customization ended with an event."""
+    vm = vcenter.clone(custom=linux(), plan={"duration": "50ms", "outcome": end.replace(*SUCCESS)})
+    until(lambda: end in vcenter.story(vm))
     return moid(vm), str(vm.name)
 
 
@@ -85,6 +90,38 @@ def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
         timer.join()
 
     assert reported(report) == [("CustomizationFailed", False, "CustomizationSysprepFailed")]
+
+
+@pytest.mark.parametrize("end", ["CustomizationSysprepFailed", "CustomizationSucceeded"])
+@pytest.mark.parametrize("is_waiting", [True, False], ids=["during the wait", "before the wait"])
+def test_a_clock_set_back_dates_the_second_customization(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_waiting: bool, end: str
+) -> None:
+    """Its start and end are dated hours before its own power-on; the first one's failure is not taken for its end."""
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 0.2)
+    with running(tmp_path) as vcenter, ThreadPoolExecutor() as threads:
+        vm, name = customized(vcenter, "CustomizationFailed")
+        vcenter.lab.power(vm, "off")
+        vcenter.lab.customize(vm)
+        vcenter.lab.plan(name, startDelay="500ms", duration="24h")
+        vcenter.lab.power(vm, "on")
+        started = threading.Event()
+
+        def judged() -> GateReport:
+            source = vsphere_source(settings(vcenter.lab), {"web": vm})
+            return core_wait(source, WaitRules(timeout=TEST_TIMEOUT), listener=lambda _: started.set())
+
+        waiting = threads.submit(judged) if is_waiting else None
+        assert waiting is None or started.wait(TEST_TIMEOUT)
+        vcenter.lab.set_clock(-25_200)
+        until(lambda: "CustomizationStartedEvent" in vcenter.story(vcenter.find(name)))
+        vcenter.lab.end(vm, end.replace(*SUCCESS))
+        vcenter.lab.set_clock(0)
+        report = judged() if waiting is None else waiting.result(TEST_TIMEOUT)
+
+    is_success = end == "CustomizationSucceeded"
+    wanted = ("CustomizationSucceeded", True, "") if is_success else ("CustomizationFailed", False, end)
+    assert reported(report) == [wanted]
 
 
 def test_one_look_that_does_not_find_a_vm_decides_nothing() -> None:

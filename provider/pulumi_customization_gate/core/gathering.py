@@ -165,11 +165,12 @@ def _restart(
     if latest is None or latest.power is not PowerState.ON:
         return -1
     booted_at = latest.booted_at
+    is_known = anchor >= 0 and booted_at is not None and events[anchor].at + BOOT_TOLERANCE >= booted_at
 
     def precedes(index: int, event: Event) -> bool:
         if event.signal is Signal.VM_POWERED_OFF and index > anchor and is_since(latest, event, POWER_LAG):
             return True
-        if booted_at is not None and event.at + BOOT_TOLERANCE < booted_at:
+        if booted_at is not None and not is_known and event.at + BOOT_TOLERANCE < booted_at:
             return True
         return any(look.power is PowerState.OFF and is_since(look, event) for look in looks_for(event))
 

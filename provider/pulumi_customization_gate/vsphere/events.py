@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from pulumi_customization_gate.core.event_order import in_order
 from pulumi_customization_gate.core.model import Event
+from pulumi_customization_gate.core.status import Signal
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """The most events that vCenter returns in one answer (EventManager.QueryEvents, ReadNextEvents)."""
+
+_OF_A_RUN = (
+    Signal.VM_STARTING,
+    Signal.VM_POWERED_ON,
+    Signal.CUSTOMIZATION_STARTED,
+    Signal.CUSTOMIZATION_SUCCEEDED,
+    Signal.CUSTOMIZATION_FAILED,
+)
 
 
 def moid_of(entity: Any) -> str:
@@ -72,6 +82,12 @@ def observations(events: Iterable[Any]) -> Iterator[Event]:
                 log_location=_log_location(event),
                 read_at=read_at,
             )
+
+
+def explain_end(events: Iterable[Event]) -> bool:
+    """Returns whether events of a VM report how its newest run's customization ended: no power-on or start is newer."""
+    signals = [event.signal for event in in_order(events) if event.signal in _OF_A_RUN]
+    return bool(signals) and signals[-1].is_end
 
 
 def _log_location(event: Any) -> str:

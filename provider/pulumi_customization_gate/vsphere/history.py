@@ -14,7 +14,7 @@ from pulumi_customization_gate.core.background import Background
 from pulumi_customization_gate.core.event_order import in_order
 from pulumi_customization_gate.core.model import Event, Missing, Snapshot
 from pulumi_customization_gate.core.status import Progress, Signal
-from pulumi_customization_gate.vsphere.events import PAGE, event_filter, observations
+from pulumi_customization_gate.vsphere.events import PAGE, event_filter, explain_end, observations
 from pulumi_customization_gate.vsphere.faults import CallTimeoutError, InvalidXmlError, raise_if_logged_out
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
@@ -87,19 +87,14 @@ def read(
     else:
         events = _of_all(session, first)
         single |= unknown - {event.vm for event in events if event.signal.is_end}
-        events = [event for event in events if event.vm not in single]
+    found = _by_vm(events)
     # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
     # beginning returns it.
-    ended = {event.vm for event in events if event.signal.is_end}
-    undated = {vm for vm in first.keys() - single - ended if _is_settled(present[vm])}
-    events = [event for event in events if event.vm not in undated]
-    single |= undated
+    single |= {vm for vm in first if _is_settled(present[vm]) and not explain_end(found.get(vm, ()))}
     again = {vm: begin for vm, begin in recent.items() if vm in begins}
-    events += _of_each(session, again) if len(again) <= FEW else _of_all(session, again)
-    found: dict[str, list[Event]] = {vm: [] for vm in recent.keys() | single}
-    for event in events + _of_each(session, {vm: begins.get(vm) for vm in single}):
-        found[event.vm].append(event)
-    return found
+    found |= _by_vm(_of_each(session, again) if len(again) <= FEW else _of_all(session, again))
+    found |= _by_vm(_of_each(session, {vm: begins.get(vm) for vm in single}))
+    return {vm: found.get(vm, []) for vm in recent.keys() | single}
 
 
 def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
@@ -139,6 +134,13 @@ def _is_settled(snapshot: Snapshot) -> bool:
     """Whether the state alone decides, because what events could add is long gone or never was."""
     progress = snapshot.progress
     return progress is not None and progress.is_end and not snapshot.specification_pending
+
+
+def _by_vm(events: Iterable[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for event in events:
+        found.setdefault(event.vm, []).append(event)
+    return found
 
 
 def _leaves_open(snapshot: Snapshot) -> bool:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.background import Background, wait_until_done
 from pulumi_customization_gate.core.errors import ConfigurationError, ServerError
-from pulumi_customization_gate.core.event_order import in_order
 from pulumi_customization_gate.core.identity import Identity
 from pulumi_customization_gate.core.model import (
     Event,
@@ -26,9 +25,9 @@ from pulumi_customization_gate.core.model import (
     VmRef,
     duplicates,
 )
-from pulumi_customization_gate.core.status import Signal
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, login, shared_feed
+from pulumi_customization_gate.vsphere.events import explain_end
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, acquire
 
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.shared_read import Reading
 
 _log = logging.getLogger(__name__)
-
-_OF_CUSTOMIZATION = (Signal.CUSTOMIZATION_STARTED, Signal.CUSTOMIZATION_SUCCEEDED, Signal.CUSTOMIZATION_FAILED)
 
 
 class VsphereSource:
@@ -92,8 +89,8 @@ class VsphereSource:
         self._background = Background("customization-gate-refresh", threads=2)
         self._reading: Future[bool] | None = None
         """The last refresh, while it has no answer and nothing has happened since it began."""
-        self._known_until: dict[str, datetime] = {}
-        """The server's time of the last read of each VM's history: what comes later, the next one reads."""
+        self._read: dict[str, Snapshot] = {}
+        """The state with which each VM's history was last read: what comes later, the next read reads."""
 
     def start(self) -> Sequence[VmRef]:
         """Logs in, finds the VMs, subscribes to their events, then reads their state and history."""
@@ -160,8 +157,8 @@ class VsphereSource:
             self._queue.put(snapshot)
         for vm in reading.events:
             self._queue.put(HistoryRead(vm))
-        read_at = {snapshot.vm: snapshot.at for snapshot in reading.snapshots}
-        self._known_until.update({vm: read_at[vm] for vm in reading.events})
+        present = [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)]
+        self._read.update({snapshot.vm: snapshot for snapshot in present if snapshot.vm in reading.events})
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
@@ -202,12 +199,14 @@ class VsphereSource:
         return reading.result()
 
     def _events_known_until(self, vm: str) -> datetime | None:
-        """Returns until when the events of a VM are known; None where its state is an end that no event reports."""
-        seen, events = self._snapshots.get(vm), in_order(self._events.get(vm, {}).values())
-        signals = [event.signal for event in events if event.signal in _OF_CUSTOMIZATION]
-        has_end = seen is not None and seen.progress is not None and seen.progress.is_end
-        is_unexplained = has_end and not (signals and signals[-1].is_end)
-        return None if is_unexplained else self._known_until.get(vm)
+        """Returns until when the events of a VM are known; None where they do not explain its state."""
+        read, seen = self._read.get(vm), self._snapshots.get(vm)
+        if read is None or seen is None:
+            return None
+        is_end = seen.progress is not None and seen.progress.is_end
+        is_as_read = (seen.progress, seen.booted_at) == (read.progress, read.booted_at)
+        is_explained = not is_end or is_as_read or explain_end(self._events.get(vm, {}).values())
+        return read.at if is_explained else None
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""

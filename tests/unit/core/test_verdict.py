@@ -346,6 +346,18 @@ NEWER_WORDS = [
     ),
     row("old success, the boot time is newer", [starting(1), succeeded(2), read(999, booted=900)], WAITING),
     row(
+        "a failure, and one dated hours before its own power-on, which the boot time agrees with",
+        [
+            failed(1),
+            powered_off(2),
+            starting(900),
+            replace(failed(901), at=at(-25_200)),
+            read(999, "FAILED", booted=900),
+        ],
+        FAILED,
+        EVENT,
+    ),
+    row(
         "a boot time that the host's clock puts after the success",
         [succeeded(2), read(30, booted=29)],
         SUCCEEDED,

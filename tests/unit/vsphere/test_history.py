@@ -217,6 +217,20 @@ def test_an_end_that_a_wrong_clock_dated_before_the_boot_is_found(
     assert sorted(read(session, moids)["vm-0"]) == [begin, end]
 
 
+@pytest.mark.parametrize("moids", [["vm-0"], MANY], ids=["few", "many"])
+def test_an_earlier_end_does_not_hide_one_that_a_wrong_clock_dated(
+    vcenter: FakeVcenter, session: Session, moids: list[str]
+) -> None:
+    """The boot is newer than the end that was read, and the state shows that there was another one since."""
+    vcenter.state.add("vm-0", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    minute = timedelta(minutes=1)
+    failure = vcenter.events.happen(vim.event.CustomizationFailed, "vm-0", NOON - 3 * minute)
+    power_on = vcenter.events.happen(vim.event.VmStartingEvent, "vm-0", NOON - minute)
+    success = vcenter.events.happen(SUCCEEDED, "vm-0", NOON - timedelta(hours=7))
+
+    assert read(session, moids)["vm-0"] == [failure, power_on, success]
+
+
 def test_a_clock_that_was_set_back_has_all_read_again(vcenter: FakeVcenter, session: Session) -> None:
     """What is known until a time that is yet to come says nothing of the events since."""
     key = vcenter.events.happen(SUCCEEDED, "vm-0", NOON - timedelta(minutes=1))
