@@ -72,7 +72,7 @@ class Wait:
                     cancelled=cancelled.is_set,
                 )
                 if not report.cancelled:
-                    self._check(report, time.monotonic(), by_state=faults.clock_was_set)
+                    self._check(report, time.monotonic(), clock_was_set=faults.clock_was_set)
             except ServerError as error:
                 if not faults.is_normal(self.began - START_GRACE, time.monotonic()) and self.began <= deadline:
                     continue
@@ -88,12 +88,12 @@ class Wait:
             if outcome.ready and not vm.may_be_ready(self.began):
                 self.wrong.append(f"{vm.label} was reported as ready before its end")
 
-    def _check(self, report: GateReport, ended: float, *, by_state: bool) -> None:
+    def _check(self, report: GateReport, ended: float, *, clock_was_set: bool) -> None:
         if report.fatal_error is not None:
             self.wrong.append(f"the wait ended early: {report.fatal_error}")
         for outcome in report.outcomes:
             vm = self.vms[outcome.key]
-            if text := self._difference(vm, outcome, by_state=by_state):
+            if text := self._difference(vm, outcome, clock_was_set=clock_was_set):
                 self.wrong.append(f"{vm.label}: {text}")
         if not report.timed_out:
             self.late = ended - max(self.began, *(vm.ended_at() for vm in self.vms.values()))
@@ -101,14 +101,15 @@ class Wait:
             self.wrong.append(f"the wait ended {self.late:.0f} s after the last end of its VMs")
         self.verdicts = len(report.outcomes)
 
-    def _difference(self, vm: VmRun, outcome: VmOutcome, *, by_state: bool) -> str:
+    def _difference(self, vm: VmRun, outcome: VmOutcome, *, clock_was_set: bool) -> str:
         """Returns how an outcome differs from the verdict that follows from the scenario; empty if it does not.
 
-        `by_state`: whether the state may decide where an event would, because the clock that dates events was wrong.
+        `clock_was_set`: whether the clock that dates events was wrong. Then a failure counts which is known by the
+        state alone, or by the event of an earlier failure of the VM.
         """
         (status, expected), failure = vm.verdict, outcome.failure
         event = failure.name if failure else ""
-        if by_state and outcome.evidence is Evidence.STATE and event:
+        if clock_was_set and event and (outcome.evidence is Evidence.STATE or event in dict(vm.milestones)):
             event, failure = expected, None
         # A VM that is removed while the wait starts may be unknown to it.
         removed = dict(vm.milestones).get("removed")

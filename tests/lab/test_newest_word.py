@@ -94,7 +94,7 @@ def test_keys_wrap_and_a_clock_is_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["CustomizationSysprepFailed", "CustomizationSucceeded"])
 @pytest.mark.parametrize("is_waiting", [True, False], ids=["during the wait", "before the wait"])
-def test_a_clock_set_back_dates_the_second_customization(
+def test_a_clock_set_back_dates_the_second_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_waiting: bool, end: str
 ) -> None:
     """Its start and end are dated hours before its own power-on; the first one's failure is not taken for its end."""
@@ -122,6 +122,22 @@ def test_a_clock_set_back_dates_the_second_customization(
     is_success = end == "CustomizationSucceeded"
     wanted = ("CustomizationSucceeded", True, "") if is_success else ("CustomizationFailed", False, end)
     assert reported(report) == [wanted]
+
+
+def test_a_clock_set_back_dates_the_whole_second_customization(tmp_path: Path) -> None:
+    """No event since the boot reports the success that the state shows, only one of the failure before it."""
+    with running(tmp_path) as vcenter:
+        vm, name = customized(vcenter, "CustomizationFailed")
+        vcenter.lab.set_clock(-25_200)
+        vcenter.lab.power(vm, "off")
+        vcenter.lab.customize(vm)
+        vcenter.lab.plan(name, outcome="succeeded", duration="50ms")
+        vcenter.lab.power(vm, "on")
+        until(lambda: "CustomizationSucceeded" in vcenter.story(vcenter.find(name)))
+        vcenter.lab.set_clock(0)
+        report = wait(vcenter, {"web": vm}, WaitRules(timeout=TEST_TIMEOUT))
+
+    assert reported(report) == [("CustomizationSucceeded", True, "")]
 
 
 def test_one_look_that_does_not_find_a_vm_decides_nothing() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.event_order import in_order
+from pulumi_customization_gate.core.facts import END_OF
 from pulumi_customization_gate.core.model import Event
 from pulumi_customization_gate.core.status import Signal
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
@@ -16,6 +17,8 @@ from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
+
+    from pulumi_customization_gate.core.model import Snapshot
 
 PAGE = 1000
 """The most events that vCenter returns in one answer (EventManager.QueryEvents, ReadNextEvents)."""
@@ -84,10 +87,10 @@ def observations(events: Iterable[Any]) -> Iterator[Event]:
             )
 
 
-def explain_end(events: Iterable[Event]) -> bool:
-    """Returns whether events of a VM report how its newest run's customization ended: no power-on or start is newer."""
+def explain_end(snapshot: Snapshot, events: Iterable[Event]) -> bool:
+    """Returns whether events of a VM report the end that its state is: no power-on, start or other end is newer."""
     signals = [event.signal for event in in_order(events) if event.signal in _OF_A_RUN]
-    return bool(signals) and signals[-1].is_end
+    return bool(signals) and signals[-1].is_end and END_OF[signals[-1]] is snapshot.progress
 
 
 def _log_location(event: Any) -> str:

@@ -90,7 +90,7 @@ def read(
     found = _by_vm(events)
     # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
     # beginning returns it.
-    single |= {vm for vm in first if _is_settled(present[vm]) and not explain_end(found.get(vm, ()))}
+    single |= {vm for vm in first if _is_settled(present[vm]) and not explain_end(present[vm], found.get(vm, ()))}
     again = {vm: begin for vm, begin in recent.items() if vm in begins}
     found |= _by_vm(_of_each(session, again) if len(again) <= FEW else _of_all(session, again))
     found |= _by_vm(_of_each(session, {vm: begins.get(vm) for vm in single}))

@@ -203,10 +203,10 @@ class VsphereSource:
         read, seen = self._read.get(vm), self._snapshots.get(vm)
         if read is None or seen is None:
             return None
-        is_end = seen.progress is not None and seen.progress.is_end
         is_as_read = (seen.progress, seen.booted_at) == (read.progress, read.booted_at)
-        is_explained = not is_end or is_as_read or explain_end(self._events.get(vm, {}).values())
-        return read.at if is_explained else None
+        if is_as_read or seen.progress is None or not seen.progress.is_end:
+            return read.at
+        return read.at if explain_end(seen, self._events.get(vm, {}).values()) else None
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""
