@@ -34,7 +34,7 @@ LATENESS = timedelta(seconds=10)
 DECIDING = tuple(name for name, signal in EVENTS.items() if signal is not Signal.VM_MIGRATED)
 """The classes of events that a verdict needs. DRS may migrate VMs every few minutes, which decides nothing."""
 MOST_PAGES = 40
-"""Pages that one query may need before it is left to queries for the single VMs."""
+"""Pages that one query may need before it is left to queries for the single VMs; more where those are more."""
 SHORT_PAGE = 100
 """Events of one answer after a longer one took too long."""
 QUERIES_PER_PAGE = 20
@@ -178,6 +178,7 @@ def _query(
         CallTimeoutError: If a query for many VMs takes too long, which queries for each are to follow.
     """
     most_foreign = max(1, len(wanted) // QUERIES_PER_PAGE)
+    most_pages = max(MOST_PAGES, most_foreign)
     count = min(PAGE, PAGE * len(wanted) // QUERIES_PER_PAGE) if wanted else PAGE
     seen: set[int] = set()
     foreign_pages = pages = 0
@@ -201,7 +202,7 @@ def _query(
             continue
         pages += 1
         foreign_pages += bool(wanted) and 2 * sum(event.vm in wanted for event in found) < len(page)
-        if foreign_pages == most_foreign or pages == MOST_PAGES:
+        if foreign_pages == most_foreign or pages == most_pages:
             raise _TooManyPagesError
         if not new:
             continue
@@ -243,6 +244,8 @@ def _of_each(session: Session, begins: Mapping[str, datetime | None], kinds: Col
     def of_one(vm: str) -> list[Event]:
         return session.with_retries(lambda: _of_one(session, vm, begins[vm], kinds))
 
+    if len(begins) == 1:
+        return of_one(*begins)
     with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:
         found = background.map(of_one, begins)
     return [event for events in found for event in events]

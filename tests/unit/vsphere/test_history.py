@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -103,6 +103,30 @@ def test_events_of_others_at_most_double_the_cost(
     read(session, ours)
     assert len(returned) >= vms
     assert sum(returned) <= vms
+
+
+def test_the_shared_query_may_have_as_many_pages_as_queries_for_each_would_cost(
+    vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of VMs have dozens of pages of events that are all their own: no VM is queried by itself."""
+    pages_of(4, monkeypatch)
+    monkeypatch.setattr(history, "MOST_PAGES", 2)
+    monkeypatch.setattr(history, "QUERIES_PER_PAGE", 1)
+    keys = {
+        moid: [vcenter.events.happen(STARTED, moid, NOON + timedelta(seconds=2 * n + twice)) for twice in range(2)]
+        for n, moid in enumerate(MANY)
+    }
+    queried: list[object] = []
+
+    def query(mo: object, spec: Any, *more: object) -> list[Any]:
+        queried.append(spec.entity)
+        return vcenter.events.query(mo, spec, *more)
+
+    vcenter.methods["QueryEvents"] = query
+
+    assert read(session, MANY) == keys
+    assert len(queried) > 2
+    assert set(queried) == {None}
 
 
 def test_pages_overlap_by_an_instant(vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
