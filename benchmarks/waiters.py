@@ -75,7 +75,7 @@ def waiters(home: Home) -> dict[str, Waiter]:
     """Returns the waiters by their names; Ansible's is missing where this Python is too old for it."""
     own, ours = Path(sys.executable), "benchmarks.candidates"
     found = [
-        Waiter("gate", "customization gate", own, ours, ("gate",), slowness=0.004),
+        Waiter("gate", "customization gate", own, ours, ("gate",), slowness=0.008),
         Waiter("terraform", "Terraform (re-implemented)", own, ours, ("terraform",)),
         Waiter("powercli", "PowerCLI (re-implemented)", own, ours, ("powercli",)),
     ]

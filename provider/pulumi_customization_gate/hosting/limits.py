@@ -7,3 +7,6 @@ END_TIMEOUT = 10.0
 KEEP_UNUSED = 10.0
 """Seconds for which a session stays open after its last gate: at the engine's default parallelism gates follow one
 another, and each would log in again."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread computes while others wait for the interpreter. With Python's 0.005 the thread that parses
+what happened holds up the reads that confirm it by as long as a read takes."""

@@ -24,7 +24,7 @@ from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
-from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED
+from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED, SWITCH_INTERVAL
 from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
@@ -46,13 +46,14 @@ _prepared: dict[str, bool] = {}
 
 
 def prepare() -> None:
-    """Widens the host's pool, listens to its Cancel, watches its engine and keeps sessions between gates.
+    """Prepares the host for calls that wait: more of them, in turns, with its Cancel, its engine's end, and sessions.
 
     Call it from `configure`.
     """
     with _preparing:
         if _prepared or os.environ.get(PLAIN_HOST) == "1":
             return
+        sys.setswitchinterval(SWITCH_INTERVAL)
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
         _prepared["an exit once its engine was killed"] = _watch_engine()

@@ -40,6 +40,7 @@ def _unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_cancelled", threading.Event())
     monkeypatch.setattr(host, "_watch_signals", lambda: False)
     monkeypatch.setattr(sys, "argv", ["host"])
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
 
 
 class AbortedError(Exception):
@@ -201,6 +202,15 @@ def test_the_pool_grows() -> None:
         calls = [pool.submit(together.wait, 10) for _ in range(8)]
         assert sorted(call.result(timeout=20) for call in calls) == list(range(8))
     assert "more than four calls at once" not in host.missing()
+
+
+def test_threads_take_turns_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that parses a burst of events does not hold up the reads of the gates that the events open."""
+    intervals: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
+    host.prepare()
+    assert intervals
+    assert max(intervals) < 0.005
 
 
 def test_the_host_can_be_left_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
