@@ -175,10 +175,13 @@ class Session:
             AuthenticationError: If the credentials are refused now.
         """
         with self._login_lock:
-            if generation == self._generation and not self._is_closed.is_set():
-                self._pace.wait(self.settings, self._is_closed)
-                self._end_session(0)
-                self._log_in()
+            if generation != self._generation or self._is_closed.is_set():
+                return
+            self._pace.wait(self.settings, self._is_closed)
+            if self._is_closed.is_set():
+                return  # A log-in that nobody waits for would leave a session behind until its response comes.
+            self._end_session(0)
+            self._log_in()
 
     def log_out(self) -> None:
         """Ends the session on the server if it can still be reached; the session cannot log in again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from pulumi_customization_gate.core.errors import (
     CertificateError,
     ServerError,
 )
+from pulumi_customization_gate.vsphere import login
 from pulumi_customization_gate.vsphere import session as module
 from pulumi_customization_gate.vsphere.session import CALL_TIMEOUT, Session, acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
@@ -121,6 +123,18 @@ def test_a_session_that_ended_is_replaced_once(vcenter: FakeVcenter) -> None:
         assert session.with_retries(lambda: query("nothing")) is None
         session.log_in_again(1)
         assert (session.generation, vcenter.calls["Login"]) == (2, 2)
+
+
+def test_no_log_in_follows_the_end(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last user leaves during the pause before a log-in: a new session would have no user."""
+    monkeypatch.setattr(login, "FIRST_PAUSE", 60.0)
+    with acquire(SETTINGS) as session, ThreadPoolExecutor() as threads:
+        vcenter.end_sessions()
+        replacing = threads.submit(session.log_in_again, session.generation)
+        until(lambda: bool(session._pace._short_sessions))
+        session.log_out()
+        replacing.result(10)
+    assert (vcenter.calls["Login"], vcenter.sessions) == (1, set())
 
 
 def test_a_log_out_that_is_lost_is_sent_again(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
