@@ -23,7 +23,7 @@ class Shell:
     environment: dict[str, str]
 
     def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        said = subprocess.run(
+        result = subprocess.run(
             [*PROGRAM, *arguments],
             env={**self.environment, **environment},
             input=stdin,
@@ -32,8 +32,8 @@ class Shell:
             timeout=WAIT,
             check=False,
         )
-        assert "Traceback" not in said.stderr, said.stderr
-        return said
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE

@@ -504,8 +504,8 @@ def test_nothing_secret_reaches_a_log(lab: Running, caplog: pytest.LogCaptureFix
     with started(lab, vm) as source:
         tokens = list(lab.cloud._tokens)
         source.refresh(2.0)
-        said = source.diagnose(VmRef("web-0", f"vm-{vm.uuid}", "web-0"), 0.5)
+        message = source.diagnose(VmRef("web-0", f"vm-{vm.uuid}", "web-0"), 0.5)
     assert lab.cloud.calls["GET /api/vApp/vm/guestCustomizationSection"] > 0
-    text = caplog.text + "".join(said)
+    text = caplog.text + "".join(message)
     assert len(tokens) == 1
     assert [s for s in (vm.admin_password, "s3cret", lab.cloud.api_token, *tokens) if s in text] == []

@@ -77,7 +77,7 @@ def test_the_real_client_logs_in_by_api_token(real_program: Path, lab: Running) 
 
 
 @pytest.mark.parametrize(
-    ("variables", "uuid", "said"),
+    ("variables", "uuid", "message"),
     [
         pytest.param({"VCD_PASSWORD": "wr0ng"}, "", "credentials", id="wrong-password"),
         pytest.param({"SSL_CERT_FILE": "/dev/null"}, "", "certificate", id="untrusted"),
@@ -85,11 +85,11 @@ def test_the_real_client_logs_in_by_api_token(real_program: Path, lab: Running) 
     ],
 )
 def test_the_real_client_is_refused_as_by_a_real_server(
-    real_program: Path, lab: Running, variables: dict[str, str], uuid: str, said: str
+    real_program: Path, lab: Running, variables: dict[str, str], uuid: str, message: str
 ) -> None:
     """go-vcloud-director understands the lab's refusals."""
     vm = lab.cloud.add("web-0")
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(LabError, match=message):
         ask(real_program, lab, uuid or vm.uuid, variables=variables)
 
 

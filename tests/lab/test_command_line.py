@@ -50,16 +50,16 @@ def test_wait_ends_when_all_are_customized(vcenter: VCenter, shell: Shell) -> No
     """The report has the times of power-on, start, completion and readiness of each VM, in that order."""
     vms = customized(vcenter, 3, duration="500ms")
 
-    said = shell("wait", *(vm.name for vm in vms), "--output", "json")
+    completed = shell("wait", *(vm.name for vm in vms), "--output", "json")
 
-    assert said.returncode == 0, said.stderr
-    document = json.loads(said.stdout)
+    assert completed.returncode == 0, completed.stderr
+    document = json.loads(completed.stdout)
     assert {vm.name: "CustomizationSucceeded" for vm in vms} == document["statuses"]
     for result in document["results"].values():
         times = [result[name] for name in ("powered_on_at", "started_at", "completed_at", "ready_at")]
         assert times == sorted(times)
         assert result["evidence"] == "event"
-    assert "3 of 3 customized after" in said.stderr
+    assert "3 of 3 customized after" in completed.stderr
 
 
 def test_wait_reports_a_failure_with_everything_that_the_server_said(vcenter: VCenter, shell: Shell) -> None:
@@ -67,24 +67,24 @@ def test_wait_reports_a_failure_with_everything_that_the_server_said(vcenter: VC
     plan = {"outcome": "CustomizationSysprepFailed", "message": "no licence", "logLocation": "C:\\log"}
     [bad], [good] = customized(vcenter, 1, **plan), customized(vcenter)
 
-    said = shell("wait", bad.name, good.name)
+    result = shell("wait", bad.name, good.name)
 
-    assert said.returncode == 1
-    assert re.search(rf"{bad.name} \(vm-\d+\)  CustomizationSysprepFailed at .*Z: no licence", said.stdout)
-    assert "guest log: C:\\log" in said.stdout
-    assert f"{good.name} ({good._moId})  CustomizationSucceeded in" in said.stdout
-    assert f"replace {bad.name} and run the command again" in said.stdout
+    assert result.returncode == 1
+    assert re.search(rf"{bad.name} \(vm-\d+\)  CustomizationSysprepFailed at .*Z: no licence", result.stdout)
+    assert "guest log: C:\\log" in result.stdout
+    assert f"{good.name} ({good._moId})  CustomizationSucceeded in" in result.stdout
+    assert f"replace {bad.name} and run the command again" in result.stdout
 
 
 def test_wait_gives_up_when_its_time_is_over(vcenter: VCenter, shell: Shell) -> None:
     """Exit status 3, with what is known of the VM and the likely cause."""
     [vm] = customized(vcenter, outcome="never-ends")
 
-    said = shell("wait", vm.name, "--timeout", "2")
+    result = shell("wait", vm.name, "--timeout", "2")
 
-    assert said.returncode == 3
-    assert f"{vm.name} ({vm._moId})  Timeout in CustomizationStarted" in said.stdout
-    assert "likely cause: the customization does not end in the guest" in said.stdout
+    assert result.returncode == 3
+    assert f"{vm.name} ({vm._moId})  Timeout in CustomizationStarted" in result.stdout
+    assert "likely cause: the customization does not end in the guest" in result.stdout
 
 
 def test_status_shows_status_and_progress(vcenter: VCenter, shell: Shell) -> None:
@@ -95,12 +95,12 @@ def test_status_shows_status_and_progress(vcenter: VCenter, shell: Shell) -> Non
     while "CustomizationStarted" not in shell("status", running_.name).stdout:
         assert time.monotonic() < deadline
 
-    said = shell("status", running_.name, done.name, "-o", "json")
+    result = shell("status", running_.name, done.name, "-o", "json")
     gone = shell("status", done.name, "vm-4711")
 
-    assert said.returncode == 3
+    assert result.returncode == 3
     expected = {running_.name: "CustomizationStarted", done.name: "CustomizationSucceeded"}
-    assert json.loads(said.stdout)["statuses"] == expected
+    assert json.loads(result.stdout)["statuses"] == expected
     assert gone.returncode == 1
     assert "vm-4711  NotFound: " in gone.stdout
     assert f"{done.name} ({done._moId})  CustomizationSucceeded" in gone.stdout
@@ -111,22 +111,22 @@ def test_events_shows_the_history_in_its_order(vcenter: VCenter, shell: Shell) -
     [vm] = customized(vcenter, outcome="CustomizationLinuxIdentityFailed", message="told by\x9b2J the guest")
     assert shell("wait", vm.name).returncode == 1
 
-    said = shell("events", vm.name)
+    result = shell("events", vm.name)
     document = json.loads(shell("events", vm._moId, "-o", "json").stdout)
 
     expected = ["VmStartingEvent", "VmPoweredOnEvent", "CustomizationStartedEvent", "CustomizationLinuxIdentityFailed"]
-    assert [line.split()[4] for line in said.stdout.splitlines()] == expected
+    assert [line.split()[4] for line in result.stdout.splitlines()] == expected
     assert [event["event"] for event in document] == expected
     assert document[-1]["message"] == "told by the guest"
-    assert "\x9b" not in said.stdout
+    assert "\x9b" not in result.stdout
 
 
 def test_events_of_a_vm_that_is_not_there_are_wrong_usage(shell: Shell) -> None:
     """An empty output would mean a VM without events."""
-    said = shell("events", "vm-4711")
+    result = shell("events", "vm-4711")
 
-    assert said.returncode == 2
-    assert "has no virtual machine vm-4711" in said.stderr
+    assert result.returncode == 2
+    assert "has no virtual machine vm-4711" in result.stderr
 
 
 def test_wait_takes_conditions_that_hold_after_success(vcenter: VCenter, shell: Shell) -> None:
@@ -144,9 +144,9 @@ def test_wait_takes_conditions_that_hold_after_success(vcenter: VCenter, shell: 
 # ---- doctor
 
 
-def findings(said: Any) -> dict[tuple[str, str], str]:
+def findings(result: Any) -> dict[tuple[str, str], str]:
     """Returns the state of each finding, by check and subject."""
-    return {(found["check"], found["subject"]): found["state"] for found in json.loads(said.stdout)["findings"]}
+    return {(found["check"], found["subject"]): found["state"] for found in json.loads(result.stdout)["findings"]}
 
 
 def test_doctor_finds_a_vcenter_that_a_wait_can_work_with(vcenter: VCenter, shell: Shell) -> None:
@@ -156,10 +156,10 @@ def test_doctor_finds_a_vcenter_that_a_wait_can_work_with(vcenter: VCenter, shel
     vcenter.lab.reset_stats()
     login = {"GUEST_USER": vcenter.lab.guest_user, "GUEST_PASSWORD": vcenter.lab.guest_password}
 
-    said = shell("doctor", "golden", "--folder", "/DC0/vm", "--template", "golden", "-o", "json", **login)
+    result = shell("doctor", "golden", "--folder", "/DC0/vm", "--template", "golden", "-o", "json", **login)
 
-    found, label = findings(said), f"golden ({golden._moId})"
-    assert said.returncode == 0, said.stdout
+    found, label = findings(result), f"golden ({golden._moId})"
+    assert result.returncode == 0, result.stdout
     assert [check for (check, _), state in found.items() if state != "ok"] == ["esxi_host"]  # the lab's have no DNS
     for check in ("vm", "privileges", "guest_privileges", "template", "vmware_tools", "deploypkg"):
         assert (check, label) in found
@@ -180,10 +180,10 @@ def test_doctor_ends_with_the_first_thing_that_makes_the_server_useless(
     shell: Shell, environment: dict[str, str], check: str
 ) -> None:
     """What comes before it is good, and what depends on it is not tried."""
-    said = shell("doctor", "-o", "json", **environment)
-    *before, last = findings(said).items()
+    result = shell("doctor", "-o", "json", **environment)
+    *before, last = findings(result).items()
 
-    assert said.returncode == 4
+    assert result.returncode == 4
     assert (last[0][0], last[1]) == (check, "failed")
     assert all(state == "ok" for _, state in before)
 
@@ -193,12 +193,15 @@ def test_doctor_names_what_a_user_may_not_see(vcenter: VCenter, shell: Shell) ->
     vm = vcenter.clone("secret-0")
     rule = vcenter.lab.add_fault("no_permission", vm="secret-0")
     try:
-        said = shell("doctor", vm._moId, "nobody", "-o", "json")
+        result = shell("doctor", vm._moId, "nobody", "-o", "json")
     finally:
         vcenter.done("DELETE", f"/faults/{rule}")
 
-    assert said.returncode == 1
-    assert [subject for (check, subject), state in findings(said).items() if state == "failed"] == ["nobody", vm._moId]
+    assert result.returncode == 1
+    assert [subject for (check, subject), state in findings(result).items() if state == "failed"] == [
+        "nobody",
+        vm._moId,
+    ]
 
 
 # ---- what names VMs
@@ -230,20 +233,20 @@ def folders(vcenter: VCenter) -> dict[str, Any]:
 @pytest.mark.usefixtures("folders")
 def test_words_are_looked_up_in_the_inventory(shell: Shell, words: list[str], expected: list[str]) -> None:
     """Names, paths and patterns find VMs wherever they are, each once."""
-    said = shell("status", *words, "-o", "json")
+    result = shell("status", *words, "-o", "json")
 
-    assert sorted(json.loads(said.stdout)["statuses"]) == expected
+    assert sorted(json.loads(result.stdout)["statuses"]) == expected
 
 
 @pytest.mark.usefixtures("folders")
 def test_lines_of_govc_find_are_read(vcenter: VCenter, shell: Shell) -> None:
     """Paths without their datacenter, and IDs with their type."""
-    said = shell(
+    result = shell(
         "wait", "-", "-o", "json", "--expect", "optional", stdin=f"vm/tree/tree-b\n{vcenter.find('tree-a')._moId}"
     )
     typed = shell("status", f"VirtualMachine:{vcenter.find('tree-c')._moId}", "-o", "json")
 
-    assert sorted(json.loads(said.stdout)["results"]) == ["tree-a", "tree-b"]
+    assert sorted(json.loads(result.stdout)["results"]) == ["tree-a", "tree-b"]
     assert sorted(json.loads(typed.stdout)["results"]) == ["tree-c"]
 
 
@@ -260,20 +263,20 @@ def test_all_kinds_of_references_name_one_vm(shell: Shell, folders: dict[str, An
     vm = folders["a"]
     words = ["tree-a", "/DC0/vm/tree-a", vm._moId, vm.config.uuid, vm.config.instanceUuid.upper(), "tree-[a]"]
 
-    said = shell("status", "-", "-o", "json", stdin="\n".join(words))
+    result = shell("status", "-", "-o", "json", stdin="\n".join(words))
 
-    assert list(json.loads(said.stdout)["statuses"]) == ["tree-a"]
+    assert list(json.loads(result.stdout)["statuses"]) == ["tree-a"]
 
 
 @pytest.mark.usefixtures("folders")
 def test_a_shared_name_is_refused_with_both_paths(shell: Shell) -> None:
     """A wait on the wrong one of two would be worse than none."""
-    said = shell("wait", "twin")
+    result = shell("wait", "twin")
 
-    assert said.returncode == 2
-    assert "2 virtual machines are named 'twin': " in said.stderr
-    assert "/DC0/vm/tree/twin (vm-" in said.stderr
-    assert "/DC0/vm/twin (vm-" in said.stderr
+    assert result.returncode == 2
+    assert "2 virtual machines are named 'twin': " in result.stderr
+    assert "/DC0/vm/tree/twin (vm-" in result.stderr
+    assert "/DC0/vm/twin (vm-" in result.stderr
 
 
 def test_the_inventory_is_read_once_for_all_words(vcenter: VCenter, shell: Shell) -> None:
@@ -298,12 +301,12 @@ def test_a_wrong_password_is_sent_once(vcenter: VCenter, shell: Shell) -> None:
     """Exit status 4, what to correct, and one attempt: more would lock the account."""
     before = vcenter.lab.stats()["logins"]["failed"]
 
-    said = shell("wait", "linux-template", VSPHERE_PASSWORD="wrong-one")
+    result = shell("wait", "linux-template", VSPHERE_PASSWORD="wrong-one")
 
-    assert said.returncode == 4
-    assert "refused the user name or password" in said.stderr
-    assert "--password-file" in said.stderr
-    assert "wrong-one" not in said.stdout + said.stderr
+    assert result.returncode == 4
+    assert "refused the user name or password" in result.stderr
+    assert "--password-file" in result.stderr
+    assert "wrong-one" not in result.stdout + result.stderr
     assert vcenter.lab.stats()["logins"]["failed"] == before + 1
 
 
@@ -447,10 +450,10 @@ def test_vms_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -> Non
     [one, *_] = [lab.add(f"{vapp}-{n}", vapp, plan) for vapp in ("alone", "shop") for n in range(2)]
 
     words = [one.urn, f"urn:vcloud:vapp:{vapp_uuid('shop')}"]
-    said = shell("wait", *words, "--platform", "cloud_director", "-o", "json")
+    result = shell("wait", *words, "--platform", "cloud_director", "-o", "json")
 
-    assert said.returncode == 0, said.stderr
-    statuses = json.loads(said.stdout)["statuses"]
+    assert result.returncode == 0, result.stderr
+    statuses = json.loads(result.stdout)["statuses"]
     assert statuses == dict.fromkeys(("alone-0", "shop-0", "shop-1"), "CustomizationSucceeded")
 
 
@@ -460,10 +463,10 @@ def test_doctor_works_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
     for number in range(2):
         lab.add(f"looked-{number}", "looked")
 
-    said = shell("doctor", f"urn:vcloud:vapp:{vapp_uuid('looked')}", "--platform", "cloud_director", "-o", "json")
+    result = shell("doctor", f"urn:vcloud:vapp:{vapp_uuid('looked')}", "--platform", "cloud_director", "-o", "json")
 
-    assert said.returncode == 0, said.stdout
-    assert [check for check, _ in findings(said)] == [
+    assert result.returncode == 0, result.stdout
+    assert [check for check, _ in findings(result)] == [
         "name_resolution", "connection", "certificate", "login", "version", "clock", "vm", "vm",
     ]  # fmt: skip
 
@@ -472,10 +475,10 @@ def test_a_name_is_no_reference_on_cloud_director(cloud: tuple[Cloud, Shell]) ->
     """The message says what names a VM there."""
     _, shell = cloud
 
-    said = shell("wait", "web-1", "--platform", "cloud_director")
+    result = shell("wait", "web-1", "--platform", "cloud_director")
 
-    assert said.returncode == 2
-    assert "a VM of Cloud Director (urn:vcloud:vm:<uuid>" in said.stderr
+    assert result.returncode == 2
+    assert "a VM of Cloud Director (urn:vcloud:vm:<uuid>" in result.stderr
 
 
 def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, Shell]) -> None:
@@ -483,11 +486,11 @@ def test_a_wrong_password_for_cloud_director_ends_with_4(cloud: tuple[Cloud, She
     lab, shell = cloud
     vm = lab.add("locked")
 
-    said = shell("status", vm.urn, "--platform", "cloud_director", VCD_PASSWORD="wrong-one")
+    result = shell("status", vm.urn, "--platform", "cloud_director", VCD_PASSWORD="wrong-one")
 
-    assert said.returncode == 4
-    assert "--password-file" in said.stderr
-    assert "vcd:" not in said.stderr
+    assert result.returncode == 4
+    assert "--password-file" in result.stderr
+    assert "vcd:" not in result.stderr
 
 
 # ---- names and encodings
@@ -519,10 +522,10 @@ def test_names_are_found_in_every_locale(
         vm = vcenter.clone()
         finish(vm.Rename_Task(name))
     shell = Shell({**connected_to(vcenter.lab).environment, **environment})
-    said = shell("status", *words, "--output", "json")
-    assert [result["moid"] for result in json.loads(said.stdout or "{}").get("results", {}).values()] == [vm._moId], (
-        said
-    )
+    completed = shell("status", *words, "--output", "json")
+    assert [result["moid"] for result in json.loads(completed.stdout or "{}").get("results", {}).values()] == [
+        vm._moId
+    ], completed
 
 
 # ---- the end

@@ -94,7 +94,7 @@ def test_every_command_does_what_its_page_says(shell: Shell, tmp_path: Path, com
     (tmp_path / "vms.txt").write_text("# the web shop\nweb-0\nweb-1\n", encoding="utf-8")
     environment = {**shell.environment, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
 
-    said = subprocess.run(
+    result = subprocess.run(
         ["/bin/sh", "-c", command.line.replace(SERVER, environment["VSPHERE_SERVER"])],
         cwd=tmp_path,
         env=environment,
@@ -104,8 +104,8 @@ def test_every_command_does_what_its_page_says(shell: Shell, tmp_path: Path, com
         check=False,
     )
 
-    assert said.returncode == command.code, said.stderr
-    output = (said.stdout + said.stderr).replace(environment["VSPHERE_SERVER"], SERVER)
+    assert result.returncode == command.code, result.stderr
+    output = (result.stdout + result.stderr).replace(environment["VSPHERE_SERVER"], SERVER)
     output = output.replace(environment["VSPHERE_CA_FILE"], "ca.pem")
     written = [as_shape(line) for line in output.splitlines()]
     assert [line for line in map(as_shape, command.shown) if line not in written] == []

@@ -1,4 +1,4 @@
-"""The long poll for events, on real sockets: what rings it, where it listens, what it does without a collector."""
+"""The long poll for events, on real sockets: what ends it, what it covers, what it does without a collector."""
 
 from __future__ import annotations
 

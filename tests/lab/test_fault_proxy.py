@@ -147,12 +147,12 @@ def test_refused(proxy: FaultProxy) -> None:
 def test_cut_off(proxy: FaultProxy) -> None:
     """A connection that is cut after some bytes never says more than these."""
     proxy.set_conditions(LinkConditions(cut_after=2))
-    said = b""
+    message = b""
     # The reset may overtake the bytes, and even the connection.
     with pytest.raises(ConnectionResetError), connect(proxy) as client:  # noqa: PT012 -- it ends the loop
         while True:
-            said += client.recv(1)
-    assert b"on".startswith(said)
+            message += client.recv(1)
+    assert b"on".startswith(message)
 
 
 def test_late(proxy: FaultProxy) -> None:

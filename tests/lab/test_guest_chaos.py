@@ -1,6 +1,6 @@
 """Guest work to which everything happens at every call: it is done once, and the state has what the guest has.
 
-Each test takes one call of the life of a script, or of a file, by its number. The network is cut from there on, or
+Each test takes one call that a script, or a file, makes, by its number. The network is cut from there on, or
 vCenter restarts: once before the call takes effect, once after it. Or the provider is killed after it: what it knew is
 lost, so the moment before the next call is the same. Then `up` runs again.
 """
@@ -22,7 +22,7 @@ from pulumi_customization_gate.vsphere import session as sessions
 from pulumi_customization_gate.vsphere.guest import replacement, run
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
-from tests.lab.guest_life import Kind, Life
+from tests.lab.guest_resource import GuestResource, Kind
 from tests.lab.vcenter_fixture import VCenter, running
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Lab:
             **{f"customization:{key}": value for key, value in LOGIN.items()},
         }
 
-    def life(self, kind: Kind, name: str) -> Life:
+    def resource(self, kind: Kind, name: str) -> GuestResource:
         """Returns a resource that does not exist yet, in a guest in which no script has run."""
         shutil.rmtree(self.home / ".customization-gate", ignore_errors=True)
         given: dict[str, Any] = {"vm": self.moid, "timeout": SECONDS}
@@ -83,7 +83,7 @@ class Lab:
             given |= {"path": f"/home/deploy/{name}", "source": str(source)}
             given |= guest_file.check(self.config.get, given)[1]
         urn = f"urn:pulumi:lab::tests::{kind}::{name}"
-        return Life(kind, urn, self.config, given)
+        return GuestResource(kind, urn, self.config, given)
 
     @property
     def home(self) -> Path:
@@ -98,18 +98,22 @@ class Lab:
         """Returns how often all faults have struck."""
         return sum(self.vcenter.lab.hits())
 
-    def assert_done_once(self, life: Life, name: str) -> None:
+    def assert_done_once(self, resource: GuestResource, name: str) -> None:
         """Asserts that the guest has what the state has, and that another `up` would do nothing."""
-        if life.kind == "script":
+        if resource.kind == "script":
             assert (self.folder / name).read_text(encoding="utf-8") == "run\n"
-            assert life.outputs["stdout"].strip() == "1"
-            assert (life.outputs["status"], life.outputs["exit_code"]) == ("exited", 0)
-        elif life.kind == "directory":
+            assert resource.outputs["stdout"].strip() == "1"
+            assert (resource.outputs["status"], resource.outputs["exit_code"]) == ("exited", 0)
+        elif resource.kind == "directory":
             found = self.home / name
             files = {str(path.relative_to(found)): path for path in found.rglob("*") if path.is_file()}
-            assert {path: digest(file) for path, file in files.items()} == life.outputs["files"] == life.inputs["files"]
-            assert life.outputs["size"] == sum(file.stat().st_size for file in files.values())
-            assert life.outputs["directories"] == ["", "conf.d"]
+            assert (
+                {path: digest(file) for path, file in files.items()}
+                == resource.outputs["files"]
+                == resource.inputs["files"]
+            )
+            assert resource.outputs["size"] == sum(file.stat().st_size for file in files.values())
+            assert resource.outputs["directories"] == ["", "conf.d"]
             (journal,) = (self.home / ".customization-gate").iterdir()
             assert json.loads(journal.read_text(encoding="utf-8")) == {
                 "complete": True,
@@ -118,11 +122,11 @@ class Lab:
             }
         else:
             found = self.home / name
-            assert found.read_text(encoding="utf-8") == life.outputs["content"] == life.inputs["content"]
-            assert life.outputs["size"] == found.stat().st_size
+            assert found.read_text(encoding="utf-8") == resource.outputs["content"] == resource.inputs["content"]
+            assert resource.outputs["size"] == found.stat().st_size
             assert [left.name for left in found.parent.glob(f".{name}*")] == []
-        before = life.state
-        assert (life.up(), life.state) == ("", before)
+        before = resource.state
+        assert (resource.up(), resource.state) == ("", before)
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +161,13 @@ def logged_in(lab: Lab) -> Iterator[None]:
 def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int) -> None:
     """The process is killed by SIGKILL once a call has had its effect; the next `up` continues from there."""
     name = f"killed-{kind}-{number}"
-    life = lab.life(kind, name)
+    resource = lab.resource(kind, name)
     lab.fault("hang", skip=number - 1, count=1, after=True)
-    life.up_until_killed(lambda: lab.hits() == 1)
+    resource.up_until_killed(lambda: lab.hits() == 1)
     lab.vcenter.lab.clear_faults()
 
-    assert life.up() == ""
-    lab.assert_done_once(life, name)
+    assert resource.up() == ""
+    lab.assert_done_once(resource, name)
 
 
 @before_and_after
@@ -171,17 +175,17 @@ def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int) -> None:
 def test_a_network_that_is_cut(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
     """From one call on every connection breaks, until the operation fails; the next `up` finds what came of it."""
     name = f"cut-{kind}-{number}-{after}"
-    life = lab.life(kind, name)
+    resource = lab.resource(kind, name)
     with logged_in(lab):
-        life.inputs["timeout"] = CUT
+        resource.inputs["timeout"] = CUT
         lab.fault("reset", skip=number - 1, count=1, after=after)
         lab.fault("reset", skip=number - 1)
-        life.up()
+        resource.up()
         lab.vcenter.lab.clear_faults()
 
-        life.inputs["timeout"] = SECONDS
-        assert life.up() == ""
-    lab.assert_done_once(life, name)
+        resource.inputs["timeout"] = SECONDS
+        assert resource.up() == ""
+    lab.assert_done_once(resource, name)
 
 
 @before_and_after
@@ -189,7 +193,7 @@ def test_a_network_that_is_cut(lab: Lab, kind: Kind, number: int, *, after: bool
 def test_a_vcenter_that_restarts(lab: Lab, kind: Kind, number: int, *, after: bool) -> None:
     """VCenter goes down during one call and comes back without sessions: the operation survives that by itself."""
     name = f"restarted-{kind}-{number}-{after}"
-    life = lab.life(kind, name)
+    resource = lab.resource(kind, name)
     with logged_in(lab):
         lab.fault("delay", seconds=60, skip=number - 1, count=1, after=after)
         ended = threading.Event()
@@ -203,18 +207,18 @@ def test_a_vcenter_that_restarts(lab: Lab, kind: Kind, number: int, *, after: bo
         thread = threading.Thread(target=restart)
         thread.start()
         try:
-            assert life.up() == ""
+            assert resource.up() == ""
         finally:
             ended.set()
             thread.join()
         lab.vcenter.lab.clear_faults()
-        lab.assert_done_once(life, name)
+        lab.assert_done_once(resource, name)
 
 
 def test_the_numbers_reach_to_the_end(lab: Lab) -> None:
     """A lifecycle makes no more calls than there are tests for, apart from the polls of a running script."""
     for kind, most in CALLS.items():
         lab.vcenter.lab.reset_stats()
-        lab.life(kind, f"counted-{kind}").up_until_killed(lambda: False)
+        lab.resource(kind, f"counted-{kind}").up_until_killed(lambda: False)
         calls = lab.vcenter.lab.stats()["calls"]
         assert most - 3 < sum(calls.values()) - calls.pop("ListProcessesInGuest", 1) + 1 <= most, calls

@@ -21,7 +21,7 @@ from pulumi_customization_gate.lifecycle.engine import UNKNOWN
 from pulumi_customization_gate.vsphere import session
 from pulumi_customization_gate.vsphere.guest import hosts, run
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
-from tests.lab.guest_life import FakeEngine, Kind, Life
+from tests.lab.guest_resource import FakeEngine, GuestResource, Kind
 from tests.lab.vcenter_fixture import VCenter, finish, running, until
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Lab:
         """The VM's inventory path."""
         return f"/DC0/vm/{self.vm.name}"
 
-    def life(self, kind: Kind, **inputs: Any) -> Life:
+    def resource(self, kind: Kind, **inputs: Any) -> GuestResource:
         """Returns a resource that does not exist yet."""
         given: dict[str, Any] = {"vm": self.vm._moId, "timeout": 20.0}
         given |= {"script": f"echo run >>{self.log}"} if kind == "script" else {"path": "/srv/note", "content": "one"}
-        return Life(kind, f"urn:pulumi:lab::tests::{kind}::{self.vm._moId}", self.config, {**given, **inputs})
+        return GuestResource(kind, f"urn:pulumi:lab::tests::{kind}::{self.vm._moId}", self.config, {**given, **inputs})
 
     def silent_after_the_start(self) -> None:
         """Lets the first program start without an answer, and answers no later request for one."""
@@ -95,7 +95,7 @@ def lab(vcenter_and_guests: tuple[VCenter, Path], tmp_path: Path) -> Iterator[La
 def test_ctrl_c_while_the_start_is_not_answered_keeps_the_outputs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request may have been carried out: what is known is stored, and the next `up` takes the outcome."""
     monkeypatch.setattr(run, "STOP_TIMEOUT", 0.3)
-    life = lab.life("script")
+    resource = lab.resource("script")
     lab.silent_after_the_start()
 
     def cancelled() -> bool:
@@ -104,126 +104,132 @@ def test_ctrl_c_while_the_start_is_not_answered_keeps_the_outputs(lab: Lab, monk
         lab.vcenter.lab.add_fault("hang", method="*")
         return True
 
-    error = life.up(cancelled)
+    error = resource.up(cancelled)
 
     assert "could not be stopped: the update was cancelled" in error
-    assert (life.outputs["status"], life.outputs["attempt"], life.outputs["exit_code"]) == ("unknown", 1, None)
+    assert (resource.outputs["status"], resource.outputs["attempt"], resource.outputs["exit_code"]) == (
+        "unknown",
+        1,
+        None,
+    )
     lab.vcenter.lab.clear_faults()
-    assert life.up() == ""
-    assert (life.outputs["status"], life.outputs["attempt"], lab.runs()) == ("exited", 1, ["run"])
+    assert resource.up() == ""
+    assert (resource.outputs["status"], resource.outputs["attempt"], lab.runs()) == ("exited", 1, ["run"])
 
 
 def test_a_run_that_continues_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a time-out while vCenter does not answer and the script runs, the next `up` waits for the script's end."""
     monkeypatch.setattr(run, "STOP_TIMEOUT", 0.3)
-    life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done; exit 3")
+    resource = lab.resource(
+        "script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done; exit 3"
+    )
     lab.silent_after_the_start()
-    life.inputs["timeout"] = 2.0
-    assert "could not be stopped: timed out after 2 s" in life.up()
+    resource.inputs["timeout"] = 2.0
+    assert "could not be stopped: timed out after 2 s" in resource.up()
     lab.vcenter.lab.clear_faults()
-    life.inputs["timeout"] = 20.0
+    resource.inputs["timeout"] = 20.0
     threading.Timer(0.5, (lab.files / "go").touch).start()
 
-    error = life.up()
+    error = resource.up()
 
     assert "ended with exit code 3" in error
-    assert "following the run that was started earlier" in life.lines
-    assert (life.outputs["attempt"], lab.runs()) == (1, ["run"])
+    assert "following the run that was started earlier" in resource.lines
+    assert (resource.outputs["attempt"], lab.runs()) == (1, ["run"])
 
 
 def test_a_changed_script_waits_for_the_earlier_run(lab: Lab) -> None:
     """Two runs of one resource are never in the guest at the same time, also where the first one lost its `up`."""
     waiting = f"until [ -e {lab.files}/go ]; do sleep 0.05; done"
-    life = lab.life("script", script=f"echo one >>{lab.log}; {waiting}; echo end >>{lab.log}")
-    life.up_until_killed(lambda: bool(lab.runs()))
-    life.inputs["script"] = f"echo two >>{lab.log}"
+    resource = lab.resource("script", script=f"echo one >>{lab.log}; {waiting}; echo end >>{lab.log}")
+    resource.up_until_killed(lambda: bool(lab.runs()))
+    resource.inputs["script"] = f"echo two >>{lab.log}"
     threading.Timer(0.5, (lab.files / "go").touch).start()
 
-    assert life.up() == ""
+    assert resource.up() == ""
     assert lab.runs() == ["one", "end", "two"]
-    assert "waiting for the end of an earlier run of this script" in life.lines
+    assert "waiting for the end of an earlier run of this script" in resource.lines
 
 
 def test_a_failed_script_runs_again_as_another_attempt(lab: Lab) -> None:
     """The outcome of the failed attempt stays until the next one, which has a directory of its own."""
-    life = lab.life("script", script=f"echo run >>{lab.log}; test -e {lab.files}/fixed")
-    assert "ended with exit code 1" in life.up()
-    assert life.outputs["attempt"] == 1
+    resource = lab.resource("script", script=f"echo run >>{lab.log}; test -e {lab.files}/fixed")
+    assert "ended with exit code 1" in resource.up()
+    assert resource.outputs["attempt"] == 1
     (lab.files / "fixed").touch()
 
-    assert life.up() == ""
-    assert (life.outputs["attempt"], lab.runs()) == (2, ["run", "run"])
-    assert life.state is not None
+    assert resource.up() == ""
+    assert (resource.outputs["attempt"], lab.runs()) == (2, ["run", "run"])
+    assert resource.state is not None
     attempts = sorted(path.name for path in (lab.home / ".customization-gate").iterdir())
-    assert attempts == [f"{life.state[0]}-2"]
+    assert attempts == [f"{resource.state[0]}-2"]
 
 
 @pytest.mark.parametrize("triggers", [pytest.param({"a": 1}, id="a map"), pytest.param(["a", 1], id="a list")])
 def test_changed_triggers_run_the_script_again(lab: Lab, triggers: Any) -> None:
     """Triggers are a list or a map of anything; the same ones run nothing."""
-    life = lab.life("script", triggers=triggers)
-    assert life.up() == ""
-    assert life.up() == ""
+    resource = lab.resource("script", triggers=triggers)
+    assert resource.up() == ""
+    assert resource.up() == ""
     assert lab.runs() == ["run"]
-    life.inputs["triggers"] = [*triggers, 2]
-    assert life.up() == ""
+    resource.inputs["triggers"] = [*triggers, 2]
+    assert resource.up() == ""
     assert lab.runs() == ["run", "run"]
 
 
 def test_on_update_runs_instead_once_the_script_has_succeeded(lab: Lab) -> None:
     """A script that has never succeeded is not updated; a change afterwards runs `on_update`, again if that fails."""
-    life = lab.life(
+    resource = lab.resource(
         "script",
         script=f"echo script >>{lab.log}; test -e {lab.files}/fixed",
         on_update=f"echo update >>{lab.log}; test -e {lab.files}/updated",
     )
-    assert "the script in" in life.up()
+    assert "the script in" in resource.up()
     (lab.files / "fixed").touch()
-    assert life.up() == ""
+    assert resource.up() == ""
     assert lab.runs() == ["script", "script"]
-    life.inputs["triggers"] = [1]
-    assert "on_update in" in life.up()
+    resource.inputs["triggers"] = [1]
+    assert "on_update in" in resource.up()
     (lab.files / "updated").touch()
-    assert life.up() == ""
+    assert resource.up() == ""
     assert lab.runs() == ["script", "script", "update", "update"]
-    assert (life.outputs["ran"], life.outputs["attempt"], life.up()) == ("on_update", 4, "")
+    assert (resource.outputs["ran"], resource.outputs["attempt"], resource.up()) == ("on_update", 4, "")
 
 
 def test_a_script_gets_its_input_and_the_outputs_of_its_last_run(lab: Lab) -> None:
     """The standard input is the script's; STDOUT and STDERR are those of the last run, and empty before the first."""
     text = f'cat >>{lab.log}; echo " $STDOUT$STDERR" >>{lab.log}; echo out; echo err >&2'
-    life = lab.life("script", script=text, stdin="s3cret-input", add_previous_output=True)
-    assert life.up() == ""
+    resource = lab.resource("script", script=text, stdin="s3cret-input", add_previous_output=True)
+    assert resource.up() == ""
     assert lab.log.read_text(encoding="utf-8") == "s3cret-input \n"
-    life.inputs["triggers"] = [1]
-    assert life.up() == ""
+    resource.inputs["triggers"] = [1]
+    assert resource.up() == ""
     assert lab.log.read_text(encoding="utf-8") == "s3cret-input \ns3cret-input out\nerr\n\n"
 
 
 def test_no_output_is_longer_than_its_limit_in_the_state(lab: Lab) -> None:
     """Bytes that are not UTF-8 take three times their room as text, so the text is cut."""
-    life = lab.life("script", script="printf '\\377%.0s' $(seq 100)", output_limit=30)
-    assert life.up() == ""
-    assert (len(life.outputs["stdout"].encode()), life.outputs["stdout_truncated"]) == (30, True)
+    resource = lab.resource("script", script="printf '\\377%.0s' $(seq 100)", output_limit=30)
+    assert resource.up() == ""
+    assert (len(resource.outputs["stdout"].encode()), resource.outputs["stdout_truncated"]) == (30, True)
 
 
 def test_output_is_logged_while_the_script_runs(lab: Lab) -> None:
     """With log="all" the first lines are there before the script ends, and every line is there once."""
     text = f"echo one; echo two; until [ -e {lab.files}/go ]; do sleep 0.1; done; echo three"
-    life = lab.life("script", script=text, log="all")
+    resource = lab.resource("script", script=text, log="all")
     began = []
 
     def seen() -> None:
-        until(lambda: "two" in life.lines)
-        began.append(list(life.lines))
+        until(lambda: "two" in resource.lines)
+        began.append(list(resource.lines))
         (lab.files / "go").touch()
 
     thread = threading.Thread(target=seen)
     thread.start()
-    assert life.up() == ""
+    assert resource.up() == ""
     thread.join()
     assert began == [["one", "two"]]
-    assert life.lines == ["one", "two", "three"]
+    assert resource.lines == ["one", "two", "three"]
 
 
 # ---- the private directory
@@ -231,21 +237,21 @@ def test_output_is_logged_while_the_script_runs(lab: Lab) -> None:
 
 def test_only_the_user_can_read_what_is_put_into_the_guest(lab: Lab) -> None:
     """The directories have the mode 0700, so that nothing in them can be reached."""
-    life = lab.life("script", script="find .customization-gate -printf '%y %m\\n'")
-    assert life.up() == ""
-    found = {tuple(line.split()) for line in life.outputs["stdout"].splitlines()}
+    resource = lab.resource("script", script="find .customization-gate -printf '%y %m\\n'")
+    assert resource.up() == ""
+    found = {tuple(line.split()) for line in resource.outputs["stdout"].splitlines()}
     assert {mode for kind, mode in found if kind == "d"} == {"700"}
 
 
 def test_a_link_in_the_place_of_the_private_directory_is_refused(lab: Lab) -> None:
     """Nothing is written where the directory leads elsewhere."""
-    lab.life("script", script="true").up()
+    lab.resource("script", script="true").up()
     shutil.rmtree(lab.home / ".customization-gate")
     elsewhere = lab.files / "elsewhere"
     elsewhere.mkdir()
     (lab.home / ".customization-gate").symlink_to(elsewhere)
-    life = lab.life("script")
-    assert "to be a directory, got another kind of file" in life.up()
+    resource = lab.resource("script")
+    assert "to be a directory, got another kind of file" in resource.up()
     assert list(elsewhere.iterdir()) == []
     assert lab.runs() == []
 
@@ -253,20 +259,20 @@ def test_a_link_in_the_place_of_the_private_directory_is_refused(lab: Lab) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 def test_a_private_directory_of_another_user_is_refused(lab: Lab) -> None:
     """A directory that somebody else has made could be read and changed by them."""
-    lab.life("script", script="true").up()
+    lab.resource("script", script="true").up()
     os.chown(lab.home / ".customization-gate", 12345, 12345)
-    assert "belongs to another user" in lab.life("script").up()
+    assert "belongs to another user" in lab.resource("script").up()
     assert lab.runs() == []
 
 
 # ---- the same guest and the same file, however they are spelled
 
 
-def _difference(life: Life, **changes: Any) -> tuple[bool, list[str], bool]:
-    assert life.state is not None
-    module = guest_script if life.kind == "script" else guest_file
+def _difference(resource: GuestResource, **changes: Any) -> tuple[bool, list[str], bool]:
+    assert resource.state is not None
+    module = guest_script if resource.kind == "script" else guest_file
     difference = module.diff(
-        FakeEngine(life.urn, life.lines), life.config.get, life.outputs, {**life.inputs, **changes}
+        FakeEngine(resource.urn, resource.lines), resource.config.get, resource.outputs, {**resource.inputs, **changes}
     )
     return difference.changes, list(difference.replaces), difference.delete_before_replace
 
@@ -282,13 +288,13 @@ def _difference(life: Life, **changes: Any) -> tuple[bool, list[str], bool]:
 )
 def test_another_spelling_of_the_guest_is_an_update(lab: Lab, kind: Kind, spelling: Any) -> None:
     """Nothing is replaced, nothing runs, and the file stays."""
-    life = lab.life(kind)
-    assert life.up() == ""
+    resource = lab.resource(kind)
+    assert resource.up() == ""
     changes = spelling(lab)
-    assert _difference(life, **changes) == (True, [], True)
-    life.inputs |= changes
-    assert life.up() == ""
-    assert _difference(life) == (False, [], True)
+    assert _difference(resource, **changes) == (True, [], True)
+    resource.inputs |= changes
+    assert resource.up() == ""
+    assert _difference(resource) == (False, [], True)
     if kind == "script":
         assert lab.runs() == ["run"]
     else:
@@ -298,44 +304,44 @@ def test_another_spelling_of_the_guest_is_an_update(lab: Lab, kind: Kind, spelli
 @pytest.mark.parametrize("kind", ["script", "file"])
 def test_another_guest_is_a_replacement_that_deletes_first(lab: Lab, kind: Kind) -> None:
     """Another VM replaces; so does one that cannot be found out about."""
-    life = lab.life(kind)
-    assert life.up() == ""
+    resource = lab.resource(kind)
+    assert resource.up() == ""
     other = lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
-    assert _difference(life, vm=other._moId) == (True, ["vm"], True)
-    assert _difference(life, vm="/no/such/vm") == (True, ["vm"], True)
-    assert _difference(life, vm=UNKNOWN) == (True, ["vm"], True)
+    assert _difference(resource, vm=other._moId) == (True, ["vm"], True)
+    assert _difference(resource, vm="/no/such/vm") == (True, ["vm"], True)
+    assert _difference(resource, vm=UNKNOWN) == (True, ["vm"], True)
 
 
 @pytest.mark.parametrize("kind", ["script", "file"])
 def test_a_vm_replaced_behind_its_path_is_another_guest(lab: Lab, kind: Kind) -> None:
     """The diff finds the new VM, also where none is there; the deletion of the old resource does nothing in it."""
-    life = lab.life(kind, vm=lab.path, **({"on_delete": f"echo gone >>{lab.log}"} if kind == "script" else {}))
-    assert life.up() == ""
-    assert _difference(life) == (False, [], True)
+    resource = lab.resource(kind, vm=lab.path, **({"on_delete": f"echo gone >>{lab.log}"} if kind == "script" else {}))
+    assert resource.up() == ""
+    assert _difference(resource) == (False, [], True)
 
     name, path = lab.vm.name, lab.path
     finish(lab.vm.PowerOffVM_Task())
     finish(lab.vm.Destroy_Task())
-    assert _difference(life) == (True, ["vm"], True)
+    assert _difference(resource) == (True, ["vm"], True)
     other = lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
     finish(other.Rename_Task(name))
-    assert _difference(life) == (True, ["vm"], True)
-    assert any(f"{path} is another VM by now" in line for line in _delete(life))
+    assert _difference(resource) == (True, ["vm"], True)
+    assert any(f"{path} is another VM by now" in line for line in _delete(resource))
     assert "gone" not in lab.runs()
 
 
 def test_an_unreachable_vcenter_is_a_warning_of_the_diff(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A preview works without the server, and says what it could not check."""
-    life = lab.life("script", vm=lab.path)
+    resource = lab.resource("script", vm=lab.path)
     with proxy_for(lab.vcenter.lab.server) as proxy:
-        life.config["vsphere:vsphereServer"] = proxy.address
-        life.config["customization:thumbprint"] = lab.vcenter.lab.thumbprint
-        assert life.up() == ""
+        resource.config["vsphere:vsphereServer"] = proxy.address
+        resource.config["customization:thumbprint"] = lab.vcenter.lab.thumbprint
+        assert resource.up() == ""
         monkeypatch.setattr(session, "START_TIMEOUT", session.CALL_TIMEOUT)
         proxy.refuse()
         proxy.reset()
-        assert _difference(life) == (False, [], True)
-    assert any("cannot check whether vm still names the same guest" in line for line in life.lines)
+        assert _difference(resource) == (False, [], True)
+    assert any("cannot check whether vm still names the same guest" in line for line in resource.lines)
 
 
 # ---- a VM that moves
@@ -350,7 +356,7 @@ def test_transfers_follow_a_vm_to_another_host(lab: Lab, monkeypatch: pytest.Mon
         return real(session, host) if host._moId == lab.vm.runtime.host._moId else "ab" * 32
 
     monkeypatch.setattr(hosts, "fingerprint", reported)
-    life = lab.life("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done")
+    resource = lab.resource("script", script=f"echo run >>{lab.log}; until [ -e {lab.files}/go ]; do sleep 0.05; done")
 
     def move() -> None:
         until(lab.runs)
@@ -359,10 +365,10 @@ def test_transfers_follow_a_vm_to_another_host(lab: Lab, monkeypatch: pytest.Mon
 
     thread = threading.Thread(target=move)
     thread.start()
-    error = life.up()
+    error = resource.up()
     thread.join()
     assert error == ""
-    assert (life.outputs["status"], lab.runs()) == ("exited", ["run"])
+    assert (resource.outputs["status"], lab.runs()) == ("exited", ["run"])
 
 
 def _move(lab: Lab) -> None:
@@ -379,56 +385,56 @@ def _move(lab: Lab) -> None:
 # ---- deletion
 
 
-def _delete(life: Life) -> list[str]:
+def _delete(resource: GuestResource) -> list[str]:
     """Deletes the resource, and returns the lines that it logged."""
-    engine = FakeEngine(life.urn)
-    assert life.state is not None
-    key, outputs = life.state
-    if life.kind == "script":
-        guest_script.delete(engine, life.config.get, key, outputs)
+    engine = FakeEngine(resource.urn)
+    assert resource.state is not None
+    key, outputs = resource.state
+    if resource.kind == "script":
+        guest_script.delete(engine, resource.config.get, key, outputs)
     else:
-        guest_file.delete(engine, life.config.get, key, outputs)
+        guest_file.delete(engine, resource.config.get, key, outputs)
     return engine.lines
 
 
 def test_deletion_leaves_nothing_behind(lab: Lab) -> None:
     """`on_delete` runs once, and the attempts' directories are removed."""
-    life = lab.life("script", on_delete=f"echo deleted >>{lab.log}")
-    assert life.up() == ""
-    assert _delete(life) == []
+    resource = lab.resource("script", on_delete=f"echo deleted >>{lab.log}")
+    assert resource.up() == ""
+    assert _delete(resource) == []
     assert lab.runs() == ["run", "deleted"]
     assert list((lab.home / ".customization-gate").iterdir()) == []
 
 
 def test_deletion_ends_a_run(lab: Lab) -> None:
     """A run whose `up` was killed is stopped before its resource goes away."""
-    life = lab.life("script", script=f"echo run >>{lab.log}; sleep 120; echo end >>{lab.log}")
-    life.up_until_killed(lambda: bool(lab.runs()))
-    life.state = (guests.key_of(FakeEngine(life.urn)), {**life.inputs})
+    resource = lab.resource("script", script=f"echo run >>{lab.log}; sleep 120; echo end >>{lab.log}")
+    resource.up_until_killed(lambda: bool(lab.runs()))
+    resource.state = (guests.key_of(FakeEngine(resource.urn)), {**resource.inputs})
     began = time.monotonic()
-    assert _delete(life) == []
+    assert _delete(resource) == []
     assert time.monotonic() - began < 20
     assert lab.runs() == ["run"]
 
 
 def test_on_delete_that_failed_runs_again_at_the_next_deletion(lab: Lab) -> None:
     """The error says what happened; nothing of the failed attempt is in the way."""
-    life = lab.life("script", on_delete=f"echo deleted >>{lab.log}; test -e {lab.files}/fixed")
-    assert life.up() == ""
+    resource = lab.resource("script", on_delete=f"echo deleted >>{lab.log}; test -e {lab.files}/fixed")
+    assert resource.up() == ""
     with pytest.raises(GuestError, match=r"on_delete in .* ended with exit code 1"):
-        _delete(life)
+        _delete(resource)
     (lab.files / "fixed").touch()
-    _delete(life)
+    _delete(resource)
     assert lab.runs() == ["run", "deleted", "deleted"]
 
 
 @pytest.mark.parametrize("kind", ["script", "file"])
 def test_a_password_that_was_changed_is_a_warning_at_deletion(lab: Lab, kind: Kind) -> None:
     """A stack whose guests no longer let its user in can be destroyed."""
-    life = lab.life(kind, **({"on_delete": "true"} if kind == "script" else {}))
-    assert life.up() == ""
-    life.config["customization:guestPassword"] = "another"
-    (line,) = _delete(life)
+    resource = lab.resource(kind, **({"on_delete": "true"} if kind == "script" else {}))
+    assert resource.up() == ""
+    resource.config["customization:guestPassword"] = "another"
+    (line,) = _delete(resource)
     assert "refuses the user name or password of deploy" in line
 
 
@@ -437,69 +443,69 @@ def test_a_password_that_was_changed_is_a_warning_at_deletion(lab: Lab, kind: Ki
 
 def test_missing_parents_are_made(lab: Lab) -> None:
     """The folder of a file need not be there."""
-    life = lab.life("file", path="/srv/a/b/note")
-    assert life.up() == ""
+    resource = lab.resource("file", path="/srv/a/b/note")
+    assert resource.up() == ""
     assert (lab.home.parents[1] / "srv" / "a" / "b" / "note").read_text(encoding="utf-8") == "one"
 
 
 def test_a_lost_answer_to_the_move_is_looked_up(lab: Lab) -> None:
     """The file is in its place: the update succeeds, and is not repeated."""
-    life = lab.life("file")
+    resource = lab.resource("file")
     lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest", count=1, after=True)
-    assert life.up() == ""
-    assert life.outputs["size"] == 3
+    assert resource.up() == ""
+    assert resource.outputs["size"] == 3
 
 
 def test_ctrl_c_ends_an_upload(lab: Lab) -> None:
     """An upload that the host does not take is left within a second."""
-    life = lab.life("file")
+    resource = lab.resource("file")
     lab.vcenter.lab.add_fault("hang", method="Upload")
     cancelled = threading.Event()
     timer = threading.Timer(1.0, cancelled.set)
     timer.start()
     began = time.monotonic()
-    assert "the update was cancelled" in life.up(cancelled.is_set)
+    assert "the update was cancelled" in resource.up(cancelled.is_set)
     assert time.monotonic() - began < 2.5
-    assert life.state is None
+    assert resource.state is None
 
 
 def test_an_answer_that_stays_lost_is_written_again(lab: Lab) -> None:
     """Whether the file was moved is unknown: the outputs say so, and the next `up` writes it in any case."""
-    life = lab.life("file")
-    assert life.up() == ""
-    life.inputs |= {"content": "two", "timeout": 1.0}
+    resource = lab.resource("file")
+    assert resource.up() == ""
+    resource.inputs |= {"content": "two", "timeout": 1.0}
     lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest", after=True, count=1)
     lab.vcenter.lab.add_fault("reset", method="MoveFileInGuest")
-    assert "may have been written" in life.up()
-    assert life.outputs["size"] is None
+    assert "may have been written" in resource.up()
+    assert resource.outputs["size"] is None
     lab.vcenter.lab.clear_faults()
-    life.inputs |= {"content": "one", "timeout": 20.0}
-    assert life.up() == ""
+    resource.inputs |= {"content": "one", "timeout": 20.0}
+    assert resource.up() == ""
     assert (lab.home.parents[1] / "srv" / "note").read_text(encoding="utf-8") == "one"
 
 
 # ---- directories
 
 
-def _directory(lab: Lab, files: dict[str, str | None], **inputs: Any) -> Life:
+def _directory(lab: Lab, files: dict[str, str | None], **inputs: Any) -> GuestResource:
     """Returns a directory that does not exist yet, of a local directory with these files."""
-    life = lab.life("directory", path="/srv/site", source=str(lab.files / "site"), **inputs)
-    _edit(life, files)
-    return life
+    resource = lab.resource("directory", path="/srv/site", source=str(lab.files / "site"), **inputs)
+    _edit(resource, files)
+    return resource
 
 
-def _edit(life: Life, files: dict[str, str | None]) -> None:
+def _edit(resource: GuestResource, files: dict[str, str | None]) -> None:
     """Writes local files, removes those that are None, and has the inputs checked again."""
-    source = Path(life.inputs["source"])
+    source = Path(resource.inputs["source"])
     for name, text in files.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         if text is None:
             (source / name).unlink()
         else:
             (source / name).write_text(text, encoding="utf-8")
-    problems, known = guest_file.check(life.config.get, life.inputs)
+    problems, known = guest_file.check(resource.config.get, resource.inputs)
     assert problems == []
-    life.inputs |= known
+    resource.inputs |= known
 
 
 def _found(folder: Path) -> dict[str, str]:
@@ -509,8 +515,8 @@ def _found(folder: Path) -> dict[str, str]:
 def test_an_edit_uploads_what_changed_and_removes_what_is_gone(lab: Lab) -> None:
     """Files of others stay, also at deletion; what the resource made goes."""
     site = lab.home.parents[1] / "srv" / "site"
-    life = _directory(lab, {"a": "one", "b": "two", "conf.d/c": "three"}, permissions="0640")
-    assert life.up() == ""
+    resource = _directory(lab, {"a": "one", "b": "two", "conf.d/c": "three"}, permissions="0640")
+    assert resource.up() == ""
     assert _found(site) == {"a": "one", "b": "two", "conf.d/c": "three"}
     modes = [(site / name).stat().st_mode & 0o777 for name in ("", "a", "conf.d", "conf.d/c")]
     assert modes == [0o750, 0o640, 0o750, 0o640]
@@ -518,13 +524,13 @@ def test_an_edit_uploads_what_changed_and_removes_what_is_gone(lab: Lab) -> None
     (site / "conf.d" / "other").write_text("not ours")
     kept = (site / "a").stat().st_ino
     uploads = lab.calls("Upload")
-    _edit(life, {"b": "new", "conf.d/c": None, "d/e/f": "four"})
-    assert life.up() == ""
+    _edit(resource, {"b": "new", "conf.d/c": None, "d/e/f": "four"})
+    assert resource.up() == ""
     assert _found(site) == {"a": "one", "b": "new", "d/e/f": "four", "conf.d/other": "not ours"}
     assert (site / "a").stat().st_ino == kept
     assert lab.calls("Upload") - uploads == 4  # b, f, and the journal before and after
 
-    assert _delete(life) == []
+    assert _delete(resource) == []
     assert _found(site) == {"conf.d/other": "not ours"}
     assert [path.name for path in site.iterdir()] == ["conf.d"]
     assert list((lab.home / ".customization-gate").iterdir()) == []
@@ -533,43 +539,43 @@ def test_an_edit_uploads_what_changed_and_removes_what_is_gone(lab: Lab) -> None
 def test_what_was_there_before_is_not_removed(lab: Lab) -> None:
     """A directory that others made stays, empty or not."""
     site = lab.home.parents[1] / "srv" / "site"
-    other = lab.life("file", path="/srv/site/other")
+    other = lab.resource("file", path="/srv/site/other")
     assert other.up() == ""
     (site / "other").unlink()
-    life = _directory(lab, {"a": "one", "conf.d/c": "two"})
-    assert life.up() == ""
-    assert life.outputs["directories"] == ["conf.d"]
-    assert _delete(life) == []
+    resource = _directory(lab, {"a": "one", "conf.d/c": "two"})
+    assert resource.up() == ""
+    assert resource.outputs["directories"] == ["conf.d"]
+    assert _delete(resource) == []
     assert list(site.iterdir()) == []
 
 
 def test_a_file_becomes_a_directory_and_the_other_way_round(lab: Lab) -> None:
     """Of one name in the source, by one update."""
     site = lab.home.parents[1] / "srv" / "site"
-    life = _directory(lab, {"a": "one", "b/c": "two"})
-    assert life.up() == ""
-    _edit(life, {"a": None, "b/c": None})
-    (Path(life.inputs["source"]) / "b").rmdir()
-    _edit(life, {"a/d": "three", "b": "four"})
-    assert life.up() == ""
+    resource = _directory(lab, {"a": "one", "b/c": "two"})
+    assert resource.up() == ""
+    _edit(resource, {"a": None, "b/c": None})
+    (Path(resource.inputs["source"]) / "b").rmdir()
+    _edit(resource, {"a/d": "three", "b": "four"})
+    assert resource.up() == ""
     assert _found(site) == {"a/d": "three", "b": "four"}
 
 
 def test_what_an_interrupted_update_made_is_removed_although_the_state_does_not_know_it(lab: Lab) -> None:
     """The update that is killed adds a file, which the next one does not have any more."""
     site = lab.home.parents[1] / "srv" / "site"
-    life = _directory(lab, {"a": "one"})
-    assert life.up() == ""
-    _edit(life, {"b/new": "two", "c": "three"})
+    resource = _directory(lab, {"a": "one"})
+    assert resource.up() == ""
+    _edit(resource, {"b/new": "two", "c": "three"})
     moves = lab.calls("MoveFileInGuest")
     lab.vcenter.lab.add_fault("hang", method="MoveFileInGuest", skip=2, count=1, after=True)
-    assert life.up_until_killed(lambda: sum(lab.vcenter.lab.hits()) == 1)
+    assert resource.up_until_killed(lambda: sum(lab.vcenter.lab.hits()) == 1)
     lab.vcenter.lab.clear_faults()
     assert lab.calls("MoveFileInGuest") - moves == 3
     assert set(_found(site)) == {"a", "b/new", "c"}
 
-    _edit(life, {"b/new": None, "a": "four"})
-    assert life.up() == ""
+    _edit(resource, {"b/new": None, "a": "four"})
+    assert resource.up() == ""
     assert _found(site) == {"a": "four", "c": "three"}
     assert sorted(path.name for path in site.iterdir()) == ["a", "c"]
 
@@ -580,13 +586,13 @@ def test_an_owner_is_given_by_name_or_number(lab: Lab) -> None:
     user, group = ("daemon", "daemon") if here.pw_uid == 0 else (here.pw_name, grp.getgrgid(os.getgid()).gr_name)
     wanted = (pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
     site = lab.home.parents[1] / "srv" / "site"
-    life = _directory(lab, {"a": "one"}, owner="nobody-here")
-    assert "does not accept 'nobody-here' (exit code 1 of chown)" in life.up()
+    resource = _directory(lab, {"a": "one"}, owner="nobody-here")
+    assert "does not accept 'nobody-here' (exit code 1 of chown)" in resource.up()
     assert not site.exists()
     for owner in (f"{user}:{group}", f"{wanted[0]}:{wanted[1]}"):
-        life.inputs["owner"] = owner
-        assert life.up() == ""
+        resource.inputs["owner"] = owner
+        assert resource.up() == ""
         assert [(path.stat().st_uid, path.stat().st_gid) for path in (site, site / "a")] == [wanted, wanted]
-    life.inputs["owner"] = f"{wanted[0]}"
-    assert life.up() == ""
+    resource.inputs["owner"] = f"{wanted[0]}"
+    assert resource.up() == ""
     assert not [path for path in (lab.home / ".customization-gate").iterdir() if path.name.endswith("-owner")]

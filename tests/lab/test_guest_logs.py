@@ -160,6 +160,6 @@ def test_a_refused_password_of_a_domain_is_sent_once_for_all_scripts(lab: Lab) -
         return str(refused.value)
 
     with acquire(lab.settings) as session, ThreadPoolExecutor(len(moids)) as pool:
-        said = list(pool.map(lambda moid: refusal(session, moid), moids * 2))
+        message = list(pool.map(lambda moid: refusal(session, moid), moids * 2))
     assert passwords_sent(lab) - before == 1
-    assert sum("is not sent again by this run" in text for text in said) == len(said) - 1
+    assert sum("is not sent again by this run" in text for text in message) == len(message) - 1

@@ -142,19 +142,19 @@ def test_a_clock_set_back_dates_the_whole_second_customization(tmp_path: Path) -
 
 def test_one_look_that_does_not_find_a_vm_decides_nothing() -> None:
     """A VM that is there again at the next look is not removed: its success opens the gate."""
-    centre = FakeVcenter()
-    centre.state.add("vm-6", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    vcenter = FakeVcenter()
+    vcenter.state.add("vm-6", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
     looks: list[CustomizationStatus] = []
 
     def listen(update: Update) -> None:
         looks.append(update.outcomes[1].status)
         if len(looks) == 1:
-            centre.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
+            vcenter.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_RUNNING")
         elif looks[-1] is CustomizationStatus.CUSTOMIZATION_STARTED:
-            centre.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
-            centre.events.happen(vim.event.CustomizationSucceeded, "vm-7", NOON)
+            vcenter.state.add("vm-7", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+            vcenter.events.happen(vim.event.CustomizationSucceeded, "vm-7", NOON)
 
-    with SoapServer(centre).serving() as server:
+    with SoapServer(vcenter).serving() as server:
         source = vsphere_source(server.settings(), {"db": "vm-6", "web": "vm-7"})
         report = core_wait(source, WaitRules(timeout=TEST_TIMEOUT), listener=listen)
 

@@ -147,12 +147,12 @@ def test_stops_the_address_of_a_vm_in_preview_and_an_empty_one_before_the_work_i
     taken = {"connection": [urn(VM, "web")], "triggers": [urn(GATE, "gate")]}
     work = resource(COMMAND, "install", {"connection": {"host": UNKNOWN}}, **taken)
     assert found(analyzer, work, gate(), vm()) == [("address-comes-from-gate", "install", analyzer_pb2.MANDATORY)]
-    for host, said in (("10.0.0.1", []), (UNKNOWN, []), ("", ["address-is-not-empty"])):
+    for host, message in (("10.0.0.1", []), (UNKNOWN, []), ("", ["address-is-not-empty"])):
         request = analyzer_pb2.AnalyzeRequest(
             type=COMMAND, urn=urn(COMMAND, "install"), name="install", properties=struct({"connection": {"host": host}})
         )
         response = analyzer.Analyze(request, timeout=CALL_SECONDS)
-        assert [item.policyName for item in response.diagnostics] == said
+        assert [item.policyName for item in response.diagnostics] == message
 
 
 def test_takes_enforcement_from_the_configuration(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:

@@ -26,6 +26,7 @@ from pulumi_customization_gate.vsphere.guest.errors import HostUnreachableError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
+from tests import certificates
 from tests.lab.connect_proxy import ConnectProxy
 from tests.lab.vcenter_fixture import VCenter, running
 
@@ -119,9 +120,11 @@ def test_a_proxy_that_cannot_connect_is_named(vcenter: VCenter, monkeypatch: pyt
         acquire(settings(vcenter, VCENTER)),
     ):
         pass
-    said = str(refusal.value)
-    assert said.startswith(f"{VCENTER} did not respond within ")
-    assert said.endswith(f"Tunnel connection failed: 502 Bad Gateway, through the proxy http://127.0.0.1:{proxy.port}.")
+    message = str(refusal.value)
+    assert message.startswith(f"{VCENTER} did not respond within ")
+    assert message.endswith(
+        f"Tunnel connection failed: 502 Bad Gateway, through the proxy http://127.0.0.1:{proxy.port}."
+    )
 
 
 def test_a_certificate_that_is_not_trusted_names_the_proxy(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,3 +258,22 @@ def test_the_host_is_asked_for_each_transfer(vcenter: VCenter, monkeypatch: pyte
     with acquire(settings(vcenter, vcenter.lab.server)) as session:
         carried(Guest(session, vm._moId, LOGIN, Deadline(20)))
     assert asked == [vm.runtime.host._moId] * 2
+
+
+@pytest.mark.parametrize("rest", [b"\0", certificates.authority().pem], ids=["a NUL", "an intermediate"])
+def test_what_follows_the_certificate_of_a_host_does_not_count(
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A vCenter reports more than the host's own certificate; the host is still known by that one."""
+    vm = vcenter.clone(plan=PLAN)
+    real = hosts._property
+
+    def reported(session: Any, host: Any, name: str) -> Any:
+        value = real(session, host, name)
+        if name != hosts._CERTIFICATE:
+            return value
+        return ssl.DER_cert_to_PEM_cert(hosts.first_certificate(hosts._bytes(value))).encode() + rest
+
+    monkeypatch.setattr(hosts, "_property", reported)
+    with acquire(settings(vcenter, vcenter.lab.server)) as session:
+        assert carried(Guest(session, vm._moId, LOGIN, Deadline(20))) == b"hello"

@@ -126,8 +126,8 @@ def test_what_the_guest_sets_opens_the_gate(vcenter: VCenter) -> None:
     vm = vcenter.clone(custom=linux())
     check = Check("guest_info", {"key": "guestinfo.ready", "value": "yes"})
     assert not _wait(vcenter, Conditions(checks=(check,)), vm, timeout=3).ready
-    said = vim.option.OptionValue(key="guestinfo.ready", value="yes")
-    finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[said])))
+    message = vim.option.OptionValue(key="guestinfo.ready", value="yes")
+    finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[message])))
     assert _wait(vcenter, Conditions(checks=(check,)), vm).ready
 
 
@@ -172,8 +172,8 @@ def test_what_one_guest_reports_does_not_end_the_work_for_another(vcenter: VCent
 def test_a_pattern_does_not_hold_up_the_deadline(vcenter: VCenter) -> None:
     """A pattern that takes longer than the world is old by backtracking is judged, and the wait ends in time."""
     vm = vcenter.clone(custom=linux())
-    said = vim.option.OptionValue(key="guestinfo.ready", value="a" * 5000 + "!")
-    finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[said])))
+    text = vim.option.OptionValue(key="guestinfo.ready", value="a" * 5000 + "!")
+    finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[text])))
     check = Check("guest_info", {"key": "guestinfo.ready", "value": "(a+)+$"})
     report = _wait(vcenter, Conditions(checks=(check,)), vm, timeout=4)
     failure = _only(report).failure

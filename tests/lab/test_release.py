@@ -194,16 +194,16 @@ def test_a_program_is_checked_against_the_installed_wheel(installed: Path, tmp_p
         os.devnull,
     ]
 
-    said = run(*mypy, "good.py", cwd=tmp_path)
-    assert re.findall(r'Revealed type is "(.*)"', said) == [
+    message = run(*mypy, "good.py", cwd=tmp_path)
+    assert re.findall(r'Revealed type is "(.*)"', message) == [
         "pulumi.output.Output[bool]",
         "pulumi.output.Output[str]",
         "bool",
     ]
-    assert "Success" in said
-    assert "bad.py:1: error: Module" in (said := run(*mypy, "bad.py", cwd=tmp_path, fails=True))
-    assert "tiemout" in said
-    assert "bad.py:4: error: Argument" in said
+    assert "Success" in message
+    assert "bad.py:1: error: Module" in (message := run(*mypy, "bad.py", cwd=tmp_path, fails=True))
+    assert "tiemout" in message
+    assert "bad.py:4: error: Argument" in message
 
 
 def test_the_installed_command_knows_its_version(installed: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_vm_is_made_read_and_deleted_twice(provider: Provider, inventory: Inve
     """A VM is cloned, customized and powered on; one that does not exist is deleted without error and read as gone."""
     properties = _properties(_real_inputs(inventory, "made-and-deleted", extraConfig={"lab.startDelay": "60s"}))
 
-    async def life() -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    async def calls() -> tuple[dict[str, Any], dict[str, Any], str | None]:
         made = await provider.create(protocol.CreateRequest(URN, properties, 0, preview=False))
         identity = made.resource_id or ""
         read = await provider.read(protocol.ReadRequest(URN, identity, made.properties, properties))
@@ -166,7 +166,7 @@ def test_a_vm_is_made_read_and_deleted_twice(provider: Provider, inventory: Inve
         gone = await provider.read(protocol.ReadRequest(URN, identity, made.properties, properties))
         return made.properties, read.properties, gone.resource_id
 
-    made, read, gone = asyncio.run(life())
+    made, read, gone = asyncio.run(calls())
     assert plain(made["powerState"]) == "on"
     assert plain(made) == plain(read)
     assert gone is None
@@ -227,13 +227,13 @@ def test_the_example_s_look_ups_are_answered(inventory: Inventory, function: str
 
 
 @pytest.mark.parametrize(
-    ("function", "said"), [("getNetwork", "no Network is named 'nowhere'"), ("getHost", "getHost")]
+    ("function", "message"), [("getNetwork", "no Network is named 'nowhere'"), ("getHost", "getHost")]
 )
-def test_a_look_up_without_an_answer_fails_by_name(provider: Provider, function: str, said: str) -> None:
+def test_a_look_up_without_an_answer_fails_by_name(provider: Provider, function: str, message: str) -> None:
     """A look-up that finds nothing, or that the stand-in does not support, is an error that says so."""
     request = protocol.InvokeRequest(f"vsphere:index/{function}:{function}", _properties({"name": "nowhere"}))
     (failure,) = asyncio.run(provider.invoke(request)).failures
-    assert said in failure.reason
+    assert message in failure.reason
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pyVmomi leaves the connection of a failed login open

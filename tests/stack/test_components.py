@@ -148,13 +148,13 @@ def test_providers_and_options_are_passed_on_to_what_a_component_is_made_of(engi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         pytest.param((2,), "vm_args: expected a function", id="a number alone"),
         pytest.param(({}, _vm), "vm_args: expected nothing beside a map", id="a map and a maker"),
     ],
 )
-def test_a_fleet_is_a_map_or_a_number(arguments: tuple[Any, ...], said: str) -> None:
+def test_a_fleet_is_a_map_or_a_number(arguments: tuple[Any, ...], message: str) -> None:
     """What does not go together is refused before anything is registered."""
-    with pytest.raises(TypeError, match=said):
+    with pytest.raises(TypeError, match=message):
         GatedFleet("web", *arguments)

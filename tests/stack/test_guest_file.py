@@ -168,7 +168,7 @@ def test_an_archive_becomes_a_directory(engine: Engine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         pytest.param({}, "expected one of content and source", id="neither"),
         pytest.param({"content": "a", "source": "b"}, "expected one of content and source", id="both"),
@@ -176,7 +176,7 @@ def test_an_archive_becomes_a_directory(engine: Engine, tmp_path: Path) -> None:
         pytest.param({"source": pulumi.RemoteArchive("https://example.com")}, "got a RemoteArchive", id="far archive"),
     ],
 )
-def test_one_source_is_given(arguments: dict[str, Any], said: str) -> None:
+def test_one_source_is_given(arguments: dict[str, Any], message: str) -> None:
     """What does not go together is refused before anything is registered."""
-    with pytest.raises(TypeError, match=said):
+    with pytest.raises(TypeError, match=message):
         GuestFile("file", "vm-1", "/etc/motd", **arguments)

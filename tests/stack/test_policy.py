@@ -278,7 +278,7 @@ def test_the_advice_for_existing_vms_is_enough(engine: Engine, pack: Callable[..
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         pytest.param({"exempt": [{"name": "web"}]}, "reason is required", id="against the schema"),
         pytest.param({"exemptions": []}, "got exemptions", id="beside the schema"),
@@ -288,13 +288,13 @@ def test_refuses_an_invalid_configuration(
     engine: Engine,
     pack: Callable[..., dict[str, Any]],
     config: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     """A configuration that would not do what it looks like fails the preview and says what is wrong."""
     stack = engine.stack(lambda: pulumi.export("x", 1))
     result = stack.preview(**pack(customized_vm_requires_gate=config))
     assert not result.succeeded
-    assert said in result.output + result.errors
+    assert message in result.output + result.errors
 
 
 def test_passes_the_example(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:

@@ -412,10 +412,10 @@ def test_every_advice_has_a_phrase_in_the_terms_of_the_options(advice: Advice) -
 
 def test_what_a_server_says_is_shown_as_it_said_it() -> None:
     """No part of a server's message is replaced, even where it looks like one of ours."""
-    said = "cannot lock vms: the `timeout` of pool vsphere:user was hit; run `pulumi up` again"
-    report = GateReport((outcome("web", FAILED, Failure(FailureKind.CUSTOMIZATION_FAILED, "X", message=said)),), 1)
+    text = "cannot lock vms: the `timeout` of pool vsphere:user was hit; run `pulumi up` again"
+    report = GateReport((outcome("web", FAILED, Failure(FailureKind.CUSTOMIZATION_FAILED, "X", message=text)),), 1)
 
-    assert said in failure_text(report, PHRASES)
+    assert text in failure_text(report, PHRASES)
 
 
 def test_a_refused_login_names_the_options() -> None:
@@ -423,9 +423,9 @@ def test_a_refused_login_names_the_options() -> None:
     access = Access(server="vc.example.com", user="ann")
     settings = access.vsphere_settings({"VSPHERE_PASSWORD": "s3cret"})
 
-    said = str(untrusted(settings.server, settings.called, ValueError("self-signed")))
-    assert "--ca-file or VSPHERE_CA_FILE" in said
-    assert "vsphere:" not in said
+    message = str(untrusted(settings.server, settings.called, ValueError("self-signed")))
+    assert "--ca-file or VSPHERE_CA_FILE" in message
+    assert "vsphere:" not in message
 
 
 def test_the_first_signal_ends_the_wait_and_the_second_the_program() -> None:
@@ -479,10 +479,10 @@ def test_a_result_is_that_of_the_gate() -> None:
     """The report of the command line has the form of a gate's outputs."""
     one = replace(BAD, customization_seconds=12.5, host_name="h\x1b[31m", ip_addresses=("192.0.2.7",))
 
-    (said,) = json_output.report_document(GateReport((one,), wait_seconds=1.0))["results"].values()
+    (message,) = json_output.report_document(GateReport((one,), wait_seconds=1.0))["results"].values()
 
-    assert said == result_of(one)
-    assert (said["host_name"], said["ip_addresses"]) == ("h", ["192.0.2.7"])
+    assert message == result_of(one)
+    assert (message["host_name"], message["ip_addresses"]) == ("h", ["192.0.2.7"])
 
 
 def test_vms_of_one_name_are_distinguished_by_their_id() -> None:
@@ -893,19 +893,19 @@ MODULES_OF_HELP = 50
 def test_the_help_imports_little() -> None:
     """Its time is that of its imports. They are counted, because a measured time would depend on the computer."""
     count = "import atexit; atexit.register(lambda: print(len(sys.modules), file=sys.stderr))"
-    said = program(f"{count}; sys.argv[1:] = ['--help']")
+    result = program(f"{count}; sys.argv[1:] = ['--help']")
     typer_alone = program(f"{count}; import typer.rich_utils; sys.exit()")
-    assert "Wait for the guest customization" in said.stdout
-    assert int(said.stderr) - int(typer_alone.stderr) <= MODULES_OF_HELP
+    assert "Wait for the guest customization" in result.stdout
+    assert int(result.stderr) - int(typer_alone.stderr) <= MODULES_OF_HELP
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_is_named(missing: str) -> None:
     """Without the extra `cli` the message says what to install, without a traceback."""
-    said = program(f"sys.modules[{missing!r}] = None")
+    result = program(f"sys.modules[{missing!r}] = None")
 
-    assert said.returncode == 2
-    assert said.stderr == (
+    assert result.returncode == 2
+    assert result.stderr == (
         f"customization-gate: the library {missing} is not installed; it comes with the extra `cli`: "
         "in a clone of the project, run pip install '.[cli]'\n"
     )
@@ -927,6 +927,6 @@ def test_the_program_completes_its_commands_in_a_shell() -> None:
     """`--install-completion` puts a script into the shell's set-up that asks the program itself."""
     words = {"COMP_WORDS": "customization-gate sta", "COMP_CWORD": "1"}
 
-    said = program(_CUSTOMIZATION_GATE_COMPLETE="complete_bash", **words)
+    result = program(_CUSTOMIZATION_GATE_COMPLETE="complete_bash", **words)
 
-    assert said.stdout.split() == ["status"]
+    assert result.stdout.split() == ["status"]

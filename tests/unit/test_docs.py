@@ -77,11 +77,11 @@ def quoted(heading: str) -> Iterator[str]:
 )
 def test_the_failure_guide_quotes_what_the_library_says(heading: str) -> None:
     """Each quoted sentence is in the code, apart from what a run fills in."""
-    said = sentences()
+    message = sentences()
     wanted = [part.strip(" ,;") for quote in quoted(heading) for part in quote.split("...") if part.strip(" ,;")]
     assert wanted
     ours = {"a traceback of Python"}
-    assert [part for part in wanted if part not in ours and not any(part in sentence for sentence in said)] == []
+    assert [part for part in wanted if part not in ours and not any(part in sentence for sentence in message)] == []
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -108,8 +108,8 @@ def test_links_have_a_target(page: Path) -> None:
 def test_commands_of_make_exist(page: Path) -> None:
     """What a page says to `make` is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
-    said = set(re.findall(r"(?:`|^)make (?:[A-Z]+=\S+ )*([a-z-]+)", text_of(page), re.MULTILINE))
-    assert said - targets == set()
+    message = set(re.findall(r"(?:`|^)make (?:[A-Z]+=\S+ )*([a-z-]+)", text_of(page), re.MULTILINE))
+    assert message - targets == set()
 
 
 def test_the_structure_names_files_that_exist() -> None:

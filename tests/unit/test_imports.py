@@ -45,8 +45,8 @@ LOADED = {"google", "pulumi", "pulumi_customization_gate", *sys.stdlib_module_na
 def test_what_costs_time_is_imported_when_it_is_used(module: str, costly: tuple[str, ...]) -> None:
     """The package, the command and the rules about inputs need no SDK, and none of these a client library."""
     code = f"import sys, {module}; print([name for name in {costly} if name in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert said.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "[]\n"
 
 
 def entered_at_a_part(path: Path) -> Iterator[str]:

@@ -132,7 +132,7 @@ def test_a_server_is_trusted_in_three_ways(ask: object, server: Server) -> None:
 
 @pytest.mark.parametrize("ask", CLIENTS)
 @pytest.mark.parametrize(
-    ("trust", "said"),
+    ("trust", "message"),
     [
         pytest.param(Trust(), "self-signed certificate", id="the system's authorities"),
         pytest.param(Trust(thumbprint="AB" * 32), "not the expected one", id="another fingerprint"),
@@ -141,13 +141,13 @@ def test_a_server_is_trusted_in_three_ways(ask: object, server: Server) -> None:
         ),
     ],
 )
-def test_a_server_that_is_not_trusted_receives_nothing(ask: object, trust: Trust, said: str, server: Server) -> None:
+def test_a_server_that_is_not_trusted_receives_nothing(ask: object, trust: Trust, message: str, server: Server) -> None:
     """The connection ends with the handshake, before a request is sent, and the error says why."""
     assert callable(ask)
     before = len(server.received)
     with pytest.raises((OSError, requests.RequestException)) as refusal:
         ask(trust, server.port)
-    assert said in distrust(refusal.value).replace("self signed", "self-signed")
+    assert message in distrust(refusal.value).replace("self signed", "self-signed")
     assert len(server.received) == before
 
 

@@ -1,4 +1,4 @@
-"""Tells whether customized VMs are ready for work: guest operations that stay ready, and the user's checks.
+"""Finds out whether customized VMs are ready for work: guest operations that stay ready, and the user's checks.
 
 One thread reads the VMs that are customized and not ready yet, all in one call, once a second. Success is often
 followed by a reboot, and often not: what counts is that guest operations stay ready for a while. VMs that are ready are

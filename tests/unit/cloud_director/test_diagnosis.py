@@ -31,8 +31,8 @@ def test_the_likeliest_cause_comes_first(state: str, found: InventoryVm | None, 
 
 def test_a_server_that_does_not_answer_comes_before_any_cause() -> None:
     """What is known is old, so no cause is read out of it."""
-    said = list(explain("GC_PENDING", vm(on=True, tools=True), 5.0, fault="connection refused", silence=90.0))
-    assert said == [
+    message = list(explain("GC_PENDING", vm(on=True, tools=True), 5.0, fault="connection refused", silence=90.0))
+    assert message == [
         (
             "likely cause: the server has not reported the VM's state for 1 min 30 s, so the following is as old; "
             "connection refused"

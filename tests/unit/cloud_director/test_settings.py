@@ -64,7 +64,7 @@ def test_cloud_director_takes_a_user_or_a_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         pytest.param("vcd:url", "", "missing `vcd:url` or VCD_URL, for example", id="no address"),
         pytest.param("vcd:url", "http://vcd.example.com", "`vcd:url` or VCD_URL: expected an https", id="no TLS"),
@@ -74,9 +74,9 @@ def test_cloud_director_takes_a_user_or_a_token() -> None:
         ),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_at_once(key: str, value: str, said: str) -> None:
+def test_a_setting_that_cannot_work_is_refused_at_once(key: str, value: str, message: str) -> None:
     """What is missing or wrong is named by its key and its variable."""
     config = {"vcd:url": "https://vcd.example.com", "vcd:org": "acme", "vcd:apiToken": "t0ken", key: value}
     with pytest.raises(ConfigurationError) as refusal:
         read_settings(config.get, {})
-    assert str(refusal.value).startswith(said)
+    assert str(refusal.value).startswith(message)

@@ -1031,8 +1031,8 @@ def test_what_a_slow_start_waits_for_is_reported_once() -> None:
         is_noted.set()
 
     assert Slow(ALONE, [starting(1), started(5), succeeded(9)]).wait(REQUIRED, listener=listen).ready
-    told = [(update.outcomes, update.notes) for update in updates if update.notes]
-    assert told == [((), ("the log-in takes long; waiting for it until the time-out of 1 min 40 s",))]
+    reported = [(update.outcomes, update.notes) for update in updates if update.notes]
+    assert reported == [((), ("the log-in takes long; waiting for it until the time-out of 1 min 40 s",))]
     assert progress_line(updates[0]) == "waiting for the server for 0 s"
 
 

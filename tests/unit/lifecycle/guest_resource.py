@@ -29,8 +29,8 @@ CONFIG = {
 class GuestResource:
     """One resource, of which is kept what the engine keeps."""
 
-    def __init__(self, life: ModuleType, **inputs: Any) -> None:
-        self._life = life
+    def __init__(self, lifecycle: ModuleType, **inputs: Any) -> None:
+        self._lifecycle = lifecycle
         self.engine = FakeEngine()
         self.config = dict(CONFIG)
         self.inputs = {"vm": VM, **inputs}
@@ -43,11 +43,11 @@ class GuestResource:
         try:
             if self.id:
                 if self.difference().changes:
-                    self.outputs = self._life.update(
+                    self.outputs = self._lifecycle.update(
                         self.engine, self.config.get, self.id, self.outputs, self.checked()
                     )
             else:
-                created = self._life.create(self.engine, self.config.get, self.checked())
+                created = self._lifecycle.create(self.engine, self.config.get, self.checked())
                 self.id, self.outputs = created.id, dict(created.outputs)
         except PartialFailureError as error:
             self.id, self.outputs = error.resource_id, dict(error.outputs)
@@ -58,7 +58,7 @@ class GuestResource:
 
     def checked(self) -> dict[str, Any]:
         """Returns the inputs as they are stored."""
-        if self._life is guest_script:
+        if self._lifecycle is guest_script:
             return dict(self.inputs)
         problems, known = guest_file.check(self.config.get, self.inputs)
         assert problems == []
@@ -67,13 +67,13 @@ class GuestResource:
     def difference(self, **inputs: Any) -> Difference:
         """Returns what a preview shows of changed inputs."""
         news = {**self.checked(), **inputs}
-        difference: Difference = self._life.diff(self.engine, self.config.get, self.outputs, news)
+        difference: Difference = self._lifecycle.diff(self.engine, self.config.get, self.outputs, news)
         return difference
 
     def delete(self) -> list[str]:
         """Deletes it, and returns the lines that were logged meanwhile."""
         self.engine.lines.clear()
-        if self._life is guest_script:
+        if self._lifecycle is guest_script:
             guest_script.delete(self.engine, self.config.get, self.id, self.outputs)
         else:
             guest_file.delete(self.engine, self.config.get, self.id, self.outputs)

@@ -27,7 +27,7 @@ def test_every_example_is_good(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "place", "said"),
+    ("check", "place", "message"),
     [
         pytest.param("tcp_port", "", "a map with a kind", id="a word"),
         pytest.param({"port": 22}, ".kind", "got nothing", id="no kind"),
@@ -85,12 +85,12 @@ def test_every_example_is_good(kind: str) -> None:
         pytest.param({"kind": "network_adapters_connected", "vms": [1]}, ".vms[0]", "got 1", id="a number for a key"),
     ],
 )
-def test_what_is_wrong_is_named(check: object, place: str, said: str) -> None:
+def test_what_is_wrong_is_named(check: object, place: str, message: str) -> None:
     """One short sentence, with the check's place, what is expected and an example."""
     found = _problems({"kind": "network_adapters_connected"}, check)
     assert len(found) == 1
     assert found[0].startswith(f"checks[1]{place}: expected ")
-    assert said in found[0]
+    assert message in found[0]
     assert len(found[0]) < 400
 
 
@@ -111,7 +111,7 @@ IN_LIST = "expected references of the gate's vms, which are a list (give a map t
 
 
 @pytest.mark.parametrize(
-    ("check", "vms", "said"),
+    ("check", "vms", "message"),
     [
         pytest.param(
             {"kind": "host_name", "value": {"web-1": "a", "wbe-2": "b"}},
@@ -164,9 +164,9 @@ IN_LIST = "expected references of the gate's vms, which are a list (give a map t
         ),
     ],
 )
-def test_a_key_under_which_nothing_is_judged_is_refused(check: object, vms: object, said: str) -> None:
+def test_a_key_under_which_nothing_is_judged_is_refused(check: object, vms: object, message: str) -> None:
     """Such a check would never be judged, and the gate would call the VM ready."""
-    assert _problems(check, vms=vms) == [said]
+    assert _problems(check, vms=vms) == [message]
 
 
 @pytest.mark.parametrize(

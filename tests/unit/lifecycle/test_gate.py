@@ -121,7 +121,7 @@ class FakeSource:
                 raise self._server.breaks
             return []
         self._has_reported = True
-        return [said for _, vm in self._vms if vm not in self._kept for said in self._story(vm)]
+        return [message for _, vm in self._vms if vm not in self._kept for message in self._story(vm)]
 
     def _story(self, vm: str) -> list[Observation]:
         story: dict[str, list[Observation]] = {
@@ -139,7 +139,7 @@ class FakeSource:
         known = [PreviouslyCustomized(vm)] if vm in self._previously_customized else []
         reported = story[self._server.stories.get(vm, "good")] + known
         uuid = self._server.uuids.get(vm, "")
-        return [replace(said, instance_uuid=uuid) if isinstance(said, Snapshot) else said for said in reported]
+        return [replace(text, instance_uuid=uuid) if isinstance(text, Snapshot) else text for text in reported]
 
     def refresh(self, timeout: float) -> bool:
         del timeout

@@ -212,7 +212,7 @@ URN = "urn:pulumi:dev::shop::vsphere:index/virtualMachine:VirtualMachine::{}"
 
 
 @pytest.mark.parametrize(
-    ("vms", "urns", "said"),
+    ("vms", "urns", "message"),
     [
         pytest.param(
             {"a": "vm-1", "b": "vm-2"},
@@ -231,13 +231,13 @@ URN = "urn:pulumi:dev::shop::vsphere:index/virtualMachine:VirtualMachine::{}"
     ],
 )
 def test_a_failure_says_what_to_replace_by_its_urn(
-    the_gate: Gate, server: FakeServer, vms: Any, urns: Any, said: str
+    the_gate: Gate, server: FakeServer, vms: Any, urns: Any, message: str
 ) -> None:
     """The command can be copied where the VM is a resource of the program."""
     server.stories = {"vm-1": "bad"}
     with pytest.raises(PartialFailureError) as caught:
         the_gate.create({"vms": vms, VM_URNS: urns})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_urns_are_no_change(the_gate: Gate, server: FakeServer) -> None:

@@ -36,7 +36,7 @@ def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         pytest.param("vm", "web", "or a resource with a moid, got 'web'", id="a bare name"),
         pytest.param(
@@ -78,11 +78,11 @@ def _texts(problems: Iterable[BadInput]) -> dict[str, str]:
         pytest.param("config_namespace", "a:b", "a namespace of stack config", id="a key for a namespace"),
     ],
 )
-def test_what_is_wrong_is_named(name: str, value: object, said: str) -> None:
+def test_what_is_wrong_is_named(name: str, value: object, message: str) -> None:
     """One problem, under the input's name, which says what is wanted."""
     problems = _problems(**{name: value})
     assert list(problems) == [name]
-    assert said in problems[name]
+    assert message in problems[name]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "said"),
+    ("changes", "name", "message"),
     [
         pytest.param({"path": "motd"}, "path", "expected an absolute path in the guest", id="a relative path"),
         pytest.param({"path": "/etc/"}, "path", "expected an absolute path in the guest", id="a folder"),
@@ -193,11 +193,11 @@ def test_secrets_are_struck_out_of_what_a_guest_said() -> None:
         pytest.param({"vm": "web"}, "vm", "or a resource with a moid, got 'web'", id="a bare name"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, said: str) -> None:
+def test_what_is_wrong_with_a_file_is_named(changes: dict[str, Any], name: str, message: str) -> None:
     """One problem, under the input's name, which says what is wanted."""
     problems = _texts(file_problems({"vm": "vm-1", "path": "/etc/motd", "content": "x", **changes}))
     assert list(problems) == [name]
-    assert said in problems[name]
+    assert message in problems[name]
 
 
 @pytest.mark.parametrize("path", ["/a", "C:\\motd.txt", "c:/motd.txt", "\\\\server\\share\\motd.txt"])

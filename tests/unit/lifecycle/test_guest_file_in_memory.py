@@ -32,22 +32,22 @@ def file(path: str = PATH, content: str | None = "one", **inputs: Any) -> GuestR
 
 def test_a_file_is_written_once_and_again_where_its_content_changes(fake: FakeGuest) -> None:
     """A second `up` carries nothing; the size and the guest are outputs."""
-    life = file(permissions="0640")
-    assert (life.up(), life.up()) == ("", "")
+    resource = file(permissions="0640")
+    assert (resource.up(), resource.up()) == ("", "")
     assert (fake.text(PATH), fake.files[PATH].permissions) == ("one", 0o640)
-    assert (life.outputs["size"], life.outputs["guest_id"].split("/")[1], len(fake.addresses)) == (3, VM, 1)
+    assert (resource.outputs["size"], resource.outputs["guest_id"].split("/")[1], len(fake.addresses)) == (3, VM, 1)
 
-    assert life.up(content="two, longer") == ""
-    assert (fake.text(PATH), life.outputs["size"], fake.below("/etc")) == ("two, longer", 11, {"motd"})
+    assert resource.up(content="two, longer") == ""
+    assert (fake.text(PATH), resource.outputs["size"], fake.below("/etc")) == ("two, longer", 11, {"motd"})
 
 
 def test_what_the_guest_does_not_see_is_stored_without_a_transfer(fake: FakeGuest) -> None:
     """A changed time-out carries nothing; changed permissions do."""
-    life = file()
-    life.up()
-    assert life.up(timeout=30) == ""
-    assert (life.outputs["timeout"], len(fake.addresses)) == (30, 1)
-    assert life.up(permissions="600") == ""
+    resource = file()
+    resource.up()
+    assert resource.up(timeout=30) == ""
+    assert (resource.outputs["timeout"], len(fake.addresses)) == (30, 1)
+    assert resource.up(permissions="600") == ""
     assert fake.files[PATH].permissions == 0o600
 
 
@@ -83,13 +83,13 @@ def test_a_local_file_is_what_it_holds(fake: FakeGuest, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"\0one")
     second.write_bytes(b"\0one")
-    life = file(content=None, source=str(first))
-    assert life.up() == ""
-    assert (fake.files[PATH].content, life.outputs["size"]) == (b"\0one", 4)
-    life.inputs["source"] = str(second)
-    assert not life.difference().changes
+    resource = file(content=None, source=str(first))
+    assert resource.up() == ""
+    assert (fake.files[PATH].content, resource.outputs["size"]) == (b"\0one", 4)
+    resource.inputs["source"] = str(second)
+    assert not resource.difference().changes
     second.write_bytes(b"\0two")
-    assert life.up() == ""
+    assert resource.up() == ""
     assert fake.files[PATH].content == b"\0two"
 
 
@@ -97,11 +97,11 @@ def test_a_local_file_that_changes_after_the_preview_is_not_carried(fake: FakeGu
     """What was shown is what is written, or nothing."""
     source = tmp_path / "source"
     source.write_text("shown")
-    life = file(content=None, source=str(source))
-    inputs = life.checked()
+    resource = file(content=None, source=str(source))
+    inputs = resource.checked()
     source.write_text("changed")
     with pytest.raises(ConfigurationError, match="has changed since the preview"):
-        guest_file.create(life.engine, life.config.get, inputs)
+        guest_file.create(resource.engine, resource.config.get, inputs)
     assert PATH not in fake.files
 
 
@@ -116,19 +116,19 @@ def test_a_local_file_that_changes_after_the_preview_is_not_carried(fake: FakeGu
 )
 def test_another_path_is_another_file(fake: FakeGuest, old: str, new: str, is_another: bool) -> None:
     """Another spelling of one path replaces nothing."""
-    life = file(old)
-    life.outputs = {**life.inputs, "size": 3}
-    assert (life.difference(path=new).replaces == ["path"]) == is_another
+    resource = file(old)
+    resource.outputs = {**resource.inputs, "size": 3}
+    assert (resource.difference(path=new).replaces == ["path"]) == is_another
     assert fake.addresses == []
 
 
 def test_a_file_is_removed_with_its_resource(fake: FakeGuest) -> None:
     """One that is gone already is removed."""
-    life = file()
-    life.up()
-    assert life.delete() == []
+    resource = file()
+    resource.up()
+    assert resource.delete() == []
     assert PATH not in fake.files
-    assert life.delete() == []
+    assert resource.delete() == []
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_a_file_is_removed_with_its_resource(fake: FakeGuest) -> None:
 )
 def test_a_guest_that_cannot_be_used_is_a_warning_at_deletion(fake: FakeGuest, case: str, expected: str) -> None:
     """The file stays, and the stack can be destroyed."""
-    life = file()
-    life.up()
+    resource = file()
+    resource.up()
     if case == "password":
         fake.password = "changed"
     else:
         fake.vcenter.state.entities[VM]["config.instanceUuid"] = "6000"
-    (line,) = life.delete()
+    (line,) = resource.delete()
     assert line.startswith("warning: the file stays in the guest: ")
     assert expected in line
     assert fake.text(PATH) == "one"
@@ -171,12 +171,12 @@ def test_what_is_lost_on_the_way_is_overcome(fake: FakeGuest, method: str, error
 def test_an_answer_that_stays_lost_is_written_again(fake: FakeGuest) -> None:
     """The state has no size then, so that the next `up` writes."""
     fake.vcenter.lost_answers["MoveFileInGuest"] = [vim.fault.GuestPermissionDenied()]
-    life = file()
-    assert "/etc/motd in name of vm-1 (vm-1) may have been written" in life.up()
-    sizes = [life.outputs["size"]]
-    assert life.difference().changes
-    assert life.up() == ""
-    sizes.append(life.outputs["size"])
+    resource = file()
+    assert "/etc/motd in name of vm-1 (vm-1) may have been written" in resource.up()
+    sizes = [resource.outputs["size"]]
+    assert resource.difference().changes
+    assert resource.up() == ""
+    sizes.append(resource.outputs["size"])
     assert (sizes, len(fake.addresses)) == ([None, 3], 2)
 
 
@@ -197,20 +197,20 @@ def test_an_answer_that_stays_lost_is_written_again(fake: FakeGuest) -> None:
 def test_an_upload_that_is_refused_leaves_nothing(fake: FakeGuest, fault: Any, expected: str) -> None:
     """The resource does not exist then, and no content is in the error."""
     fake.vcenter.failures["InitiateFileTransferToGuest"] = [fault]
-    life = file(content=CANARY)
-    error = life.up()
+    resource = file(content=CANARY)
+    error = resource.up()
     assert expected in error
     assert CANARY not in error
-    assert (life.id, fake.below("/etc")) == ("", set())
+    assert (resource.id, fake.below("/etc")) == ("", set())
 
 
 def test_ctrl_c_ends_an_upload_and_leaves_nothing(fake: FakeGuest) -> None:
     """The path has what it had."""
     fake.files[PATH] = FakeFile(b"before")
-    life = file(content="x" * 200_000)
-    fake.on_block = lambda _: setattr(life.engine, "is_cancelled", True)
-    assert life.up() == "the update was cancelled"
-    assert (fake.text(PATH), fake.below("/etc"), life.id) == ("before", {"motd"}, "")
+    resource = file(content="x" * 200_000)
+    fake.on_block = lambda _: setattr(resource.engine, "is_cancelled", True)
+    assert resource.up() == "the update was cancelled"
+    assert (fake.text(PATH), fake.below("/etc"), resource.id) == ("before", {"motd"}, "")
 
 
 def test_what_a_killed_update_left_is_removed_by_the_next(fake: FakeGuest) -> None:
@@ -223,11 +223,11 @@ def test_what_a_killed_update_left_is_removed_by_the_next(fake: FakeGuest) -> No
 
 def test_a_missing_privilege_keeps_the_resource_at_deletion(fake: FakeGuest) -> None:
     """What can be granted is an error: the file would stay unseen."""
-    life = file()
-    life.up()
+    resource = file()
+    resource.up()
     fake.vcenter.failures["DeleteFileInGuest"] = [vim.fault.NoPermission(privilegeId="X")]
     with pytest.raises(ApiError, match="grant the privilege X"):
-        life.delete()
+        resource.delete()
     assert fake.text(PATH) == "one"
 
 
@@ -237,19 +237,19 @@ def test_a_directory_is_what_its_source_is(fake: FakeGuest, tmp_path: Path) -> N
     (source / "css").mkdir(parents=True)
     (source / "index").write_text("one")
     (source / "css" / "main").write_text("red")
-    life = file("/srv/site", None, source=str(source))
-    assert life.up() == ""
+    resource = file("/srv/site", None, source=str(source))
+    assert resource.up() == ""
     assert fake.below("/srv/site") == {"index", "css", "css/main"}
 
     (source / "index").write_text("two")
     (source / "css" / "main").unlink()
     (source / "new").write_text("three")
-    assert life.up() == ""
+    assert resource.up() == ""
     assert fake.below("/srv/site") == {"index", "new"}
     assert (fake.text("/srv/site/index"), fake.text("/srv/site/new")) == ("two", "three")
 
     fake.files["/srv/site/theirs"] = FakeFile(b"stays")
-    assert life.delete() == []
+    assert resource.delete() == []
     assert fake.below("/srv/site") == {"theirs"}
 
 

@@ -89,7 +89,7 @@ def test_texts_and_files_are_put_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"),
+    ("name", "path", "message"),
     [
         pytest.param("../passwd", "/srv", "'../passwd'", id="above"),
         pytest.param("a/../../passwd", "/srv", "'a/../../passwd'", id="above, later"),
@@ -100,12 +100,12 @@ def test_texts_and_files_are_put_together(tmp_path: Path) -> None:
         pytest.param("a./b", "C:\\srv", "'a./b'", id="dot at the end"),
     ],
 )
-def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str, path: str, said: str) -> None:
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str, path: str, message: str) -> None:
     """The entry is named."""
     make_tar(tmp_path / "a.tar", {name: b"x"})
     with pytest.raises(ConfigurationError, match="expected paths within the directory") as caught:
         read_files({"path": path, "source": {"./": str(tmp_path / "a.tar")}})
-    assert said.strip("'") in str(caught.value)
+    assert message.strip("'") in str(caught.value)
 
 
 def test_links_are_refused(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ PROVIDERS: dict[str, Any] = {
     "GuestScript": GuestScriptProvider,
 }
 _ADDED = {"config_namespace", "secret_inputs"}
-"""What a host tells a lifecycle by itself."""
+"""What a host adds to the calls of a lifecycle."""
 
 
 class AbortedError(Exception):

@@ -206,7 +206,7 @@ def test_lines_are_the_resources_own_and_have_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "request_", "said"),
+    ("method", "request_", "message"),
     [
         pytest.param(
             "Check", provider_pb2.CheckRequest(urn=urn_of("Nothing")), "unknown type of resource", id="a type"
@@ -225,12 +225,12 @@ def test_lines_are_the_resources_own_and_have_no_secret() -> None:
         ),
     ],
 )
-def test_what_does_not_exist_is_refused_by_name(method: str, request_: Any, said: str) -> None:
+def test_what_does_not_exist_is_refused_by_name(method: str, request_: Any, message: str) -> None:
     """The error says what is unknown or cannot be done."""
     context = Context()
     with pytest.raises(AbortedError):
         getattr(ProviderServicer(None), method)(request_, context)
-    assert said in context.error
+    assert message in context.error
 
 
 def test_a_function_refuses_bad_arguments() -> None:

@@ -34,16 +34,16 @@ def test_has_the_enforcement_of_the_documentation() -> None:
 
 @pytest.mark.parametrize("policy", policies.POLICIES, ids=lambda policy: str(policy.name))
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         pytest.param({"exemptions": []}, "expected only the keys .*exempt.*, got exemptions", id="misspelt key"),
         pytest.param({"exempt": [{"name": "web"}]}, 'expected entries with a "reason"', id="no reason"),
         pytest.param({"exempt": [{"reason": "r"}]}, 'a "name" or a "tag"', id="no pattern"),
     ],
 )
-def test_refuses_what_means_nothing(policy: Any, config: dict[str, Any], said: str) -> None:
+def test_refuses_what_means_nothing(policy: Any, config: dict[str, Any], message: str) -> None:
     """A configuration that would be ignored is an error instead."""
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         judge(policy, **config)
 
 

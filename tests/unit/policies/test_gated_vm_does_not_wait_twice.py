@@ -53,7 +53,7 @@ def test_passes_a_vm_that_keeps_its_clone(ignored: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("props", "said"),
+    ("props", "text"),
     [
         pytest.param({"customize": {"timeout": 20}}, "clone.customize.timeout is 20 minutes,", id="customize"),
         pytest.param({"customize": {"timeout": UNKNOWN}}, "timeout is not known before the update", id="unknown"),
@@ -65,11 +65,11 @@ def test_passes_a_vm_that_keeps_its_clone(ignored: str) -> None:
         ),
     ],
 )
-def test_stops(props: dict[str, Any], said: str) -> None:
+def test_stops(props: dict[str, Any], text: str) -> None:
     """A wait of the VM's own that is on, or may be on, is a violation."""
     vm = customized_vm(**props)
     [(_, message)] = judge(RULE, vm, gate(vm))
-    assert said in message
+    assert text in message
 
 
 @pytest.mark.parametrize("off", [0, 0.0, -1, "0"])

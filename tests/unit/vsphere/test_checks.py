@@ -40,7 +40,7 @@ def _answers(address: str, port: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("check", "facts", "said"),
+    ("check", "facts", "message"),
     [
         pytest.param({"kind": "tcp_port", "port": 22}, {}, "", id="a port answers at one address"),
         pytest.param(
@@ -148,9 +148,9 @@ def _answers(address: str, port: int) -> str:
         ),
     ],
 )
-def test_a_check_says_why_it_does_not_hold(check: dict[str, Any], facts: dict[str, Any], said: str) -> None:
+def test_a_check_says_why_it_does_not_hold(check: dict[str, Any], facts: dict[str, Any], message: str) -> None:
     """Nothing is missing, or a sentence that begins with the check's kind."""
-    assert Check.of(check).unmet("web-1", _facts(**facts), _answers) == said
+    assert Check.of(check).unmet("web-1", _facts(**facts), _answers) == message
 
 
 TEXTS = st.text() | st.sampled_from(["unknown", "10.0.0.5/24", "a..b", "::ffff:10.0.0.1%x", "10.9.1.1", "\ud800"])
@@ -185,7 +185,7 @@ def test_no_guest_can_break_the_judgement(addresses: list[str], others: dict[str
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "message"),
     [
         pytest.param({}, "", id="ready"),
         pytest.param({"powered_on": False}, "the VM is powered off", id="off"),
@@ -198,9 +198,9 @@ def test_no_guest_can_break_the_judgement(addresses: list[str], others: dict[str
         ),
     ],
 )
-def test_why_guest_operations_are_not_ready(facts: dict[str, Any], said: str) -> None:
+def test_why_guest_operations_are_not_ready(facts: dict[str, Any], message: str) -> None:
     """The most direct cause is reported."""
-    assert _facts(**facts).no_guest_operations() == said
+    assert _facts(**facts).no_guest_operations() == message
 
 
 def _story(conditions: Conditions, *readings: tuple[float, bool]) -> list[str]:

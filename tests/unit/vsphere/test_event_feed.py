@@ -38,7 +38,7 @@ def vcenter(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
 
 
 class Watcher:
-    """A subscriber that keeps what it is told."""
+    """A subscriber that keeps what it receives."""
 
     def __init__(self, session: Session, feed: EventFeed, items: queue.SimpleQueue[Any]) -> None:
         self.session, self.feed, self.items = session, feed, items

@@ -21,8 +21,8 @@ NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
 
 def vcenter_event(kind: type, *, key: int = 7, moid: str | None = "vm-87", **values: Any) -> Any:
     vm = moid and vim.event.VmEventArgument(name="web-2", vm=vim.VirtualMachine(moid))
-    said = {"createdTime": NOON, "fullFormattedMessage": "what happened", **values}
-    return kind(key=key, chainId=key, userName="", vm=vm or None, **said)
+    message = {"createdTime": NOON, "fullFormattedMessage": "what happened", **values}
+    return kind(key=key, chainId=key, userName="", vm=vm or None, **message)
 
 
 def an_event(

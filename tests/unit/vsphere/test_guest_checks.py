@@ -77,7 +77,7 @@ def checks(guests: FakeGuests) -> Iterator[GuestChecks]:  # noqa: ARG001 -- the 
     made.close()
 
 
-def said(checks: GuestChecks, *given: Check) -> list[str]:
+def message(checks: GuestChecks, *given: Check) -> list[str]:
     """Returns what is missing, each sentence once, until nothing is or no more is tried."""
     found: list[str] = []
 
@@ -102,7 +102,7 @@ def test_checks_are_tried_in_turn_until_they_hold(guests: FakeGuests, checks: Gu
     ]
     given = checks_of([COMMAND, {"kind": "cloud_init"}])
 
-    assert said(checks, *given) == [
+    assert message(checks, *given) == [
         "command: expected exit code 3, got 0; last line of output: inactive",
         "command: timed out after 2 min",
         "cloud_init: expected the status done, got running",
@@ -119,7 +119,7 @@ def test_a_refused_password_is_not_repeated(guests: FakeGuests, checks: GuestChe
     given = checks_of([COMMAND, {"kind": "cloud_init"}])
     reason = "command: the guest of web (vm-1) refuses the user name or password of root"
 
-    assert said(checks, *given)[-1] == reason
+    assert message(checks, *given)[-1] == reason
     assert [checks.missing("vm-1", given) for _ in range(3)] == [reason] * 3
     assert (guests.logins, guests.scripts) == (["vm-1"], [])
     assert not checks.refusal("vm-2")

@@ -1,4 +1,4 @@
-"""What names a VM, and what one read of its properties tells."""
+"""What names a VM, and what one read of its properties reports."""
 
 from __future__ import annotations
 

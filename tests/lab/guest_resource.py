@@ -24,7 +24,7 @@ Kind = Literal["script", "file", "directory"]
 State = tuple[str, dict[str, Any]]
 """The resource's id and its outputs."""
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.lab.guest_life"])
+_PROCESSES.set_forkserver_preload(["tests.lab.guest_resource"])
 
 
 @dataclass
@@ -56,16 +56,16 @@ def operate(
     """
     try:
         if state is None:
-            life = guest_script if kind == "script" else guest_file
-            created = life.create(engine, config.get, inputs)
+            lifecycle = guest_script if kind == "script" else guest_file
+            created = lifecycle.create(engine, config.get, inputs)
             return (created.id, dict(created.outputs)), ""
         key, olds = state
-        life = guest_script if kind == "script" else guest_file
-        difference = life.diff(engine, config.get, olds, inputs)
+        lifecycle = guest_script if kind == "script" else guest_file
+        difference = lifecycle.diff(engine, config.get, olds, inputs)
         assert not difference.replaces
         if not difference.changes:
             return state, ""
-        return (key, dict(life.update(engine, config.get, key, olds, inputs))), ""
+        return (key, dict(lifecycle.update(engine, config.get, key, olds, inputs))), ""
     except PartialFailureError as error:
         return (error.resource_id, dict(error.outputs)), str(error)
     except GateError as error:
@@ -73,7 +73,7 @@ def operate(
 
 
 @dataclass
-class Life:
+class GuestResource:
     """One resource and its state."""
 
     kind: Kind
@@ -99,7 +99,9 @@ class Life:
         """Runs `up` in another process, and kills it once the condition holds; returns whether it held."""
         here, there = _PROCESSES.Pipe(duplex=False)
         process = _PROCESSES.Process(
-            target=_operate, args=(there, Life(self.kind, self.urn, self.config, self.inputs, self.state)), daemon=True
+            target=_operate,
+            args=(there, GuestResource(self.kind, self.urn, self.config, self.inputs, self.state)),
+            daemon=True,
         )
         process.start()
         there.close()
@@ -117,5 +119,5 @@ class Life:
             here.close()
 
 
-def _operate(answer: Connection, life: Life) -> None:
-    answer.send(operate(FakeEngine(life.urn), life.kind, life.config, life.state, life.inputs))
+def _operate(answer: Connection, resource: GuestResource) -> None:
+    answer.send(operate(FakeEngine(resource.urn), resource.kind, resource.config, resource.state, resource.inputs))
