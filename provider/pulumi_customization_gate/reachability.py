@@ -182,7 +182,7 @@ def _certificate_finding(server: str, host: str, port: int, trust: Trust, called
     except OSError as error:
         if distrust(error):
             return Finding(Check.CERTIFICATE, State.FAILED, server, *_distrusted(error, certificate, called))
-        remedy = f"Check {_name(called, None)}: this port does not answer with TLS as such a server does."
+        remedy = f"Check {_name(called, None)}: the server does not respond with TLS on this port."
         return Finding(Check.CERTIFICATE, State.FAILED, server, f"TLS handshake: {_reason(error)}", remedy)
     message, remedy = f"{certificate}; trusted by {_trusted_by(trust, called)}", ""
     soon = datetime.now(timezone.utc) + EXPIRES_SOON

@@ -326,7 +326,7 @@ def test_a_vm_replaced_behind_its_path_is_another_guest(lab: Lab, kind: Kind) ->
     other = lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})
     finish(other.Rename_Task(name))
     assert _difference(resource) == (True, ["vm"], True)
-    assert any(f"{path} is another VM by now" in line for line in _delete(resource))
+    assert any(f"{path} now refers to another VM" in line for line in _delete(resource))
     assert "gone" not in lab.runs()
 
 

@@ -568,7 +568,7 @@ def test_a_user_of_single_vms_asks_for_each(
     assert {outcome.evidence for outcome in report.outcomes} == {Evidence.EVENT}
     assert (
         f"{vcenter.lab.user} may read events of single VMs only; querying each every 0.2 s. "
-        "The privilege System.View on their folder makes this one call for all."
+        "With the privilege System.View on their folder, one call reads the events of all VMs."
     ) in report.notes
 
 

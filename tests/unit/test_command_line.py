@@ -131,7 +131,7 @@ def test_what_a_word_means(word: str, moids: list[str]) -> None:
     if moids:
         assert resolve(word, INVENTORY) == moids
     else:
-        with pytest.raises(ConfigurationError, match="no virtual machine fits"):
+        with pytest.raises(ConfigurationError, match="no virtual machine matches"):
             resolve(word, INVENTORY)
 
 

@@ -51,7 +51,9 @@ class ReadyWhen(str, enum.Enum):
 
 Timeout = Annotated[
     float,
-    typer.Option(metavar="TIME", parser=seconds, help='The time for the whole wait: seconds, or such as "30m".'),
+    typer.Option(
+        metavar="TIME", parser=seconds, help='The time for the whole wait: seconds, or a duration such as "30m".'
+    ),
 ]
 StartTimeout = Annotated[
     float | None,
@@ -76,7 +78,7 @@ Checks = Annotated[
     typer.Option(
         metavar="CHECK",
         show_default=False,
-        help="A condition that must hold after success, as often as needed: the kind with the value of its first "
+        help="A condition that must hold after success; can be repeated. The kind with the value of its first "
         "option (`tcp_port:22`, `address`, `command:'systemctl is-active nginx'`), or JSON as in a program "
         """(`{"kind": "address", "family": 4}`). Checks in the guest need GUEST_USER and GUEST_PASSWORD.""",
     ),

@@ -111,14 +111,14 @@ GATE: Sequence[Argument] = (
     Argument(
         "on_failure",
         Choice(("fail", "report")),
-        '"fail", or "report": the gate opens, and `statuses` says what failed',
+        '"fail", or "report": the gate opens, and `statuses` reports what failed',
         Effect.JUDGES_REMAINING,
         default="fail",
     ),
     Argument(
         "guest_logs",
         Boolean(),
-        "whether a failure shows the last 40 lines of the guest's customization log, where config or environment have "
+        "whether a failure shows the last 40 lines of the guest's customization log, if config or environment has "
         "guest credentials",
         default=True,
     ),

@@ -86,7 +86,7 @@ def open_guest_for_deletion(
             short = Deadline(min(timeout, DELETE_TIMEOUT), engine.cancelled)
             guest = held.enter_context(_connected(engine, config, inputs, short))
             if not is_same_guest(guest.id, inputs.get(GUEST_ID) or guest.id):
-                guest, reason = None, f"{sanitize(str(inputs['vm']))} is another VM by now"
+                guest, reason = None, f"{sanitize(str(inputs['vm']))} now refers to another VM"
             elif guest.is_powered_on:
                 guest.check_login()
                 guest = guest.with_deadline(Deadline(timeout, engine.cancelled))

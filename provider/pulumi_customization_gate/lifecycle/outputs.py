@@ -105,7 +105,7 @@ FAILURE = Fields(
     "Why a VM is not ready.",
     (
         Output("kind", FailureKind, "what kind of failure it is"),
-        Output("event", str, "the class of the event that reports it, or the kind"),
+        Output("event", str, "the event class, or the state, that reports a failed customization; else empty"),
         Output("reason", str, "the reason in a sentence"),
         Output("message", str, "the message of the server"),
         Output("log_location", str, "where the guest's log is"),
@@ -114,7 +114,7 @@ FAILURE = Fields(
 )
 RESULT = Fields(
     "VmResult",
-    "What is known of one VM.",
+    "What is known about one VM.",
     (
         Output("name", str, "the name of the VM in the inventory"),
         Output("moid", str, "the managed object ID; on Cloud Director the VM's URN"),
@@ -149,7 +149,7 @@ GATE_OUTPUTS: Sequence[Output] = (
         "the status of each VM, by your key; for a list by the VM's name, or its ID where two share a name",
     ),
     Output("addresses", MapTo(str), "the first usable IP address of each VM that reports one, by the same keys"),
-    Output("results", MapTo(RESULT), "what is known of each VM, by the same keys"),
+    Output("results", MapTo(RESULT), "what is known about each VM, by the same keys"),
     Output("wait_seconds", float, "the length of the last wait in seconds"),
     Output("opened_at", str, "when the gate opened, by the server's clock (ISO 8601, UTC)"),
     Output("server", SERVER, "the server on which the VMs were judged"),
@@ -179,12 +179,12 @@ GATE_INPUTS: Sequence[Output] = (
     Output(
         VM_UUIDS,
         Mapping[str, str] | Sequence[str],
-        "the UUIDs of the VMs, in the form of vms, by which another VM under the same managed object ID is recognized",
+        "the UUIDs of the VMs, in the form of vms; with them, another VM with the same managed object ID is detected",
     ),
     Output(
         VM_URNS,
         Mapping[str, str] | Sequence[str],
-        "the URNs of the VMs, in the form of vms, by which a failure says what to replace",
+        "the URNs of the VMs, in the form of vms; with them, a failure names the resources to replace",
     ),
 )
 """What CustomizationGate takes beside its arguments."""
@@ -192,7 +192,7 @@ FILE_INPUTS: Sequence[Output] = (
     Output(
         TEXTS,
         Mapping[str, str],
-        "files of a directory by their contents, by their paths in it, beside those of source",
+        "a map from paths in the directory to the contents of files, in addition to those of source",
     ),
 )
 """What GuestFile takes beside its arguments."""

@@ -41,18 +41,18 @@ PREFLIGHT_ARGUMENTS = (
 """The arguments."""
 _FINDING = Fields(
     "Finding",
-    "One thing that was looked at.",
+    "The result of one check.",
     (
-        Output("check", Check, "what was looked at"),
-        Output("state", State, "how it ended"),
+        Output("check", Check, "what was checked"),
+        Output("state", State, "the result"),
         Output("subject", str, "the server, VM, host or folder"),
         Output("message", str, "what was found"),
-        Output("remedy", str, "what to do, empty where there is nothing to do"),
+        Output("remedy", str, "what to do; empty if there is nothing to do"),
     ),
 )
 PREFLIGHT_OUTPUTS = (
-    Output("ok", bool, "whether a gate can work: nothing has failed"),
-    Output("findings", ListTo(_FINDING), "what was looked at, in this order"),
+    Output("ok", bool, "whether a gate can work: no check has failed"),
+    Output("findings", ListTo(_FINDING), "the results of the checks, in their order"),
 )
 """What is returned."""
 

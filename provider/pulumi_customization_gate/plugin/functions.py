@@ -67,7 +67,7 @@ FUNCTIONS: Mapping[str, HostedFunction] = {
     for function in (
         HostedFunction(
             "getCustomizationStatus",
-            "Judges VMs now, without waiting: the outputs are those that a gate would have at this moment.",
+            "Judges VMs now, without waiting. The outputs are those that a gate would have at this moment.",
             status.check,
             status.judge,
             status.STATUS_ARGUMENTS,
@@ -75,8 +75,8 @@ FUNCTIONS: Mapping[str, HostedFunction] = {
         ),
         HostedFunction(
             "preflight",
-            "Looks at what a gate would meet: the connection, the login, its permissions, VMs, a folder and a "
-            "template. Writes nothing to the server.",
+            "Checks what a gate needs: the connection, the login, the privileges, VMs, a folder and a template. "
+            "Writes nothing to the server.",
             preflight.check,
             preflight.look,
             preflight.PREFLIGHT_ARGUMENTS,

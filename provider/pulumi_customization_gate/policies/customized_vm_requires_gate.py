@@ -63,7 +63,7 @@ CUSTOMIZED_VM_REQUIRES_GATE = rule(
     _check,
     level=EnforcementLevel.MANDATORY,
     severity=Severity.HIGH,
-    remediation="Add the VM to the vms of a CustomizationGate that has neither on_failure, expect nor accept.",
+    remediation="Add the VM to the vms of a CustomizationGate without on_failure, expect and accept.",
     options=("exempt", "vmTypes", "allow"),
 )
 """A gate watches every customized VM, and fails if the customization fails."""

@@ -49,7 +49,8 @@ def weaknesses(gate: PolicyResource, vm: PolicyResource, *, may_accept: bool) ->
             what = _not_known(name) if value is UNKNOWN else f"has {_shown(name, value)}, so {_EFFECTS[name]}"
             yield Weakness(name, what, f'{name}="{strict}"')
     if may_accept:
-        what = _not_known("accept") if argument(gate, "accept") is UNKNOWN else "has accept, so this VM passes failed"
+        is_unknown = argument(gate, "accept") is UNKNOWN
+        what = _not_known("accept") if is_unknown else "has an entry for this VM in accept, so it opens if the VM fails"
         yield Weakness("accept", what, "no entry for this VM in accept")
     yield from _foreign_namespace(gate, vm)
 

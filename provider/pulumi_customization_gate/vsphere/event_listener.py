@@ -244,7 +244,7 @@ def started(
         return listener, f"{user} may not read events of the whole inventory; reading those of {place.name}"
     restriction = (
         f"{user} may read events of single VMs only; querying each every {SCOPED_INTERVAL:g} s. "
-        "The privilege System.View on their folder makes this one call for all."
+        "With the privilege System.View on their folder, one call reads the events of all VMs."
     )
     return PerVmPoller(session, since, moids), restriction
 

@@ -131,7 +131,7 @@ class _Preflight:
                 for moid in search.find(self._session, word, known):
                     found[moid] = f"{sanitize(names[moid])} ({moid})" if moid in names else sanitize(moid)
             except ConfigurationError as error:  # noqa: PERF203 -- each wrong word is a finding
-                remedy = "Correct the reference, or grant Read-only on the VM: one that may not be read has no name."
+                remedy = "Correct the reference, or grant Read-only on the VM, without which its name cannot be read."
                 problems.append(Finding(check, State.FAILED, sanitize(word), str(error), remedy))
         return list(found.items()), problems
 

@@ -96,7 +96,7 @@ def _tools(label: str, values: dict[str, Any]) -> Finding:
     if described or status:
         message = ", ".join(filter(None, [described or "VMware Tools", sanitize(status, 80)]))
         return Finding(Check.VMWARE_TOOLS, State.OK, label, message)
-    message = "vCenter does not report whether VMware Tools are installed: it does once the VM has run with them"
+    message = "vCenter reports whether VMware Tools are installed only after the VM has run with them"
     return Finding(Check.VMWARE_TOOLS, State.UNKNOWN, label, message, install)
 
 
@@ -105,7 +105,7 @@ def _settings(
 ) -> Finding:
     look = "In the guest, `vmware-toolbox-cmd config get deployPkg enable-customization` shows it."
     if not is_running:
-        message = "tools.conf cannot be read: VMware Tools do not run in it now"
+        message = "tools.conf cannot be read: VMware Tools are not running"
         return Finding(Check.DEPLOYPKG, State.UNKNOWN, label, message, look)
     if credentials is None:
         message = "tools.conf cannot be read: no guest credentials"
@@ -158,9 +158,7 @@ def hosts(session: Session, moids: Sequence[str]) -> Iterator[Finding]:
             yield Finding(Check.ESXI_HOST, State.OK, sanitize(name), "its name resolves, port 443 accepts connections")
     if unnamed or not names:
         message = "the user may not read the names of ESXi hosts, so they were not tried"
-        remedy = (
-            "For guest work, grant Read-only on the hosts to see them here, or ask for their names. " + _HOST_REMEDY
-        )
+        remedy = "To check the hosts for guest work, grant Read-only on them. " + _HOST_REMEDY
         yield Finding(Check.ESXI_HOST, State.UNKNOWN, sanitize(session.settings.server), message, remedy)
     elif len(names) > MOST_HOSTS:
         message = f"{len(names) - MOST_HOSTS} more hosts were not tried"

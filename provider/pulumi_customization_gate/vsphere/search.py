@@ -164,7 +164,7 @@ def resolve(word: str, vms: Sequence[InventoryVm]) -> list[str]:
     if any(character in word for character in "*?["):
         fitting = [m.moid for m in vms if not m.is_template and _fits(m, word)]
         if not fitting:
-            raise ConfigurationError(f"no virtual machine fits {sanitize(word)!r} (a pattern passes over templates)")
+            raise ConfigurationError(f"no virtual machine matches {sanitize(word)!r}; patterns do not match templates")
         return fitting
     try:
         parse_reference(word)

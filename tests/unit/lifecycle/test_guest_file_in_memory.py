@@ -135,7 +135,7 @@ def test_a_file_is_removed_with_its_resource(fake: FakeGuest) -> None:
     ("case", "expected"),
     [
         pytest.param("password", "refuses the user name or password of deploy", id="password changed"),
-        pytest.param("another", "vm-1 is another VM by now", id="another VM"),
+        pytest.param("another", "vm-1 now refers to another VM", id="another VM"),
     ],
 )
 def test_a_guest_that_cannot_be_used_is_a_warning_at_deletion(fake: FakeGuest, case: str, expected: str) -> None:

@@ -304,7 +304,7 @@ def test_on_delete_that_the_user_cancels_runs_again_at_the_next_deletion(fake: F
         pytest.param("off", "name of vm-1 (vm-1) is powered off", id="powered off"),
         pytest.param("tools", "answers GuestOperationsUnavailable", id="Tools do not run"),
         pytest.param("gone", "vm-1 is not in the inventory", id="VM gone"),
-        pytest.param("another", "vm-1 is another VM by now", id="another VM"),
+        pytest.param("another", "vm-1 now refers to another VM", id="another VM"),
     ],
 )
 def test_a_guest_that_cannot_be_used_is_a_warning_at_deletion(fake: FakeGuest, case: str, expected: str) -> None:

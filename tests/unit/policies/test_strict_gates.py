@@ -38,7 +38,12 @@ def with_work(vm: PolicyResource, *gates: PolicyResource) -> list[PolicyResource
             'has expect="optional", so a VM whose customization never starts passes',
             id="expect",
         ),
-        pytest.param({"accept": {"web": "repaired"}}, "accept", "has accept, so this VM passes failed", id="accept"),
+        pytest.param(
+            {"accept": {"web": "repaired"}},
+            "accept",
+            "has an entry for this VM in accept, so it opens if the VM fails",
+            id="accept",
+        ),
         pytest.param(
             {"on_failure": UNKNOWN},
             "on_failure",

@@ -232,7 +232,9 @@ def test_a_connection_that_is_lost_in_between(vcenter: FakeVcenter) -> None:
             "VMware Tools are not installed",
             id="not installed",
         ),
-        pytest.param({}, State.UNKNOWN, "vCenter does not report whether", id="never ran"),
+        pytest.param(
+            {}, State.UNKNOWN, "vCenter reports whether VMware Tools are installed only after", id="never ran"
+        ),
     ],
 )
 def test_vmware_tools_of_a_template(

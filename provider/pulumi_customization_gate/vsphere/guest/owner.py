@@ -45,6 +45,6 @@ def find_owner(guest: Guest, key: str, name: str) -> Owner:
     if process.exit_code != 0 or not found or found[0].owner is None:
         raise GuestError(
             f"owner: the guest of {guest} does not accept {sanitize(name)!r} (exit code {process.exit_code} of chown): "
-            "expected a user, or user:group, that exists there; and only root may give files away"
+            "expected a user, or user:group, that exists there; only root can give a file to another user"
         )
     return Owner(found[0].owner, found[0].group if group else None)

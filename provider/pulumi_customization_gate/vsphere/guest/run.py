@@ -224,8 +224,8 @@ class _Run:
         if outcome.ending is Ending.NONE:
             raise self._error(
                 Status.LOST,
-                "left no exit code: it was killed, or the guest rebooted. A script that reboots its guest has to leave "
-                "that to a later moment, for example by `shutdown -r +1`.",
+                "left no exit code: it was killed, or the guest rebooted. If the script reboots the guest, delay the "
+                "reboot, for example with `shutdown -r +1`.",
                 outcome,
             )
         return self._result(Status.EXITED, outcome)

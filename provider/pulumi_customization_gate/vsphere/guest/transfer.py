@@ -199,9 +199,9 @@ class Transfers:
 
     def _untrusted(self, where: str, reason: str) -> str:
         return (
-            f"the certificate of {where}, over which guest files go, is not trusted ({sanitize(reason, 200)}). Have "
-            "vCenter refresh what it knows of the host (Renew or Refresh CA Certificates), or name the PEM file of "
-            "the authority that signed it as `customization:caFile`."
+            f"the certificate of {where}, over which guest files go, is not trusted ({sanitize(reason, 200)}). "
+            "Select Renew or Refresh CA Certificates for the host in vCenter, or set `customization:caFile` to the PEM "
+            "file of the authority that signed the certificate."
         )
 
 
