@@ -1,4 +1,4 @@
-"""The addresses of a component: its gate opens once each guest has one that can be used."""
+"""The addresses of a component: its gate opens once each guest has a usable one."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ T = TypeVar("T")
 class GatedFleet(pulumi.ComponentResource):
     """VMs behind one gate, which waits for all of them at once.
 
-    The name of a VM is `<fleet>-<key>`, for a number of VMs `<fleet>-0` and so on. Adding or removing a VM changes
-    neither the other VMs nor the scripts in them.
+    The name of a VM is `<fleet>-<key>`, or for a number of VMs `<fleet>-0` and so on. Adding or removing a VM changes
+    neither the other VMs nor their scripts.
 
     Args:
         resource_name: The name of the component and its gate in the stack.
@@ -33,7 +33,7 @@ class GatedFleet(pulumi.ComponentResource):
             VMs.
         vm_args: For a number of VMs, a function that returns the arguments of the VM with a name.
         gate_args: The arguments of the gate, apart from `vms`.
-        vm_opts: Options of the VMs alone, for example `delete_before_replace`, or aliases of existing VMs.
+        vm_opts: Options for the VMs only, for example `delete_before_replace`, or aliases of existing VMs.
         opts: The component's options. Its resources inherit its providers.
         host: What runs the gate and the work in the guests: "dynamic" (default), or "plugin", the native provider.
         wait_for_address: Whether the gate also waits until each guest has a usable address. Turn it off for VMs without
@@ -44,8 +44,8 @@ class GatedFleet(pulumi.ComponentResource):
     """
 
     vms: dict[str, vsphere.VirtualMachine]
-    """The VMs by their keys. Their own outputs are known before the gate is open, apart from their addresses, which are
-    errors."""
+    """The VMs by their keys. Their own outputs are known before the gate is open. Their address outputs raise an error.
+    """
     gate: CustomizationGate
     """The gate of all VMs."""
     moids: dict[str, Output[str]]
@@ -55,8 +55,8 @@ class GatedFleet(pulumi.ComponentResource):
     ip_addresses: Output[dict[str, list[str]]]
     """The addresses of the guests by the keys of their VMs, when the gate opened."""
     addresses: Output[dict[str, str]]
-    """The first usable address of each guest by the key of its VM, when the gate opened. A VM is left out only where
-    the gate opened without its address, by `wait_for_address=False` or `on_failure="report"`."""
+    """The first usable address of each guest by the key of its VM, when the gate opened. A VM is left out only if the
+    gate opened without its address, because of `wait_for_address=False` or `on_failure="report"`."""
 
     def __init__(
         self,

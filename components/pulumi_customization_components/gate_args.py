@@ -11,7 +11,7 @@ from pulumi_customization_gate import Check  # noqa: TC001 -- the same
 
 
 class GateArgs(TypedDict, total=False):
-    """The arguments of a component's CustomizationGate, all but the VMs and the platform."""
+    """The arguments of a component's CustomizationGate, except the VMs and the platform."""
 
     config_namespace: Input[str]
     """The namespace of stack config that holds server and credentials; default "vsphere"."""
@@ -31,7 +31,7 @@ class GateArgs(TypedDict, total=False):
     accept: Input[Mapping[str, Input[str]]]
     """A map from your keys to reasons: a VM that failed and was repaired by hand counts as ready."""
     on_failure: Input[Literal["fail", "report"]]
-    """"fail" (default), or "report": the gate opens, and its statuses say what failed."""
+    """"fail" (default), or "report": the gate opens, and its statuses report what failed."""
     guest_logs: Input[bool]
     """Whether a failure shows the last 40 lines of the guest's customization log; default true."""
     triggers: Input[Mapping[str, Any] | Sequence[Any]]

@@ -25,7 +25,8 @@ class GatedVm(vsphere.VirtualMachine):  # type: ignore[misc]  # pulumi_vsphere i
         args: Its arguments; the waits are turned off.
         opts: Its options.
         component: The name of the component.
-        addresses: What to write after it for `default_ip_address` and for `guest_ip_addresses`.
+        addresses: The expressions, after the component's name, to use instead of `default_ip_address` and
+            `guest_ip_addresses`.
     """
 
     def __init__(

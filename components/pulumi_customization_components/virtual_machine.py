@@ -26,7 +26,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
         vm_args: The arguments of the VM, as vsphere.VirtualMachine takes them. The waits of the VM resource are turned
             off.
         gate_args: The arguments of the gate, apart from `vms`.
-        vm_opts: Options of the VM alone, for example `delete_before_replace`, or aliases of an existing VM.
+        vm_opts: Options for the VM only, for example `delete_before_replace`, or aliases of an existing VM.
         opts: The component's options. Its resources inherit its providers.
         host: What runs the gate and the work in the guests: "dynamic" (default), or "plugin", the native provider.
         wait_for_address: Whether the gate also waits until the guest has a usable address. Turn it off for a VM without
@@ -34,7 +34,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
     """
 
     vm: vsphere.VirtualMachine
-    """The VM. Its own outputs are known before the gate is open, apart from its addresses, which are errors."""
+    """The VM. Its own outputs are known before the gate is open. Its address outputs raise an error."""
     gate: CustomizationGate
     """The gate."""
     moid: Output[str]
@@ -45,7 +45,7 @@ class GatedVirtualMachine(pulumi.ComponentResource):
     """The addresses of the guest when the gate opened."""
     address: Output[str]
     """The first usable address of the guest when the gate opened: not a link-local, loopback or multicast address.
-    None only where the gate opened without one, by `wait_for_address=False` or `on_failure="report"`."""
+    None only if the gate opened without an address, because of `wait_for_address=False` or `on_failure="report"`."""
 
     def __init__(
         self,

@@ -53,13 +53,13 @@ class CustomizationGate(MovableResource, module="customization", name="Customiza
         checks: Conditions that must hold after success.
         accept: A map from your keys to reasons: a VM whose customization failed and that was repaired by hand counts as
             ready. A reason covers the failure that the gate has reported by then, and no later one.
-        on_failure: "fail" (default), or "report": the gate opens, and `statuses` says what failed.
-        guest_logs: Whether a failure shows the last 40 lines of the guest's customization log, where config or
-            environment have guest credentials; default true.
+        on_failure: "fail" (default), or "report": the gate opens, and `statuses` reports what failed.
+        guest_logs: Whether a failure shows the last 40 lines of the guest's customization log, if config or
+            environment has guest credentials; default true.
         triggers: A map or a list of anything; a change judges all VMs again.
         host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
-            provider does, which takes the connection from its own config or arguments. Either takes a resource over
-            from the other one as it is.
+            provider runs it, and takes the connection from its own config or arguments. A resource can move from one
+            to the other without a change.
         opts: The resource's options.
 
     Raises:
@@ -77,14 +77,14 @@ class CustomizationGate(MovableResource, module="customization", name="Customiza
     results: Output[dict[str, Any]]
     """The result of each VM, by your key: name, moid, instance_uuid, status, evidence, powered_on_at, started_at,
     completed_at, ready_at (ISO 8601, UTC, the server's clock), customization_seconds, failure {kind, event, reason,
-    message, log_location}, accepted, host_name, ip_addresses."""
+    message, log_location, log}, accepted, host_name, ip_addresses."""
     wait_seconds: Output[float]
     """The length of the last wait in seconds."""
     opened_at: Output[str]
     """When the gate opened, by the server's clock (ISO 8601, UTC)."""
     server: Output[dict[str, str]]
-    """The server on which the VMs were judged: its address, and as id its instance UUID; Cloud Director has none, there
-    it is the address."""
+    """The server on which the VMs were judged: its address, and its id, which is the instance UUID of a vCenter, or the
+    address of a Cloud Director."""
 
     def __init__(
         self,

@@ -32,21 +32,21 @@ class GuestFile(MovableResource, module="customization", name="GuestFile"):
             on vSphere, or a resource with `moid`.
         path: The absolute path in the guest; missing folders are created. An existing file is replaced.
         content: The content of the file, as text.
-        source: Instead of `content`. A local file, a pulumi.FileAsset or a pulumi.StringAsset; or what becomes a
-            directory at `path`: a local directory, a pulumi.FileArchive (a directory, or a .zip, .tar or .tar.gz file)
-            or a pulumi.AssetArchive.
+        source: Instead of `content`: a local file, a pulumi.FileAsset or a pulumi.StringAsset. These become a directory
+            at `path`: a local directory, a pulumi.FileArchive (a directory, or a .zip, .tar or .tar.gz file) or a
+            pulumi.AssetArchive.
         permissions: The mode of files on Linux, in octal digits; default "0600". Directories that are created get it
-            too, with the permission to enter for each user who may read.
+            too, with execute permission for everyone who has read permission.
         owner: The owner on Linux, a user or "user:group", as names or numbers; default the user who writes the file.
         username: The user who writes it; default config `customization:guestUser`, then environment GUEST_USER.
-        password: The user's password. It is a secret; default config `customization:guestPassword`, then environment
-            GUEST_PASSWORD, and then it is not stored.
+        password: The user's password. It is a secret. By default, it comes from config `customization:guestPassword`,
+            then environment GUEST_PASSWORD, and the resource does not store it.
         timeout: The time, in seconds or as a duration such as "15m", until the guest is ready and the file is written;
             default 600.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
-            provider does, which takes the connection from its own config or arguments. Either takes a resource over
-            from the other one as it is.
+            provider runs it, and takes the connection from its own config or arguments. A resource can move from one
+            to the other without a change.
         opts: The resource's options.
 
     Raises:

@@ -28,8 +28,8 @@ class GuestScript(MovableResource, module="customization", name="GuestScript"):
     Args:
         resource_name: The resource's name in the stack.
         vm: The VM: with `gate.after(vm.moid)` the script waits until the gate is open. Or any reference that a gate
-            takes on vSphere, or a resource with `moid`. Another reference to the same VM is not another VM.
-        script: The script's text. On Linux, line ends of Windows are converted.
+            takes on vSphere, or a resource with `moid`. A change to another reference to the same VM runs nothing.
+        script: The script's text. On Linux, Windows line endings are converted.
         script_path: A local file with the script's text, instead of `script`.
         interpreter: "bash", "powershell", "cmd", or a path in the guest; default bash on Linux, powershell on Windows.
         arguments: The arguments of the script. Other users of the guest can see them, so they must not hold secrets.
@@ -38,8 +38,8 @@ class GuestScript(MovableResource, module="customization", name="GuestScript"):
         stdin: The standard input of the script. It is a secret.
         working_directory: The directory in which the script runs; default the user's home on Linux.
         username: The user who runs it; default config `customization:guestUser`, then environment GUEST_USER.
-        password: The user's password. It is a secret; default config `customization:guestPassword`, then environment
-            GUEST_PASSWORD, and then it is not stored.
+        password: The user's password. It is a secret. By default, it comes from config `customization:guestPassword`,
+            then environment GUEST_PASSWORD, and the resource does not store it.
         timeout: The time, in seconds or as a duration such as "15m", until the guest is ready and the script has ended;
             default 600.
         triggers: A list or a map of anything; a change runs the script again.
@@ -55,8 +55,8 @@ class GuestScript(MovableResource, module="customization", name="GuestScript"):
         output_limit: The number of bytes kept from the end of each output; default 65536, at most 1048576.
         config_namespace: The namespace of stack config that holds vCenter and credentials; default "vsphere".
         host: "dynamic" (default): this package runs the resource, and nothing else is needed. "plugin": the native
-            provider does, which takes the connection from its own config or arguments. Either takes a resource over
-            from the other one as it is.
+            provider runs it, and takes the connection from its own config or arguments. A resource can move from one
+            to the other without a change.
         opts: The resource's options.
 
     Raises:
