@@ -15,6 +15,6 @@ from pulumi_customization_gate import CustomizationGate
 vms: dict[str, str] = pulumi.Config().require_object("vms")
 gate = CustomizationGate("web", platform="cloud_director", vms=vms, timeout="45m")
 
-# What uses `gate.after(...)` runs once all VMs are customized: here a value, usually an argument of a resource.
+# `gate.after(...)` returns the value once all VMs are customized. Usually it is an argument of a resource.
 pulumi.export("urls", {name: gate.after(f"https://{name}.example.com") for name in vms})
 pulumi.export("statuses", gate.statuses)

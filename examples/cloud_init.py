@@ -28,7 +28,7 @@ web = GatedVirtualMachine(
             "guestinfo.userdata.encoding": "base64",
         },
     ),
-    # vCenter has no event of cloud-init. `cloud-init status` in the guest says when it is done.
+    # vCenter has no events for cloud-init. `cloud-init status` in the guest reports when it is done.
     gate_args={"expect": "optional", "checks": [{"kind": "cloud_init"}]},
 )
 pulumi.export("statuses", web.gate.statuses)

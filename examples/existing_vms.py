@@ -1,6 +1,6 @@
-"""VMs that exist get a gate: old-0 is in this stack, old-1 in vCenter alone. Neither is changed or restarted.
+"""A gate for existing VMs: old-0 is in this stack, old-1 only in vCenter. Neither VM is changed or restarted.
 
-The gate judges both by their history. After that, work behind it runs as on new VMs.
+The gate judges both by their history. After that, work behind the gate runs as on new VMs.
 """
 
 import pulumi
@@ -12,8 +12,8 @@ datacenter = vsphere.get_datacenter(name="DC0")
 cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
 template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
 
-# As it was, with the wait of the VM resource. A change of anything in `clone` would replace the VM, so it is ignored:
-# nobody can turn that wait off by mistake.
+# As before, with the wait of the VM resource. A change in `clone` would replace the VM. `ignore_changes` prevents that,
+# even if the wait is turned off here by mistake.
 in_stack = vsphere.VirtualMachine(
     "old-0",
     name="old-0",
@@ -31,7 +31,7 @@ in_stack = vsphere.VirtualMachine(
     opts=pulumi.ResourceOptions(ignore_changes=["clone"]),
 )
 
-# Made by hand or by another tool. The import takes the VM into the stack; `clone` belongs to new VMs alone.
+# Made by hand or by another tool. The import adds the VM to the stack. Only new VMs need `clone`.
 imported = vsphere.VirtualMachine(
     "old-1",
     name="old-1",

@@ -1,4 +1,4 @@
-"""A fleet: VMs with different roles behind one gate, and work in each of them. One more VM changes no other."""
+"""A fleet: VMs with different roles behind one gate, and work in each. Adding a VM does not change the others."""
 
 import pulumi
 import pulumi_vsphere as vsphere
@@ -11,7 +11,7 @@ template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=data
 
 
 def vm(role: str, memory: int) -> vsphere.VirtualMachineArgs:
-    """Returns the arguments of a VM; the component turns its own waits off."""
+    """Returns the arguments of a VM; the component turns off the waits of the VM resource."""
     return vsphere.VirtualMachineArgs(
         name=f"shop-{role}",
         resource_pool_id=cluster.resource_pool_id,

@@ -1,4 +1,4 @@
-"""The VMs of another stack: this stack waits for them, and works in their guests.
+"""The VMs of another stack: this stack waits for them, and runs scripts in their guests.
 
 The other stack exports a map of names to managed object IDs: pulumi.export("moids", {"far-0": vm.moid}).
 

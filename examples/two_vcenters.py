@@ -1,10 +1,10 @@
-"""VMs on two vCenters: each has a config namespace, which its provider, gate and work share.
+"""VMs on two vCenters: each vCenter has a config namespace, which its provider, gate and work share.
 
     pulumi config set east:vsphereServer vcenter.east.example.com
     pulumi config set east:user gate@vsphere.local
     pulumi config set --secret east:password
 
-and the same for `west`, with `guestUser` and `guestPassword` where work needs them.
+and the same for `west`. The scripts also need `guestUser` and `guestPassword` in both namespaces.
 """
 
 import pulumi

@@ -42,7 +42,7 @@ dc = GatedVirtualMachine(
         "settle": config.get("settle") or "2m",
     },
 )
-# The customization succeeds although the join was skipped, so the guest itself is asked.
+# The customization succeeds even if the join was skipped, so a script checks the join in the guest.
 dc.script(
     "is-member",
     "if (-not (Get-CimInstance Win32_ComputerSystem).PartOfDomain) { throw 'the domain join was skipped' }",

@@ -1,4 +1,4 @@
-"""A pack of one's own: the rules that require a gate, one of them left out, and a rule of the organization."""
+"""The policy pack of an organization: the rules that require a gate, except one, and a rule of its own."""
 
 from pulumi_policy import (
     EnforcementLevel,
@@ -31,7 +31,7 @@ PolicyPack(
     name="acme",
     description="The rules of a fictional organization.",
     policies=[*(rule for rule in POLICIES if rule is not GATE_TIMEOUT_IS_SANE), VM_NAMES_ITS_TEAM],
-    # The levels and options that the organization wants; --policy-pack-config of a single run overrides them.
+    # The levels and options that the organization chooses. --policy-pack-config overrides them for a single run.
     initial_config={
         "customized-vm-requires-gate": {
             "enforcementLevel": EnforcementLevel.MANDATORY,

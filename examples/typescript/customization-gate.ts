@@ -1,7 +1,7 @@
-// The resources of the native provider customization-gate, a class for each.
+// A class for each resource of the native provider customization-gate.
 //
-// `pulumi package add` makes an SDK with the same classes, and with types for every output. These classes need no
-// generated code: copy this file into a program, and have `pulumi-resource-customization-gate` on PATH.
+// `pulumi package add` generates an SDK with the same classes, and with types for every output. These classes need no
+// generated code: copy this file into a program, and add `pulumi-resource-customization-gate` to PATH.
 
 import * as pulumi from "@pulumi/pulumi";
 
@@ -44,13 +44,13 @@ export interface CustomizationGateArgs {
     onFailure?: pulumi.Input<"fail" | "report">;
     guestLogs?: pulumi.Input<boolean>;
     triggers?: pulumi.Input<unknown>;
-    /** The UUIDs of the VMs, in the form of vms: another VM under the same ID is recognized by them. */
+    /** The UUIDs of the VMs, in the form of vms. With them, the gate detects another VM with the same ID. */
     vmUuids?: pulumi.Input<pulumi.Input<string>[] | Record<string, pulumi.Input<string>>>;
-    /** The URNs of the VMs, in the form of vms: a failure says by them what to replace. */
+    /** The URNs of the VMs, in the form of vms. With them, a failure names the resources to replace. */
     vmUrns?: pulumi.Input<pulumi.Input<string>[] | Record<string, pulumi.Input<string>>>;
 }
 
-/** What is known of one VM. */
+/** What is known about one VM. */
 export interface VmResult {
     name: string;
     moid: string;
@@ -145,7 +145,7 @@ export class GuestFile extends pulumi.CustomResource {
     }
 }
 
-/** Encrypts in the state what may hold a secret. */
+/** Marks the arguments that may contain a secret, so that they are encrypted in the state. */
 function secrets<T extends object>(args: T): T {
     const hidden = ["password", "environment", "stdin", "texts"];
     const entries = Object.entries(args).map(([name, value]) => [
@@ -155,7 +155,7 @@ function secrets<T extends object>(args: T): T {
     return Object.fromEntries(entries) as T;
 }
 
-/** Has a replacement delete the old resource first, so that its end never undoes what the new one has done. */
+/** Makes a replacement delete the old resource first, so that its deletion does not undo the work of the new one. */
 function deletedFirst(opts?: pulumi.CustomResourceOptions): pulumi.CustomResourceOptions {
     return pulumi.mergeOptions({ deleteBeforeReplace: true }, opts);
 }

@@ -1,4 +1,4 @@
-// VMs that exist, their gate, and a script in the guest of each of them once the gate is open.
+// Existing VMs, their gate, and a script in each guest once the gate is open.
 //
 //   pulumi config set --path 'vms.web-1' /Datacenter/vm/web-1
 
