@@ -78,12 +78,13 @@ class ScriptedServer(abc.ABC):
         return sum(count for each, count in self.requests.items() if each.startswith(request))
 
     @contextmanager
-    def serving_with(self, certificate: Path, key: Path) -> Iterator[Self]:
-        """Serves for the length of a `with` block, with a certificate."""
+    def serving_with(self, certificate: Path, key: Path, address: str = "127.0.0.1") -> Iterator[Self]:
+        """Serves for the length of a `with` block, with a certificate, at an address of this computer."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-            self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        family, host = (socket.AF_INET6, f"[{address}]") if ":" in address else (socket.AF_INET, address)
+        with socket.create_server((address, 0), family=family, backlog=64) as listener:
+            self.url = f"https://{host}:{listener.getsockname()[1]}"
             threading.Thread(target=self._accept, args=(listener, context), daemon=True).start()
             try:
                 yield self
@@ -105,7 +106,9 @@ class ScriptedServer(abc.ABC):
             context.wrap_socket(client, server_side=True) as connection,
         ):
             stream = connection.makefile("rb")
-            method, path, _ = stream.readline().decode().split()
+            if not (line := stream.readline()):
+                return  # The client did not trust the certificate.
+            method, path, _ = line.decode().split()
             headers = http.client.parse_headers(stream)
             body = stream.read(int(headers.get("Content-Length", 0)))
             request = Request(method, path, dict(headers.items()), body)

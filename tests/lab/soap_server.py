@@ -62,9 +62,9 @@ class SoapServer(ScriptedServer):
         self.delays: dict[str, float] = {}
         """By method, seconds between a call that is carried out and its response."""
 
-    def serving(self) -> AbstractContextManager[Self]:
+    def serving(self, address: str = "127.0.0.1") -> AbstractContextManager[Self]:
         """Serves for the length of a `with` block, with the certificate of the unit tests."""
-        return self.serving_with(CERTIFICATE / "localhost.pem", CERTIFICATE / "localhost-key.pem")
+        return self.serving_with(CERTIFICATE / "localhost.pem", CERTIFICATE / "localhost-key.pem", address)
 
     def settings(self, user: str = "ann", password: str = PASSWORD) -> VsphereSettings:
         """Returns the settings of a client; the certificate is not verified."""

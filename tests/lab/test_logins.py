@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pulumi_customization_gate.core.model import Event
+    from pulumi_customization_gate.core.progress import Update
     from tests.lab.misbehaving import Request
 
 CALL_TIMEOUT = 0.5
@@ -99,6 +101,60 @@ def test_a_log_in_may_take_as_long_as_the_wait_has(server: SoapServer, monkeypat
     assert ([one.key for one in report.outcomes], server.vcenter.sessions) == (["web"], set())
 
 
+RUNNING = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_RUNNING"}
+
+
+def test_a_log_in_that_is_slow_during_the_wait_is_named(server: SoapServer) -> None:
+    """A wait whose session ended says once what it waits for, and its time-out does not wait for the answer."""
+    server.vcenter.state.add("vm-1", **RUNNING)
+    server.delays["Login"] = 0.0
+
+    def listen(_: Update) -> None:
+        if not server.delays["Login"]:
+            server.delays["Login"] = 5.0
+            server.vcenter.end_sessions()
+
+    source = vsphere_source(server.settings(), {"web": "vm-1"})
+    report = wait(source, WaitRules(timeout=3.0, start_timeout=3.0), listener=listen)
+    assert len([note for note in report.notes if "has not answered the log-in of ann for" in note]) == 1
+    assert report.wait_seconds < 4
+    until(lambda: server.count("Logout") >= 2 and not server.vcenter.sessions)
+
+
+@pytest.mark.parametrize("moment", ["at the start", "while a refused password waits"])
+def test_a_wait_that_is_cancelled_does_not_wait_for_a_log_in(
+    server: SoapServer, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C ends it within two seconds; no session stays on the server, and no password is sent any more."""
+    monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 30.0)
+    server.vcenter.state.add("vm-1", **RUNNING)
+    is_first = moment == "at the start"
+    if is_first:
+        server.delays["Login"] = 4.0
+    cancelled_at: list[float] = []
+
+    def cancelled() -> bool:
+        if not cancelled_at and server.count("Login") == (1 if is_first else 2):
+            cancelled_at.append(time.monotonic())
+        return bool(cancelled_at)
+
+    def listen(_: Update) -> None:
+        if not server.vcenter.password.startswith("changed"):
+            server.vcenter.password = "changed"
+            server.vcenter.end_sessions()
+
+    source = vsphere_source(server.settings(), {"web": "vm-1"})
+    rules = WaitRules(timeout=60.0, start_timeout=60.0)
+    if is_first:
+        with pytest.raises(ServerError, match="the wait was cancelled before the server responded"):
+            wait(source, rules, cancelled=cancelled)
+    else:
+        assert wait(source, rules, listener=listen, cancelled=cancelled).cancelled
+    assert time.monotonic() - cancelled_at[0] < 2
+    until(lambda: server.count("Logout") and not server.vcenter.sessions)
+    until(lambda: "customization-gate-events" not in {thread.name for thread in threading.enumerate()})
+
+
 # ---- a slow query of events
 
 
@@ -110,8 +166,7 @@ def slow(server: SoapServer, seconds: float) -> Reply:
 
 def test_a_query_of_events_that_takes_too_long_is_narrowed(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query may take longer than other calls; one for many VMs that takes longer still becomes one for each."""
-    running = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_RUNNING"}
-    moids = [server.vcenter.state.add(f"vm-{number}", **running) for number in range(1, 1 + 2 * history.FEW)]
+    moids = [server.vcenter.state.add(f"vm-{number}", **RUNNING) for number in range(1, 1 + 2 * history.FEW)]
     server.vcenter.events.happen(vim.event.CustomizationSucceeded, moids[0], NOON)
     with acquire(server.settings()) as session:
         snapshots = inventory.read(session, moids, details=False)
@@ -181,6 +236,56 @@ def test_a_session_that_moves_is_followed(server: SoapServer) -> None:
     assert (server.count("Login"), server.vcenter.sessions) == (3, set())
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "CurrentTime",
+        "CreateCollectorForEvents",
+        "SetCollectorPageSize",
+        "CreatePropertyCollector",
+        "CreateFilter",
+        "RetrievePropertiesEx",
+        "QueryEvents",
+        "WaitForUpdatesEx",
+        "ReadNextEvents",
+    ],
+)
+def test_a_gate_starts_although_its_session_ends(server: SoapServer, method: str) -> None:
+    """Whichever call is refused first, with a cookie of another session: one more log-in, and nothing is left."""
+    server.vcenter.state.add("vm-1", **RUNNING)
+    server.reply(method, server.refusal(vim.fault.NotAuthenticated(), cookie="of-nobody"), None)
+    updates: list[Update] = []
+
+    def listen(update: Update) -> None:
+        if not updates:
+            server.vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+            server.vcenter.events.happen(vim.event.CustomizationSucceeded, "vm-1", NOON)
+        updates.append(update)
+
+    source = vsphere_source(server.settings(), {"web": "vm-1"})
+    report = wait(source, WaitRules(timeout=20.0, start_timeout=20.0), listener=listen)
+    assert report.ready
+    assert (server.count("Login"), server.vcenter.sessions) == (2, set())
+
+
+def test_a_log_in_that_fails_is_not_a_session_that_ended(server: SoapServer) -> None:
+    """While vCenter restarts, log-ins may fail for longer than sessions may end: the bound does not count them."""
+    starting = server.refusal(vmodl.fault.SystemError())
+
+    def failure() -> str:
+        try:
+            find(session)
+        except ApiError as error:
+            return error.code
+        return ""
+
+    with acquire(server.settings()) as session:
+        server.reply("Login", *[starting] * (login.MAX_SHORT_SESSIONS + 3), None)
+        server.vcenter.end_sessions()
+        assert set(iter(failure, "")) == {vmodl.fault.SystemError.__name__}
+    assert (server.count("Login"), server.vcenter.sessions) == (login.MAX_SHORT_SESSIONS + 5, set())
+
+
 def test_a_server_that_ends_each_session_at_once_gets_few_log_ins(server: SoapServer) -> None:
     """The log-ins have a bound, and the error says what may end the sessions."""
     with acquire(server.settings()) as session:
@@ -214,6 +319,25 @@ def test_a_password_that_worked_is_sent_again_after_a_pause(server: SoapServer) 
     assert all(later - earlier >= refused_logins.RETRY_INTERVAL for earlier, later in pairwise(times))
 
 
+def test_the_pause_after_a_refusal_outlasts_the_session(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that starts when another one ended during the pause waits for the rest of it."""
+    monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 2.0)
+    times = list[float]()
+    with ThreadPoolExecutor(1) as pool:
+        with acquire(server.settings()) as session:
+            refused = timed(server.refusal(vim.fault.InvalidLogin()), times)
+            server.reply("Login", refused, refused, None)
+            server.vcenter.end_sessions()
+            asking = pool.submit(find, session)
+            until(lambda: times)
+        with pytest.raises(ServerError, match="was cancelled"):
+            asking.result(10)
+    with acquire(server.settings()) as session:
+        assert find(session) is None
+    assert len(times) == 2
+    assert times[1] - times[0] >= refused_logins.RETRY_INTERVAL
+
+
 def test_a_password_that_worked_is_refused_for_good_after_three_more(server: SoapServer) -> None:
     """An account whose password was changed is not locked: it is sent four times in all, then no more."""
     with acquire(server.settings()) as session:
@@ -232,6 +356,21 @@ def test_a_password_that_never_worked_is_sent_once(server: SoapServer) -> None:
         with pytest.raises(AuthenticationError, match="They were sent once and are not sent again"):
             Session(server.settings()).start()
     assert server.count("Login") == 1
+
+
+# ---- another address
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this computer has no IPv6")
+def test_a_vcenter_is_reached_by_its_ipv6_address() -> None:
+    """The log-in, the long poll and the queries go there, and nothing is left."""
+    vcenter = FakeVcenter()
+    vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    with SoapServer(vcenter).serving("::1") as server:
+        assert server.settings().server.startswith("[::1]:")
+        report = wait(vsphere_source(server.settings(), ["vm-1"]), WaitRules(timeout=20.0))
+    assert report.ready
+    assert (server.count("Login"), vcenter.sessions) == (1, set())
 
 
 # ---- an old server

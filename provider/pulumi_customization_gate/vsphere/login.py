@@ -71,13 +71,14 @@ def log_in(
     """
     while True:
         refused_logins.check(settings)
+        if is_closed.wait(refused_logins.pause(settings)):
+            raise ServerError(f"the log-in to {settings.server} was cancelled")
+        refused_logins.check(settings)  # Another session may have sent them meanwhile.
         try:
             cookie = _Attempt(settings, connect, manager).run(is_closed)
         except vim.fault.InvalidLogin:
             refused_logins.record_refusal(settings)
             _log.debug("%s refused credentials that worked before", settings.server)
-            if is_closed.wait(refused_logins.RETRY_INTERVAL):
-                raise ServerError(f"the log-in to {settings.server} was cancelled") from None
         except vim.fault.NoPermission:
             raise AuthenticationError(
                 f"{settings.server} knows {settings.user} but grants no permission at all. "
@@ -118,11 +119,13 @@ class Pace:
     def __init__(self) -> None:
         self._last = 0.0
         self._short_sessions = 0
+        self._is_counted = False
+        """Whether the end of the last session is counted: a log-in that fails begins no other one."""
         self._pauses = backoff(FIRST_PAUSE, SHORT_SESSION)
 
     def logged_in(self) -> None:
         """Records a log-in."""
-        self._last = time.monotonic()
+        self._last, self._is_counted = time.monotonic(), False
 
     def wait(self, settings: VsphereSettings, is_closed: threading.Event) -> None:
         """Waits before another log-in, the longer the more sessions in succession were short.
@@ -133,7 +136,8 @@ class Pace:
         if time.monotonic() - self._last >= SHORT_SESSION:
             self._short_sessions, self._pauses = 0, backoff(FIRST_PAUSE, SHORT_SESSION)
             return
-        self._short_sessions += 1
+        self._short_sessions += not self._is_counted
+        self._is_counted = True
         if self._short_sessions > MAX_SHORT_SESSIONS:
             raise ApiError(
                 f"{settings.server} accepts the log-in of {settings.user}, but {MAX_SHORT_SESSIONS} sessions in "

@@ -11,6 +11,8 @@ import hashlib
 import json
 import secrets
 import threading
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.errors import AuthenticationError
@@ -26,8 +28,26 @@ RETRY_INTERVAL = 60.0
 _salt = secrets.token_bytes(16)
 _lock = threading.Lock()
 _accepted: set[bytes] = set()
-_refusals: dict[bytes, int] = {}
-"""How often credentials were refused since they last worked, by a salted hash: the password itself is not kept."""
+_refusals: dict[bytes, _Refusals] = {}
+"""The refusals since credentials last worked, by a salted hash: the password itself is not kept."""
+
+
+@dataclass
+class _Refusals:
+    count: int = 0
+    next_at: float = 0.0
+    """When the credentials may be sent again, by the monotonic clock."""
+
+
+def pause(settings: VsphereSettings) -> float:
+    """Returns the seconds until credentials may be sent, and reserves that moment: other log-ins come later."""
+    with _lock:
+        refusals, now = _refusals.get(_digest(settings)), time.monotonic()
+        if refusals is None:
+            return 0.0
+        at = max(now, refusals.next_at)
+        refusals.next_at = at + RETRY_INTERVAL
+        return at - now
 
 
 def check(settings: VsphereSettings) -> None:
@@ -38,7 +58,7 @@ def check(settings: VsphereSettings) -> None:
     """
     digest = _digest(settings)
     with _lock:
-        was_accepted, refusals = digest in _accepted, _refusals.get(digest, 0)
+        was_accepted, refusals = digest in _accepted, _refusals.get(digest, _Refusals()).count
     if refusals <= (RETRIES if was_accepted else 0):
         return
     sent = (
@@ -58,9 +78,10 @@ def record_refusal(settings: VsphereSettings) -> None:
     Raises:
         AuthenticationError: If they are not to be sent again.
     """
-    digest = _digest(settings)
     with _lock:
-        _refusals[digest] = _refusals.get(digest, 0) + 1
+        refusals = _refusals.setdefault(_digest(settings), _Refusals())
+        refusals.count += 1
+        refusals.next_at = max(refusals.next_at, time.monotonic() + RETRY_INTERVAL)
     check(settings)
 
 

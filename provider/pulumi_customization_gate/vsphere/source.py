@@ -76,7 +76,7 @@ class VsphereSource:
         self._queue: queue.SimpleQueue[Observation | str | Exception] = queue.SimpleQueue()
         self._notes: list[str] = []
         self._end: Exception | None = None
-        self._is_started = self._is_closed = False
+        self._is_started = self._is_closed = self._is_slow_noted = False
         self._held = contextlib.ExitStack()
         self._feed: EventFeed | None = None
         self._session: Session | None = None
@@ -206,7 +206,7 @@ class VsphereSource:
         is_as_read = (seen.progress, seen.booted_at) == (read.progress, read.booted_at)
         if is_as_read or seen.progress is None or not seen.progress.is_end:
             return read.at
-        return read.at if explain_end(seen, self._events.get(vm, {}).values()) else None
+        return read.at if explain_end(seen, list(self._events.get(vm, {}).values())) else None
 
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""
@@ -214,10 +214,13 @@ class VsphereSource:
         return diagnosis.explain(self._snapshots.get(vm.id), events)
 
     def notes(self) -> Sequence[str]:
-        """Returns what the feed recovered from since the last call, and during the start what it waits for."""
+        """Returns what the feed recovered from since the last call, and that a log-in takes long."""
+        slow = login.slow_login(self._settings)
         if not self._is_started:
-            slow = "" if self._session else login.slow_login(self._settings)
-            return [slow] if slow else []
+            return [slow] if slow and not self._session else []
+        if slow and not self._is_slow_noted:
+            self._notes.append(slow)
+        self._is_slow_noted = bool(slow)
         notes, self._notes = self._notes, []
         return notes
 
