@@ -87,6 +87,8 @@ class CloudDirectorSource:
         self._poller: PerVmPoller
         self._notes = Notes()
         self._missing: list[Missing] = []
+        self._receiving = threading.Lock()
+        """Held by the thread that takes in the answers."""
         self.already_ready: list[tuple[str | None, str]] = []
         """After `start`: the user's key and the identifier of each VM that is not observed."""
 
@@ -134,12 +136,17 @@ class CloudDirectorSource:
         Raises:
             ServerError: If the server refuses the login or its certificate is no longer trusted.
         """
-        missing, self._missing = self._missing, []
-        return [*missing, *self._poller.poll(0 if missing else timeout)]
+        if not self._receiving.acquire(blocking=False):
+            return ()  # A refresh takes in all that comes.
+        try:
+            missing, self._missing = self._missing, []
+            return [*missing, *self._poller.poll(0 if missing else timeout)]
+        finally:
+            self._receiving.release()
 
     def refresh(self, timeout: float) -> bool:
         """Reads all VMs once more, also those whose customization has ended."""
-        with suppress(ServerError):  # `poll` raises it, after what was observed before
+        with self._receiving, suppress(ServerError):  # `poll` raises it, after what was observed before
             return self._poller.refresh(timeout)
         return False
 

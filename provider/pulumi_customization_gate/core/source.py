@@ -32,7 +32,7 @@ class Source(Protocol):
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Returns what is new, at once if there is anything, else after at most `timeout` seconds.
 
-        Transient faults are retried inside; see `notes`.
+        Transient faults are retried inside; see `notes`. Called with 0 also while `refresh` runs in another thread.
 
         Raises:
             ServerError: If it is certain that waiting longer cannot help, for example a refused login.

@@ -75,10 +75,17 @@ class SourceCalls:
         text = f"the server did not respond within {timeout:g} s, so no VM was judged"
         raise ServerError(f"{text}: {reason}, or wait longer")
 
-    def refresh(self, timeout: float, *, confirms_readiness: bool) -> tuple[bool, frozenset[str]]:
+    def refresh(
+        self, timeout: float, meanwhile: Callable[[], None], *, confirms_readiness: bool
+    ) -> tuple[bool, frozenset[str]]:
         """Reads the server once more, and on request the guests that are ready: a guest may not be so any more.
 
         A cancellation does not wait for the answer.
+
+        Args:
+            timeout: Seconds that it may take.
+            meanwhile: Is called every CANCEL_CHECK_INTERVAL seconds until the answer is there.
+            confirms_readiness: Whether the guests are read.
 
         Returns:
             Whether the server reported every VM in time, and the identifiers of the VMs that are not ready any more.
@@ -92,7 +99,12 @@ class SourceCalls:
         reading = self._background.submit(partial(self._source.refresh, timeout))
         readiness = self._readiness if confirms_readiness else None
         confirming = None if readiness is None else self._background.submit(partial(readiness.confirm, timeout))
-        is_done = wait_until_done(reading, cancelled=self._cancelled)
+
+        def is_cancelled() -> bool:
+            meanwhile()
+            return self._cancelled()
+
+        is_done = wait_until_done(reading, cancelled=is_cancelled)
         self._is_unresponsive = not is_done or self._clock() - asked >= timeout
         unready: frozenset[str] = frozenset()
         if confirming is not None and wait_until_done(confirming, cancelled=self._cancelled):

@@ -182,7 +182,7 @@ class WaitLoop:
     def _refresh(self, timeout: float, *, confirms_readiness: bool = False) -> bool:
         """Reads the server once more, and on request the guests; returns whether the server reported every VM."""
         try:
-            is_complete, unready = self._calls.refresh(timeout, confirms_readiness=confirms_readiness)
+            is_complete, unready = self._calls.refresh(timeout, self._observe, confirms_readiness=confirms_readiness)
         except ServerError as error:
             if str(error) not in self._progress.notes:
                 self._progress.note(str(error))
@@ -190,6 +190,11 @@ class WaitLoop:
         self._vms.mark_dirty(unready)
         self._poll(0)
         return is_complete
+
+    def _observe(self) -> None:
+        """Takes in and reports what happens during a read: that of thousands of VMs takes seconds."""
+        self._poll(0)
+        self._notify()
 
     def _notify(self) -> None:
         for text in self._source.notes():
