@@ -75,6 +75,8 @@ class Proxy:
 
 
 class _Tunnel(HTTPSConnection):
+    _tunnel_host: str
+
     def connect(self) -> None:
         try:
             super().connect()
@@ -82,6 +84,15 @@ class _Tunnel(HTTPSConnection):
             if is_refused(error):
                 raise refused(f"http://{self.host}:{self.port}") from None
             raise
+
+    def _tunnel(self) -> None:
+        """Names an IPv6 address in brackets (RFC 3986, 3.2.2), which older versions of Python do not."""
+        host = self._tunnel_host
+        self._tunnel_host = f"[{host}]" if ":" in host else host
+        try:
+            super()._tunnel()  # type: ignore[misc]  # not in the stubs
+        finally:
+            self._tunnel_host = host
 
 
 def is_refused(error: BaseException) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import queue
 import re
+import socket
 import ssl
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,17 +29,23 @@ from pulumi_customization_gate.vsphere.guest.errors import HostUnreachableError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import VsphereSettings
+from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests import certificates
 from tests.lab.connect_proxy import ConnectProxy
-from tests.lab.vcenter_fixture import VCenter, running
+from tests.lab.soap_server import CERTIFICATE, SoapServer
+from tests.lab.vcenter_fixture import VCenter, running, until
+from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.lab.misbehaving import Reply, Request
 
 VCENTER = "vcenter.example.test"
 HOST = "esx-1.example.test"
 """Names that are reserved for tests: no server for names knows them."""
 PROXY_LOGIN = "ann:pr0xy-s3cret"
+CA_FILE = CERTIFICATE / "localhost.pem"
 LOGIN = GuestCredentials("deploy", "only-for-this-guest")
 PLAN = {"startDelay": "10ms", "guestUser": LOGIN.user, "guestPassword": LOGIN.password}
 
@@ -83,6 +92,44 @@ def test_a_vcenter_is_reached_through_the_proxy(vcenter: VCenter, monkeypatch: p
     ):
         assert session.current_time() is not None
     assert set(proxy.requests) == {f"{VCENTER}:443"}
+
+
+def test_an_ipv6_address_is_in_brackets_for_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 3986 wants it so, also in the header of each call; the certificate has it without them."""
+    hosts_called: set[str] = set()
+
+    class Called(SoapServer):
+        def usual(self, request: Request) -> Reply:
+            hosts_called.add(request.headers["Host"])
+            return super().usual(request)
+
+    address = "[2001:db8::7]:8443"
+    with (
+        Called(FakeVcenter()).serving() as server,
+        behind(monkeypatch, {address: server.settings().server}, PROXY_LOGIN) as proxy,
+    ):
+        with acquire(replace(server.settings(), server=address)) as session:
+            assert session.current_time() == NOON
+        verified = replace(server.settings(), server=address, allow_unverified_ssl=False, ca_file=str(CA_FILE))
+        with pytest.raises(CertificateError, match=r"not valid for '2001:db8::7'"), acquire(verified):
+            pass
+    assert (set(proxy.requests), hosts_called) == ({address}, {address})
+
+
+def test_a_proxy_is_not_used_for_what_no_proxy_names(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the vCenter nor for the files: the names of both are then resolved here."""
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: Any, *args: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host in {VCENTER, HOST} else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    vm = vcenter.clone(plan=PLAN)
+    with behind(monkeypatch, {}) as proxy:
+        monkeypatch.setenv("NO_PROXY", f"{VCENTER},{HOST}")
+        with acquire(settings(vcenter, f"{VCENTER}:{port(vcenter)}")) as session:
+            assert carried(Guest(session, vm._moId, LOGIN, Deadline(20))) == b"hello"
+    assert proxy.requests == []
 
 
 def test_files_go_to_the_host_through_the_proxy(vcenter: VCenter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +185,33 @@ def test_a_certificate_that_is_not_trusted_names_the_proxy(vcenter: VCenter, mon
     ):
         pass
     assert f"http://127.0.0.1:{proxy.port} is not trusted" in str(refusal.value)
+
+
+def test_a_certificate_that_changes_during_the_wait_names_the_proxy(
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait ends with the message that its start would have had."""
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    address = f"{VCENTER}:443"
+    servers = {address: vcenter.lab.server}
+    moid = vcenter.clone(on=False)._moId
+    with (
+        SoapServer(FakeVcenter()).serving() as other,
+        behind(monkeypatch, servers) as proxy,
+        acquire(settings(vcenter, VCENTER)) as session,
+        subscribe(session, [moid], items.put) as feed,
+    ):
+        polls = vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0)
+        feed.read({moid: None})
+        until(lambda: vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0) > polls)
+        servers[address] = other.settings().server
+        vcenter.lab.reset_connections()
+        while not isinstance(error := items.get(timeout=10), CertificateError):
+            pass
+        servers[address] = vcenter.lab.server
+    vcenter.service._stub.DropConnections()
+    name = f"{VCENTER} through the proxy http://127.0.0.1:{proxy.port}"
+    assert str(error).startswith(f"the certificate of {name} is not trusted: its SHA-256 fingerprint is ")
 
 
 def exchange(connection: Connection) -> int:
@@ -205,14 +279,15 @@ def test_a_host_without_a_name_is_reached_by_its_management_address(
     assert reported[0].endswith("; trying the host's management address, 127.0.0.1")
 
 
+@pytest.mark.parametrize("management", ["192.0.2.7", "2001:db8::7"])
 def test_a_host_that_the_proxy_does_not_know_is_reached_by_its_management_address(
-    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch
+    vcenter: VCenter, monkeypatch: pytest.MonkeyPatch, management: str
 ) -> None:
     """The proxy resolves names, and says only that it did not connect: the address goes through it as well."""
     reported: list[str] = []
     vm = vcenter.clone(plan=PLAN)
-    address = f"192.0.2.7:{port(vcenter)}"
-    monkeypatch.setattr(hosts, "management_address", lambda *_: "192.0.2.7")
+    address = f"{f'[{management}]' if ':' in management else management}:{port(vcenter)}"
+    monkeypatch.setattr(hosts, "management_address", lambda *_: management)
     with (
         behind(monkeypatch, {f"{VCENTER}:443": vcenter.lab.server, address: vcenter.lab.server}) as proxy,
         acquire(settings(vcenter, VCENTER)) as session,
@@ -221,7 +296,7 @@ def test_a_host_that_the_proxy_does_not_know_is_reached_by_its_management_addres
     to_host = [request for request in proxy.requests if request != f"{VCENTER}:443"]
     assert to_host == [f"{HOST}:{port(vcenter)}", address] * 2
     assert reported[0].startswith(f"the transfer of a guest file over {HOST}:{port(vcenter)} through the proxy http://")
-    assert reported[0].endswith("502 Bad Gateway; trying the host's management address, 192.0.2.7")
+    assert reported[0].endswith(f"502 Bad Gateway; trying the host's management address, {management}")
 
 
 def test_a_host_that_cannot_be_reached_at_all_is_said_at_once(

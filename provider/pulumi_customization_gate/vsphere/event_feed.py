@@ -20,7 +20,6 @@ from pyVmomi import vim, vmodl
 from pulumi_customization_gate.core.backoff import backoff
 from pulumi_customization_gate.core.errors import ApiError, AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration
-from pulumi_customization_gate.tls import untrusted
 from pulumi_customization_gate.vsphere import event_listener, history
 from pulumi_customization_gate.vsphere.event_delivery import EventDelivery
 from pulumi_customization_gate.vsphere.events import observations
@@ -219,8 +218,7 @@ class EventFeed:
         """
         _log.debug("waiting for events failed: %s", self._session.describe(error))
         if isinstance(error, ssl.SSLCertVerificationError):
-            settings = self._session.settings
-            raise untrusted(settings.server, settings.called, error) from None
+            raise self._session.untrusted(error) from None
         if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
             return  # A new subscriber has ended the long poll.
         if self._failing_since is None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from pulumi_customization_gate.core.errors import CertificateError
     from pulumi_customization_gate.proxies import Proxy
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
@@ -167,6 +168,10 @@ class Session:
             text += f", through the proxy {self._proxy}"
         return text.replace(password, "[secret]") if password else text
 
+    def untrusted(self, error: BaseException) -> CertificateError:
+        """Returns the error for a certificate of the server that is not trusted, with the proxy in use."""
+        return untrusted(through(self.settings.server, self._proxy), self.settings.called, error)
+
     def log_in_again(self, generation: int) -> None:
         """Logs in anew unless another thread has done so since the given generation.
 
@@ -275,7 +280,7 @@ class Session:
         """Returns the error for the user of a call that is not retried."""
         server = self.settings.server
         if isinstance(error, ssl.SSLCertVerificationError):
-            return untrusted(through(server, self._proxy), self.settings.called, error)
+            return self.untrusted(error)
         if isinstance(error, TRANSIENT):
             problem = f"{server} did not respond within {duration(time.monotonic() - began)}"
             return ServerError(f"{problem}: {self.describe(error)}.")
