@@ -15,11 +15,11 @@ import pytest
 from pyVmomi import vim
 
 from lab.fault_proxy import proxy_for
+from pulumi_customization_gate.lifecycle import gate, guest_file, guest_script
 from pulumi_customization_gate.lifecycle import guest as guests
-from pulumi_customization_gate.lifecycle import guest_file, guest_script
 from pulumi_customization_gate.lifecycle.engine import UNKNOWN
-from pulumi_customization_gate.vsphere import session
-from pulumi_customization_gate.vsphere.guest import hosts, run
+from pulumi_customization_gate.vsphere import login, session
+from pulumi_customization_gate.vsphere.guest import hosts, refused_logins, run
 from pulumi_customization_gate.vsphere.guest.errors import GuestError
 from tests.lab.guest_resource import FakeEngine, GuestResource, Kind
 from tests.lab.vcenter_fixture import VCenter, finish, running, until
@@ -115,6 +115,52 @@ def test_ctrl_c_while_the_start_is_not_answered_keeps_the_outputs(lab: Lab, monk
     lab.vcenter.lab.clear_faults()
     assert resource.up() == ""
     assert (resource.outputs["status"], resource.outputs["attempt"], lab.runs()) == ("exited", 1, ["run"])
+
+
+@pytest.mark.parametrize("ending", ["Ctrl-C", "time-out"])
+def test_a_slow_log_in_holds_up_neither_ctrl_c_nor_the_time_out(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The script ends without it, says what it waited for, and gives the session back once it is there."""
+    monkeypatch.setattr(login, "SLOW_LOGIN", 0.2)
+    resource = lab.resource("script", timeout=1.5 if ending == "time-out" else 20.0)
+    logins, logouts, sessions = lab.calls("Login"), lab.calls("Logout"), lab.vcenter.lab.stats()["sessions"]
+    lab.vcenter.lab.add_fault("delay", method="Login", seconds=4.0)
+    began = time.monotonic()
+
+    error = resource.up(lambda: ending == "Ctrl-C" and time.monotonic() > began + 0.5)
+
+    assert time.monotonic() - began < 3
+    if ending == "time-out":
+        assert "timed out after 1.5 s" in error
+        assert "has not answered the log-in of" in error
+    else:
+        assert "the update was cancelled" in error
+    until(lambda: lab.calls("Logout") > logouts)
+    until(lambda: lab.vcenter.lab.stats()["sessions"] == sessions)
+    assert (lab.calls("Login") - logins, lab.runs()) == (1, [])
+    lab.vcenter.lab.clear_faults()
+    resource.inputs["timeout"] = 20.0
+    assert (resource.up(), lab.runs()) == ("", ["run"])
+
+
+@pytest.mark.parametrize("is_gated", [True, False], ids=["after a gate", "without a gate"])
+def test_a_guest_that_sets_its_account_up_after_the_gate_is_tried_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, is_gated: bool
+) -> None:
+    """A password that is refused just after the gate opened is sent again; elsewhere its refusal is final."""
+    monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 0.1)
+    if is_gated:
+        inputs = {"vms": {"web": lab.vm._moId}, "expect": "optional"}
+        assert gate.create(FakeEngine("urn:pulumi:lab::tests::gate::web"), lab.config.get, inputs).outputs["ready"]
+    sent = lab.calls("ValidateCredentialsInGuest")
+    lab.vcenter.lab.add_fault("InvalidGuestLogin", method="ValidateCredentialsInGuest", count=2)
+
+    error = lab.resource("script").up()
+
+    assert lab.calls("ValidateCredentialsInGuest") - sent == (3 if is_gated else 1)
+    assert lab.runs() == (["run"] if is_gated else [])
+    assert ("refuses the user name or password of deploy" in error) is not is_gated
 
 
 def test_a_run_that_continues_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from pulumi_customization_gate.lifecycle import guest_arguments
 from pulumi_customization_gate.lifecycle.engine import is_unknown
 from pulumi_customization_gate.lifecycle.outputs import GUEST_ID, GUEST_SERVER
 from pulumi_customization_gate.vsphere import inventory
+from pulumi_customization_gate.vsphere.guest.calls import session_until
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
 from pulumi_customization_gate.vsphere.references import parse_reference
-from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.settings import read_settings
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _connected(engine: Engine, config: Config, inputs: Mapping[str, Any], deadli
 
     credentials = guest_arguments.credentials(inputs, config, os.environ)
     settings = read_settings(config, os.environ, guest_arguments.namespace_of(inputs))
-    with acquire(settings) as session:
+    with session_until(settings, deadline) as session:
         reference = str(inputs["vm"])
         moid = inventory.find(session, parse_reference(reference))
         if moid is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,17 +19,25 @@ from pulumi_customization_gate.core.errors import (
     ServerError,
 )
 from pulumi_customization_gate.core.text import sanitize
+from pulumi_customization_gate.vsphere import login
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.guest.errors import GuestNotReadyError, HostUnreachableError, translated
+from pulumi_customization_gate.vsphere.guest.errors import (
+    GuestError,
+    GuestNotReadyError,
+    HostUnreachableError,
+    translated,
+)
 from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.vsphere.session import Session, acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from typing_extensions import Self
 
     from pulumi_customization_gate.vsphere.guest.deadline import Deadline
-    from pulumi_customization_gate.vsphere.session import Session
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 T = TypeVar("T")
 
@@ -37,6 +46,37 @@ _log = logging.getLogger(__name__)
 _PROPERTIES = ("name", "guest.guestFamily", "config.guestId", "config.instanceUuid", "runtime.powerState")
 _CALLS = Background("guest-call", threads=256)
 """Where calls are made: a server that does not answer must not hold up a deadline, or the user's Ctrl-C."""
+
+
+@contextlib.contextmanager
+def session_until(settings: VsphereSettings, deadline: Deadline) -> Iterator[Session]:
+    """Shares the session of these settings; the log-in may take until the deadline.
+
+    A log-in that is not answered by then is left to its thread, which gives the session back.
+
+    Raises:
+        GuestTimeoutError: If there is no session by the deadline.
+        GuestCancelledError: If the user has cancelled the work.
+        ServerError, AuthenticationError, CertificateError: See `session.acquire`.
+    """
+    shared = acquire(settings)
+
+    def leave(entered: Future[Session]) -> None:
+        if entered.exception() is None:
+            shared.__exit__(None, None, None)
+
+    with contextlib.ExitStack() as held:
+        held.enter_context(login.unlimited_login(settings))
+        entering = _CALLS.submit(shared.__enter__)
+        if not wait_until_done(entering, deadline.at, cancelled=deadline.cancelled):
+            try:
+                deadline.check(login.slow_login(settings) or f"{settings.server} does not answer")
+            except GuestError:
+                entering.add_done_callback(leave)
+                raise
+        session = entering.result()
+        held.push(shared)
+        yield session
 
 
 @dataclass(frozen=True)
