@@ -11,7 +11,7 @@ import pytest
 from pyVmomi import vim
 
 from pulumi_customization_gate.core.model import Event, Snapshot
-from pulumi_customization_gate.vsphere import event_feed, history, inventory
+from pulumi_customization_gate.vsphere import event_feed, history, inventory, search
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.lab.soap_server import SoapServer
@@ -69,6 +69,29 @@ def test_an_event_of_another_vm_does_not_stop_the_events(server: SoapServer) -> 
         assert event() == later
 
 
+def test_the_log_names_what_cannot_be_parsed_once(server: SoapServer) -> None:
+    """A foreign VM with a bad name has one event after the other: the notes are those of the first."""
+    vcenter = server.vcenter
+    for method in ("QueryEvents", "ReadNextEvents", "WaitForUpdatesEx"):
+        server.edits[method] = UNREADABLE
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    notes: list[str] = []
+    with acquire(server.settings()) as session, subscribe(session, VMS, items.put) as feed:
+        feed.read({})
+        for number in range(1, 4):
+            at = NOON + timedelta(minutes=number)
+            vcenter.now = at + timedelta(seconds=5)
+            vcenter.events.happen(STARTED, "vm-foreign", at)
+            ours = vcenter.events.happen(STARTED, "vm-1", at)
+            found = 0
+            while found != ours or "watching again after" not in "".join(notes):
+                item = items.get(timeout=10)
+                found = item.key if isinstance(item, Event) else found
+                notes += [item] if isinstance(item, str) else []
+    parts = ("; retrying", "an event could not be parsed; ", "watching again after")
+    assert [sum(part in note for note in notes) for part in parts] == [1, 1, 1], notes
+
+
 @pytest.mark.parametrize("path", ["guest.hostName", "name"])
 @pytest.mark.parametrize("at_once", [inventory.MOST_AT_ONCE, 2])
 def test_a_text_of_one_vm_does_not_keep_the_others_from_being_read(
@@ -88,3 +111,12 @@ def test_a_text_of_one_vm_does_not_keep_the_others_from_being_read(
         names = {look.vm: look.host_name for look in reading.snapshots if isinstance(look, Snapshot)}
         assert names == {vm: "" if vm == "vm-3" else f"host of {vm}" for vm in VMS}
     assert caplog.text.count("a text of vm-3 could not be parsed") == 1
+
+
+def test_a_name_of_another_vm_does_not_keep_the_others_from_being_found(server: SoapServer) -> None:
+    """The VM whose name cannot be parsed goes by its ID."""
+    server.vcenter.state.entities["vm-3"]["name"] = "vm-foreign"
+    server.edits["RetrievePropertiesEx"] = ("vm-foreign", "\x01")
+    with acquire(server.settings()) as session:
+        names = {vm.moid: vm.name for vm in search.read(session)}
+    assert names == {vm: vm if vm == "vm-3" else f"name of {vm}" for vm in VMS}

@@ -75,6 +75,8 @@ class EventFeed:
         self._failing_since: float | None = None
         self._next_login, self._login_interval = 0.0, MIN_LOGIN_INTERVAL
         self._invalid = 0
+        self._has_skipped = False
+        """Whether an unreadable event was skipped: the next ones, maybe with the same bad name, are not published."""
         self._restriction = ""
         self._is_stale = False
         self._end: Exception | None = None
@@ -221,7 +223,8 @@ class EventFeed:
             raise self._session.untrusted(error) from None
         if self._is_stale and isinstance(error, vmodl.fault.RequestCanceled):
             return  # A new subscriber has ended the long poll.
-        if self._failing_since is None:
+        is_known = self._has_skipped and isinstance(error, InvalidXmlError)
+        if self._failing_since is None and not is_known:
             self._failing_since = time.monotonic()
             self._subscribers.publish(f"{self._session.settings.server}: {self._session.describe(error)}; retrying")
         self._stub.DropConnections()
@@ -271,9 +274,11 @@ class EventFeed:
         An event whose text is not XML, of any VM of the inventory, spoils every page that it is on.
         """
         begin, self._delivery.horizon = self._delivery.horizon - OVERLAP, self._session.current_time()
-        self._subscribers.publish(
-            f"{self._session.settings.server}: an event could not be parsed; reading the events of each VM"
-        )
+        if not self._has_skipped:
+            self._has_skipped = True
+            self._subscribers.publish(
+                f"{self._session.settings.server}: an event could not be parsed; reading the events of each VM"
+            )
         self._listener = self._new_listener(timedelta())
         self._delivery.deliver(history.since_for_each(self._session, self._subscribers.moids(), begin))
 

@@ -67,7 +67,8 @@ def retrieve_readable(
         return retrieve(session, entities, paths), {}
     except InvalidXmlError as error:
         if len(entities) == 1:
-            return [], {moid_of(entities[0]): error}
+            # As it was raised, it would keep its connection.
+            return [], {moid_of(entities[0]): InvalidXmlError(str(error))}
     middle = len(entities) // 2
     first, unreadable = retrieve_readable(session, entities[:middle], paths)
     second, more = retrieve_readable(session, entities[middle:], paths)

@@ -16,7 +16,8 @@ from pulumi_customization_gate.core.errors import ConfigurationError
 from pulumi_customization_gate.core.text import sanitize
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import moid_of
-from pulumi_customization_gate.vsphere.properties import retrieve, values_of
+from pulumi_customization_gate.vsphere.faults import InvalidXmlError
+from pulumi_customization_gate.vsphere.properties import retrieve, retrieve_readable, values_of
 from pulumi_customization_gate.vsphere.references import Reference, moid_in, parse_reference, unescaped
 
 if TYPE_CHECKING:
@@ -66,11 +67,20 @@ def _properties(session: Session) -> dict[str, dict[str, Any]]:
 
 
 def all_of(session: Session, paths: Mapping[type, Sequence[str]]) -> list[Any]:
-    """Reads properties of all entities of some types that the user may see, in one call; see `properties.retrieve`."""
+    """Reads properties of all entities of some types that the user may see, in one call; see `properties.retrieve`.
+
+    An entity with a text that cannot be parsed has no name.
+    """
     view = session.content.viewManager.CreateContainerView(session.content.rootFolder, list(paths), recursive=True)
     below = vmodl.query.PropertyCollector.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
     try:
-        return retrieve(session, [view], paths, [below], skip=True)
+        with contextlib.suppress(InvalidXmlError):
+            return retrieve(session, [view], paths, [below], skip=True)
+        _log.debug("a name could not be parsed; reading names in parts")
+        nameless = {kind: [path for path in listed if path != "name"] for kind, listed in paths.items()}
+        found = retrieve(session, [view], nameless, [below], skip=True)
+        readable, unreadable = retrieve_readable(session, [content.obj for content in found], paths)
+        return [*readable, *(content for content in found if moid_of(content.obj) in unreadable)]
     finally:
         view.DestroyView()
 
