@@ -528,6 +528,18 @@ def test_names_are_found_in_every_locale(
     ], completed
 
 
+def test_a_byte_order_mark_is_no_part_of_what_is_read(vcenter: VCenter, tmp_path: Path) -> None:
+    """Editors of Windows write one: the password is sent without it, and the first name is found."""
+    vm = vcenter.clone()
+    password = tmp_path / "password"
+    password.write_bytes(f"\ufeff{vcenter.lab.password}\r\n".encode())
+    shell = connected_to(vcenter.lab)
+
+    result = shell("status", "-", "--password-file", str(password), "-o", "json", stdin=f"\ufeff{vm.name}\r\n")
+
+    assert list(json.loads(result.stdout)["statuses"]) == [vm.name], result
+
+
 # ---- the end
 
 
