@@ -281,7 +281,7 @@ def test_a_vm_without_a_requested_customization(engine: Engine) -> None:
     assert time.monotonic() - began < 60
     assert not refused.succeeded
     assert f"{name} ({plain})  NoCustomization" in refused.errors
-    advice = f'Add a customization specification to {name} and replace it, or set `expect` to "optional"'
+    advice = f'Clone {name} again with a customization specification, or set `expect` to "optional"'
     assert advice in refused.errors
     assert outputs(stack)["statuses"] == {name: "NotCustomized"}
 

@@ -22,9 +22,9 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
         ),
         Advice.CORRECT_REFERENCE: "Correct the reference of {vms}, then run the command again.",
         Advice.GRANT_PERMISSION: "Grant this user the role Read-only on {vms}, then run the command again.",
-        Advice.RESTORE_OR_DROP: "Create {vms} again or leave it out, then run the command again.",
+        Advice.RESTORE_OR_DROP: "Create {vms} again or name only VMs that exist, then run the command again.",
         Advice.REQUEST_CUSTOMIZATION: (
-            "Add a customization specification to {vms} and replace it, or use --expect optional if none is intended."
+            "Clone {vms} again with a customization specification, or use --expect optional if none is intended."
         ),
         Advice.FIND_START_FAULT: (
             "Find out why customization does not start on {vms}, for example by `customization-gate events`; run the "

@@ -39,10 +39,11 @@ def phrases(inputs: Mapping[str, Any]) -> dict[Advice, str]:
         ),
         Advice.CORRECT_REFERENCE: "Correct the reference of {vms} in `vms`, then run `pulumi up` again.",
         Advice.GRANT_PERMISSION: "Grant this user the role Read-only on {vms}, then run `pulumi up` again.",
-        Advice.RESTORE_OR_DROP: "Create {vms} again or remove it from `vms`, then run `pulumi up` again.",
+        Advice.RESTORE_OR_DROP: (
+            "Create {vms} again, or remove what no longer exists from `vms`, then run `pulumi up` again."
+        ),
         Advice.REQUEST_CUSTOMIZATION: (
-            "Add a customization specification to {vms} and replace it, "
-            'or set `expect` to "optional" if none is intended.'
+            'Clone {vms} again with a customization specification, or set `expect` to "optional" if none is intended.'
         ),
         Advice.FIND_START_FAULT: (
             "Find out why customization does not start on {vms}, for example by `customization-gate events`; run "
