@@ -46,7 +46,7 @@ class Round:
     many: float
     """Seconds of `pulumi up` of GATES such gates, with the engine's own parallelism."""
     logins: int
-    """Log-ins of those gates."""
+    """Logins of those gates."""
     latencies: Sequence[float]
     """Seconds from the event of a success, as the server dates it, to the engine's report of the open gate."""
     memory: int
@@ -140,7 +140,7 @@ def table(rounds: dict[Host, list[Round]]) -> Table:
     rows = [
         row("`pulumi up` of 1 gate", lambda own: times(one.one for one in own)),
         row(f"`pulumi up` of {GATES} gates", lambda own: times(one.many for one in own)),
-        row("log-ins of those", lambda own: f"{max(one.logins for one in own)}"),
+        row("logins of those", lambda own: f"{max(one.logins for one in own)}"),
         row("event to open gate, median", lambda own: times(median(one.latencies) for one in own)),
         row("event to open gate, longest", lambda own: times(max(one.latencies) for one in own)),
         row(

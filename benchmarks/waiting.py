@@ -38,7 +38,7 @@ class Row:
     waiter: str
     vms: int
     setup: float
-    """Seconds from knowing the VMs to the wait itself: log-in, subscription, state, history."""
+    """Seconds from knowing the VMs to the wait itself: login, subscription, state, history."""
     p50: float
     """Seconds from the event to its being noticed, the median."""
     p99: float

@@ -42,7 +42,7 @@ class Server:
 
     @property
     def front(self) -> str:
-        """An address of the API that needs no log-in."""
+        """An address of the API that needs no login."""
         raise NotImplementedError
 
     def answers(self) -> bool:

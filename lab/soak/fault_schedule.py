@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab.vcenter_client import Lab
 
 _BUT_LOGIN = "[^L]*|Logout"
-"""A pattern for every call but a log-in: a session whose ID was lost with the response cannot be logged out."""
+"""A pattern for every call but a login: a session whose ID was lost with the response cannot be logged out."""
 _LENGTHS, _PAUSES = (0.3, 1.0), (0.5, 1.5)
 """Bounds of the length of a fault and of the pause before it, as shares of the longest fault."""
 
@@ -111,7 +111,7 @@ class FaultSchedule:
     async def run(self, seconds: float) -> None:
         """Injects faults for so many seconds, and then ends all sessions.
 
-        A session whose log-in's response was lost cannot be logged out. Each session from then on must be.
+        A session whose login's response was lost cannot be logged out. Each session from then on must be.
         """
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._inject(), seconds)

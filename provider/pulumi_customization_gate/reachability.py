@@ -1,4 +1,4 @@
-"""Whether a server can be reached, and whether its certificate is trusted: without a log-in, a step at a time."""
+"""Whether a server can be reached, and whether its certificate is trusted: without a login, a step at a time."""
 
 from __future__ import annotations
 

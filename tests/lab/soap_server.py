@@ -87,7 +87,7 @@ class SoapServer(ScriptedServer):
         body = _answer(name, result)
         for method, (text, instead) in self.edits.items():
             body = body.replace(text, instead) if method == name else body
-        # A session has its cookie from the answer to the log-in.
+        # A session has its cookie from the answer to the login.
         reply = _soap(200, body, stub.cookie if stub.cookie != _cookie(request) else "")
         return delayed(self.delays.get(name, 0.0), reply)
 

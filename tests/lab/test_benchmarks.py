@@ -121,7 +121,7 @@ def test_the_table_of_costs() -> None:
 
 
 def test_the_table_of_the_hosts() -> None:
-    """Each host has a column with the medians and the best of its rounds, and the most log-ins."""
+    """Each host has a column with the medians and the best of its rounds, and the most logins."""
     dynamic = [Round(1.0, 4.0, 1, (0.01, 0.02, 0.3), 80 << 20), Round(2.0, 5.0, 2, (0.03, 0.03, 0.1), 82 << 20)]
     made = table({"dynamic": dynamic, "plugin": dynamic[:1]})
     assert made.heads == ("", "dynamic provider", "native provider")

@@ -458,7 +458,7 @@ def test_vms_of_cloud_director_are_waited_for(cloud: tuple[Cloud, Shell]) -> Non
 
 
 def test_doctor_works_on_cloud_director(cloud: tuple[Cloud, Shell]) -> None:
-    """The connection, the log-in, and each VM of a vApp."""
+    """The connection, the login, and each VM of a vApp."""
     lab, shell = cloud
     for number in range(2):
         lab.add(f"looked-{number}", "looked")

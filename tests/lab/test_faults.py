@@ -210,7 +210,7 @@ def test_a_certificate_that_changes_during_the_wait(harness: FaultHarness, tmp_p
 
 
 def test_a_password_that_is_changed_during_the_wait(harness: FaultHarness) -> None:
-    """A session that ends after the password was changed costs four refused log-ins, and ends the wait."""
+    """A session that ends after the password was changed costs four refused logins, and ends the wait."""
     wait, _ = harness.watching("web")
     before = harness.vcenter.lab.stats()["logins"]["failed"]
     harness.vcenter.lab.add_fault("InvalidLogin", method="Login")
@@ -226,7 +226,7 @@ def test_a_hanging_long_poll_ends_with_its_wait(harness: FaultHarness, monkeypat
     """A wait that ends leaves no thread and no connection behind, also where its long poll has lost its server."""
     monkeypatch.setattr(event_feed, "LONGEST_POLL", 10 * TEST_TIMEOUT)
     monkeypatch.setattr(event_feed, "JOIN_TIMEOUT", 0.5)
-    others = set(threading.enumerate())  # A log-in of an earlier test may still wait for its response.
+    others = set(threading.enumerate())  # A login of an earlier test may still wait for its response.
     wait, _ = harness.watching("web")
     harness.proxy.half_open()
     harness.stop.set()

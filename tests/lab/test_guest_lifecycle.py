@@ -133,7 +133,7 @@ def test_a_slow_log_in_holds_up_neither_ctrl_c_nor_the_time_out(
     assert time.monotonic() - began < 3
     if ending == "time-out":
         assert "timed out after 1.5 s" in error
-        assert "has not answered the log-in of" in error
+        assert "has not answered the login of" in error
     else:
         assert "the update was cancelled" in error
     until(lambda: lab.calls("Logout") > logouts)

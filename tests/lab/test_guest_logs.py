@@ -149,7 +149,7 @@ def test_a_refused_password_of_a_domain_is_sent_once_for_all_logs(lab: Lab) -> N
 
 
 def test_a_refused_password_of_a_domain_is_sent_once_for_all_scripts(lab: Lab) -> None:
-    """Log-ins of one run that begin together wait for the answer to the first, and fail with it."""
+    """Logins of one run that begin together wait for the answer to the first, and fail with it."""
     moids = [lab.vm._moId, *(lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})._moId for _ in range(3))]
     credentials = GuestCredentials("deploy@corp.example.com", "wrong-for-scripts")
     before = passwords_sent(lab)

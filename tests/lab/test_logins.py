@@ -1,4 +1,4 @@
-"""Log-ins and session cookies, with a vCenter that is slow, restarts or refuses: on real sockets."""
+"""Logins and session cookies, with a vCenter that is slow, restarts or refuses: on real sockets."""
 
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ def find(session: Session) -> object:
     return session.with_retries(lambda: session.content.searchIndex.FindByInventoryPath("nothing"))
 
 
-# ---- a slow log-in
+# ---- a slow login
 
 
 def test_a_log_in_may_take_longer_than_other_calls(server: SoapServer) -> None:
-    """A directory that takes four times the time-out of a call costs one log-in, and a note says so."""
+    """A directory that takes four times the time-out of a call costs one login, and a note says so."""
     server.delays["Login"] = 4 * CALL_TIMEOUT
     with acquire(server.settings()) as session:
         notes = session.retries_since(0)
         assert find(session) is None
     assert (server.count("Login"), server.vcenter.sessions) == (1, set())
-    assert "the log-in took 2" in notes[-1]
+    assert "the login took 2" in notes[-1]
 
 
 def test_a_log_in_that_is_answered_too_late_is_logged_out(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the log-in; the session that comes after it does not stay on the server."""
+    """The error names the login; the session that comes after it does not stay on the server."""
     monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
     server.delays["Login"] = 4 * CALL_TIMEOUT
-    with pytest.raises(ServerError, match=r"has not answered the log-in of ann for .*Active Directory"):
+    with pytest.raises(ServerError, match=r"has not answered the login of ann for .*Active Directory"):
         Session(server.settings()).start()
     assert server.vcenter.sessions == {"session-1"}
     until(lambda: not server.vcenter.sessions)
@@ -84,7 +84,7 @@ def test_a_log_in_that_is_answered_too_late_is_logged_out(server: SoapServer, mo
 
 
 def test_a_log_in_may_take_as_long_as_the_wait_has(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait says once that it waits for a log-in, and gives it up at its own end, which then names it."""
+    """A wait says once that it waits for a login, and gives it up at its own end, which then names it."""
     monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
     server.delays["Login"] = 4 * CALL_TIMEOUT
     notes: list[str] = []
@@ -94,8 +94,8 @@ def test_a_log_in_may_take_as_long_as_the_wait_has(server: SoapServer, monkeypat
         listener=lambda update: notes.extend(update.notes),
     )
     (note,) = [note for note in notes if note.endswith("waiting for it until the time-out of 20 s")]
-    assert re.match(rf"{re.escape(server.settings().server)} has not answered the log-in of ann for \d", note)
-    with pytest.raises(ServerError, match=r"within 1 s.* has not answered the log-in of ann for"):
+    assert re.match(rf"{re.escape(server.settings().server)} has not answered the login of ann for \d", note)
+    with pytest.raises(ServerError, match=r"within 1 s.* has not answered the login of ann for"):
         wait(vsphere_source(server.settings(), {"web": "vm-1"}), WaitRules(timeout=1.0, start_timeout=1.0))
     until(lambda: server.count("Logout") == server.count("Login"))
     assert ([one.key for one in report.outcomes], server.vcenter.sessions) == (["web"], set())
@@ -116,7 +116,7 @@ def test_a_log_in_that_is_slow_during_the_wait_is_named(server: SoapServer) -> N
 
     source = vsphere_source(server.settings(), {"web": "vm-1"})
     report = wait(source, WaitRules(timeout=3.0, start_timeout=3.0), listener=listen)
-    assert len([note for note in report.notes if "has not answered the log-in of ann for" in note]) == 1
+    assert len([note for note in report.notes if "has not answered the login of ann for" in note]) == 1
     assert report.wait_seconds < 4
     until(lambda: server.count("Logout") >= 2 and not server.vcenter.sessions)
 
@@ -251,7 +251,7 @@ def test_a_session_that_moves_is_followed(server: SoapServer) -> None:
     ],
 )
 def test_a_gate_starts_although_its_session_ends(server: SoapServer, method: str) -> None:
-    """Whichever call is refused first, with a cookie of another session: one more log-in, and nothing is left."""
+    """Whichever call is refused first, with a cookie of another session: one more login, and nothing is left."""
     server.vcenter.state.add("vm-1", **RUNNING)
     server.reply(method, server.refusal(vim.fault.NotAuthenticated(), cookie="of-nobody"), None)
     updates: list[Update] = []
@@ -269,7 +269,7 @@ def test_a_gate_starts_although_its_session_ends(server: SoapServer, method: str
 
 
 def test_a_log_in_that_fails_is_not_a_session_that_ended(server: SoapServer) -> None:
-    """While vCenter restarts, log-ins may fail for longer than sessions may end: the bound does not count them."""
+    """While vCenter restarts, logins may fail for longer than sessions may end: the bound does not count them."""
     starting = server.refusal(vmodl.fault.SystemError())
 
     def failure() -> str:
@@ -287,10 +287,10 @@ def test_a_log_in_that_fails_is_not_a_session_that_ended(server: SoapServer) -> 
 
 
 def test_a_server_that_ends_each_session_at_once_gets_few_log_ins(server: SoapServer) -> None:
-    """The log-ins have a bound, and the error says what may end the sessions."""
+    """The logins have a bound, and the error says what may end the sessions."""
     with acquire(server.settings()) as session:
         server.reply("FindByInventoryPath", server.refusal(vim.fault.NotAuthenticated()))
-        with pytest.raises(ApiError, match=r"accepts the log-in of ann, but 12 sessions in succession ended at once"):
+        with pytest.raises(ApiError, match=r"accepts the login of ann, but 12 sessions in succession ended at once"):
             find(session)
     assert (server.count("Login"), server.vcenter.sessions) == (1 + login.MAX_SHORT_SESSIONS, set())
 
@@ -299,7 +299,7 @@ def test_a_server_that_ends_each_session_at_once_gets_few_log_ins(server: SoapSe
 
 
 def timed(reply: Reply, times: list[float]) -> Reply:
-    """Returns a reply to a log-in that records when it was asked for."""
+    """Returns a reply to a login that records when it was asked for."""
 
     def write(connection: object, released: threading.Event) -> None:
         times.append(time.monotonic())
@@ -350,7 +350,7 @@ def test_a_password_that_worked_is_refused_for_good_after_three_more(server: Soa
 
 
 def test_a_password_that_never_worked_is_sent_once(server: SoapServer) -> None:
-    """No second log-in, whoever asks."""
+    """No second login, whoever asks."""
     server.vcenter.password = "another"
     for _ in range(3):
         with pytest.raises(AuthenticationError, match="They were sent once and are not sent again"):
@@ -363,7 +363,7 @@ def test_a_password_that_never_worked_is_sent_once(server: SoapServer) -> None:
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this computer has no IPv6")
 def test_a_vcenter_is_reached_by_its_ipv6_address() -> None:
-    """The log-in, the long poll and the queries go there, and nothing is left."""
+    """The login, the long poll and the queries go there, and nothing is left."""
     vcenter = FakeVcenter()
     vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
     with SoapServer(vcenter).serving("::1") as server:

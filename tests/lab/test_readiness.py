@@ -238,7 +238,7 @@ def test_a_guest_without_cloud_init_is_reported(vcenter: VCenter) -> None:
 
 
 def test_a_refused_guest_password_is_not_repeated(vcenter: VCenter) -> None:
-    """One log-in, whatever the number of checks, and no wait for the deadline."""
+    """One login, whatever the number of checks, and no wait for the deadline."""
     vm = vcenter.clone(custom=linux(), plan=GUEST)
     checks = (Check("command", {"script": "true"}), Check("cloud_init", {}))
     conditions = Conditions(checks=checks, guest_credentials=GuestCredentials(LOGIN.user, "wrong"))

@@ -268,7 +268,7 @@ WAYS_OUT = (
 def test_a_server_that_is_not_trusted_gets_no_password(
     vcenter: VCenter, changes: dict[str, Any], reported: str
 ) -> None:
-    """A certificate that is not trusted ends it at once, before any log-in, with what can be done."""
+    """A certificate that is not trusted ends it at once, before any login, with what can be done."""
     before = vcenter.lab.stats()["logins"]
     began = time.monotonic()
     with pytest.raises(CertificateError) as refusal:
@@ -322,7 +322,7 @@ def test_a_wrong_password_is_sent_once_for_all(vcenter: VCenter) -> None:
 
 @pytest.mark.parametrize("kind", ["reset", "not_authenticated"])
 def test_a_session_that_could_not_be_ended_is_ignored(vcenter: VCenter, kind: str) -> None:
-    """A new log-in does not go into the old session, where a server would refuse the right password."""
+    """A new login does not go into the old session, where a server would refuse the right password."""
     with session.acquire(settings(vcenter.lab)) as live:
         vcenter.done("POST", "/faults", {"kind": kind, "method": "Logout"})
         try:
@@ -334,7 +334,7 @@ def test_a_session_that_could_not_be_ended_is_ignored(vcenter: VCenter, kind: st
 
 
 def test_a_host_is_not_a_vcenter(tmp_path: Path) -> None:
-    """An ESXi host raises no customization events: it is refused before any log-in."""
+    """An ESXi host raises no customization events: it is refused before any login."""
     with running(tmp_path, "-esxi") as host:
         before = host.lab.stats()["logins"]
         with pytest.raises(ServerError, match="not a vCenter: an ESXi host raises no customization events") as refusal:

@@ -329,7 +329,7 @@ def test_an_id_that_does_not_exist_fails_by_name_at_once(engine: Engine) -> None
 
 
 def test_a_vm_replaced_behind_its_path_is_judged(engine: Engine) -> None:
-    """A path costs an up without changes one log-in and one read; a VM that was replaced there is judged."""
+    """A path costs an up without changes one login and one read; a VM that was replaced there is judged."""
     name = engine.unique("web")
     first = engine.vm(name)
     program = gate({"web": f"/DC0/vm/{name}"}, work={"work": first})
@@ -619,7 +619,7 @@ def test_no_secret_is_reported_or_kept(engine: Engine, outcome: str) -> None:
 
 
 def test_the_log_is_shown_where_it_is_enabled_and_holds_no_secret(engine: Engine) -> None:
-    """CUSTOMIZATION_GATE_LOG=debug shows log-in, long poll and verdict among the diagnostics, and no password."""
+    """CUSTOMIZATION_GATE_LOG=debug shows login, long poll and verdict among the diagnostics, and no password."""
     moid = engine.vm(engine.unique("web"))
     shown = engine.stack(gate([moid]), environment={"CUSTOMIZATION_GATE_LOG": "debug"}).up()
     silent = engine.stack(gate([moid])).up()

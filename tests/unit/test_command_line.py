@@ -785,10 +785,10 @@ def test_the_live_table_begins_with_the_first_vms() -> None:
     """A note about a slow start leaves it at looking up the VMs."""
     screen = Console(file=io.StringIO(), width=100, height=24)
     table = views.LiveTable(screen)
-    table(Update((), (), 5.0, {}, ("the log-in takes long",)))
+    table(Update((), (), 5.0, {}, ("the login takes long",)))
 
     assert "looking up the VMs" in rendered(table, 100, 24)
-    assert "the log-in takes long" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "the login takes long" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_live_table_fits_the_screen() -> None:

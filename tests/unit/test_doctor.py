@@ -72,7 +72,7 @@ def test_the_exit_status_says_whether_a_wait_can_work(
 def test_each_finding_has_a_line_and_below_it_what_to_do(doctor: Callable[..., Any]) -> None:
     """The columns are as wide as their widest word."""
     assert doctor(found=(GOOD, SLOW)).stdout.splitlines()[:3] == [
-        "ok       log-in           vc: as ann, after 0.1 s",
+        "ok       login            vc: as ann, after 0.1 s",
         "warning  clock            vc: 1 h ahead of this computer's",
         "                          Set both clocks by NTP.",
     ]

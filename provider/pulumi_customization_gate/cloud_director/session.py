@@ -81,7 +81,7 @@ class Session:
 
     @property
     def api_version(self) -> str:
-        """The version of the API; empty before the first log-in."""
+        """The version of the API; empty before the first login."""
         return self._login.version
 
     @property

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 STATUSES = """\
 Exit status: 0 no check failed; 1 at least one failed; 2 usage error; 4 the server cannot be reached, is not trusted,
-or refuses the log-in."""
+or refuses the login."""
 
 _LABELS = {
     Check.NAME_RESOLUTION: "name resolution",
     Check.CONNECTION: "TCP connection",
     Check.CERTIFICATE: "TLS certificate",
-    Check.LOGIN: "log-in",
+    Check.LOGIN: "login",
     Check.VERSION: "version",
     Check.CLOCK: "clock",
     Check.EVENT_ACCESS: "event access",
@@ -62,7 +62,7 @@ def doctor(
     output: options.OutputFormat = options.Output.text,
     verbose: options.Verbose = False,  # noqa: ARG001 -- its callback acts
 ) -> None:
-    """Check whether a wait can work: the connection, the log-in, the rights, the hosts and the template.
+    """Check whether a wait can work: the connection, the login, the rights, the hosts and the template.
 
     Nothing is changed on the server. The checks after the first that fails on the connection are left out.
 

@@ -212,6 +212,6 @@ Verbose = Annotated[
         "--verbose",
         "-v",
         callback=_show_log,
-        help="Write each log-in, retry, long poll and verdict to standard error.",
+        help="Write each login, retry, long poll and verdict to standard error.",
     ),
 ]

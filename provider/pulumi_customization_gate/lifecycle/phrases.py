@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.core.errors import GateError
     from pulumi_customization_gate.core.model import GateReport
 
-DOCTOR = "`customization-gate doctor` checks the connection, the log-in and the rights step by step."
+DOCTOR = "`customization-gate doctor` checks the connection, the login and the rights step by step."
 MOST_URNS = 3
 """URNs that are shown; a command with more is longer than a program's source."""
 _CONSUMED = "The customization specification was consumed by this attempt. Fix it, then replace {vms}:"

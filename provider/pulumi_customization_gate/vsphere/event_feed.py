@@ -53,7 +53,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 JOIN_TIMEOUT = 5.0
 """Seconds that `close` waits for the thread to end."""
 MIN_LOGIN_INTERVAL, MAX_LOGIN_INTERVAL = 60.0, 960.0
-"""Seconds between two log-ins that are to free collectors, doubled each time: other clients may hold all there are."""
+"""Seconds between two logins that are to free collectors, doubled each time: other clients may hold all there are."""
 MAX_INVALID = 2
 """Responses with invalid XML in succession after which an event counts as unreadable, and is skipped."""
 
@@ -237,7 +237,7 @@ class EventFeed:
                 self._session.log_in_again(self._generation)
 
     def _is_for_new_session(self, error: BaseException) -> bool:
-        """Whether a new log-in may help: the session ended, or no collector is left.
+        """Whether a new login may help: the session ended, or no collector is left.
 
         A new session ends the collectors of the old one, also those whose creation got no response. It does not help
         where other clients hold all collectors, so it is tried now and then only.

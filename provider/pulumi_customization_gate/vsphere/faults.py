@@ -158,7 +158,7 @@ class SessionCookie:
 
 
 class SessionStub(Stub):
-    """A connection of a session: its cookie changes by a log-in alone.
+    """A connection of a session: its cookie changes by a login alone.
 
     pyVmomi takes the cookie of every response. One that refuses a call of an earlier session sets another cookie, and
     would end the session that has begun meanwhile.

@@ -1,4 +1,4 @@
-"""The log-in to a vCenter, on a connection of its own: a directory may take minutes to check a password.
+"""The login to a vCenter, on a connection of its own: a directory may take minutes to check a password.
 
 Whoever no longer waits for the response leaves the call to its thread, which logs the session out if it comes late.
 """
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOGIN_TIMEOUT = 120.0
-"""The least seconds that a log-in may take; it may take longer while a wait goes on that needs it."""
+"""The least seconds that a login may take; it may take longer while a wait goes on that needs it."""
 LATEST_RESPONSE = 3600.0
-"""Seconds after which the response to a log-in is no longer expected, and its session no longer logged out."""
+"""Seconds after which the response to a login is no longer expected, and its session no longer logged out."""
 SLOW_LOGIN = 5.0
-"""Seconds after which a log-in counts as slow, which messages then say."""
+"""Seconds after which a login counts as slow, which messages then say."""
 SHORT_SESSION = 60.0
 """Seconds within which a session that ends counts as short."""
 FIRST_PAUSE = 0.2
-"""Seconds between the end of a short session and the next log-in; after each further one the pause is longer."""
+"""Seconds between the end of a short session and the next login; after each further one the pause is longer."""
 MAX_SHORT_SESSIONS = 12
-"""Short sessions in succession after which there is no further log-in, after about a minute."""
+"""Short sessions in succession after which there is no further login, after about a minute."""
 
 _pending: dict[VsphereSettings, float] = {}
-"""Since when a log-in has been waiting for its response, by the monotonic clock."""
+"""Since when a login has been waiting for its response, by the monotonic clock."""
 _unlimited: Counter[VsphereSettings] = Counter()
-"""How many waits need a session, however long the log-in takes."""
+"""How many waits need a session, however long the login takes."""
 
 
 def log_in(
@@ -72,7 +72,7 @@ def log_in(
     while True:
         refused_logins.check(settings)
         if is_closed.wait(refused_logins.pause(settings)):
-            raise ServerError(f"the log-in to {settings.server} was cancelled")
+            raise ServerError(f"the login to {settings.server} was cancelled")
         refused_logins.check(settings)  # Another session may have sent them meanwhile.
         try:
             cookie = _Attempt(settings, connect, manager).run(is_closed)
@@ -114,21 +114,21 @@ def log_out(stub: Stub, manager: Any, longest: float) -> None:
 
 
 class Pace:
-    """The pauses between the log-ins of one session, and their bound."""
+    """The pauses between the logins of one session, and their bound."""
 
     def __init__(self) -> None:
         self._last = 0.0
         self._short_sessions = 0
         self._is_counted = False
-        """Whether the end of the last session is counted: a log-in that fails begins no other one."""
+        """Whether the end of the last session is counted: a login that fails begins no other one."""
         self._pauses = backoff(FIRST_PAUSE, SHORT_SESSION)
 
     def logged_in(self) -> None:
-        """Records a log-in."""
+        """Records a login."""
         self._last, self._is_counted = time.monotonic(), False
 
     def wait(self, settings: VsphereSettings, is_closed: threading.Event) -> None:
-        """Waits before another log-in, the longer the more sessions in succession were short.
+        """Waits before another login, the longer the more sessions in succession were short.
 
         Raises:
             ApiError: If there were more than MAX_SHORT_SESSIONS.
@@ -140,7 +140,7 @@ class Pace:
         self._is_counted = True
         if self._short_sessions > MAX_SHORT_SESSIONS:
             raise ApiError(
-                f"{settings.server} accepts the log-in of {settings.user}, but {MAX_SHORT_SESSIONS} sessions in "
+                f"{settings.server} accepts the login of {settings.user}, but {MAX_SHORT_SESSIONS} sessions in "
                 "succession ended at once. Check whether a proxy or load balancer removes cookies or changes the "
                 "server between two calls, and whether an administrator or a limit ends the sessions of this user.",
                 code=vim.fault.NotAuthenticated.__name__,
@@ -150,7 +150,7 @@ class Pace:
 
 @contextlib.contextmanager
 def unlimited_login(settings: VsphereSettings) -> Iterator[None]:
-    """Lets log-ins take as long as this `with` block lasts, however long that is."""
+    """Lets logins take as long as this `with` block lasts, however long that is."""
     _unlimited[settings] += 1
     try:
         yield
@@ -159,7 +159,7 @@ def unlimited_login(settings: VsphereSettings) -> Iterator[None]:
 
 
 def slow_login(settings: VsphereSettings) -> str:
-    """Returns a sentence about a log-in that is waiting for its response, empty where it does not take long."""
+    """Returns a sentence about a login that is waiting for its response, empty where it does not take long."""
     since = _pending.get(settings)
     elapsed = 0.0 if since is None else time.monotonic() - since
     return _slow(settings, elapsed) if elapsed >= SLOW_LOGIN else ""
@@ -167,7 +167,7 @@ def slow_login(settings: VsphereSettings) -> str:
 
 def _slow(settings: VsphereSettings, elapsed: float) -> str:
     return (
-        f"{settings.server} has not answered the log-in of {settings.user} for {duration(elapsed)}; a slow identity "
+        f"{settings.server} has not answered the login of {settings.user} for {duration(elapsed)}; a slow identity "
         "source, for example Active Directory, is a common cause"
     )
 
@@ -175,7 +175,7 @@ def _slow(settings: VsphereSettings, elapsed: float) -> str:
 class _Attempt:
     def __init__(self, settings: VsphereSettings, connect: Callable[[float], Stub], manager: Any) -> None:
         self._settings = settings
-        # A log-in within a session that is still valid fails as one with a wrong password does: this stub has none.
+        # A login within a session that is still valid fails as one with a wrong password does: this stub has none.
         self._stub = connect(LATEST_RESPONSE)
         self._manager: Any = vim.SessionManager(moid_of(manager), self._stub)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 SLOW_LOGIN = 5.0
-"""Seconds of a log-in after which something is said about it."""
+"""Seconds of a login after which something is said about it."""
 _READ_ONLY = "Grant {user} the role Read-only on the VMs and their folder, propagated to children."
 _GUEST_ROLE = (
     "Scripts, files and checks in the guest need a role with the privileges under Virtual machine > Guest operations "
@@ -71,7 +71,7 @@ def preflight(
 
 
 class _Preflight:
-    """What is looked at after the log-in."""
+    """What is looked at after the login."""
 
     def __init__(self, session: Session, server: str, credentials: GuestCredentials | None) -> None:
         self._session, self._server, self._credentials = session, server, credentials
@@ -215,5 +215,5 @@ def _login(session: Session, server: str, seconds: float) -> Finding:
     message = f"as {sanitize(session.settings.user)}, after {duration(seconds)}"
     if seconds < SLOW_LOGIN:
         return Finding(Check.LOGIN, State.OK, server, message)
-    remedy = "Find out why log-ins are slow on this vCenter: most often a directory server does not answer."
+    remedy = "Find out why logins are slow on this vCenter: most often a directory server does not answer."
     return Finding(Check.LOGIN, State.WARNING, server, message, remedy)

@@ -1,4 +1,4 @@
-"""The log-ins that vCenters refused in this process: a few attempts lock an account.
+"""The logins that vCenters refused in this process: a few attempts lock an account.
 
 A password that never worked is sent once. One that worked may be refused while single sign-on starts after a restart
 of the vCenter, so it is sent again RETRIES times, RETRY_INTERVAL seconds apart: fewer than the five refusals within
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RETRIES = 3
 """How often credentials that worked before are sent again."""
 RETRY_INTERVAL = 60.0
-"""The least seconds between two log-ins of which the first was refused."""
+"""The least seconds between two logins of which the first was refused."""
 
 _salt = secrets.token_bytes(16)
 _lock = threading.Lock()
@@ -40,7 +40,7 @@ class _Refusals:
 
 
 def pause(settings: VsphereSettings) -> float:
-    """Returns the seconds until credentials may be sent, and reserves that moment: other log-ins come later."""
+    """Returns the seconds until credentials may be sent, and reserves that moment: other logins come later."""
     with _lock:
         refusals, now = _refusals.get(_digest(settings)), time.monotonic()
         if refusals is None:

@@ -50,9 +50,9 @@ EVENT_QUERY_TIMEOUT = 60.0
 START_TIMEOUT = 25.0
 """Seconds in which a call is retried before the server counts as unreachable."""
 LOGIN_ATTEMPTS = 2
-"""How often a log-in is sent whose response is lost: the server may have counted a refused one."""
+"""How often a login is sent whose response is lost: the server may have counted a refused one."""
 LOGOUT_TIMEOUT = 5.0
-"""Seconds in which a lost log-out is retried: a session that is left behind takes half an hour to expire."""
+"""Seconds in which a lost logout is retried: a session that is left behind takes half an hour to expire."""
 
 
 class Session:
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def generation(self) -> int:
-        """The number of log-ins; objects that were created on the server in an earlier session are gone."""
+        """The number of logins; objects that were created on the server in an earlier session are gone."""
         return self._generation
 
     @property
@@ -184,7 +184,7 @@ class Session:
                 return
             self._pace.wait(self.settings, self._is_closed)
             if self._is_closed.is_set():
-                return  # A log-in that nobody waits for would leave a session behind until its response comes.
+                return  # A login that nobody waits for would leave a session behind until its response comes.
             self._end_session(0)
             self._log_in()
 
@@ -200,7 +200,7 @@ class Session:
         self._query_stub.retire()
 
     def _end_session(self, longest: float) -> None:
-        """Logs out; a lost log-out is retried for so many seconds."""
+        """Logs out; a lost logout is retried for so many seconds."""
         try:
             login.log_out(self.stub, self.content.sessionManager, longest)
             _log.debug("logged out of %s", self.settings.server)
@@ -214,7 +214,7 @@ class Session:
         self._pace.logged_in()
         took = time.monotonic() - began
         if took >= login.SLOW_LOGIN:
-            self._retries.append((time.monotonic(), f"{self.settings.server}: the log-in took {duration(took)}"))
+            self._retries.append((time.monotonic(), f"{self.settings.server}: the login took {duration(took)}"))
         _log.debug("logged in to %s as %s in %.1f s", self.settings.server, self.settings.user, took)
 
     def _stub(self, timeout: float, version: str = "", **session: SessionCookie) -> Any:
@@ -230,7 +230,7 @@ class Session:
         )
 
     def _read_about(self) -> Any:
-        """Reads the server's AboutInfo, which needs no log-in."""
+        """Reads the server's AboutInfo, which needs no login."""
         try:
             about = self._about(api_version.OLDEST)
         except ApiError:

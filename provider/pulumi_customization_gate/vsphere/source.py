@@ -214,7 +214,7 @@ class VsphereSource:
         return diagnosis.explain(self._snapshots.get(vm.id), events)
 
     def notes(self) -> Sequence[str]:
-        """Returns what the feed recovered from since the last call, and that a log-in takes long."""
+        """Returns what the feed recovered from since the last call, and that a login takes long."""
         slow = login.slow_login(self._settings)
         if not self._is_started:
             return [slow] if slow and not self._session else []

@@ -1024,7 +1024,7 @@ def test_what_a_slow_start_waits_for_is_reported_once() -> None:
             return super().start()
 
         def notes(self) -> Sequence[str]:
-            return [] if self.is_started else ["the log-in takes long"]
+            return [] if self.is_started else ["the login takes long"]
 
     def listen(update: Update) -> None:
         updates.append(update)
@@ -1032,7 +1032,7 @@ def test_what_a_slow_start_waits_for_is_reported_once() -> None:
 
     assert Slow(ALONE, [starting(1), started(5), succeeded(9)]).wait(REQUIRED, listener=listen).ready
     reported = [(update.outcomes, update.notes) for update in updates if update.notes]
-    assert reported == [((), ("the log-in takes long; waiting for it until the time-out of 1 min 40 s",))]
+    assert reported == [((), ("the login takes long; waiting for it until the time-out of 1 min 40 s",))]
     assert progress_line(updates[0]) == "waiting for the server for 0 s"
 
 
@@ -1049,7 +1049,7 @@ class SlowlyStarting(ScriptedSource):
 
     def notes(self) -> Sequence[str]:
         self.is_read.set()
-        return ["the log-in takes long"]
+        return ["the login takes long"]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ REFUSED = "vc.example.com refused ann"
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        pytest.param(AuthenticationError(REFUSED), f"\n{DOCTOR}", id="log-in"),
+        pytest.param(AuthenticationError(REFUSED), f"\n{DOCTOR}", id="login"),
         pytest.param(CertificateError(REFUSED), f"\n{DOCTOR}", id="certificate"),
         pytest.param(ServerError(REFUSED), f"\n{DOCTOR}", id="no response"),
         pytest.param(ConfigurationError(REFUSED), "", id="refused input"),

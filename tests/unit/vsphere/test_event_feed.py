@@ -236,7 +236,7 @@ def test_no_collector_left_later_does_not_log_in_each_time(vcenter: FakeVcenter)
 
 @pytest.mark.usefixtures("vcenter")
 def test_log_ins_for_want_of_a_collector_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While other clients hold all collectors, an hour of attempts every ten seconds costs seven log-ins."""
+    """While other clients hold all collectors, an hour of attempts every ten seconds costs seven logins."""
     now = 1000.0
     with acquire(SETTINGS) as session:
         feed = event_feed.EventFeed(session)

@@ -1,4 +1,4 @@
-"""A session from its log-in to its log-out, against a vCenter in memory."""
+"""A session from its login to its logout, against a vCenter in memory."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_refused_password_is_sent_once(vcenter: FakeVcenter) -> None:
 
 
 def test_a_user_without_any_role_is_named(vcenter: FakeVcenter) -> None:
-    """A vCenter that grants nothing refuses the log-in by NoPermission."""
+    """A vCenter that grants nothing refuses the login by NoPermission."""
     vcenter.failures["Login"] = [vim.fault.NoPermission()]
     with pytest.raises(AuthenticationError, match=r"grants no permission at all\. Grant the role Read-only"):
         Session(SETTINGS).start()
@@ -126,7 +126,7 @@ def test_a_session_that_ended_is_replaced_once(vcenter: FakeVcenter) -> None:
 
 
 def test_no_log_in_follows_the_end(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last user leaves during the pause before a log-in: a new session would have no user."""
+    """The last user leaves during the pause before a login: a new session would have no user."""
     monkeypatch.setattr(login, "FIRST_PAUSE", 60.0)
     with acquire(SETTINGS) as session, ThreadPoolExecutor() as threads:
         vcenter.end_sessions()
@@ -153,7 +153,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterable[str]:
 
 
 def test_the_log_shows_what_was_done_and_no_secret(vcenter: FakeVcenter, caplog: pytest.LogCaptureFixture) -> None:
-    """Connection, log-in, retries with their reason and log-out are logged; a password is not, also in an error."""
+    """Connection, login, retries with their reason and logout are logged; a password is not, also in an error."""
     caplog.set_level(logging.DEBUG, logger="pulumi_customization_gate")
     vcenter.state.add("vm-1")
     vcenter.failures["Login"] = [ConnectionResetError(f"reset after {PASSWORD}")]

@@ -50,9 +50,9 @@ _CALLS = Background("guest-call", threads=256)
 
 @contextlib.contextmanager
 def session_until(settings: VsphereSettings, deadline: Deadline) -> Iterator[Session]:
-    """Shares the session of these settings; the log-in may take until the deadline.
+    """Shares the session of these settings; the login may take until the deadline.
 
-    A log-in that is not answered by then is left to its thread, which gives the session back.
+    A login that is not answered by then is left to its thread, which gives the session back.
 
     Raises:
         GuestTimeoutError: If there is no session by the deadline.

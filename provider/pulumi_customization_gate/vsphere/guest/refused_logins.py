@@ -1,4 +1,4 @@
-"""The guest log-ins of this process: a password that a guest refused is not sent again, so no account is locked.
+"""The guest logins of this process: a password that a guest refused is not sent again, so no account is locked.
 
 A domain account is one account for all VMs: what one guest refused is not sent to another. A local account, for
 example root, may have another password in each VM, so its refusals count for one VM alone. Until a password has worked
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RETRIES = 3
 """How often a refused password is sent again in the first minutes after a gate opened."""
 RETRY_INTERVAL = 20.0
-"""Seconds between two of those log-ins."""
+"""Seconds between two of those logins."""
 FIRST_MINUTES = 300.0
 """Seconds after the opening of a gate in which a guest may still set up accounts."""
 
@@ -90,7 +90,7 @@ def log_in(
         _send(account, place, deadline, send, notify)
         return
     while not account.sending.acquire(timeout=CANCEL_CHECK_INTERVAL):
-        deadline.check("another log-in with the same account is waiting for its answer")
+        deadline.check("another login with the same account is waiting for its answer")
     try:
         _send(account, place, deadline, send, notify)
     finally:

@@ -12,7 +12,7 @@ DOMAIN, LOCAL = r"EXAMPLE\deploy", "root"
 
 
 class Guests:
-    """Guests that accept a password from a given log-in on."""
+    """Guests that accept a password from a given login on."""
 
     def __init__(self, accepted_from: float = float("inf")) -> None:
         self.accepted_from = accepted_from
