@@ -71,9 +71,10 @@ def log_in(
     """
     while True:
         refused_logins.check(settings)
-        if is_closed.wait(refused_logins.pause(settings)):
-            raise ServerError(f"the login to {settings.server} was cancelled")
-        refused_logins.check(settings)  # Another session may have sent them meanwhile.
+        if left := refused_logins.pause(settings):
+            if is_closed.wait(left):
+                raise ServerError(f"the login to {settings.server} was cancelled")
+            continue  # Another session may have sent them meanwhile.
         try:
             cookie = _Attempt(settings, connect, manager).run(is_closed)
         except vim.fault.InvalidLogin:

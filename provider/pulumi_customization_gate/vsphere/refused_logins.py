@@ -40,14 +40,14 @@ class _Refusals:
 
 
 def pause(settings: VsphereSettings) -> float:
-    """Returns the seconds until credentials may be sent, and reserves that moment: other logins come later."""
+    """Returns the seconds until credentials may be sent; with 0 that moment is the caller's, and others come later."""
     with _lock:
         refusals, now = _refusals.get(_digest(settings)), time.monotonic()
-        if refusals is None:
-            return 0.0
-        at = max(now, refusals.next_at)
-        refusals.next_at = at + RETRY_INTERVAL
-        return at - now
+        if refusals is not None and refusals.next_at > now:
+            return refusals.next_at - now
+        if refusals is not None:
+            refusals.next_at = now + RETRY_INTERVAL
+        return 0.0
 
 
 def check(settings: VsphereSettings) -> None:
