@@ -18,7 +18,7 @@ from pulumi_customization_gate.core.model import targets_of
 from pulumi_customization_gate.core.outcomes import WaitRules
 from pulumi_customization_gate.core.status import CustomizationStatus
 from pulumi_customization_gate.core.wait import wait
-from pulumi_customization_gate.hosting.limits import SWITCH_INTERVAL
+from pulumi_customization_gate.hosting.limits import prepare_interpreter
 from pulumi_customization_gate.vsphere.events import moid_of
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.session import acquire
@@ -38,7 +38,7 @@ _VERDICTS = {
 
 def gate(lab: dict[str, Any], seconds: float, progress: Progress) -> None:
     """Runs this project's wait as the resource does."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    prepare_interpreter()
     settings = VsphereSettings(lab["server"], lab["user"], lab["password"], ca_file=lab["ca_file"])
     with acquire(settings) as session:
         references = {moid: moid for moid in map(moid_of, list_vms(session.content))}

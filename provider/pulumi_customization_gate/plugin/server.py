@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
-from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, SWITCH_INTERVAL
+from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, prepare_interpreter
 from pulumi_customization_gate.plugin.servicer import ProviderServicer
 
 STOP_TIMEOUT = 3.0
@@ -26,7 +25,7 @@ _LARGEST_MESSAGE = 400 * 1024 * 1024
 
 def serve() -> None:
     """Serves the provider, prints its port as the engine expects it, and returns once the process is told to end."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    prepare_interpreter()
     address = engine_connection.engine_address()
     servicer = ProviderServicer(EngineConnection.at(address) if address else None)
     server = grpc.server(

@@ -24,7 +24,7 @@ from pulumi_customization_gate import refcounted
 from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.hosting import engine_connection, engine_watch
 from pulumi_customization_gate.hosting.engine_connection import EngineConnection
-from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED, SWITCH_INTERVAL
+from pulumi_customization_gate.hosting.limits import CALLS_AT_ONCE, END_TIMEOUT, KEEP_UNUSED, prepare_interpreter
 from pulumi_customization_gate.hosting.partial_failure import trailing_metadata
 from pulumi_customization_gate.lifecycle.engine import PartialFailureError
 from pulumi_customization_gate.lifecycle.inputs import without_secrets
@@ -53,7 +53,7 @@ def prepare() -> None:
     with _preparing:
         if _prepared or os.environ.get(PLAIN_HOST) == "1":
             return
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        prepare_interpreter()
         _prepared["more than four calls at once"] = _widen_pool()
         _prepared["cancellation by one Ctrl-C"] = _hear_cancel()
         _prepared["an exit once its engine was killed"] = _watch_engine()

@@ -130,6 +130,16 @@ class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):  # type: igno
         super().__init__(stub)
         self.deser = _Deserializer(stub)
 
+    def Deserialize(self, response: Any, resultType: Any, nsMap: Any = None) -> Any:  # noqa: N802, N803 -- pyVmomi's names
+        """Returns the object that a response holds; it is not used again."""
+        try:
+            return super().Deserialize(response, resultType, nsMap)
+        finally:
+            # The parser and its handlers refer to each other, and to the result: nothing else would free it before the
+            # next collection of garbage.
+            self.deser.__dict__.clear()
+            self.__dict__.clear()
+
 
 _invoke_method = SoapAdapter.SoapStubAdapter.InvokeMethod
 invoke_method = FunctionType(

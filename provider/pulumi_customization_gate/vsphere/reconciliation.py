@@ -24,6 +24,9 @@ _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 RECONCILE_EVERY = 120.0
 """Seconds between two bulk reads of the state of all VMs."""
+AT_ONCE, PAUSE = 200, 0.05
+"""How many looks are published before a pause, and its seconds: who judges thousands of them judges events in between.
+"""
 UNDECIDED_INTERVAL = 5.0
 """Seconds until an undecided VM is read again; the interval doubles each time."""
 
@@ -136,9 +139,11 @@ class Reconciliation:
             with self._changed:
                 self._unsettled |= unsettled
             raise
-        for snapshot in snapshots:
-            if snapshot.vm in unsettled or self._is_new(snapshot):
-                self._publish(snapshot)
+        new = [snapshot for snapshot in snapshots if snapshot.vm in unsettled or self._is_new(snapshot)]
+        for number, snapshot in enumerate(new):
+            if number and number % AT_ONCE == 0:
+                time.sleep(PAUSE)
+            self._publish(snapshot)
         with self._changed:
             self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if is_of_all:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 from xml.parsers import expat
 
@@ -104,6 +106,18 @@ def test_what_is_malformed_in_a_second_object_is_an_error(old: str, new: str) ->
     spoilt = STATES[:place] + new + STATES[place + len(old) :]
     with pytest.raises((TypeError, ValueError, AttributeError, KeyError, expat.ExpatError)):
         parsed(spoilt, vmodl.query.PropertyCollector.RetrieveResult)
+
+
+def test_a_response_is_free_as_soon_as_it_is_not_used() -> None:
+    """A read of thousands of VMs does not stay in memory until Python looks for cycles of garbage."""
+    gc.disable()
+    try:
+        states = parsed(STATES, vmodl.query.PropertyCollector.RetrieveResult)
+        freed = weakref.ref(states.objects[0])
+        del states
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_other_clients_of_pyvmomi_are_left_as_they_are() -> None:

@@ -120,6 +120,16 @@ def test_what_one_gate_reads_the_others_learn(reader: Reader) -> None:
     assert reader.published() == ["vm-1"]
 
 
+def test_many_looks_are_published_with_pauses(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who judges thousands of looks can judge events in between."""
+    pauses: list[float] = []
+    monkeypatch.setattr(reconciliation, "AT_ONCE", 1)
+    monkeypatch.setattr("time.sleep", pauses.append)
+    reader.due()
+
+    assert len(reader.published()) == len(pauses) + 1 == 2
+
+
 def test_a_vm_without_subscribers_is_forgotten(reader: Reader) -> None:
     """What was known of it is dropped."""
     reader.reconciler.read(["vm-1", "vm-3"], details=False)
