@@ -7,7 +7,6 @@ import gc
 import sys
 
 from pulumi_customization_gate.command_line.output_streams import write_errors_reported
-from pulumi_customization_gate.hosting.limits import prepare_interpreter
 
 _LIBRARIES = frozenset({"typer", "rich", "shellingham"})
 
@@ -29,6 +28,5 @@ def main() -> None:
         sys.exit(2)
     # Python collects garbage once more at its exit. With the types of pyVmomi that takes as long as the rest of a run.
     atexit.register(gc.freeze)
-    prepare_interpreter()
     with write_errors_reported():
         application(prog_name="customization-gate")

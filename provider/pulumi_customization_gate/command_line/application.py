@@ -83,6 +83,7 @@ def wait(
     from pulumi_customization_gate.command_line import views  # noqa: PLC0415 -- see the module's docstring
     from pulumi_customization_gate.core.outcomes import WaitRules  # noqa: PLC0415 -- the same
     from pulumi_customization_gate.core.wait import wait as wait_for_all  # noqa: PLC0415 -- the same
+    from pulumi_customization_gate.hosting.limits import prepare_interpreter  # noqa: PLC0415 -- the same
 
     start = min(access.platform.start_timeout, timeout) if start_timeout is None else start_timeout
     if start > timeout:
@@ -95,6 +96,7 @@ def wait(
     with errors_reported(interrupt), interrupt.caught():
         words = words_of(vms)
         readiness = conditions.readiness(access, guest_operations=needs_operations, settle=settle, checks=checks)
+        prepare_interpreter()
         with access.source(words) as source, views.progress() as listener:
             report = wait_for_all(source, rules, readiness=readiness, listener=listener, cancelled=interrupt)
     views.show(report, output.value)
