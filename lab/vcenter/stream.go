@@ -31,6 +31,27 @@ type stream struct {
 	answers int                                                           // given so far
 	latest  *types.UpdateSet                                              // given last
 	objects atomic.Pointer[map[types.ManagedObjectReference]bool]         // that the filters name; nil: any object
+
+	pendingMu sync.Mutex
+	pending   changes
+}
+
+// changes holds the newest change of each property of an object, by object, in the order of the first changes. The
+// simulator passes on every change, and reads all that its filters name for each; a vCenter compares the values of two
+// moments, so that it never sends what a later change replaced.
+type changes struct {
+	of    map[types.ManagedObjectReference][]types.PropertyChange
+	order []types.ManagedObjectReference
+}
+
+func (c *changes) add(ref types.ManagedObjectReference, newer []types.PropertyChange) {
+	if c.of == nil {
+		c.of = make(map[types.ManagedObjectReference][]types.PropertyChange)
+	}
+	if _, ok := c.of[ref]; !ok {
+		c.order = append(c.order, ref)
+	}
+	c.of[ref] = withNewest(c.of[ref], newer)
 }
 
 func newStream(ctx *simulator.Context, id string, filters []waitFilter) *stream {
@@ -74,6 +95,7 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 	if s.answers == 0 {
 		known = ""
 	}
+	s.passOn(ctx)
 	body := s.PropertyCollector.WaitForUpdatesEx(ctx, &types.WaitForUpdatesEx{
 		This: s.Self, Version: known,
 		Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(0), MaxObjectUpdates: maxObjects},
@@ -95,7 +117,6 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 				set.FilterSet[i].Filter = known
 			}
 		}
-		set.FilterSet[i].ObjectSet = merged(set.FilterSet[i].ObjectSet)
 		for _, update := range set.FilterSet[i].ObjectSet {
 			if update.Kind == types.ObjectUpdateKindEnter { // in the order of their names, not of the filter
 				slices.SortStableFunc(update.ChangeSet, func(a, b types.PropertyChange) int { return strings.Compare(a.Name, b.Name) })
@@ -109,28 +130,6 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 	// signals may be one token, so each answer leaves one to the next call, which waits on where there is nothing.
 	s.signal()
 	return set, nil
-}
-
-// merged gives the updates with one change of each property of an object, the newest. The simulator lists every change
-// since the last call; a vCenter compares the values of two moments, so that it never sends what a later change replaced.
-func merged(updates []types.ObjectUpdate) []types.ObjectUpdate {
-	var result []types.ObjectUpdate
-	at := make(map[types.ManagedObjectReference]int) // the places of the updates that later ones of the object join
-	for _, update := range updates {
-		i, ok := at[update.Obj]
-		switch {
-		case update.Kind != types.ObjectUpdateKindModify:
-			delete(at, update.Obj)
-			result = append(result, update)
-		case !ok:
-			at[update.Obj] = len(result)
-			update.ChangeSet = withNewest(nil, update.ChangeSet)
-			result = append(result, update)
-		default:
-			result[i].ChangeSet = withNewest(result[i].ChangeSet, update.ChangeSet)
-		}
-	}
-	return result
 }
 
 func withNewest(changes, newer []types.PropertyChange) []types.PropertyChange {
@@ -198,17 +197,30 @@ func (s *stream) concerns(ref types.ManagedObjectReference) bool {
 	return objects == nil || (*objects)[ref]
 }
 
-// UpdateObject passes a change on, or drops it.
-func (s *stream) UpdateObject(ctx *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
+// UpdateObject keeps a change for the next answer, or drops it.
+func (s *stream) UpdateObject(_ *simulator.Context, object mo.Reference, newer []types.PropertyChange) {
 	if s.concerns(object.Reference()) {
-		s.PropertyCollector.UpdateObject(ctx, object, changes)
+		s.pendingMu.Lock()
+		s.pending.add(object.Reference(), newer)
+		s.pendingMu.Unlock()
 		s.signal()
 	}
+}
+
+// passOn hands the simulator the changes so far.
+func (s *stream) passOn(ctx *simulator.Context) {
+	s.pendingMu.Lock()
+	defer s.pendingMu.Unlock()
+	for _, ref := range s.pending.order {
+		s.PropertyCollector.UpdateObject(ctx, ref, s.pending.of[ref])
+	}
+	s.pending = changes{}
 }
 
 // PutObject passes a new object on, where a filter might come to find it.
 func (s *stream) PutObject(ctx *simulator.Context, object mo.Reference) {
 	if s.objects.Load() == nil {
+		s.passOn(ctx)
 		s.PropertyCollector.PutObject(ctx, object)
 		s.signal()
 	}
@@ -217,6 +229,7 @@ func (s *stream) PutObject(ctx *simulator.Context, object mo.Reference) {
 // RemoveObject passes the end of an object on, or drops it.
 func (s *stream) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
 	if s.concerns(ref) {
+		s.passOn(ctx)
 		s.PropertyCollector.RemoveObject(ctx, ref)
 		s.signal()
 	}
