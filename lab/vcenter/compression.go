@@ -4,7 +4,14 @@ import (
 	"compress/gzip"
 	"net/http"
 	"strings"
+	"sync"
 )
+
+// compressors are used again, because a new one allocates a megabyte.
+var compressors = sync.Pool{New: func() any {
+	writer, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a valid one
+	return writer
+}}
 
 // compressed sends SOAP responses as gzip to a client that accepts it, as vCenter does from 8.0.3 on.
 func (l *Lab) compressed(next http.Handler) http.Handler {
@@ -34,7 +41,8 @@ func (c *compressingWriter) WriteHeader(status int) {
 		c.sent = true
 		c.Header().Del("Content-Length")
 		c.Header().Set("Content-Encoding", "gzip")
-		c.body, _ = gzip.NewWriterLevel(c.ResponseWriter, gzip.BestSpeed) // the level is a valid one
+		c.body = compressors.Get().(*gzip.Writer)
+		c.body.Reset(c.ResponseWriter)
 	}
 	c.ResponseWriter.WriteHeader(status)
 }
@@ -52,5 +60,6 @@ func (c *compressingWriter) Unwrap() http.ResponseWriter { return c.ResponseWrit
 func (c *compressingWriter) close() {
 	if c.body != nil {
 		_ = c.body.Close() // the client has gone
+		compressors.Put(c.body)
 	}
 }

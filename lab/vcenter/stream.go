@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -13,6 +14,10 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
+
+// passAfter is when a stream gives the simulator what changed while it answers a call. The simulator waits 20 ms before
+// it answers, and reads all that the filters name for each update that it was given: so it gets few, which are merged.
+const passAfter = 17 * time.Millisecond
 
 // stream hands one caller what changes. It is a property collector of the simulator's that no other caller uses.
 //
@@ -32,26 +37,8 @@ type stream struct {
 	latest  *types.UpdateSet                                              // given last
 	objects atomic.Pointer[map[types.ManagedObjectReference]bool]         // that the filters name; nil: any object
 
-	pendingMu sync.Mutex
-	pending   changes
-}
-
-// changes holds the newest change of each property of an object, by object, in the order of the first changes. The
-// simulator passes on every change, and reads all that its filters name for each; a vCenter compares the values of two
-// moments, so that it never sends what a later change replaced.
-type changes struct {
-	of    map[types.ManagedObjectReference][]types.PropertyChange
-	order []types.ManagedObjectReference
-}
-
-func (c *changes) add(ref types.ManagedObjectReference, newer []types.PropertyChange) {
-	if c.of == nil {
-		c.of = make(map[types.ManagedObjectReference][]types.PropertyChange)
-	}
-	if _, ok := c.of[ref]; !ok {
-		c.order = append(c.order, ref)
-	}
-	c.of[ref] = withNewest(c.of[ref], newer)
+	updatesMu sync.Mutex
+	updates   []types.ObjectUpdate // that the simulator was not given yet
 }
 
 func newStream(ctx *simulator.Context, id string, filters []waitFilter) *stream {
@@ -95,7 +82,9 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 	if s.answers == 0 {
 		known = ""
 	}
-	s.passOn(ctx)
+	s.pass(ctx)
+	passing := time.AfterFunc(passAfter, func() { s.pass(ctx) })
+	defer passing.Stop()
 	body := s.PropertyCollector.WaitForUpdatesEx(ctx, &types.WaitForUpdatesEx{
 		This: s.Self, Version: known,
 		Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(0), MaxObjectUpdates: maxObjects},
@@ -117,6 +106,7 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 				set.FilterSet[i].Filter = known
 			}
 		}
+		set.FilterSet[i].ObjectSet = merged(set.FilterSet[i].ObjectSet)
 		for _, update := range set.FilterSet[i].ObjectSet {
 			if update.Kind == types.ObjectUpdateKindEnter { // in the order of their names, not of the filter
 				slices.SortStableFunc(update.ChangeSet, func(a, b types.PropertyChange) int { return strings.Compare(a.Name, b.Name) })
@@ -130,6 +120,28 @@ func (s *stream) since(ctx *simulator.Context, answers int, maxObjects int32) (*
 	// signals may be one token, so each answer leaves one to the next call, which waits on where there is nothing.
 	s.signal()
 	return set, nil
+}
+
+// merged gives the updates with one change of each property of an object, the newest. The simulator lists every change
+// since the last call; a vCenter compares the values of two moments, so that it never sends what a later change replaced.
+func merged(updates []types.ObjectUpdate) []types.ObjectUpdate {
+	var result []types.ObjectUpdate
+	at := make(map[types.ManagedObjectReference]int) // the places of the updates that later ones of the object join
+	for _, update := range updates {
+		i, ok := at[update.Obj]
+		switch {
+		case update.Kind != types.ObjectUpdateKindModify:
+			delete(at, update.Obj)
+			result = append(result, update)
+		case !ok:
+			at[update.Obj] = len(result)
+			update.ChangeSet = withNewest(nil, update.ChangeSet)
+			result = append(result, update)
+		default:
+			result[i].ChangeSet = withNewest(result[i].ChangeSet, update.ChangeSet)
+		}
+	}
+	return result
 }
 
 func withNewest(changes, newer []types.PropertyChange) []types.PropertyChange {
@@ -198,39 +210,48 @@ func (s *stream) concerns(ref types.ManagedObjectReference) bool {
 }
 
 // UpdateObject keeps a change for the next answer, or drops it.
-func (s *stream) UpdateObject(_ *simulator.Context, object mo.Reference, newer []types.PropertyChange) {
-	if s.concerns(object.Reference()) {
-		s.pendingMu.Lock()
-		s.pending.add(object.Reference(), newer)
-		s.pendingMu.Unlock()
-		s.signal()
-	}
-}
-
-// passOn hands the simulator the changes so far.
-func (s *stream) passOn(ctx *simulator.Context) {
-	s.pendingMu.Lock()
-	defer s.pendingMu.Unlock()
-	for _, ref := range s.pending.order {
-		s.PropertyCollector.UpdateObject(ctx, ref, s.pending.of[ref])
-	}
-	s.pending = changes{}
-}
-
-// PutObject passes a new object on, where a filter might come to find it.
-func (s *stream) PutObject(ctx *simulator.Context, object mo.Reference) {
-	if s.objects.Load() == nil {
-		s.passOn(ctx)
-		s.PropertyCollector.PutObject(ctx, object)
-		s.signal()
-	}
-}
-
-// RemoveObject passes the end of an object on, or drops it.
-func (s *stream) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
+func (s *stream) UpdateObject(_ *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
+	ref := object.Reference()
 	if s.concerns(ref) {
-		s.passOn(ctx)
-		s.PropertyCollector.RemoveObject(ctx, ref)
+		s.keep(types.ObjectUpdate{Obj: ref, Kind: types.ObjectUpdateKindModify, ChangeSet: changes})
+	}
+}
+
+// PutObject keeps a new object for the next answer, where a filter might come to find it.
+func (s *stream) PutObject(_ *simulator.Context, object mo.Reference) {
+	if s.objects.Load() == nil {
+		s.keep(types.ObjectUpdate{Obj: object.Reference(), Kind: types.ObjectUpdateKindEnter})
+	}
+}
+
+// RemoveObject keeps the end of an object for the next answer, or drops it.
+func (s *stream) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
+	if s.concerns(ref) {
+		s.keep(types.ObjectUpdate{Obj: ref, Kind: types.ObjectUpdateKindLeave})
+	}
+}
+
+func (s *stream) keep(update types.ObjectUpdate) {
+	s.updatesMu.Lock()
+	s.updates = append(s.updates, update)
+	s.updatesMu.Unlock()
+	s.signal()
+}
+
+// pass gives the simulator the updates so far. Where that is too late for the answer in progress, the next one has them.
+func (s *stream) pass(ctx *simulator.Context) {
+	s.updatesMu.Lock()
+	defer s.updatesMu.Unlock()
+	for _, update := range merged(s.updates) {
+		switch update.Kind {
+		case types.ObjectUpdateKindEnter:
+			s.PropertyCollector.PutObject(ctx, update.Obj)
+		case types.ObjectUpdateKindModify:
+			s.PropertyCollector.UpdateObject(ctx, update.Obj, update.ChangeSet)
+		case types.ObjectUpdateKindLeave:
+			s.PropertyCollector.RemoveObject(ctx, update.Obj)
+		}
 		s.signal()
 	}
+	s.updates = nil
 }

@@ -103,21 +103,20 @@ func TestIdleStreamsAreBounded(t *testing.T) {
 // A client that is slow gets the newest value of a property, not all that it had since the last call.
 func TestChangesOfOnePropertyAreOneChange(t *testing.T) {
 	vm, other := types.ManagedObjectReference{Value: "vm-1"}, types.ManagedObjectReference{Value: "vm-2"}
-	value := func(name string, value any) types.PropertyChange {
-		return types.PropertyChange{Op: types.PropertyChangeOpAssign, Name: name, Val: value}
+	change := func(ref types.ManagedObjectReference, name string, value any) types.ObjectUpdate {
+		return types.ObjectUpdate{
+			Obj: ref, Kind: types.ObjectUpdateKindModify,
+			ChangeSet: []types.PropertyChange{{Op: types.PropertyChangeOpAssign, Name: name, Val: value}},
+		}
 	}
-	var got changes
-	got.add(vm, []types.PropertyChange{value("name", "a")})
-	got.add(other, []types.PropertyChange{value("name", "b")})
-	got.add(vm, []types.PropertyChange{value("name", "c"), value("power", "on")})
-	want := changes{
-		of: map[types.ManagedObjectReference][]types.PropertyChange{
-			vm:    {value("name", "c"), value("power", "on")},
-			other: {value("name", "b")},
-		},
-		order: []types.ManagedObjectReference{vm, other},
-	}
-	if !reflect.DeepEqual(got, want) {
+	left := types.ObjectUpdate{Obj: vm, Kind: types.ObjectUpdateKindLeave}
+	got := merged([]types.ObjectUpdate{
+		change(vm, "name", "a"), change(other, "name", "b"), change(vm, "name", "c"), change(vm, "power", "on"),
+		left, change(vm, "name", "d"),
+	})
+	first := change(vm, "name", "c")
+	first.ChangeSet = append(first.ChangeSet, change(vm, "power", "on").ChangeSet...)
+	if want := []types.ObjectUpdate{first, change(other, "name", "b"), left, change(vm, "name", "d")}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
