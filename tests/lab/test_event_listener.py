@@ -11,6 +11,7 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.model import Event
 from pulumi_customization_gate.vsphere import event_feed
+from pulumi_customization_gate.vsphere import session as sessions
 from pulumi_customization_gate.vsphere.session import acquire
 from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.lab.soap_server import SoapServer
@@ -69,6 +70,23 @@ def test_the_reported_page_is_short(server: SoapServer) -> None:
         items.first(Event)
         (collector,) = server.vcenter.events.collectors.values()
         assert collector.page == 20
+
+
+def test_a_slow_collector_is_no_fault(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To create and to read one are queries of events: on a crowded vCenter they take longer than other calls."""
+    monkeypatch.setattr(sessions, "CALL_TIMEOUT", 0.5)
+    server.delays.update(dict.fromkeys(("CreateCollectorForEvents", "ReadNextEvents"), 1.0))
+    items = Items()
+    with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        feed.read({})
+        until(lambda: polling(server))
+        server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        items.first(Event)
+        reads = server.count("ReadNextEvents")
+        server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        until(lambda: server.count("ReadNextEvents") > reads)
+        items.first(Event)
+    assert server.count("CreateCollectorForEvents") == 1
 
 
 def test_a_vm_in_a_vapp_has_a_folder(server: SoapServer) -> None:

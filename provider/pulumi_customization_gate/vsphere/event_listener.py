@@ -80,11 +80,14 @@ class CollectorListener:
         self.poller: Any = None
 
     def start(self) -> None:
-        """Creates the collector and the filter; destroys the collector if there can be no filter."""
+        """Creates the collector and the filter; destroys the collector if there can be no filter.
+
+        Creating and reading a collector are queries of a database, so they may take as long as those.
+        """
         content = self.session.content
         self.generation = self.session.generation
         events = event_filter(self.since, entity=self.entity, count=None)
-        self.collector = content.eventManager.CreateCollectorForEvents(events)
+        self.collector = self.session.event_queries.CreateCollectorForEvents(events)
         try:
             self.collector.SetCollectorPageSize(LATEST_PAGE)
             self.poller = content.propertyCollector.CreatePropertyCollector()
@@ -147,7 +150,8 @@ class CollectorListener:
             return True
         destroying: list[Callable[[], None]] = []
         if self.collector is not None:
-            destroying.append(self.collector.DestroyCollector)
+            collector = vim.event.EventHistoryCollector(moid_of(self.collector), self.session.stub)
+            destroying.append(collector.DestroyCollector)
         if self.poller is not None:
             destroying.append(self.poller.DestroyPropertyCollector)
         return not [destroy for destroy in destroying if not self._is_done(destroy)]

@@ -139,12 +139,8 @@ class Reconciliation:
             with self._changed:
                 self._unsettled |= unsettled
             raise
-        new = [snapshot for snapshot in snapshots if snapshot.vm in unsettled or self._is_new(snapshot)]
-        for number, snapshot in enumerate(new):
-            if number and number % AT_ONCE == 0:
-                time.sleep(PAUSE)
-            self._publish(snapshot)
         with self._changed:
+            new = [snapshot for snapshot in snapshots if snapshot.vm in unsettled or self._is_new(snapshot)]
             self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
             if is_of_all:
                 self._next_of_all = now + RECONCILE_EVERY
@@ -152,6 +148,10 @@ class Reconciliation:
             self._undecided_interval = longer if undecided else UNDECIDED_INTERVAL
             soon = now + self._undecided_interval if self._undecided() else self._next_of_all
             self._next = min(soon, self._next_of_all)
+        for number, snapshot in enumerate(new):
+            if number and number % AT_ONCE == 0:
+                time.sleep(PAUSE)
+            self._publish(snapshot)
 
     def _due(self) -> set[str]:
         return {moid for moid in self._watched() if self._is_complete or not self._is_settled(moid)}
