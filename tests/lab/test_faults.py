@@ -157,10 +157,12 @@ def test_more_events_than_a_collector_holds(harness: FaultHarness) -> None:
     """More than a thousand unread events push those that count out of the collector: they are read once more."""
     wait, vms = harness.watching("good", "bad")
     noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}
+    harness.vcenter.lab.add_fault("delay", method="ReadNextEvents", seconds=TEST_TIMEOUT)
     harness.vcenter.done("POST", "/events", noise)
     harness.vcenter.lab.end(vms["good"].name)
     harness.vcenter.lab.end(vms["bad"].name, SUBCLASS)
     harness.vcenter.done("POST", "/events", noise)
+    harness.vcenter.lab.clear_faults()  # nothing is read before
     report = wait.report()
 
     assert verdicts(report) == {"good": SUCCEEDED, "bad": FAILED}
