@@ -16,10 +16,9 @@ class GateArgs(TypedDict, total=False):
     config_namespace: Input[str]
     """The namespace of stack config that holds server and credentials; default "vsphere"."""
     timeout: Input[float | str]
-    """The time for the whole wait, in seconds or as a duration such as "30m"; default `custom_timeouts`, else 1800."""
+    """The time for the whole wait, in seconds or as a duration such as "30m"; default 1800."""
     start_timeout: Input[float | str]
-    """The time in which customization must have started; default the smaller of 600 and `timeout`, on Cloud Director
-    `timeout`."""
+    """The time in which customization must have started; default the smaller of 600 and `timeout`."""
     expect: Input[Literal["required", "optional"]]
     """"required" (default), or "optional": a VM with no trace of a customization passes."""
     ready_when: Input[Literal["customized", "guest_operations"]]
@@ -29,7 +28,8 @@ class GateArgs(TypedDict, total=False):
     checks: Input[Sequence[Input[Check | Mapping[str, Any]]]]
     """Conditions that must hold after success."""
     accept: Input[Mapping[str, Input[str]]]
-    """A map from your keys to reasons: a VM that failed and was repaired by hand counts as ready."""
+    """A map from the gate's keys to reasons: a VM whose customization failed and that was repaired by hand counts as
+    ready. A key is `<fleet>-<key>` in a GatedFleet, and the name of the component in a GatedVirtualMachine."""
     on_failure: Input[Literal["fail", "report"]]
     """"fail" (default), or "report": the gate opens, and its statuses report what failed."""
     guest_logs: Input[bool]

@@ -44,8 +44,8 @@ def explain(
     cause = _cause(state, inventory)
     if fault:
         cause = (
-            f"likely cause: the server has not reported the VM's state for {duration(silence)}, so the following is "
-            f"as old; {fault}"
+            f"likely cause: the server has not reported the VM's state for {duration(silence)}, and the next "
+            f"lines are from its last report; {fault}"
         )
     return [cause, *facts] if cause else facts
 

@@ -14,7 +14,8 @@ PHRASES: Mapping[Advice, str] = MappingProxyType(
     {
         Advice.RESUME: "Customization continues without the wait: run the same command again to resume waiting.",
         Advice.CUSTOMIZE_AGAIN: (
-            "Correct the guest customization of {vms}, power on with forced customization, then run the command again."
+            'Correct the guest customization of {vms}, power off each VM, choose "Power On and Force Recustomization", '
+            "then run the command again."
         ),
         Advice.REPLACE: (
             "The customization specification was consumed by this attempt. Fix it, then replace {vms} "

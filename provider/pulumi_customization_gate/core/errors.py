@@ -2,7 +2,7 @@
 
     GateError
     |-- ConfigurationError            a wrong or missing input
-    |   `-- InvalidReferenceError     a text that names no VM, whatever the server holds
+    |   `-- InvalidReferenceError     a text that is not a valid reference to a VM
     |-- ServerError                   the server could not be used
     |   |-- AuthenticationError       it refused the credentials: never tried again in this process
     |   |-- CertificateError          its certificate is not trusted
@@ -61,7 +61,7 @@ class ApiError(ServerError):
     Args:
         message: The whole message for the user.
         status: The HTTP status, or None where the protocol has none.
-        code: The server's own word for the error.
+        code: The server's error code.
         request_id: The server's identifier of the request, for its log.
     """
 

@@ -70,7 +70,7 @@ def open_guest(engine: Engine, config: Config, inputs: Mapping[str, Any], timeou
 def open_guest_for_deletion(
     engine: Engine, config: Config, inputs: Mapping[str, Any], timeout: float, task: str
 ) -> Iterator[Guest | None]:
-    """Yields the guest for a resource's deletion, or None, with a warning, if the guest refuses its user.
+    """Yields the guest for a resource's deletion, or None, with a warning, if the guest refuses the user.
 
     Args:
         engine: Who asks.

@@ -124,7 +124,7 @@ def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) ->
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
-    """Removes what was written; if the guest refuses its user, it logs a warning."""
+    """Removes what was written; if the guest refuses the user, it logs a warning."""
     timeout = timeout_of(inputs, engine.custom_timeout)
     with open_guest_for_deletion(engine, config, inputs, timeout, "the file stays in the guest") as guest:
         if guest is None:

@@ -127,7 +127,7 @@ def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) ->
 
 
 def delete(engine: Engine, config: Config, key: str, inputs: Inputs) -> None:
-    """Runs `on_delete` and removes what the runs left in the guest; logs a warning if the guest refuses its user."""
+    """Runs `on_delete` and removes what the runs left in the guest; logs a warning if the guest refuses the user."""
     arguments = GuestScriptArguments.of(inputs, engine.custom_timeout)
     on_delete = spelled("on_delete", inputs)
     task = f"{on_delete} did not run" if arguments.on_delete else "what the script's runs left in the guest stays there"

@@ -117,7 +117,7 @@ RESULT = Fields(
     "What is known about one VM.",
     (
         Output("name", str, "the name of the VM in the inventory"),
-        Output("moid", str, "the managed object ID; on Cloud Director the VM's URN"),
+        Output("moid", str, "the managed object ID; on Cloud Director `vm-` and the VM's UUID"),
         Output("instance_uuid", str, "the instance UUID", is_optional=True),
         Output("status", CustomizationStatus, "the status of the customization"),
         Output("evidence", Evidence, "which source decided the status", is_optional=True),

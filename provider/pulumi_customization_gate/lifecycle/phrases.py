@@ -32,7 +32,8 @@ def phrases(inputs: Mapping[str, Any]) -> dict[Advice, str]:
     return {
         Advice.RESUME: "Customization continues without the wait: run `pulumi up` again to resume waiting.",
         Advice.CUSTOMIZE_AGAIN: (
-            "Correct the guest customization of {vms}, power on with forced customization, then run `pulumi up` again."
+            'Correct the guest customization of {vms}, power off each VM, choose "Power On and Force Recustomization", '
+            "then run `pulumi up` again."
         ),
         Advice.REPLACE: (
             f"{_CONSUMED} `pulumi up --replace URN`; `pulumi stack --show-urns` lists the URN of each VM."

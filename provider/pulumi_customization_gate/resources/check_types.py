@@ -1,4 +1,4 @@
-"""The types of a gate's `checks`, for programs that are checked by a type checker. A map of the same form does too."""
+"""The types of a gate's `checks`, for programs that use a type checker. A map of the same form is accepted, too."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ class GuestFile(MovableResource, module="customization", name="GuestFile"):
     """Writes a file, or a directory of files, in the guest of a VM, by VMware Tools.
 
     Each file is written completely or not at all. It needs no network connection to the guest: files go through the
-    ESXi host (port 443). A change of its content writes a file again. Deleting the resource removes what it created; if
-    the guest is gone, powered off or refuses its user, that stays, and a warning reports it.
+    ESXi host (port 443). A change of its content writes a file again. Deleting the resource removes what it created. If
+    the guest is gone, is powered off, or refuses the user name or password, the files stay, and a warning reports it.
 
     Args:
         resource_name: The resource's name in the stack.

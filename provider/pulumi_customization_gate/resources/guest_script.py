@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class GuestScript(MovableResource, module="customization", name="GuestScript"):
-    """Runs a script in the guest of a VM, by VMware Tools; a failure has the last lines of its errors.
+    """Runs a script in the guest of a VM, by VMware Tools; a failure shows the last lines of stderr.
 
     It needs no network connection to the guest: script and output go through the ESXi host (port 443). The script runs
     once: when the resource is created, and again when script, interpreter, arguments, environment, working directory,
@@ -45,8 +45,8 @@ class GuestScript(MovableResource, module="customization", name="GuestScript"):
         triggers: A list or a map of anything; a change runs the script again.
         on_update: A script that runs instead of `script` when a change runs the script again.
         on_delete: A script that runs when the resource is deleted, with the same interpreter, arguments and
-            environment. If the guest is gone, powered off or refuses its user, it does not run, and a warning
-            reports it.
+            environment. If the guest is gone, is powered off, or refuses the user name or password, it does not
+            run, and a warning reports it.
         add_previous_output: Whether the environment has STDOUT and STDERR, the last 32000 characters of each output of
             the last run; default false.
         log: "last" (default) shows the last line of the output on the resource's row of a terminal while the script

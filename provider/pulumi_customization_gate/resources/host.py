@@ -1,8 +1,8 @@
-"""The only module that touches the inside of Pulumi's dynamic provider host (`pulumi/dynamic/__main__.py`).
+"""The only module that uses internals of Pulumi's dynamic provider host (`pulumi/dynamic/__main__.py`).
 
-The host gives a provider neither the resource's URN, nor a cancellation, nor a way to fail with a message of its own;
-and it serves four calls at a time. Each accommodation here is detected first. Where a new SDK has moved what it leans
-on, it does nothing, `missing` names it, and the gate goes on in the host's plain way.
+The host does not give a provider the resource's URN, a cancellation, or a way to fail with its own message, and it
+serves four calls at a time. Before this module uses an internal of the host, it checks that it exists. If a new SDK has
+changed it, `missing` names the feature, and the gate works without it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PLAIN_HOST = "CUSTOMIZATION_GATE_PLAIN_HOST"
-"""The environment variable that, set to 1, leaves the host as it comes: to compare, or should a new SDK break here."""
+"""The environment variable that, set to 1, leaves the host unchanged: to compare, or if a new SDK causes an error here.
+"""
 
 _cancelled = threading.Event()
 _preparing = threading.Lock()

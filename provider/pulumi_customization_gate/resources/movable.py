@@ -80,5 +80,5 @@ def _names(described: Sequence[Any]) -> set[str]:
 
 
 def _moved_from(other: str, opts: ResourceOptions | None) -> ResourceOptions:
-    """Has the engine take the resource for one that the other host has made."""
+    """Adds an alias, so that the engine treats the resource as the one that the other host created."""
     return pulumi.ResourceOptions.merge(pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=other)]), opts)

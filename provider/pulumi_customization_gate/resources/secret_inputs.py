@@ -1,4 +1,4 @@
-"""Names to the provider the inputs that the program marked as secrets: the engine unwraps them on their way."""
+"""Sends the provider the names of the inputs that are secrets, because the engine decrypts them on the way."""
 
 from __future__ import annotations
 

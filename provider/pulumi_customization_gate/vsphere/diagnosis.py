@@ -35,7 +35,7 @@ def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
     if snapshot is None:
         yield "likely cause: the user may not read the state of the VM; grant the role Read-only on it"
     elif snapshot.power is PowerState.OFF and snapshot.specification_pending:
-        yield "likely cause: the VM was never powered on, and its specification is pending until it is"
+        yield "likely cause: the VM was never powered on; its customization starts after the first power-on"
     elif snapshot.power is PowerState.OFF:
         yield "likely cause: the VM is powered off; power it on"
     elif snapshot.power is PowerState.SUSPENDED:

@@ -34,8 +34,8 @@ def test_a_server_that_does_not_answer_comes_before_any_cause() -> None:
     message = list(explain("GC_PENDING", vm(on=True, tools=True), 5.0, fault="connection refused", silence=90.0))
     assert message == [
         (
-            "likely cause: the server has not reported the VM's state for 1 min 30 s, so the following is as old; "
-            "connection refused"
+            "likely cause: the server has not reported the VM's state for 1 min 30 s, and the next lines are "
+            "from its last report; connection refused"
         ),
         "status: GC_PENDING for 5 s",
         "power: on",

@@ -21,7 +21,10 @@ NEVER_ON = read(60, "PENDING", on=False, pending=True, tools=False)
 CAUSES = [
     pytest.param(None, [], "the user may not read the state of the VM; grant the role Read-only on it", id="no right"),
     pytest.param(
-        NEVER_ON, [], "the VM was never powered on, and its specification is pending until it is", id="never powered on"
+        NEVER_ON,
+        [],
+        "the VM was never powered on; its customization starts after the first power-on",
+        id="never powered on",
     ),
     pytest.param(read(60, on=False, tools=False), [], "the VM is powered off; power it on", id="off"),
     pytest.param(
