@@ -171,12 +171,12 @@ def test_a_query_of_events_that_takes_too_long_is_narrowed(server: SoapServer, m
     with acquire(server.settings()) as session:
         snapshots = inventory.read(session, moids, details=False)
         server.reply("QueryEvents", slow(server, 2 * CALL_TIMEOUT), None)
-        whole = session.with_retries(lambda: history.read(session, snapshots, {}))
+        whole = session.with_retries(lambda: history.read(session, snapshots, {}).events)
         queries = server.count("QueryEvents")
     monkeypatch.setattr(module, "EVENT_QUERY_TIMEOUT", CALL_TIMEOUT)
     with acquire(server.settings()) as session:
         server.reply("QueryEvents", slow(server, 2 * CALL_TIMEOUT), None)
-        each = session.with_retries(lambda: history.read(session, snapshots, {}))
+        each = session.with_retries(lambda: history.read(session, snapshots, {}).events)
     assert [event.vm for event in whole[moids[0]]] == [event.vm for event in each[moids[0]]] == [moids[0]]
     assert (queries, server.count("QueryEvents")) == (1, 2 + len(moids))
 

@@ -134,7 +134,7 @@ def test_few_vms_do_not_read_what_others_did(vcenter: VCenter, count: int, queri
     with acquire(settings_of(vcenter)) as session:
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
-        events = history.read(session, snapshots)
+        events = history.read(session, snapshots).events
     assert sorted((vm, event.name) for vm, reported in events.items() for event in reported) == sorted(
         (vm, name) for vm in ours for name in ("VmStartingEvent", "VmPoweredOnEvent", "CustomizationStartedEvent")
     )
@@ -153,7 +153,7 @@ def test_a_query_that_returns_mostly_the_events_of_others_is_given_up(
     with acquire(settings_of(vcenter)) as session:
         snapshots = inventory.read(session, ours)
         vcenter.lab.reset_stats()
-        found = history.read(session, snapshots)
+        found = history.read(session, snapshots).events
     names = {vm: sorted(event.name for event in reported) for vm, reported in found.items()}
     assert names == {vm: ["CustomizationStartedEvent", "VmPoweredOnEvent", "VmStartingEvent"] for vm in ours}
     assert calls(vcenter)["QueryEvents"] == 1 + len(ours)
@@ -183,7 +183,7 @@ def test_the_end_of_a_wait_reads_only_what_is_new(vcenter: VCenter) -> None:
         ]
         known = {moid_of(vms[0]): now + 2 * history.LATENESS, moid_of(vms[1]): None}
         vcenter.lab.post_event(moid_of(vms[0]), "CustomizationSucceeded")
-        found = history.read(session, snapshots, known)
+        found = history.read(session, snapshots, known).events
     assert {vm: len(reported) for vm, reported in found.items()} == {moid_of(vms[0]): 0, moid_of(vms[1]): 3}
 
 

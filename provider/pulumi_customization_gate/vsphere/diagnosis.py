@@ -21,13 +21,19 @@ LAST_EVENTS = 5
 """How many of the newest events are shown."""
 
 
-def explain(snapshot: Snapshot | None, events: Iterable[Event]) -> list[str]:
-    """Returns the likeliest cause and what to do, then the facts, a line each."""
+def explain(snapshot: Snapshot | None, events: Iterable[Event], unread: str = "") -> list[str]:
+    """Returns the likeliest cause and what to do, then the facts, a line each.
+
+    Args:
+        snapshot: The newest state of the VM, None where it could not be read.
+        events: The events of the VM that were read.
+        unread: Why not all of its events could be read.
+    """
     newest_first = in_order(events)[::-1]
-    return [*_cause(snapshot, newest_first), *_facts(snapshot), *_history(snapshot, newest_first)]
+    return [*_cause(snapshot, newest_first, unread), *_facts(snapshot), *_history(snapshot, newest_first, unread)]
 
 
-def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
+def _cause(snapshot: Snapshot | None, events: list[Event], unread: str) -> Iterator[str]:
     """Yields the first cause that fits, the surest first."""
     # An earlier power-on or an earlier customization says nothing about this one.
     this_time = itertools.takewhile(lambda e: not (e.signal in _POWER_ONS or e.signal.is_end), events)
@@ -54,6 +60,11 @@ def _cause(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
         yield (
             "likely cause: VMware Tools are running but do not apply the specification; the template may disable it "
             "(vmware-toolbox-cmd config get deployPkg enable-customization) or lack the package open-vm-tools-deploypkg"
+        )
+    elif unread and not _is_customized(snapshot, events):
+        yield (
+            "likely cause: not all events of the VM could be read, so it is unknown whether it was customized; "
+            "grant the role Read-only on it if a permission is missing"
         )
     elif not _is_customized(snapshot, events):
         yield ("likely cause: no customization was requested: the VM was cloned without a customization specification")
@@ -86,12 +97,14 @@ def _version(reported: str) -> str:
     return f" ({number >> 10}.{number >> 5 & 31}.{number & 31})"
 
 
-def _history(snapshot: Snapshot | None, events: list[Event]) -> Iterator[str]:
+def _history(snapshot: Snapshot | None, events: list[Event], unread: str) -> Iterator[str]:
     for event in events[:LAST_EVENTS]:
         age = f", {duration(max(0.0, (snapshot.at - event.at).total_seconds()))} earlier" if snapshot else ""
         yield f"event: {event.name} at {clock_time(event.at)}{age}"
     moves = sum(event.signal is Signal.VM_MIGRATED for event in events)
     if moves:
         yield f"migrations seen: {moves}"
-    if not events:
+    if unread:
+        yield f"event: not all could be read ({sanitize(unread)})"
+    elif not events:
         yield "event: none available"

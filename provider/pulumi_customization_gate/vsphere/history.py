@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from pulumi_customization_gate.vsphere.faults import CallTimeoutError, InvalidXm
 from pulumi_customization_gate.vsphere.vocabulary import EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pulumi_customization_gate.vsphere.session import Session
 
@@ -49,12 +50,30 @@ FEW = AT_ONCE
 """This many VMs are always queried one by one: a query for all returns the events of others, too."""
 
 
+@dataclass(frozen=True)
+class Histories:
+    """The events of VMs, as far as they could be read."""
+
+    events: Mapping[str, Sequence[Event]]
+    """By the managed object ID of each VM whose events were asked for."""
+    incomplete: Mapping[str, str]
+    """Why not all events of a VM could be read, by its managed object ID."""
+
+
+@dataclass
+class _Found:
+    """What queries returned, and why not all events of a VM could be read."""
+
+    events: list[Event] = field(default_factory=list)
+    incomplete: dict[str, str] = field(default_factory=dict)
+
+
 def read(
     session: Session,
     snapshots: Iterable[Snapshot | Missing],
     known: Mapping[str, datetime | None] = MappingProxyType({}),
-) -> dict[str, list[Event]]:
-    """Returns the events that can still decide, by the managed object ID of each VM whose events were asked for.
+) -> Histories:
+    """Returns the events that can still decide, and the VMs of which not all could be read.
 
     VMs that booted within RECENT share one query where they are more than FEW, and those whose events are known up to a
     time another one; of the others only those are asked for one by one that their state does not settle. Each query is
@@ -81,20 +100,25 @@ def read(
     single = {vm for vm, s in present.items() if vm not in recent and not _is_settled(s)}
     # Only events report a customization before the last power-on where there is no state, and where it is idle.
     first = {vm: begin for vm, begin in recent.items() if vm not in begins}
-    unknown = {vm for vm in first if _leaves_open(present[vm])}
+    unknown = {vm for vm in first if leaves_open(present[vm])}
     if len(first) <= FEW:
-        events = _of_each(session, {vm: None if vm in unknown else begin for vm, begin in first.items()})
+        firsts = _of_each(session, {vm: None if vm in unknown else begin for vm, begin in first.items()})
     else:
-        events = _of_all(session, first)
-        single |= unknown - {event.vm for event in events if event.signal.is_end}
-    found = _by_vm(events)
+        firsts = _of_all(session, first)
+        single |= unknown - {event.vm for event in firsts.events if event.signal.is_end}
+    found, incomplete = _by_vm(firsts.events), firsts.incomplete
     # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
     # beginning returns it.
     single |= {vm for vm in first if _is_settled(present[vm]) and not explain_end(present[vm], found.get(vm, ()))}
     again = {vm: begin for vm, begin in recent.items() if vm in begins}
-    found |= _by_vm(_of_each(session, again) if len(again) <= FEW else _of_all(session, again))
-    found |= _by_vm(_of_each(session, {vm: begins.get(vm) for vm in single}))
-    return {vm: found.get(vm, []) for vm in recent.keys() | single}
+    agains = _of_each(session, again) if len(again) <= FEW else _of_all(session, again)
+    singles = _of_each(session, {vm: begins.get(vm) for vm in single})
+    # The query for a single VM returns what the one before it did, and more; one that fails takes nothing away.
+    incomplete = {vm: why for vm, why in incomplete.items() if vm not in single}
+    incomplete |= agains.incomplete | singles.incomplete
+    for vm, events in (_by_vm(agains.events) | _by_vm(singles.events)).items():
+        found[vm] = [*found.get(vm, ()), *events] if vm in incomplete else events
+    return Histories({vm: found.get(vm, []) for vm in recent.keys() | single}, incomplete)
 
 
 def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
@@ -103,7 +127,7 @@ def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
     Raises:
         ServerError: If the server does not respond.
     """
-    return in_order(_of_each(session, dict.fromkeys(moids), tuple(EVENTS)))
+    return in_order(_of_each(session, dict.fromkeys(moids), tuple(EVENTS)).events)
 
 
 def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
@@ -127,7 +151,7 @@ def since_for_each(session: Session, moids: Iterable[str], begin: datetime) -> l
     Raises:
         ServerError: If the server does not respond.
     """
-    return sorted(_of_each(session, dict.fromkeys(moids, begin)), key=lambda event: event.key)
+    return sorted(_of_each(session, dict.fromkeys(moids, begin)).events, key=lambda event: event.key)
 
 
 def _is_settled(snapshot: Snapshot) -> bool:
@@ -143,8 +167,8 @@ def _by_vm(events: Iterable[Event]) -> dict[str, list[Event]]:
     return found
 
 
-def _leaves_open(snapshot: Snapshot) -> bool:
-    """Whether the state does not show what came of an earlier customization."""
+def leaves_open(snapshot: Snapshot) -> bool:
+    """Returns whether the state does not show what came of an earlier customization."""
     return snapshot.progress in (None, Progress.UNKNOWN) or snapshot.progress.is_idle
 
 
@@ -215,10 +239,10 @@ def _query(
             windows.append((newest, end))
 
 
-def _of_all(session: Session, begins: Mapping[str, datetime]) -> list[Event]:
+def _of_all(session: Session, begins: Mapping[str, datetime]) -> _Found:
     """Returns the events of many VMs, each at least since its own time, by one query if that is possible."""
     found = session.with_retries(lambda: _of_all_by_one_query(session, begins))
-    return _of_each(session, begins) if found is None else found
+    return _of_each(session, begins) if found is None else _Found(found)
 
 
 def _of_all_by_one_query(session: Session, begins: Mapping[str, datetime]) -> list[Event] | None:
@@ -236,29 +260,35 @@ def _of_all_by_one_query(session: Session, begins: Mapping[str, datetime]) -> li
     return None
 
 
-def _of_each(session: Session, begins: Mapping[str, datetime | None], kinds: Collection[str] = DECIDING) -> list[Event]:
+def _of_each(session: Session, begins: Mapping[str, datetime | None], kinds: Collection[str] = DECIDING) -> _Found:
     """Returns the events of each VM since its own time, None for all there are, by a query for each."""
     if not begins:
-        return []
+        return _Found()
 
-    def of_one(vm: str) -> list[Event]:
+    def of_one(vm: str) -> _Found:
         return session.with_retries(lambda: _of_one(session, vm, begins[vm], kinds))
 
     if len(begins) == 1:
         return of_one(*begins)
+    found = _Found()
     with contextlib.closing(Background("customization-gate-history", AT_ONCE)) as background:
-        found = background.map(of_one, begins)
-    return [event for events in found for event in events]
+        for one in background.map(of_one, begins):
+            found.events += one.events
+            found.incomplete |= one.incomplete
+    return found
 
 
-def _of_one(session: Session, moid: str, begin: datetime | None, kinds: Collection[str]) -> list[Event]:
-    events: list[Event] = []
+def _of_one(session: Session, moid: str, begin: datetime | None, kinds: Collection[str]) -> _Found:
+    found = _Found()
     try:
         for event in _query(session, begin, vim.VirtualMachine(moid, session.stub), kinds=kinds):
-            events.append(event)  # noqa: PERF402 -- what was read before the error counts
-    except vmodl.fault.ManagedObjectNotFound:
-        _log.debug("%s was removed before its events were read", moid)  # the next read of the state reports it
-    except (_TooManyPagesError, vim.fault.NoPermission, InvalidXmlError) as error:
+            found.events.append(event)  # What was read before the error counts.
+    except _TooManyPagesError:
+        found.incomplete[moid] = f"more than {MOST_PAGES} pages of events"
+    # A VM that was removed is reported by the next read of the state; a server that restarts may only say so.
+    except (vmodl.fault.ManagedObjectNotFound, vim.fault.NoPermission, InvalidXmlError) as error:
         raise_if_logged_out(error)
-        _log.debug("not all events of %s were read: %s", moid, session.describe(error))
-    return events
+        found.incomplete[moid] = session.describe(error)
+    if found.incomplete:
+        _log.debug("not all events of %s were read: %s", moid, found.incomplete[moid])
+    return found

@@ -24,6 +24,8 @@ class Reading:
     snapshots: Sequence[Snapshot | Missing]
     events: Mapping[str, Sequence[Event]]
     """By managed object ID, for those whose events were asked for."""
+    incomplete: Mapping[str, str]
+    """Why not all events of a VM could be read, by managed object ID."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class SharedRead:
         answer = self._reads.ask(_Request(known, details))
         return Reading(
             [answer.snapshots[vm] for vm in known if vm in answer.snapshots],
-            {vm: answer.events[vm] for vm in known if vm in answer.events},
+            {vm: answer.histories.events[vm] for vm in known if vm in answer.histories.events},
+            {vm: why for vm, why in answer.histories.incomplete.items() if vm in known},
         )
 
     def _read(self, requests: Collection[_Request]) -> _Answer:
@@ -74,13 +77,13 @@ class SharedRead:
         details = any(request.details for request in requests)
         try:
             snapshots = self._session.with_retries(lambda: self._read_state(known, details))
-            events = history.read(self._session, snapshots, known)
+            histories = history.read(self._session, snapshots, known)
         finally:
             self.has_read.set()
-        return _Answer({snapshot.vm: snapshot for snapshot in snapshots}, events)
+        return _Answer({snapshot.vm: snapshot for snapshot in snapshots}, histories)
 
 
 @dataclass(frozen=True)
 class _Answer:
     snapshots: Mapping[str, Snapshot | Missing]
-    events: Mapping[str, Sequence[Event]]
+    histories: history.Histories

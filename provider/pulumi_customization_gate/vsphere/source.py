@@ -26,7 +26,7 @@ from pulumi_customization_gate.core.model import (
     duplicates,
 )
 from pulumi_customization_gate.core.text import sanitize
-from pulumi_customization_gate.vsphere import diagnosis, identity, inventory, login, shared_feed
+from pulumi_customization_gate.vsphere import diagnosis, history, identity, inventory, login, shared_feed
 from pulumi_customization_gate.vsphere.events import explain_end
 from pulumi_customization_gate.vsphere.faults import FAULTS
 from pulumi_customization_gate.vsphere.session import Session, acquire
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.shared_read import Reading
 
 _log = logging.getLogger(__name__)
+
+MOST_NAMES = 3
+"""How many VMs a note names."""
 
 
 class VsphereSource:
@@ -90,7 +93,11 @@ class VsphereSource:
         self._reading: Future[bool] | None = None
         """The last refresh, while it has no answer and nothing has happened since it began."""
         self._read: dict[str, Snapshot] = {}
-        """The state with which each VM's history was last read: what comes later, the next read reads."""
+        """The state with which each VM's history was last read in full: what comes later, the next read reads."""
+        self._incomplete: dict[str, str] = {}
+        """Why the last read of a VM's history did not return all of it, by managed object ID."""
+        self._noted: set[str] = set()
+        """The VMs whose history a note has named."""
 
     def start(self) -> Sequence[VmRef]:
         """Logs in, finds the VMs, subscribes to their events, then reads their state and history."""
@@ -155,10 +162,28 @@ class VsphereSource:
             self._queue.put(event)
         for snapshot in reading.snapshots:
             self._queue.put(snapshot)
+        complete = reading.events.keys() - reading.incomplete.keys()
         for vm in reading.events:
-            self._queue.put(HistoryRead(vm))
+            if vm in complete:
+                self._queue.put(HistoryRead(vm))
+                self._incomplete.pop(vm, None)
+        self._incomplete.update(reading.incomplete)
         present = [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)]
-        self._read.update({snapshot.vm: snapshot for snapshot in present if snapshot.vm in reading.events})
+        self._read.update({snapshot.vm: snapshot for snapshot in present if snapshot.vm in complete})
+        self._note_incomplete([snapshot for snapshot in present if snapshot.vm in reading.incomplete])
+
+    def _note_incomplete(self, snapshots: Iterable[Snapshot]) -> None:
+        """Says once of which VMs the history cannot be read, where the state alone does not decide."""
+        fresh = [one for one in snapshots if one.vm not in self._noted and history.leaves_open(one)]
+        if not fresh or self._session is None:
+            return
+        self._noted.update(one.vm for one in fresh)
+        names = [sanitize(one.name or one.vm, 80) for one in fresh[:MOST_NAMES]]
+        more = f" and {len(fresh) - len(names)} more" if len(fresh) > len(names) else ""
+        self._queue.put(
+            f"{self._session.settings.server}: not all events of {', '.join(names)}{more} could be read "
+            f"({self._incomplete[fresh[0].vm]}), so it is unknown whether an earlier customization failed"
+        )
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
@@ -211,7 +236,7 @@ class VsphereSource:
     def diagnose(self, vm: VmRef, timeout: float) -> Sequence[str]:  # noqa: ARG002 -- all is known already
         """Explains from what this wait has seen; the server is not asked again."""
         events = self._events.get(vm.id, {}).values()
-        return diagnosis.explain(self._snapshots.get(vm.id), events)
+        return diagnosis.explain(self._snapshots.get(vm.id), events, self._incomplete.get(vm.id, ""))
 
     def notes(self) -> Sequence[str]:
         """Returns what the feed recovered from since the last call, and that a login takes long."""

@@ -39,7 +39,7 @@ def pages_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def read(
     session: Session, moids: list[str], known: Mapping[str, datetime | None] | None = None
 ) -> dict[str, list[int]]:
-    found = history.read(session, inventory.read(session, moids), known or {})
+    found = history.read(session, inventory.read(session, moids), known or {}).events
     return {moid: sorted(event.key for event in reported) for moid, reported in found.items()}
 
 
@@ -155,11 +155,63 @@ def test_a_query_for_all_gives_way_to_one_for_each(
 
 
 def test_an_unreadable_event_of_one_vm_costs_that_vm_only(vcenter: FakeVcenter, session: Session) -> None:
-    """Its pages are skipped; the others' events are read, and nothing is raised."""
+    """Its pages are skipped, which is reported; the others' events are read, and nothing is raised."""
     keys = [vcenter.events.happen(STARTED, moid, NOON) for moid in FEW]
     vcenter.events.unreadable = {keys[0]}
+    found = history.read(session, inventory.read(session, FEW))
 
-    assert read(session, FEW) == {FEW[0]: [], FEW[1]: [keys[1]]}
+    assert {vm: [event.key for event in reported] for vm, reported in found.events.items()} == {
+        FEW[0]: [],
+        FEW[1]: [keys[1]],
+    }
+    assert found.incomplete == {FEW[0]: "malformed response (InvalidXmlError: not well-formed (invalid token))"}
+
+
+@pytest.mark.parametrize("moids", [FEW, MANY], ids=["few", "many"])
+def test_what_was_read_before_an_unreadable_page_counts(
+    vcenter: FakeVcenter, session: Session, monkeypatch: pytest.MonkeyPatch, moids: list[str]
+) -> None:
+    """The events of the pages before it are returned, and the VM's history is incomplete."""
+    pages_of(2, monkeypatch)
+    vcenter.events.is_newest_first = False
+    keys = [vcenter.events.happen(STARTED, "vm-0", NOON - timedelta(seconds=9 - number)) for number in range(4)]
+    vcenter.events.unreadable = {keys[-1]}
+    found = history.read(session, inventory.read(session, moids))
+
+    assert [event.key for event in found.events["vm-0"]] == keys[:3]
+    assert list(found.incomplete) == ["vm-0"]
+
+
+@pytest.mark.parametrize("moids", [["vm-0"], MANY], ids=["few", "many"])
+def test_a_query_of_a_single_vm_that_fails_takes_nothing_away(
+    vcenter: FakeVcenter, session: Session, moids: list[str]
+) -> None:
+    """The events since the boot were read; those before it, which the state calls for, may not be."""
+    vcenter.state.add("vm-0", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    key = vcenter.events.happen(STARTED, "vm-0", NOON)
+    query = vcenter.methods["QueryEvents"]
+
+    def refused(mo: object, spec: Any, *more: object) -> list[Any]:
+        if spec.time.beginTime is None:
+            raise vim.fault.NoPermission
+        return list(query(mo, spec, *more))
+
+    vcenter.methods["QueryEvents"] = refused
+    found = history.read(session, inventory.read(session, moids))
+
+    assert [event.key for event in found.events["vm-0"]] == [key]
+    assert found.incomplete == {"vm-0": "NoPermission"}
+
+
+def test_a_history_is_complete_once_a_later_query_has_read_it(vcenter: FakeVcenter, session: Session) -> None:
+    """A server that restarts may refuse the first query of a VM, and answer the one without a beginning."""
+    vcenter.state.add("vm-0", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_SUCCEEDED")
+    key = vcenter.events.happen(SUCCEEDED, "vm-0", NOON)
+    vcenter.failures["QueryEvents"] = [vmodl.fault.ManagedObjectNotFound()]
+    found = history.read(session, inventory.read(session, ["vm-0"]))
+
+    assert [event.key for event in found.events["vm-0"]] == [key]
+    assert found.incomplete == {}
 
 
 @pytest.mark.parametrize("error", [MalformedResponseError("no element found"), ConnectionResetError("reset")])

@@ -13,7 +13,18 @@ from pyVmomi import vim
 
 from pulumi_customization_gate.core.errors import AuthenticationError, ConfigurationError
 from pulumi_customization_gate.core.identity import Identity
-from pulumi_customization_gate.core.model import Event, Missing, PreviouslyCustomized, Snapshot, Target, VmRef
+from pulumi_customization_gate.core.model import (
+    Event,
+    HistoryRead,
+    Missing,
+    PreviouslyCustomized,
+    Snapshot,
+    Target,
+    VmRef,
+)
+from pulumi_customization_gate.core.outcomes import WaitRules
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, FailureKind
+from pulumi_customization_gate.core.wait import wait
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.source import VsphereSource
 from tests.unit.vsphere.fake_vcenter import NOON, SERVER_UUID, SETTINGS, TIMEOUT, FakeVcenter, connected, until
@@ -206,6 +217,69 @@ def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
     assert is_complete
     assert [(one.host_name, one.ip_addresses) for one in snapshots] == [("web-1", ("192.0.2.1",))]
     assert any("CustomizationSucceeded" in line for line in explained)
+
+
+def no_permission(*_: object) -> list[Any]:
+    raise vim.fault.NoPermission
+
+
+@pytest.mark.parametrize("reason", ["invalid XML", "no permission"])
+@pytest.mark.parametrize("requires_customization", [True, False], ids=["required", "optional"])
+def test_an_idle_vm_whose_history_cannot_be_read_opens_no_gate(
+    vcenter: FakeVcenter, reason: str, requires_customization: bool
+) -> None:
+    """Its customization may have failed before: the start time-out ends the wait, a note and the diagnosis say why."""
+    failed = vcenter.events.happen(vim.event.CustomizationFailed, "vm-1", NOON - timedelta(hours=2))
+    if reason == "invalid XML":
+        vcenter.events.unreadable = {failed}
+    else:
+        vcenter.methods["QueryEvents"] = no_permission
+    rules = WaitRules(timeout=TIMEOUT, start_timeout=0.05, requires_customization=requires_customization)
+    report = wait(source_of("vm-1", "vm-2"), rules)
+    first, second = report.outcomes
+
+    assert (first.ready, first.status) == (False, CustomizationStatus.CUSTOMIZATION_NOT_STARTED)
+    assert first.failure is not None
+    assert first.failure.kind is FailureKind.START_TIMEOUT
+    assert first.failure.diagnosis[0].startswith("likely cause: not all events of the VM could be read")
+    assert second.ready == (not requires_customization and reason == "invalid XML")
+    (note,) = (note for note in report.notes if "could be read" in note)
+    names = "name of vm-1" if reason == "invalid XML" else "name of vm-1, name of vm-2"
+    why = "malformed response (InvalidXmlError: not well-formed (invalid token))"
+    assert note == (
+        f"vc.example.com: not all events of {names} could be read "
+        f"({why if reason == 'invalid XML' else 'NoPermission'}), "
+        "so it is unknown whether an earlier customization failed"
+    )
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED"])
+def test_the_state_decides_where_events_may_not_be_read(vcenter: FakeVcenter, state: str) -> None:
+    """A user without a right to the events of a VM gets the verdict of its state, without a note."""
+    vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus=f"TOOLSDEPLOYPKG_{state}")
+    vcenter.methods["QueryEvents"] = no_permission
+    report = wait(source_of("vm-1"), WaitRules(timeout=TIMEOUT))
+    (outcome,) = report.outcomes
+
+    assert (outcome.ready, outcome.evidence) == (state == "SUCCEEDED", Evidence.STATE)
+    assert report.notes == ()
+
+
+def test_a_history_that_can_be_read_later_is_read_from_its_beginning(vcenter: FakeVcenter) -> None:
+    """The read at the start time-out finds the old failure that the first one could not read."""
+    failed = vcenter.events.happen(vim.event.CustomizationFailed, "vm-1", NOON - timedelta(hours=2))
+    vcenter.events.unreadable = {failed}
+    source = source_of("vm-1")
+    source.start()
+    first = list(source.poll(0))
+    vcenter.events.unreadable = set()
+    source.refresh(TIMEOUT)
+    later = list(source.poll(0))
+    source.close()
+
+    assert [one for one in first if isinstance(one, Event | HistoryRead)] == []
+    assert [one.key for one in later if isinstance(one, Event)] == [failed]
+    assert HistoryRead("vm-1") in later
 
 
 def test_an_end_before_a_restart_is_not_read_again(vcenter: FakeVcenter) -> None:
