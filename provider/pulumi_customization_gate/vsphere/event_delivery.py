@@ -73,9 +73,10 @@ class EventDelivery:
         """Delivers events that were not delivered before."""
         for event in events:
             identity = event.key, event.at
+            # Also by an event that was delivered: the horizon may have been set back since.
+            self.horizon = max(self.horizon, event.at)
             if identity not in self._seen:
                 self._seen[identity] = None
-                self.horizon = max(self.horizon, event.at)
                 self._deliver(event)
         if len(self._seen) > MAX_SEEN:
             # Dictionaries keep their order, and keys wrap: the first are the oldest, whatever their numbers.

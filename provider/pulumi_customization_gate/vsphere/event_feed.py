@@ -190,6 +190,8 @@ class EventFeed:
             # An empty page signals only that something happened: the events are still to be read.
             if unseen or not newest:
                 self._delivery.deliver(observations(newest))
+                # Should the next read fail, older events are still unread: it raises the horizon again.
+                self._delivery.horizon = horizon
                 if unseen - self._delivery.drain(self._listener, unseen):
                     self._catch_up(horizon)
         self._invalid = 0

@@ -149,6 +149,21 @@ def test_what_a_collector_lost_is_read_from_the_history(vcenter: FakeVcenter) ->
         assert watcher.snapshot().vm == "vm-1"
 
 
+def test_events_older_than_the_latest_page_are_read_although_the_collector_fails(vcenter: FakeVcenter) -> None:
+    """The latest page of a burst was delivered, the read of the others fails: the next collector begins with them."""
+    with watching("vm-1") as watcher:
+        until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        vcenter.failures["ReadNextEvents"] = [ConnectionResetError("reset")]
+        with vcenter.events.changed:
+            vcenter.now = NOON + timedelta(minutes=10)
+            first = vcenter.events.happen(STARTED, "vm-1", NOON)
+            for _ in range(event_listener.LATEST_PAGE):
+                last = vcenter.events.happen(STARTED, "vm-1", vcenter.now)
+        watcher.note("watching again after")
+        assert watcher.count(last) == list(range(first, last + 1))
+        assert watcher.feed._delivery.horizon == vcenter.now
+
+
 def test_a_session_that_ended_is_replaced_and_nothing_is_lost(vcenter: FakeVcenter) -> None:
     """The feed logs in again, makes a new collector, and reads what happened without one."""
     with watching("vm-1") as watcher:
