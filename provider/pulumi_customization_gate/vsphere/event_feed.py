@@ -72,6 +72,8 @@ class EventFeed:
         self._subscribers = Subscribers()
         self._delivery = EventDelivery(session, self._publish_event)
         self._closing = threading.Event()
+        self._is_released = False
+        """Whether `close` has destroyed what there was: what the thread creates after that, the thread destroys."""
         self._failing_since: float | None = None
         self._next_login, self._login_interval = 0.0, MIN_LOGIN_INTERVAL
         self._invalid = 0
@@ -143,9 +145,11 @@ class EventFeed:
         deadline = time.monotonic() + JOIN_TIMEOUT
         while self._thread.is_alive() and time.monotonic() < deadline:
             # Repeatedly: the thread may have been about to start the poll that this ends.
-            if self._listener is not None:
-                self._listener.interrupt()
+            listener = self._listener
+            if listener is not None:
+                listener.interrupt()
             self._thread.join(timeout=0.1)
+        self._is_released = True
         for listener in (*self._stale_listeners, self._listener):
             if listener is not None:
                 listener.close()
@@ -160,6 +164,10 @@ class EventFeed:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the subscribers must learn of it
             self._end = error
             self._subscribers.publish(error)
+        finally:
+            # `close` does not wait for a collector that takes a minute to create.
+            if self._is_released and self._listener is not None:
+                self._listener.close()
 
     def _turn_with_retries(self) -> None:
         for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
@@ -179,6 +187,8 @@ class EventFeed:
     def _turn(self) -> None:
         if self._listener is None or self._is_stale:
             self._rebuild()
+            if self._closing.is_set():
+                return
         assert self._listener is not None
         horizon = self._delivery.horizon
         newest = self._listener.wait_for_events(self._stub, LONGEST_POLL)
@@ -265,6 +275,8 @@ class EventFeed:
         else:
             self._listener = self._new_listener(OVERLAP)
         assert self._listener is not None
+        if self._closing.is_set():
+            return
         self._stale_listeners = [listener for listener in self._stale_listeners if not listener.close()]
         self._subscribers.warn(self._restriction)
         self._delivery.drain(self._listener)

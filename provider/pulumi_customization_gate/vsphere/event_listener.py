@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyVmomi import vim, vmodl
 
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.events import PAGE, event_filter, moid_of
 from pulumi_customization_gate.vsphere.faults import FAULTS, InvalidXmlError, raise_if_logged_out
@@ -85,9 +86,10 @@ class CollectorListener:
         Creating and reading a collector are queries of a database, so they may take as long as those.
         """
         content = self.session.content
-        self.generation = self.session.generation
         events = event_filter(self.since, entity=self.entity, count=None)
         self.collector = self.session.event_queries.CreateCollectorForEvents(events)
+        # Not before: another thread may log in again while this call waits, and the collector is the new session's.
+        self.generation = self.session.generation
         try:
             self.collector.SetCollectorPageSize(LATEST_PAGE)
             self.poller = content.propertyCollector.CreatePropertyCollector()
@@ -99,7 +101,7 @@ class CollectorListener:
                 ),
                 partialUpdates=False,
             )
-        except FAULTS:
+        except (*FAULTS, GateError):
             self.close()
             raise
         scope = "the whole inventory" if self.entity is None else moid_of(self.entity)
@@ -141,7 +143,7 @@ class CollectorListener:
 
     def interrupt(self) -> None:
         """Ends a long poll in flight."""
-        with contextlib.suppress(*FAULTS):
+        with contextlib.suppress(*FAULTS, GateError):
             self.poller.CancelWaitForUpdates()
 
     def close(self) -> bool:
@@ -161,7 +163,7 @@ class CollectorListener:
             destroy()
         except (vim.fault.NotAuthenticated, vmodl.fault.ManagedObjectNotFound):
             return True
-        except FAULTS as error:
+        except (*FAULTS, GateError) as error:
             _log.debug("a collector could not be destroyed: %s", self.session.describe(error))
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from pulumi_customization_gate.vsphere.shared_feed import subscribe
 from tests.unit.vsphere.fake_vcenter import NOON, SETTINGS, TIMEOUT, FakeVcenter, connected, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pulumi_customization_gate.vsphere.event_feed import EventFeed
     from pulumi_customization_gate.vsphere.session import Session
@@ -177,6 +178,81 @@ def test_a_session_that_ended_is_replaced_and_nothing_is_lost(vcenter: FakeVcent
         assert watcher.notes()[0] == "vc.example.com: session not authenticated (NotAuthenticated); retrying"
         assert vcenter.calls["Login"] == 2
         assert len(vcenter.events.collectors) == 1
+
+
+def test_a_collector_whose_creation_outlasts_the_feed_is_destroyed(
+    vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session may live on with other users: the feed's thread destroys what it gets late, and starts no poll."""
+    monkeypatch.setattr(event_feed, "JOIN_TIMEOUT", 0.05)
+    create, begun, held = vcenter.methods["CreateCollectorForEvents"], threading.Event(), threading.Event()
+
+    def late(*args: Any) -> Any:
+        begun.set()
+        assert held.wait(TIMEOUT)
+        return create(*args)
+
+    with acquire(SETTINGS):
+        with watching("vm-1") as watcher:
+            until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+            vcenter.methods["CreateCollectorForEvents"] = late
+            vcenter.failures["WaitForUpdatesEx"] = [ConnectionResetError("reset")]
+            vcenter.events.happen(STARTED, "vm-9", NOON)
+            assert begun.wait(TIMEOUT)
+        polls = vcenter.calls["WaitForUpdatesEx"]
+        held.set()
+        watcher.feed._thread.join(TIMEOUT)
+        assert not watcher.feed._thread.is_alive()
+        assert (vcenter.events.collectors, vcenter.events.pollers) == ({}, {})
+        assert vcenter.calls["WaitForUpdatesEx"] == polls
+
+
+def test_a_feed_that_is_closed_destroys_its_collector_once(vcenter: FakeVcenter) -> None:
+    """The end of a wait costs no call that does nothing."""
+    with acquire(SETTINGS):
+        with watching("vm-1"):
+            until(lambda: vcenter.calls["WaitForUpdatesEx"] > 1)
+        assert (vcenter.calls["DestroyCollector"], vcenter.calls["DestroyPropertyCollector"]) == (1, 1)
+
+
+def test_a_collector_that_a_new_session_got_is_destroyed(vcenter: FakeVcenter) -> None:
+    """Another thread logs in again while the collector is created: it is not one of the session before."""
+    create: Callable[..., Any] = vcenter.methods["CreateCollectorForEvents"]
+    with acquire(SETTINGS) as session:
+
+        def created(*args: Any) -> Any:
+            session.log_in_again(session.generation)
+            return create(*args)
+
+        vcenter.methods["CreateCollectorForEvents"] = created
+        listener = event_listener.CollectorListener(session, NOON)
+        listener.start()
+        assert len(vcenter.events.collectors) == 1
+        assert listener.close()
+        assert vcenter.events.collectors == {}
+
+
+@pytest.mark.parametrize("method", ["SetCollectorPageSize", "CreateFilter"])
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), AuthenticationError("the proxy refused")])
+def test_a_collector_without_a_filter_is_destroyed(vcenter: FakeVcenter, method: str, error: Exception) -> None:
+    """Whatever keeps it from being watched, a proxy's refusal included, it does not stay on the server."""
+    vcenter.failures[method] = [error]
+    with acquire(SETTINGS) as session:
+        with pytest.raises(type(error)):
+            event_listener.CollectorListener(session, NOON).start()
+        assert vcenter.events.collectors == {}
+
+
+def test_a_listener_whose_end_a_proxy_refuses_raises_nothing(vcenter: FakeVcenter) -> None:
+    """The close of a feed goes on: what could not be destroyed is reported as left over."""
+    refusals: list[BaseException] = [AuthenticationError("the proxy refused")] * 2
+    with acquire(SETTINGS) as session:
+        listener = event_listener.CollectorListener(session, NOON)
+        listener.start()
+        vcenter.failures = {"CancelWaitForUpdates": refusals[:1], "DestroyCollector": refusals[1:]}
+        listener.interrupt()
+        assert not listener.close()
+        assert listener.close()
 
 
 def test_a_refused_password_ends_the_feed_for_all(vcenter: FakeVcenter) -> None:
