@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from pulumi_customization_gate.core.errors import GateError
 from pulumi_customization_gate.core.model import Missing, Snapshot
 from pulumi_customization_gate.vsphere import inventory
 from pulumi_customization_gate.vsphere.faults import FAULTS
@@ -116,11 +117,13 @@ class Reconciliation:
                     return
             try:
                 self._read_due()
-            except FAULTS as error:
+            except (*FAULTS, GateError) as error:
                 _log.debug("reading the state failed: %s", self._session.describe(error))
-                # The feed's thread gets the same error, publishes it and recovers the session.
+                # The feed's thread gets the same error, publishes it and recovers the session. Credentials that a proxy
+                # refuses are not sent often: that could lock the account.
+                pause = RECONCILE_EVERY if isinstance(error, GateError) else UNDECIDED_INTERVAL
                 with self._changed:
-                    self._next = time.monotonic() + UNDECIDED_INTERVAL
+                    self._next = time.monotonic() + pause
 
     def _read_due(self) -> None:
         now = time.monotonic()
@@ -128,22 +131,25 @@ class Reconciliation:
             undecided = self._undecided()
             is_of_all = now >= self._next_of_all
             due = self._due() if is_of_all else undecided
-            self._is_complete = self._is_complete and not is_of_all
+            planned = self._next_of_all, self._is_complete
+            if is_of_all:
+                # A call of `soon` during the read asks for another one.
+                self._next_of_all, self._is_complete = now + RECONCILE_EVERY, False
             known = {moid: look for moid, look in self._last_read.items() if isinstance(look, Snapshot)}
             # An event that comes during the read marks its VM anew.
             unsettled, self._unsettled = self._unsettled & due, self._unsettled - due
         _log.debug("reading the state of %d VMs", len(due))
         try:
             snapshots = inventory.read(self._session, sorted(due), details=False, known=known)
-        except FAULTS:
+        except BaseException:
             with self._changed:
                 self._unsettled |= unsettled
+                self._next_of_all = min(self._next_of_all, planned[0])
+                self._is_complete |= planned[1]
             raise
         with self._changed:
             new = [snapshot for snapshot in snapshots if snapshot.vm in unsettled or self._is_new(snapshot)]
             self._last_read.update({snapshot.vm: snapshot for snapshot in snapshots})
-            if is_of_all:
-                self._next_of_all = now + RECONCILE_EVERY
             longer = min(2 * self._undecided_interval, RECONCILE_EVERY)
             self._undecided_interval = longer if undecided else UNDECIDED_INTERVAL
             soon = now + self._undecided_interval if self._undecided() else self._next_of_all

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import queue
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_customization_gate.core.errors import AuthenticationError
 from pulumi_customization_gate.vsphere import reconciliation
 from pulumi_customization_gate.vsphere.reconciliation import Reconciliation
 from pulumi_customization_gate.vsphere.session import acquire
@@ -128,6 +131,59 @@ def test_many_looks_are_published_with_pauses(reader: Reader, monkeypatch: pytes
     reader.due()
 
     assert len(reader.published()) == len(pauses) + 1 == 2
+
+
+REFUSED = AuthenticationError("the proxy refused the user name or password")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), REFUSED], ids=["network", "proxy"])
+def test_a_read_that_fails_is_made_up_for(reader: Reader, error: Exception) -> None:
+    """After a gap in the events the settled VMs are still to be read, and what an event changed is published."""
+    reader.vcenter.state.add("vm-1", **ENDED)
+    reader.due()
+    reader.published()
+    reader.reconciler.soon()
+    reader.reconciler.unsettle("vm-2")
+    reader.vcenter.failures["RetrievePropertiesEx"] = [error]
+    with pytest.raises(type(error)):
+        reader.due()
+
+    assert (reader.due(), reader.published()) == (["vm-1", "vm-2"], ["vm-2"])
+
+
+def test_a_gap_during_a_read_has_all_read_again_at_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The read that was under way may be older than the gap: the next one does not wait for its interval."""
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 1000.0)
+    retrieve = reader.vcenter.methods["RetrievePropertiesEx"]
+
+    def during(*args: Any) -> Any:
+        reader.reconciler.soon()
+        return retrieve(*args)
+
+    reader.vcenter.state.add("vm-1", **ENDED)
+    reader.vcenter.methods["RetrievePropertiesEx"] = during
+    reader.due()
+    reader.vcenter.methods["RetrievePropertiesEx"] = retrieve
+    is_due = reader.reconciler._next <= time.monotonic()
+    again = reader.due()
+
+    assert (is_due, again) == (True, ["vm-1", "vm-2"])
+    assert reader.reconciler._next > time.monotonic() + 900
+
+
+def test_a_proxy_s_refusal_does_not_end_the_regular_reads(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next read is made after the usual interval, not sooner: refusals can lock an account."""
+    monkeypatch.setattr(reconciliation, "UNDECIDED_INTERVAL", 1000.0)
+    monkeypatch.setattr(reconciliation, "RECONCILE_EVERY", 0.01)
+    ended: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", ended.append)
+    reader.vcenter.failures["RetrievePropertiesEx"] = [REFUSED, REFUSED]
+    reader.reconciler.start()
+    found = {reader.items.get(timeout=TIMEOUT).vm for _ in range(2)}
+    reader.reconciler.close()
+    reader.reconciler._thread.join(TIMEOUT)
+
+    assert (found, ended) == ({"vm-1", "vm-2"}, [])
 
 
 def test_a_vm_without_subscribers_is_forgotten(reader: Reader) -> None:
