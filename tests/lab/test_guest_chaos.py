@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CALLS: dict[Kind, int] = {"script": 34, "file": 14, "directory": 41}
 """The number of calls of one lifecycle in a process of its own, the login included."""
+CALLS_IN_A_CLONE = CALLS["script"] + 3
+"""The same for a script in a clone: what the original's run left is read and removed."""
 LOGIN = {"guestUser": "deploy", "guestPassword": "only-for-this-guest"}
 SECONDS = 30.0
 CUT = 0.7
@@ -162,6 +164,27 @@ def test_a_provider_that_is_killed(lab: Lab, kind: Kind, number: int) -> None:
     """The process is killed by SIGKILL once a call has had its effect; the next `up` continues from there."""
     name = f"killed-{kind}-{number}"
     resource = lab.resource(kind, name)
+    lab.fault("hang", skip=number - 1, count=1, after=True)
+    resource.up_until_killed(lambda: lab.hits() == 1)
+    lab.vcenter.lab.clear_faults()
+
+    assert resource.up() == ""
+    lab.assert_done_once(resource, name)
+
+
+@pytest.mark.parametrize("number", range(1, CALLS_IN_A_CLONE + 1))
+def test_a_provider_that_is_killed_at_a_clone(lab: Lab, number: int) -> None:
+    """The guest has the outcome that a run left in the VM from which it was cloned; the script runs in it once."""
+    name = f"cloned-{number}"
+    resource = lab.resource("script", name)
+    assert resource.up() == ""
+    resource.state = None
+    (lab.folder / name).unlink()
+    (attempt,) = (lab.home / ".customization-gate").glob("*/attempt")
+    fingerprint, identity = attempt.read_text(encoding="utf-8").split("\n")
+    vcenter, _, uuid = identity.split("/")
+    attempt.write_text(f"{fingerprint}\n{vcenter}/vm-1/{uuid[::-1]}", encoding="utf-8")
+
     lab.fault("hang", skip=number - 1, count=1, after=True)
     resource.up_until_killed(lambda: lab.hits() == 1)
     lab.vcenter.lab.clear_faults()

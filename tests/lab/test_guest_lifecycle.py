@@ -183,6 +183,57 @@ def test_a_run_that_continues_is_followed(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert (resource.outputs["attempt"], lab.runs()) == (1, ["run"])
 
 
+def _clone_with_disk(lab: Lab) -> tuple[str, Path]:
+    """Clones the VM with what is on its disk; returns the clone's managed object ID and the home of its user."""
+    moid = str(lab.vcenter.clone(plan={"startDelay": "10ms", **LOGIN})._moId)
+    assert lab.resource("file", vm=moid).up() == ""  # The lab makes the folder of a guest at its first operation.
+    home = lab.home.parents[2] / moid / "home" / "deploy"
+    shutil.copytree(lab.home.parents[1], home.parents[1], dirs_exist_ok=True)
+    return moid, home
+
+
+def _replaced_by(resource: GuestResource, moid: str) -> GuestResource:
+    """Returns the resource of the same name that is created in another VM."""
+    return GuestResource(resource.kind, resource.urn, resource.config, {**resource.inputs, "vm": moid})
+
+
+def test_a_clone_with_the_outcome_of_its_original_runs_the_script(lab: Lab) -> None:
+    """What the original's run left on the disk is not the clone's: the script runs there, once."""
+    resource = lab.resource("script", script=f"echo run >>{lab.log}; wc -l <{lab.log}", on_delete="true")
+    assert resource.up() == ""
+    moid, home = _clone_with_disk(lab)
+    replaced = _replaced_by(resource, moid)
+    assert (home / ".customization-gate" / f"{guests.key_of(FakeEngine(resource.urn))}-1" / "outcome").exists()
+
+    assert replaced.up() == ""
+    assert (replaced.outputs["stdout"].strip(), lab.runs()) == ("2", ["run", "run"])
+    assert not any("following the run" in line for line in replaced.lines)
+
+    replaced.state = None  # Its `up` was killed, so that the state does not have it.
+    assert replaced.up() == ""
+    assert (replaced.outputs["stdout"].strip(), lab.runs()) == ("2", ["run", "run"])
+
+
+def test_a_clone_that_was_made_during_a_run_runs_the_script(lab: Lab) -> None:
+    """The run has no process in the clone, where another boot is: it is settled, not waited for."""
+    in_original = f"[ $LAB_GUEST_ROOT = {lab.home.parents[1]} ]"
+    waiting = f"while {in_original} && ! [ -e {lab.files}/go ]; do sleep 0.05; done"
+    resource = lab.resource("script", script=f"echo run >>{lab.log}; {waiting}")
+    resource.up_until_killed(lambda: bool(lab.runs()))
+    directory = Path(".customization-gate") / f"{guests.key_of(FakeEngine(resource.urn))}-1"
+    until((lab.home / directory / "process").exists)
+    moid, home = _clone_with_disk(lab)
+    for name in ("claim", "process"):
+        pid, start, _ = (home / directory / name).read_text(encoding="utf-8").splitlines()
+        (home / directory / name).write_text(f"{pid}\n{start}\nanother-boot\n", encoding="utf-8")
+    replaced = _replaced_by(resource, moid)
+    assert replaced.up() == ""
+    assert (replaced.outputs["exit_code"], lab.runs()) == (0, ["run", "run"])
+    assert not (lab.home / directory / "outcome").exists()
+    (lab.files / "go").touch()
+    until((lab.home / directory / "outcome").exists)
+
+
 def test_a_changed_script_waits_for_the_earlier_run(lab: Lab) -> None:
     """Two runs of one resource are never in the guest at the same time, also where the first one lost its `up`."""
     waiting = f"until [ -e {lab.files}/go ]; do sleep 0.05; done"

@@ -36,7 +36,7 @@ SETTLE_INTERVAL = 10.0
 SHOW_INTERVAL = 2.0
 """Seconds between two reads of what a script has printed so far."""
 COMPLETE = "attempt"
-"""The file that is uploaded last: no attempt starts without it. It holds the fingerprint."""
+"""The file that is uploaded last: no attempt starts without it. It holds the fingerprint, and the VM's identity."""
 _LARGEST = 2 * OUTPUT_MAXIMUM + 200
 """Bytes that a file of ours has at most: two outputs with a line of numbers."""
 

@@ -4,6 +4,8 @@ An attempt has a directory of its own in the private directory under the guest u
 resource and the attempt's number, so a later attempt - after a crash, a lost response, a time-out - finds it and
 follows the run, or takes its outcome, instead of starting a second one. A request to start may be repeated, and may
 arrive late: in the guest, one process claims the run. See program.py for the files.
+
+A clone of the VM has the directory, too, but the script never ran in it. So the directory says in which VM it was made.
 """
 
 from __future__ import annotations
@@ -126,6 +128,18 @@ def remove_runs(guest: Guest, key: str) -> None:
         guest.remove_directory(directory.path)
 
 
+def _is_same_vm(recorded: str, known: str) -> bool:
+    """Whether two values of `Guest.id` are those of one VM, so that what one of them did is not done again.
+
+    The instance UUIDs decide: a clone gets another one, and a VM keeps its own where it is registered again, or moves
+    to another vCenter. Where one of them is not known, a part that is not known differs from nothing.
+    """
+    parts, others = recorded.lower().split("/"), known.lower().split("/")
+    if parts[-1] and others[-1]:
+        return parts[-1] == others[-1]
+    return all(part == other for part, other in zip(parts, others, strict=False) if part and other)
+
+
 class _Run:
     """One attempt, from the directory to the outcome."""
 
@@ -167,15 +181,21 @@ class _Run:
                 self._retire(Directory(self._guest, self._guest.join(base, entry.name)))
         directory.show = self._show
         names = directory.names()
-        if COMPLETE in names:
-            if directory.read(COMPLETE) == self._attempt.fingerprint.encode():
-                return directory, names
+        if COMPLETE in names and self._is_recorded(directory.read(COMPLETE) or b""):
+            return directory, names
+        if names:
             self._retire(directory)
         self._guest.make_directory(directory.path, exist_ok=True)
         self._guest.make_private(directory.path)
-        for name, content in {**self._program.files, COMPLETE: self._attempt.fingerprint.encode()}.items():
+        record = f"{self._attempt.fingerprint}\n{self._guest.id}".encode()
+        for name, content in {**self._program.files, COMPLETE: record}.items():
             self._guest.upload(self._guest.join(directory.path, name), content)
         return directory, set()
+
+    def _is_recorded(self, record: bytes) -> bool:
+        """Whether a directory is that of this attempt in this VM, by what its file COMPLETE holds."""
+        fingerprint, _, vm = record.decode(errors="replace").partition("\n")
+        return fingerprint == self._attempt.fingerprint and _is_same_vm(vm, self._guest.id)
 
     def _retire(self, directory: Directory) -> None:
         """Removes the directory of another attempt, once that runs no more: two attempts never run at once."""

@@ -90,6 +90,102 @@ def test_a_later_caller_follows_a_run_that_continues(fake: FakeGuest, guest: Gue
     assert (len(fake.runs), lines) == (1, ["following the run that was started earlier"])
 
 
+def as_vm(guest: Guest, identity: str) -> Guest:
+    """Returns the same guest with the identity of a VM: what the disk of a clone has is there."""
+    other = guest.with_deadline(Deadline(60))
+    other.id = identity
+    return other
+
+
+def test_a_clone_runs_what_ran_in_its_original(fake: FakeGuest, guest: Guest) -> None:
+    """A clone has the directory with the outcome, but the script never ran in it; there it runs once."""
+    fake.program = FakeProgram("original")
+    run_script(guest, Script("x"), FIRST)
+    fake.reboot()
+    fake.program = FakeProgram("clone")
+    clone = as_vm(guest, "vcenter/vm-2/5001")
+
+    outputs = [exited(run_script(clone, Script("x"), FIRST))[1] for _ in range(2)]
+
+    assert (outputs, len(fake.runs)) == (["clone", "clone"], 2)
+
+
+def test_a_run_that_was_cloned_half_done_is_settled(fake: FakeGuest, guest: Guest) -> None:
+    """None of its processes is in the clone: nothing is waited for, and the script runs from its start."""
+    fake.program = FakeProgram(seconds=1000)
+    fake.vcenter.failures["ListProcessesInGuest"] = [vim.fault.GuestPermissionDenied()]
+    stopped(guest)
+    fake.reboot()
+    fake.program = FakeProgram("clone")
+    began = fake.clock.monotonic()
+
+    assert exited(run_script(as_vm(guest, "vcenter/vm-2/5001"), Script("x"), FIRST))[1] == "clone"
+
+    assert (len(fake.runs), fake.clock.monotonic() - began < 5) == (2, True)
+
+
+def test_a_run_that_was_never_claimed_starts_in_the_clone(fake: FakeGuest, guest: Guest) -> None:
+    """What was uploaded before the clone was made is replaced, and a late request cannot start it."""
+    fake.vcenter.failures["StartProgramInGuest"] = [vim.fault.GuestPermissionDenied()]
+    with pytest.raises(GuestError, match="does not allow deploy to do this"):
+        run_script(guest, Script("x"), FIRST)
+
+    assert exited(run_script(as_vm(guest, "vcenter/vm-2/5001"), Script("x"), FIRST))[0] == 0
+
+    assert len(fake.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("recorded", "identity"),
+    [
+        pytest.param("one/vm-1/5000", "one/vm-9/5000", id="registered again"),
+        pytest.param("one/vm-1/5000", "two/vm-7/5000", id="moved to another vCenter"),
+        pytest.param("one/vm-1/", "one/vm-1/5000", id="UUID was not known"),
+        pytest.param("one/vm-1/5000", "one/vm-1/", id="UUID is not known"),
+        pytest.param("one/vm-1/500A", "one/vm-1/500a", id="in another case"),
+        pytest.param("", "one/vm-1/5000", id="no identity recorded"),
+    ],
+)
+def test_the_same_vm_runs_nothing_again(fake: FakeGuest, guest: Guest, recorded: str, identity: str) -> None:
+    """A VM keeps its instance UUID; what is not known is no reason to run a script twice in one guest."""
+    run_script(as_vm(guest, recorded), Script("x"), FIRST)
+    if not recorded:
+        fake.files[f"{PRIVATE}/ab12-1/attempt"] = FakeFile(FIRST.fingerprint.encode())
+
+    run_script(as_vm(guest, identity), Script("x"), FIRST)
+
+    assert len(fake.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("recorded", "identity"),
+    [
+        pytest.param("one/vm-1/", "one/vm-2/5000", id="another managed object ID"),
+        pytest.param("one/vm-1/", "two/vm-1/", id="another vCenter"),
+    ],
+)
+def test_without_a_uuid_the_other_parts_tell_a_clone(
+    fake: FakeGuest, guest: Guest, recorded: str, identity: str
+) -> None:
+    """Where one of the instance UUIDs is not known, vCenter and managed object ID decide."""
+    run_script(as_vm(guest, recorded), Script("x"), FIRST)
+    run_script(as_vm(guest, identity), Script("x"), FIRST)
+
+    assert len(fake.runs) == 2
+
+
+def test_a_directory_that_was_removed_in_part_is_removed(fake: FakeGuest, guest: Guest) -> None:
+    """The claim and the outcome of the run that was there count for nothing."""
+    fake.program = FakeProgram("old")
+    run_script(guest, Script("x"), FIRST)
+    del fake.files[f"{PRIVATE}/ab12-1/attempt"]
+    fake.program = FakeProgram("new")
+
+    assert exited(run_script(guest, Script("x"), FIRST))[1] == "new"
+
+    assert len(fake.runs) == 2
+
+
 def test_another_text_waits_for_the_run_of_the_first(fake: FakeGuest, guest: Guest) -> None:
     """Two attempts of one resource never run at once."""
     fake.program = FakeProgram("old", seconds=20)
