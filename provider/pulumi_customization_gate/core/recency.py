@@ -20,15 +20,24 @@ AGREEMENT = 2.0
 """Seconds between two looks that must agree before a VM counts as removed."""
 
 
+def _identity(event: Event) -> object:
+    return event.key, event.signal, event.at
+
+
 def distinct(observations: Iterable[Observation]) -> frozenset[Observation]:
     """Returns the observations without those that were read again: of an event the earliest reading counts."""
     seen = frozenset(observations)
     readings: dict[object, list[Event]] = {}
     for event in seen:
         if isinstance(event, Event):
-            readings.setdefault((event.key, event.signal, event.at), []).append(event)
+            readings.setdefault(_identity(event), []).append(event)
     again = (sorted(same, key=lambda e: (e.read_at, ByText(e)))[1:] for same in readings.values() if len(same) > 1)
     return seen.difference(*again)
+
+
+def is_same_event(one: Event | None, other: Event | None) -> bool:
+    """Whether two readings are of one event, or there is none."""
+    return one is other or (one is not None and other is not None and _identity(one) == _identity(other))
 
 
 def compact(observations: Iterable[Observation]) -> frozenset[Observation]:

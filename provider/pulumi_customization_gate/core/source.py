@@ -89,6 +89,9 @@ class Readiness(Protocol):
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing, in words, or nothing once the VM is ready."""
 
+    def forget(self, vm: VmRef) -> None:
+        """Drops what was found about a VM: it is customized again, or was powered on again. `unmet` begins anew."""
+
     def is_final(self, vm: VmRef) -> bool:
         """Returns whether waiting longer cannot change what is missing, for example a password that was refused."""
 

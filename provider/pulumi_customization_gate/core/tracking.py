@@ -61,6 +61,8 @@ class TrackedVms:
         """When the power of each VM last changed, by the clock of the wait; may lie before its beginning."""
         self._tools_since: dict[str, float] = {}
         """When VMware Tools were first seen to run since the last power-on."""
+        self._asked: dict[str, Judgement] = {}
+        """The judgement of each VM with which its readiness was last asked."""
         self._look_at = math.inf
         self._doubt = SHORTEST_DOUBT
         self._dirty = set(self._judgements)
@@ -136,8 +138,12 @@ class TrackedVms:
         customized = bool(accepted) or is_customized(judgement, self._rules, is_overdue=is_overdue)
         unmet = unmet_by_state(judgement) if customized else ""
         found = Situation(vm, judgement, customized, is_overdue, unmet, judgement.completed_at, accepted)
-        if not customized or unmet or readiness is None:
+        if readiness is None:
             return found
+        self._forget_earlier_run(vm, judgement, readiness, customized=customized)
+        if not customized or unmet:
+            return found
+        self._asked[vm.id] = judgement
         return replace(
             found,
             unmet=readiness.unmet(vm),
@@ -145,6 +151,13 @@ class TrackedVms:
             is_final=readiness.is_final(vm),
             addresses=readiness.addresses(vm),
         )
+
+    def _forget_earlier_run(self, vm: VmRef, now: Judgement, readiness: Readiness, *, customized: bool) -> None:
+        """Has readiness begin anew where the VM was customized again or powered on again since it was asked."""
+        asked = self._asked.get(vm.id)
+        if asked is not None and not (customized and now.is_of_same_run(asked)):
+            del self._asked[vm.id]
+            readiness.forget(vm)
 
     def _accepted(self, vm: VmRef, judgement: Judgement) -> str:
         """Returns why the VM's failure counts as success, nothing where it does not.

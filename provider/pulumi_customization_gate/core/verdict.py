@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.core.facts import Facts
 from pulumi_customization_gate.core.gathering import gather
+from pulumi_customization_gate.core.recency import is_same_event
 from pulumi_customization_gate.core.status import CustomizationStatus, Evidence, Progress, Signal
 
 if TYPE_CHECKING:
@@ -78,6 +79,18 @@ class Judgement:
     def needs_look(self) -> bool:
         """Whether another look at the VM, soon, is what decides."""
         return self.facts.needs_look or self.is_held
+
+    def is_of_same_run(self, earlier: Judgement) -> bool:
+        """Returns whether the VM was neither customized nor powered on, off or the like since an earlier judgement.
+
+        The event of an end that only the state had reported may be read later: it is the same end.
+        """
+        now, before = self.facts, earlier.facts
+        if now.is_on is False or before.is_restarted is not now.is_restarted:
+            return False
+        if not is_same_event(before.power_event, now.power_event):
+            return False
+        return earlier.evidence is Evidence.STATE or is_same_event(before.end, now.end)
 
     @property
     def started_at(self) -> datetime | None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import threading
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ CLOUD_INIT = Script(
 """Says `status: done`, `running`, `not started`, `error` or `disabled`; the exit code depends on the version."""
 
 
+@dataclass(eq=False)
+class Made:
+    """The tries of the checks of one guest, from one customization or power-on to the next."""
+
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+    """What names their files in the guest."""
+    attempts: int = 0
+    held: set[int] = field(default_factory=set)
+    """The positions of the checks that have held."""
+
+
 class GuestChecks:
     """Makes checks in guests, each guest's in turn until they hold. What has held is not tried again.
 
@@ -53,18 +65,21 @@ class GuestChecks:
         self._settings, self._credentials = settings, credentials
         self._closing = threading.Event()
         self._tries = Tries("customization-gate-guest-checks", GUESTS_AT_ONCE, PAUSE)
-        self._key = secrets.token_hex(8)
-        self._attempts: dict[str, int] = {}
-        self._held: set[tuple[str, int]] = set()
         self._refused: dict[str, str] = {}
 
-    def missing(self, moid: str, checks: Sequence[Check]) -> str:
-        """Returns at once what the last try in a guest found missing, or nothing once all of its checks have held."""
+    def missing(self, moid: str, checks: Sequence[Check], made: Made) -> str:
+        """Returns at once what the last try in a guest found missing, or nothing once all of its checks have held.
+
+        Args:
+            moid: The VM's managed object ID.
+            checks: The checks.
+            made: The tries so far. With another object all checks are made anew, whatever an earlier try finds.
+        """
         if not checks:
             return ""
         if refusal := self.refusal(moid):
             return refusal
-        reason = self._tries.ask(moid, partial(self._try, moid, checks))
+        reason = self._tries.ask(made, partial(self._try, moid, checks, made))
         return "" if not reason else reason if ":" in reason else f"{checks[0]}: {reason}"
 
     def refusal(self, moid: str) -> str:
@@ -76,17 +91,17 @@ class GuestChecks:
         self._closing.set()
         self._tries.close()
 
-    def _try(self, moid: str, checks: Sequence[Check]) -> str:
+    def _try(self, moid: str, checks: Sequence[Check], made: Made) -> str:
         check = checks[0]
         try:
             with acquire(self._settings) as session:
                 guest = Guest(session, moid, self._credentials, Deadline(TRY_TIMEOUT, self._closing.is_set))
                 guest.check_login()
                 for number, check in enumerate(checks):
-                    if (moid, number) not in self._held:
-                        if reason := self._unmet(guest, moid, check):
+                    if number not in made.held:
+                        if reason := self._unmet(guest, check, made):
                             return f"{check}: {reason}"
-                        self._held.add((moid, number))
+                        made.held.add(number)
         except GuestLoginError as error:
             # Another try could lock the account.
             self._refused[moid] = f"{check}: {error}"
@@ -95,14 +110,14 @@ class GuestChecks:
             return f"{check}: {error}"
         return ""
 
-    def _unmet(self, guest: Guest, moid: str, check: Check) -> str:
+    def _unmet(self, guest: Guest, check: Check, made: Made) -> str:
         if check.kind == "cloud_init":
             if guest.is_windows:
                 return "expected a guest with cloud-init, got Windows"
-            return cloud_init_fault(self._run(guest, moid, CLOUD_INIT))
+            return cloud_init_fault(self._run(guest, CLOUD_INIT, made))
         script = Script(str(check.options["script"]), output_limit=OUTPUT_LIMIT)
         expected = int(check.options.get("exit_code") or 0)
-        outcome = self._run(guest, moid, script)
+        outcome = self._run(guest, script, made)
         if outcome.exit_code is not None and outcome.exit_code % 2**32 == expected % 2**32:
             return ""
         last_line = _last_line(outcome)
@@ -110,9 +125,9 @@ class GuestChecks:
             f"; last line of output: {last_line}" if last_line else ""
         )
 
-    def _run(self, guest: Guest, moid: str, script: Script) -> Outcome:
-        number = self._attempts[moid] = self._attempts.get(moid, 0) + 1
-        attempt = Attempt(self._key, number, hashlib.sha256(script.text.encode()).hexdigest())
+    def _run(self, guest: Guest, script: Script, made: Made) -> Outcome:
+        made.attempts += 1
+        attempt = Attempt(made.key, made.attempts, hashlib.sha256(script.text.encode()).hexdigest())
         try:
             outcome = run_script(guest, script, attempt).outcome
         finally:

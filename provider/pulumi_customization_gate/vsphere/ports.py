@@ -44,6 +44,11 @@ class Ports:
         reasons = {endpoint: future.result() for endpoint, future in tries.items() if future in done}
         return lambda address, port: reasons.get((address, port), "")
 
+    def forget(self, endpoints: Iterable[Endpoint]) -> None:
+        """Has ports tried anew."""
+        for endpoint in endpoints:
+            self._tries.forget(endpoint)
+
     def close(self) -> None:
         """Stops trying."""
         self._tries.close()

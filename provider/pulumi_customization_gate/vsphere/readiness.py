@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,18 +18,19 @@ from pulumi_customization_gate.core.background import Background, wait_until_don
 from pulumi_customization_gate.core.errors import AuthenticationError, CertificateError, ServerError
 from pulumi_customization_gate.core.text import duration, sanitize
 from pulumi_customization_gate.vsphere.checks import GUEST_OPERATIONS_PATHS, IN_GUEST, PATHS, Check
-from pulumi_customization_gate.vsphere.guest_checks import GuestChecks
+from pulumi_customization_gate.vsphere.guest_checks import GuestChecks, Made
 from pulumi_customization_gate.vsphere.guest_facts import GuestFacts, read_facts
 from pulumi_customization_gate.vsphere.ports import Ports
 from pulumi_customization_gate.vsphere.session import acquire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
     from pulumi_customization_gate.core.model import VmRef
     from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
+    from pulumi_customization_gate.vsphere.ports import Endpoint
     from pulumi_customization_gate.vsphere.settings import VsphereSettings
 
 INTERVAL = 1.0
@@ -108,6 +109,10 @@ class Stability:
         self._steady_since = None
         return "; ".join(filter(None, missing))
 
+    def endpoints(self, facts: GuestFacts) -> list[Endpoint]:
+        """Returns the ports that judging needs an answer of."""
+        return [endpoint for check in self.checks for endpoint in check.endpoints(facts)]
+
     def _unsettled(self, facts: GuestFacts, now: float) -> str:
         was_read, self._read_at = now - self._read_at <= LONGEST_GAP, now
         reason = facts.no_guest_operations()
@@ -122,6 +127,17 @@ class Stability:
         return f"guest operations have been ready for {duration(steady)} of {duration(self._conditions.settle)}"
 
 
+@dataclass(eq=False)
+class _Followed:
+    """What was found about one VM since it was last customized or powered on."""
+
+    stability: Stability
+    unmet: str = NOT_READ
+    newest: GuestFacts | None = None
+    ready_at: datetime | None = None
+    made: Made = field(default_factory=Made)
+
+
 class GuestReadiness:
     """Reads the guests of one vCenter; the waiting loop asks `unmet` of each VM that is customized.
 
@@ -134,10 +150,7 @@ class GuestReadiness:
         self._settings, self._conditions = settings, conditions
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._stabilities: dict[str, Stability] = {}
-        self._unmet: dict[str, str] = {}
-        self._newest: dict[str, GuestFacts] = {}
-        self._ready_at: dict[str, datetime] = {}
+        self._followed: dict[str, _Followed] = {}
         self._ports = Ports()
         credentials = conditions.guest_credentials
         self._guests = None if credentials is None else GuestChecks(settings, credentials)
@@ -147,29 +160,37 @@ class GuestReadiness:
     def unmet(self, vm: VmRef) -> str:
         """Returns at once what is still missing; the first question has the VM read from now on."""
         with self._lock:
-            if vm.id not in self._unmet:
-                self._unmet[vm.id] = NOT_READ
-                self._stabilities[vm.id] = Stability(self._conditions, vm.called)
+            followed = self._followed.get(vm.id)
+            if followed is None:
+                followed = self._followed[vm.id] = _Followed(Stability(self._conditions, vm.called))
             if self._reading is None:
                 self._reading = self._threads.submit(self._run)
-            missing = self._unmet[vm.id]
-            return missing and (self._refusal(vm.id) or missing)
+            return followed.unmet and (self._refusal(vm.id) or followed.unmet)
+
+    def forget(self, vm: VmRef) -> None:
+        """Drops what was found about a VM, also by what is still being read. A refused password stays refused."""
+        with self._lock:
+            followed = self._followed.pop(vm.id, None)
+        if followed is not None and followed.newest is not None:
+            self._ports.forget(followed.stability.endpoints(followed.newest))
 
     def is_final(self, vm: VmRef) -> bool:
         """Returns whether the guest refused the user name or password, so that its checks are not made again."""
-        return bool(self._refusal(vm.id) and self._unmet.get(vm.id))
+        followed = self._followed.get(vm.id)
+        return followed is not None and bool(followed.unmet and self._refusal(vm.id))
 
     def _refusal(self, moid: str) -> str:
         return self._guests.refusal(moid) if self._guests is not None else ""
 
     def ready_at(self, vm: VmRef) -> datetime | None:
         """Returns since when the VM is ready, by the server's clock."""
-        return self._ready_at.get(vm.id)
+        followed = self._followed.get(vm.id)
+        return followed.ready_at if followed else None
 
     def addresses(self, vm: VmRef) -> tuple[str, ...]:
         """Returns the addresses that the guest reported when it was last read; none where no check needs them."""
-        facts = self._newest.get(vm.id)
-        return facts.addresses if facts else ()
+        followed = self._followed.get(vm.id)
+        return followed.newest.addresses if followed and followed.newest else ()
 
     def check(self) -> None:
         """Raises an error if the guests are not read any more: waiting longer cannot make a VM ready then.
@@ -194,37 +215,33 @@ class GuestReadiness:
             The managed object IDs of the VMs that are not ready any more.
         """
         with self._lock:
-            ready = [moid for moid, missing in self._unmet.items() if not missing]
+            ready = {moid: followed for moid, followed in self._followed.items() if not followed.unmet}
         if not ready or self._closing.is_set():
             return frozenset()
         until = time.monotonic() + timeout
         confirming = self._threads.submit(lambda: self._confirm(ready, until))
         return confirming.result() if wait_until_done(confirming, until) else frozenset()
 
-    def _confirm(self, ready: Sequence[str], until: float) -> frozenset[str]:
+    def _confirm(self, ready: Mapping[str, _Followed], until: float) -> frozenset[str]:
         try:
             with acquire(self._settings) as session:
-                readings = session.with_retries(lambda: read_facts(session, ready, self._conditions.paths))
+                readings = session.with_retries(lambda: read_facts(session, list(ready), self._conditions.paths))
         except ServerError as error:
             _log.debug("the guests could not be read once more: %s", error)
             return frozenset()
-        endpoints = [
-            endpoint
-            for moid, facts in readings.items()
-            for check in self._stabilities[moid].checks
-            for endpoint in check.endpoints(facts)
-        ]
+        endpoints = [e for moid, facts in readings.items() for e in ready[moid].stability.endpoints(facts)]
         answers = self._ports.confirmed(endpoints, until - time.monotonic())
         lost = {}
         for moid, facts in readings.items():
-            missing = self._judged(moid, partial(self._stabilities[moid].confirm, facts, answers))
+            missing = self._judged(moid, partial(ready[moid].stability.confirm, facts, answers))
             if missing:
                 lost[moid] = missing
         with self._lock:
             if time.monotonic() >= until:  # the answer is too late
                 return frozenset()
-            self._newest.update(readings)
-            self._unmet.update(lost)
+            for moid, facts in readings.items():
+                ready[moid].newest = facts
+                ready[moid].unmet = lost.get(moid) or ready[moid].unmet
         return frozenset(lost)
 
     def close(self) -> None:
@@ -251,40 +268,42 @@ class GuestReadiness:
             while not self._closing.is_set():
                 with self._lock:
                     waiting = self._waiting()
-                paths = self._conditions.paths
-                self._learn(session.with_retries(lambda: read_facts(session, waiting, paths)))  # noqa: B023 -- at once
+                moids, paths = list(waiting), self._conditions.paths
+                readings = session.with_retries(lambda: read_facts(session, moids, paths))  # noqa: B023 -- at once
+                self._learn(readings, waiting)
                 self._closing.wait(INTERVAL)
 
     def _note_unreadable(self, reason: str) -> None:
         with self._lock:
-            for moid in self._waiting():
-                self._unmet[moid] = f"the guest could not be read: {reason}"
+            for followed in self._waiting().values():
+                followed.unmet = f"the guest could not be read: {reason}"
 
-    def _waiting(self) -> list[str]:
-        return [moid for moid, missing in self._unmet.items() if missing]
+    def _waiting(self) -> dict[str, _Followed]:
+        return {moid: followed for moid, followed in self._followed.items() if followed.unmet}
 
-    def _learn(self, readings: dict[str, GuestFacts]) -> None:
+    def _learn(self, readings: Mapping[str, GuestFacts], waiting: Mapping[str, _Followed]) -> None:
+        """Judges what was read. Of a VM that was forgotten meanwhile nothing is kept: it is followed anew."""
         now = time.monotonic()
         for moid, facts in readings.items():
-            missing = self._judged(moid, partial(self._missing, moid, facts, now))
+            followed = waiting[moid]
+            missing = self._judged(moid, partial(self._missing, moid, followed, facts, now))
             with self._lock:
-                if missing != self._unmet[moid]:
+                if missing != followed.unmet:
                     # What follows the kind of a check may quote its options, and those may be secrets.
                     _log.debug("%s: %s", moid, f"not ready ({missing.partition(':')[0]})" if missing else "ready")
-                self._unmet[moid] = missing
-                self._newest[moid] = facts
+                followed.unmet, followed.newest = missing, facts
                 if not missing:
-                    self._ready_at[moid] = facts.at
+                    followed.ready_at = facts.at
 
-    def _missing(self, moid: str, facts: GuestFacts, now: float) -> str:
+    def _missing(self, moid: str, followed: _Followed, facts: GuestFacts, now: float) -> str:
         """Returns what a VM lacks. The guest is asked once all else holds: that is after the reboot of a success."""
-        stability = self._stabilities[moid]
+        stability = followed.stability
         missing = stability.learn(facts, now, self._ports.answers)
         if missing or not stability.guest_checks or self._guests is None:
             return missing
         if reason := facts.no_guest_operations():
             return f"{stability.guest_checks[0]}: {reason}"
-        return self._guests.missing(moid, stability.guest_checks)
+        return self._guests.missing(moid, stability.guest_checks, followed.made)
 
     @staticmethod
     def _judged(moid: str, judge: Callable[[], str]) -> str:

@@ -49,6 +49,10 @@ class Tries:
         self._tries[key] = time.monotonic(), future
         return future
 
+    def forget(self, key: Hashable) -> None:
+        """Drops the last try of a key; one that is under way counts no more."""
+        self._tries.pop(key, None)
+
     def close(self) -> None:
         """Drops the tries that have not begun. One under way is left to itself."""
         self._background.close()

@@ -1185,6 +1185,9 @@ class Unready:
     def unmet(self, vm: VmRef) -> str:
         return "" if self.clock.elapsed >= self.second else f"guest operations of {vm.name} do not answer"
 
+    def forget(self, vm: VmRef) -> None:
+        pass
+
     def ready_at(self, vm: VmRef) -> datetime | None:
         return None if self.unmet(vm) else at(self.second)
 
@@ -1243,6 +1246,73 @@ def test_readiness_is_confirmed_before_the_gate_opens() -> None:
     assert 60 <= report.wait_seconds <= 60 + CANCEL_CHECK_INTERVAL
     assert (len(readiness.confirmed), max(readiness.confirmed)) == (2, CONFIRM_TIMEOUT)
     assert [o.ready for update in updates for o in update.changed if o.id == "vm-86"][-3:] == [True, False, True]
+
+
+class Settling(Unready):
+    """Finds a VM ready some seconds after it was first asked about it, or since it forgot it."""
+
+    def __init__(self, clock: Clock, settle: float) -> None:
+        super().__init__(clock, settle)
+        self.asked: dict[str, float] = {}
+        self.forgotten: list[tuple[float, str]] = []
+
+    def unmet(self, vm: VmRef) -> str:
+        since = self.asked.setdefault(vm.id, self.clock.elapsed)
+        return "" if self.clock.elapsed >= since + self.second else "guest operations are not ready for long enough"
+
+    def forget(self, vm: VmRef) -> None:
+        del self.asked[vm.id]
+        self.forgotten.append((self.clock.elapsed, vm.key))
+
+    def ready_at(self, vm: VmRef) -> datetime | None:
+        return None if self.unmet(vm) else at(self.asked[vm.id] + self.second)
+
+
+FIRST_RUN = [starting(-9, WEB_1.id), succeeded(0, WEB_1.id)]
+AGAIN = [
+    powered_off(50, WEB_1.id),
+    read(51, "PENDING", vm=WEB_1.id, on=False, pending=True),
+    starting(52, WEB_1.id),
+    started(53, WEB_1.id),
+    succeeded(60, WEB_1.id),
+]
+
+
+@pytest.mark.parametrize(
+    ("happens", "since"),
+    [
+        pytest.param(AGAIN, 60, id="customized again"),
+        pytest.param([dataclasses.replace(o, read_at=60) for o in AGAIN if isinstance(o, Event)], 60, id="in one poll"),
+        pytest.param([started(53, WEB_1.id), succeeded(60, WEB_1.id)], 60, id="customized again while it runs"),
+        pytest.param(
+            [powered_off(50, WEB_1.id), starting(60, WEB_1.id), read(61, "IDLE", vm=WEB_1.id)], 61, id="restarted"
+        ),
+        pytest.param([suspended(50, WEB_1.id), resuming(60, WEB_1.id)], 60, id="suspended and resumed"),
+        pytest.param([read(60, "SUCCEEDED", vm=WEB_1.id)], 0, id="read again"),
+        pytest.param([unreadable(50, WEB_1.id), read(60, "SUCCEEDED", vm=WEB_1.id)], 0, id="unreadable for a moment"),
+    ],
+)
+@pytest.mark.parametrize("settle", [pytest.param(30, id="had settled"), pytest.param(55, id="had not settled")])
+def test_readiness_begins_anew_with_a_customization_or_a_power_on(
+    happens: Sequence[Observation], since: float, settle: float
+) -> None:
+    """What was found about the guest before its next customization, or power-on, opens no gate."""
+    source = ScriptedSource((WEB_1, WEB_2), [*FIRST_RUN, *happens, started(5), succeeded(61)])
+    readiness = Settling(source.clock, settle)
+    report = wait(source, WaitRules(timeout=200), readiness=readiness, clock=source.clock)
+
+    assert report.outcomes[0].ready_at == at(since + settle)
+    assert [key for _, key in readiness.forgotten] == ([WEB_1.key] if since else [])
+
+
+def test_an_end_whose_event_was_lost_is_not_another_customization() -> None:
+    """The read that confirms an end which the state reported finds its event: the guest need not settle again."""
+    source = ScriptedSource(
+        ALONE, [starting(1), read(5, "RUNNING"), read(20, "SUCCEEDED")], found_by_refresh=[succeeded(19)]
+    )
+    report = wait(source, REQUIRED, readiness=Settling(source.clock, 30), clock=source.clock)
+
+    assert (only(report).evidence, only(report).completed_at, only(report).ready_at) == (Evidence.EVENT, at(19), at(50))
 
 
 def test_the_confirmation_ends_with_the_deadline() -> None:

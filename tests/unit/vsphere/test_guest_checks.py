@@ -15,7 +15,7 @@ from pulumi_customization_gate.vsphere.guest.calls import GuestCredentials
 from pulumi_customization_gate.vsphere.guest.errors import GuestLoginError, GuestTimeoutError
 from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
 from pulumi_customization_gate.vsphere.guest.run import ScriptResult, Status
-from pulumi_customization_gate.vsphere.guest_checks import CLOUD_INIT, GuestChecks, cloud_init_fault
+from pulumi_customization_gate.vsphere.guest_checks import CLOUD_INIT, GuestChecks, Made, cloud_init_fault
 from tests.unit.vsphere.fake_vcenter import SETTINGS, until
 
 if TYPE_CHECKING:
@@ -77,12 +77,13 @@ def checks(guests: FakeGuests) -> Iterator[GuestChecks]:  # noqa: ARG001 -- the 
     made.close()
 
 
-def message(checks: GuestChecks, *given: Check) -> list[str]:
+def message(checks: GuestChecks, *given: Check, made: Made | None = None) -> list[str]:
     """Returns what is missing, each sentence once, until nothing is or no more is tried."""
     found: list[str] = []
+    made = made or Made()
 
     def is_over() -> bool:
-        reason = checks.missing("vm-1", given)
+        reason = checks.missing("vm-1", given, made)
         if not reason.endswith("not tried yet") and reason not in found:
             found.append(reason)
         return not reason or (bool(checks.refusal("vm-1")) and bool(found))
@@ -102,7 +103,9 @@ def test_checks_are_tried_in_turn_until_they_hold(guests: FakeGuests, checks: Gu
     ]
     given = checks_of([COMMAND, {"kind": "cloud_init"}])
 
-    assert message(checks, *given) == [
+    made = Made()
+
+    assert message(checks, *given, made=made) == [
         "command: expected exit code 3, got 0; last line of output: inactive",
         "command: timed out after 2 min",
         "cloud_init: expected the status done, got running",
@@ -110,7 +113,7 @@ def test_checks_are_tried_in_turn_until_they_hold(guests: FakeGuests, checks: Gu
     ]
     assert guests.scripts == [COMMAND["script"]] * 3 + [CLOUD_INIT.text] * 2
     assert guests.removed == 5
-    assert checks.missing("vm-1", given) == ""
+    assert checks.missing("vm-1", given, made) == ""
 
 
 def test_a_refused_password_is_not_repeated(guests: FakeGuests, checks: GuestChecks) -> None:
@@ -120,7 +123,7 @@ def test_a_refused_password_is_not_repeated(guests: FakeGuests, checks: GuestChe
     reason = "command: the guest of web (vm-1) refuses the user name or password of root"
 
     assert message(checks, *given)[-1] == reason
-    assert [checks.missing("vm-1", given) for _ in range(3)] == [reason] * 3
+    assert [checks.missing("vm-1", given, Made()) for _ in range(3)] == [reason] * 3
     assert (guests.logins, guests.scripts) == (["vm-1"], [])
     assert not checks.refusal("vm-2")
 
@@ -129,7 +132,8 @@ def test_windows_has_no_cloud_init(guests: FakeGuests, checks: GuestChecks) -> N
     """The reason names the guest, and nothing runs there."""
     guests.is_windows = True
     (check,) = checks_of([{"kind": "cloud_init"}])
-    until(lambda: not checks.missing("vm-1", [check]).endswith("not tried yet"))
+    made = Made()
+    until(lambda: not checks.missing("vm-1", [check], made).endswith("not tried yet"))
 
     assert guests.scripts == []
 
@@ -146,14 +150,38 @@ def test_a_try_that_hangs_is_not_waited_for(
 
     monkeypatch.setattr(guests, "check_login", hang)
     monkeypatch.setattr(guest_checks, "Guest", guests.guest)
-    given = checks_of([COMMAND])
+    given, made = checks_of([COMMAND]), Made()
 
-    assert [checks.missing("vm-1", given) for _ in range(5)] == ["command: not tried yet"] * 5
+    assert [checks.missing("vm-1", given, made) for _ in range(5)] == ["command: not tried yet"] * 5
     until(lambda: guests.logins)
     assert guests.logins == ["vm-1"]
     guests.answers = [outcome(3)]
     release.set()
-    until(lambda: not checks.missing("vm-1", given))
+    until(lambda: not checks.missing("vm-1", given, made))
+
+
+def test_a_try_from_before_another_customization_does_not_count(
+    guests: FakeGuests, checks: GuestChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks that held before are made anew, also where the last of them holds only afterwards."""
+    release = threading.Event()
+
+    def run(guest: Any, script: Any, attempt: Any) -> ScriptResult:
+        if attempt.key == before.key and attempt.number == 2:
+            release.wait(30)
+        return guests.run(guest, script, attempt)
+
+    monkeypatch.setattr(guest_checks, "run_script", run)
+    given, before, after = checks_of([COMMAND, COMMAND]), Made(), Made()
+    guests.answers = [outcome(3)]
+    until(lambda: checks.missing("vm-1", given, before) and before.attempts == 2)
+    assert before.held == {0}
+    guests.answers = [outcome(3), outcome(0), outcome(3), outcome(3)]
+    release.set()
+    until(lambda: before.held == {0, 1})
+    assert checks.missing("vm-1", given, after) == "command: not tried yet"
+
+    assert message(checks, *given, made=after) == ["command: expected exit code 3, got 0", ""]
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,60 @@ def test_what_was_ready_is_read_once_more(vcenter: FakeVcenter, made: list[Guest
     until(lambda: not ready.unmet(WEB))
 
 
+def test_a_vm_that_is_forgotten_settles_anew(
+    vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was read of it before counts, nor what is still being read then; another VM stays ready."""
+    for moid in ("vm-1", "vm-2"):
+        vcenter.state.add(moid, **READY)
+    db = VmRef("db", "vm-2", "db-1")
+    ready = following(made, guest_operations=True, settle=0)
+    ready.forget(WEB)
+    until(lambda: not (ready.unmet(WEB) or ready.unmet(db)))
+    ready.forget(WEB)
+    assert (ready.ready_at(WEB), ready.addresses(WEB), ready.is_final(WEB)) == (None, (), False)
+
+    reading, answer, read = threading.Event(), threading.Event(), read_facts
+
+    def hang(session: Any, moids: Any, paths: Any) -> Any:
+        facts = read(session, moids, paths)
+        if "vm-1" in moids:
+            reading.set()
+            answer.wait(30)
+        return facts
+
+    monkeypatch.setattr(readiness, "read_facts", hang)
+    assert ready.unmet(WEB) == readiness.NOT_READ
+    assert reading.wait(30)
+    ready.forget(WEB)
+    assert ready.unmet(WEB) == readiness.NOT_READ
+    vcenter.state.add("vm-1", **{**READY, "guest__guestOperationsReady": False})
+    answer.set()
+    reported: set[str] = set()
+
+    def is_read() -> bool:
+        reported.add(ready.unmet(WEB))
+        return reported != {readiness.NOT_READ}
+
+    until(is_read)
+    assert reported == {readiness.NOT_READ, "VMware Tools are running, but guest operations are not ready"}
+    assert not ready.unmet(db)
+    vcenter.state.add("vm-1", **READY)
+    until(lambda: not ready.unmet(WEB))
+
+
+def test_a_port_that_was_open_before_is_tried_anew(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
+    """A VM that is forgotten needs a connection of its own, not the last one of before."""
+    vcenter.state.add("vm-1", guest__ipAddress="127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ready = following(made, checks=checks_of([{"kind": "tcp_port", "port": port}]))
+        until(lambda: not ready.unmet(WEB))
+    ready.forget(WEB)
+
+    until(lambda: "connection refused" in ready.unmet(WEB))
+
+
 def test_a_port_is_tried_once_more(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
     """A port that accepted a connection and is closed by now keeps the gate closed."""
     vcenter.state.add("vm-1", guest__ipAddress="127.0.0.1")
