@@ -15,7 +15,7 @@ from pulumi_customization_gate.core.outcomes import (
     is_waiting_to_start,
     unmet_by_state,
 )
-from pulumi_customization_gate.core.recency import AGREEMENT, compact
+from pulumi_customization_gate.core.recency import AGREEMENT, age, compact, is_same_event, is_since
 from pulumi_customization_gate.core.results import time_of
 from pulumi_customization_gate.core.status import CustomizationStatus, Progress
 from pulumi_customization_gate.core.verdict import judge
@@ -89,11 +89,7 @@ class TrackedVms:
             self._keep(vm, judgement)
             if judgement.status is not CustomizationStatus.CUSTOMIZATION_FAILED:
                 self._without_failure.add(vm)
-            self._observe_power_change(vm, before.facts, judgement.facts, now)
-            if not judgement.facts.tools_running:
-                self._tools_since.pop(vm, None)
-            else:
-                self._tools_since.setdefault(vm, now)
+            self._observe_run(vm, before.facts, judgement.facts, new, now)
             if judgement.because != before.because:
                 _log.debug("%s: %s, because %s", vm, judgement.status.value, judgement.because)
         for vm in self._held.copy():
@@ -232,10 +228,33 @@ class TrackedVms:
         elif self._look_at == math.inf:
             self._look_at = now + self._doubt
 
-    def _observe_power_change(self, vm: str, before: Facts, now: Facts, clock: float) -> None:
-        """Dates the last power-on or power-off by the clock of the wait, also one that is observed late."""
-        if now.power_event is not None and now.power_event != before.power_event:
-            age = (now.latest.at - now.power_event.at).total_seconds() if now.latest else 0.0
-            self._power_changes[vm] = clock - max(0.0, age)
-        elif {before.is_on, now.is_on} == {True, False}:
+    def _observe_run(self, vm: str, before: Facts, now: Facts, new: Iterable[Observation], clock: float) -> None:
+        """Dates the last power-on or power-off, and since when VMware Tools run, also where one batch brings it all.
+
+        Args:
+            vm: The VM's identifier.
+            before: The facts before a batch of observations.
+            now: The facts after it.
+            new: The batch.
+            clock: The time of the batch, by the clock of the wait.
+        """
+        looks = [o for o in new if isinstance(o, Snapshot) and (before.latest is None or age(o) > age(before.latest))]
+        has_power_changed = self._observe_power_change(vm, before, now, looks, clock)
+        if has_power_changed or not (now.tools_running and all(look.tools_running for look in looks)):
+            self._tools_since.pop(vm, None)
+        if now.tools_running:
+            self._tools_since.setdefault(vm, clock)
+
+    def _observe_power_change(
+        self, vm: str, before: Facts, now: Facts, looks: Sequence[Snapshot], clock: float
+    ) -> bool:
+        """Dates the last power-on or power-off, also one that is observed late, and returns whether there was one."""
+        if now.power_event is not None and not is_same_event(now.power_event, before.power_event):
+            seconds = (now.latest.at - now.power_event.at).total_seconds() if now.latest else 0.0
+            self._power_changes[vm] = clock - max(0.0, seconds)
+            return True
+        was_off = any(look.power.is_on is False and is_since(look, now.power_event) for look in looks)
+        if {before.is_on, now.is_on} == {True, False} or (was_off and now.is_on):
             self._power_changes[vm] = clock
+            return True
+        return now.is_restarted and not before.is_restarted
