@@ -638,7 +638,7 @@ def test_a_server_that_is_lost_ends_with_4_and_the_report(run: Callable[..., Any
 
     assert result.exit_code == 4
     assert json.loads(result.stdout)["statuses"]["name-of-vm-1"] == SUCCEEDED.value
-    assert "vc answered NotSupported. 1 of 2 VMs was not ready" in result.stderr
+    assert "vc answered NotSupported. 2 of 2 VMs were not ready, 1 of them customized, after" in result.stderr
 
 
 def test_a_server_that_cannot_be_used_ends_with_4(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def failure_text(report: GateReport, phrases: Phrases, already_ready: int = 0) -
         phrases: What to do, in the words of the program that shows the text.
         already_ready: How many VMs it is not about, because an earlier run found them ready.
     """
-    lines = _indented(sorted(report.outcomes, key=lambda outcome: outcome.ready))
+    lines = _indented(sorted(report.outcomes, key=lambda outcome: (outcome.ready, _is_unconfirmed(outcome))))
     return "\n".join([headline(report, already_ready), *lines, *advice_lines(report, phrases)])
 
 
@@ -123,10 +123,13 @@ def advice_lines(report: GateReport, phrases: Phrases) -> Iterable[str]:
 
 
 def _what_failed(report: GateReport, bad: list[VmOutcome], whole: int) -> str:
+    unconfirmed = sum(map(_is_unconfirmed, bad))
+    customized = f", {unconfirmed} of them customized," if unconfirmed else ""
     if report.cancelled:
-        return f"the wait was cancelled with {len(bad)} of {_vms(whole)} not ready"
+        return f"the wait was cancelled with {len(bad)} of {_vms(whole)} not ready{customized}"
     if report.fatal_error is not None:
-        return f"{report.fatal_error} {len(bad)} of {_vms(whole)} {'was' if len(bad) == 1 else 'were'} not ready"
+        were = "was" if len(bad) == 1 else "were"
+        return f"{report.fatal_error} {len(bad)} of {_vms(whole)} {were} not ready{customized}"
     kinds = [o.failure.kind for o in bad if o.failure is not None and o.failure.kind is not FailureKind.UNFINISHED]
     failed = any(not kind.is_lack_of_time and not kind.is_absence for kind in kinds)
     customization = f"customization {'failed' if failed else 'did not finish'} on {{}}"
@@ -134,6 +137,12 @@ def _what_failed(report: GateReport, bad: list[VmOutcome], whole: int) -> str:
     (sentence, count), *others = sorted(counts.items(), key=lambda item: item[0] != customization)
     parts = [sentence.format(f"{count} of {_vms(whole)}")]
     return ", ".join([*parts, *(other.format(f"{count} of {whole}") for other, count in others)])
+
+
+def _is_unconfirmed(outcome: VmOutcome) -> bool:
+    """Whether a VM is customized, and the wait ended before it was known whether it is ready."""
+    is_unfinished = outcome.failure is not None and outcome.failure.kind is FailureKind.UNFINISHED
+    return is_unfinished and outcome.status is CustomizationStatus.CUSTOMIZATION_SUCCEEDED
 
 
 def _vms(count: int) -> str:

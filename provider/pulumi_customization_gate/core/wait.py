@@ -99,11 +99,8 @@ class WaitLoop:
             left = self._vms.next_due(self._clock(), self._deadline) - self._clock()
             self._poll(max(0.0, min(left, CANCEL_CHECK_INTERVAL)))
         self._notify()
-        # A wait that was cut short opens no gate: no read has confirmed that all VMs are ready.
-        is_unconfirmed = self._is_cut_short and not self._rules.judges_once and self._may_open()
-        unmet = CUT_SHORT if is_unconfirmed else ""
         return GateReport(
-            outcomes=tuple(self._final_outcome(vm, unmet) for vm in self._vms.refs),
+            outcomes=tuple(self._final_outcome(vm) for vm in self._vms.refs),
             wait_seconds=self._clock() - self._began,
             timed_out=self._timed_out,
             cancelled=self._was_cancelled,
@@ -210,9 +207,11 @@ class WaitLoop:
     def _situation(self, vm: VmRef) -> Situation:
         return self._vms.situation(vm, self._clock(), self._readiness)
 
-    def _final_outcome(self, vm: VmRef, unmet: str) -> VmOutcome:
+    def _final_outcome(self, vm: VmRef) -> VmOutcome:
         seen, diagnose = self._situation(vm), partial(self._source.diagnose, vm, FINAL_READ_TIMEOUT)
-        seen = replace(seen, unmet=unmet or seen.unmet)
+        if seen.is_ready and self._is_cut_short and not self._rules.judges_once:
+            # No read has confirmed it: what happened since may be unknown, and no later wait judges a VM that is ready.
+            seen = replace(seen, unmet=CUT_SHORT)
         is_broken, timed_out = self._is_cut_short, self._timed_out
         failure = failure_of(seen, self._rules, timed_out=timed_out, diagnose=diagnose, is_broken=is_broken)
         return outcome_of(seen, failure)

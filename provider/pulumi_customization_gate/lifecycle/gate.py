@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from pulumi_customization_gate.core.errors import ConfigurationError
-from pulumi_customization_gate.core.status import CustomizationStatus
+from pulumi_customization_gate.core.status import CustomizationStatus, Evidence
 from pulumi_customization_gate.lifecycle.acceptance import accepted_failures
 from pulumi_customization_gate.lifecycle.arguments import (
     GATE,
@@ -106,11 +106,13 @@ def update(engine: Engine, config: Config, gate_id: str, olds: Mapping[str, Any]
     carried = [
         {**result, "accepted": result["accepted"] and reasons_kept.get(result["moid"])} for result in stored.values()
     ]
+    # The server has no record of these: that an earlier wait found them customized stays the only evidence.
+    known = frozenset(result["moid"] for result in stored.values() if result["evidence"] == Evidence.STORED.value)
     ready = {result["moid"]: result for result in carried if is_ready(result, requires_customization=is_required)}
     if Effect.JUDGES_ALL in effects or not _implies(olds, news):
         customized = frozenset(moid for moid, result in ready.items() if result["status"] == _SUCCEEDED)
-        return judge(engine, config, gate_id, news, olds, {}, customized)
-    return judge(engine, config, gate_id, news, olds, ready)
+        return judge(engine, config, gate_id, news, olds, {}, customized | known)
+    return judge(engine, config, gate_id, news, olds, ready, known - ready.keys())
 
 
 def preview(config: Config, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Inputs:

@@ -243,6 +243,21 @@ Wait again.""",
     ),
     pytest.param(
         GateReport(
+            (
+                bad(0, STATUS.CUSTOMIZATION_SUCCEEDED, Failure(K.UNFINISHED, message="the wait ended")),
+                bad(1, STATUS.CUSTOMIZATION_STARTED, Failure(K.UNFINISHED, message="it has not ended")),
+            ),
+            7.25,
+            cancelled=True,
+        ),
+        """the wait was cancelled with 2 of 2 VMs not ready, 1 of them customized, after 7.2 s
+  web-1 (vm-86)  CustomizationStarted: it has not ended
+  web-0 (vm-85)  CustomizationSucceeded: the wait ended
+Wait again.""",
+        id="the user cancelled, and one was customized",
+    ),
+    pytest.param(
+        GateReport(
             (bad(0, STATUS.CUSTOMIZATION_STARTED, Failure(K.UNFINISHED, message="it has not ended")),),
             3900,
             fatal_error=AuthenticationError("vc.example.com refused the user name or password."),

@@ -15,6 +15,7 @@ from pulumi_customization_gate.core.background import CANCEL_CHECK_INTERVAL
 from pulumi_customization_gate.core.confirmation import (
     CONFIRM_PAUSE,
     CONFIRM_TIMEOUT,
+    CUT_SHORT,
     FAILURE_CONFIRM_TIMEOUT,
     FINAL_READ_TIMEOUT,
     UNCONFIRMED,
@@ -849,14 +850,21 @@ def test_why_a_vm_is_missing_is_reported_at_once() -> None:
 
 
 def test_cancellation_is_noticed_within_one_poll() -> None:
-    """A cancelled wait ends with what it knows, without another read, as soon as the poll in flight is over."""
+    """A cancelled wait ends with what it knows, without another read, as soon as the poll in flight is over.
+
+    A VM that was customized is not ready then: no read has confirmed it, so the next wait judges it again.
+    """
     source = ScriptedSource((WEB_0, WEB_1), [*SLOW, succeeded(3, WEB_1.id)])
     report = source.wait(cancelled_at=10.1)
 
     assert reported_by(report) == {
         "web-0": ("CustomizationStarted", False, "Unfinished"),
-        "web-1": ("CustomizationSucceeded", True, ""),
+        "web-1": ("CustomizationSucceeded", False, "Unfinished"),
     }
+    assert [outcome.failure and outcome.failure.message for outcome in report.outcomes] == [
+        "the customization started and has not ended",
+        CUT_SHORT,
+    ]
     assert (report.cancelled, report.timed_out, source.refreshes, source.closed) == (True, False, [], 1)
     assert report.wait_seconds <= 10.1 + CANCEL_CHECK_INTERVAL
 
@@ -869,7 +877,19 @@ def test_a_cancelled_wait_opens_no_gate() -> None:
     assert (report.ready, report.cancelled) == (False, True)
     (outcome,) = report.outcomes
     assert outcome.failure is not None
-    assert outcome.failure.message == "the wait ended before the server confirmed the end"
+    assert outcome.failure.message == CUT_SHORT == "the wait ended before the server confirmed the end"
+
+
+def test_a_server_that_is_lost_leaves_no_vm_ready() -> None:
+    """What happened to a customized VM before the error is unknown; a VM that failed keeps its reason."""
+    happens = [succeeded(3, WEB_0.id), failed(4, WEB_1.id), started(5)]
+    report = ScriptedSource((WEB_0, WEB_1, WEB_2), happens, raised=(50, REFUSED_LOGIN)).wait(REQUIRED)
+
+    assert reported_by(report) == {
+        "web-0": ("CustomizationSucceeded", False, "Unfinished"),
+        "web-1": ("CustomizationFailed", False, "CustomizationSysprepFailed"),
+        "web-2": ("CustomizationStarted", False, "Unfinished"),
+    }
 
 
 @pytest.mark.parametrize("second", [0, 50], ids=["at once", "during the wait"])

@@ -378,14 +378,43 @@ def test_a_reporting_gate_opens_whatever_happened(the_gate: Gate, server: FakeSe
 
 
 def test_a_wait_that_was_cut_short_opens_no_gate(the_gate: Gate, server: FakeServer) -> None:
-    """A server that is lost for good closes even a reporting gate, and the next run judges what is not good."""
+    """A server that is lost for good closes even a reporting gate, and the next run judges all that it had judged."""
     server.stories, server.breaks = {"vm-2": "slow"}, ServerError("vc.example.com is gone.")
     cut = created(the_gate, vms=["vm-1", "vm-2"], on_failure="report")
     assert (cut["ready"], cut["opened_at"]) == (False, "")
     server.stories, server.breaks = {}, None
     again = updated(the_gate, cut, vms=["vm-1", "vm-2"], on_failure="report")
-    assert server.waits[1] == (["vm-1", "vm-2"], ["vm-1"], [])
-    assert again["ready"] is True
+    assert server.waits[1] == (["vm-1", "vm-2"], [], [])
+    assert (again["ready"], again["wait_seconds"]) == (True, 0)
+
+
+def test_a_vm_of_an_earlier_wait_stays_ready_where_a_wait_is_cut_short(the_gate: Gate, server: FakeServer) -> None:
+    """Only what the wait judged is judged again."""
+    first = created(the_gate, vms={"a": "vm-1"})
+    server.stories, server.breaks = {"vm-3": "slow"}, ServerError("vc.example.com is gone.")
+    vms = {"a": "vm-1", "b": "vm-2", "c": "vm-3"}
+    with pytest.raises(PartialFailureError) as cut:
+        the_gate.update(first, {"vms": vms})
+    server.stories, server.breaks = {"vm-2": "bad again"}, None
+    with pytest.raises(PartialFailureError) as again:
+        the_gate.update(dict(cut.value.outputs), {"vms": vms})
+
+    assert [waited[1] for waited in server.waits[1:]] == [["vm-1"], ["vm-1"]]
+    assert again.value.outputs["statuses"] == {"a": SUCCEEDED, "b": FAILED, "c": SUCCEEDED}
+
+
+def test_what_only_an_earlier_wait_knows_outlasts_a_wait_that_is_cut_short(the_gate: Gate, server: FakeServer) -> None:
+    """A VM of which the server has no record any more was found customized once, and that is still known."""
+    vms = {"a": "vm-1", "b": "vm-2"}
+    first = created(the_gate, vms=vms)
+    server.stories, server.breaks = {"vm-1": "plain", "vm-2": "slow"}, ServerError("vc.example.com is gone.")
+    with pytest.raises(PartialFailureError) as cut:
+        the_gate.update(first, {"vms": vms, "triggers": [1]})
+    server.stories, server.breaks = {"vm-1": "plain"}, None
+    again = the_gate.update(dict(cut.value.outputs), {"vms": vms, "triggers": [1]})
+
+    assert server.waits[2] == (["vm-1", "vm-2"], [], ["vm-1"])
+    assert (again["ready"], again["results"]["a"]["evidence"]) == (True, "stored")
 
 
 # ---- update
