@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +25,7 @@ from pulumi_customization_gate.vsphere import session as module
 from pulumi_customization_gate.vsphere.events import event_filter
 from pulumi_customization_gate.vsphere.session import Session, acquire
 from tests.lab.misbehaving import Reply, delayed
-from tests.lab.soap_server import SoapServer
+from tests.lab.soap_server import CERTIFICATE, SoapServer
 from tests.lab.sources import vsphere_source
 from tests.unit.vsphere.fake_vcenter import NOON, FakeVcenter, until
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from pulumi_customization_gate.core.model import Event
     from pulumi_customization_gate.core.progress import Update
+    from pulumi_customization_gate.vsphere.settings import VsphereSettings
     from tests.lab.misbehaving import Request
 
 CALL_TIMEOUT = 0.5
@@ -49,6 +53,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoapServer]:
         monkeypatch.setattr(target, name, seconds)
     monkeypatch.setattr(refused_logins, "_accepted", set())
     monkeypatch.setattr(refused_logins, "_refusals", {})
+    monkeypatch.setattr(refused_logins, "_unanswered", {})
     vcenter = FakeVcenter()
     vcenter.state.add("vm-1")
     with SoapServer(vcenter).serving() as server:
@@ -356,6 +361,118 @@ def test_a_password_that_never_worked_is_sent_once(server: SoapServer) -> None:
         with pytest.raises(AuthenticationError, match="They were sent once and are not sent again"):
             Session(server.settings()).start()
     assert server.count("Login") == 1
+
+
+@pytest.fixture
+def may_answer(server: SoapServer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event before which no login is answered."""
+    event, usual = threading.Event(), server.usual
+
+    def held(request: Request) -> Reply:
+        reply = usual(request)
+
+        def write(connection: ssl.SSLSocket, released: threading.Event) -> None:
+            while not event.wait(0.01) and not released.is_set():
+                pass
+            reply(connection, released)
+
+        return write if server.name(request) == "Login" else reply
+
+    monkeypatch.setattr(server, "usual", held)
+    return event
+
+
+def other_settings(server: SoapServer) -> VsphereSettings:
+    """Returns other settings with the same server, user and password."""
+    certificate = ssl.PEM_cert_to_DER_cert((CERTIFICATE / "localhost.pem").read_text(encoding="utf-8"))
+    return replace(server.settings(), thumbprint=hashlib.sha256(certificate).hexdigest())
+
+
+def waits(server: SoapServer, settings: VsphereSettings) -> Callable[[], bool]:
+    """Returns whether a session with these settings waits for a login; fails if it sends one."""
+
+    def check() -> bool:
+        assert server.count("Login") == 1
+        return settings in login._pending
+
+    return check
+
+
+def has_login() -> bool:
+    """Whether a login is under way, also one for which nobody waits."""
+    return any(thread.name.startswith("customization-gate-login") for thread in threading.enumerate())
+
+
+def test_a_password_whose_refusal_comes_too_late_is_not_sent_again(
+    server: SoapServer, may_answer: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first session gave up before the directory had refused the password; the next one knows the refusal."""
+    monkeypatch.setattr(login, "LOGIN_TIMEOUT", CALL_TIMEOUT)
+    server.vcenter.password = "another"
+    with pytest.raises(ServerError, match="has not answered the login of ann"):
+        Session(server.settings()).start()
+    may_answer.set()
+    until(lambda: not has_login())
+
+    with pytest.raises(AuthenticationError, match="They were sent once and are not sent again"):
+        Session(server.settings()).start()
+
+    assert server.count("Login") == 1
+
+
+@pytest.mark.parametrize("is_right", [pytest.param(True, id="right"), pytest.param(False, id="wrong")])
+def test_a_password_is_sent_alone_until_it_has_worked(
+    server: SoapServer, may_answer: threading.Event, *, is_right: bool
+) -> None:
+    """Of two sessions that begin at the same time, the second waits for the answer to the first."""
+    if not is_right:
+        server.vcenter.password = "another"
+    first, second = Session(server.settings()), Session(other_settings(server))
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            starting = [pool.submit(first.start)]
+            until(lambda: server.count("Login") == 1)
+            starting.append(pool.submit(second.start))
+            until(waits(server, second.settings))
+        finally:
+            may_answer.set()
+        errors = [type(one.exception(20)) for one in starting]
+    if is_right:
+        first.log_out()
+        second.log_out()
+
+    assert errors == [type(None) if is_right else AuthenticationError] * 2
+    assert (server.count("Login"), server.vcenter.sessions) == (2 if is_right else 1, set())
+
+
+@pytest.mark.parametrize("ending", ["time-out", "cancellation"])
+def test_a_login_that_waits_for_another_one_has_its_own_end(
+    server: SoapServer, may_answer: threading.Event, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """It ends although the first one, which was abandoned, has no answer; once that has one, the next login works."""
+    first, second = Session(server.settings()), Session(other_settings(server))
+    with ThreadPoolExecutor(2) as pool:
+        starting = pool.submit(first.start)
+        until(lambda: server.count("Login") == 1)
+        first._is_closed.set()
+        with pytest.raises(ServerError, match="has not answered the login of ann"):
+            starting.result(20)
+        waiting = pool.submit(second.start)
+        until(waits(server, second.settings))
+        if ending == "time-out":
+            monkeypatch.setattr(login, "LOGIN_TIMEOUT", 0.0)
+        else:
+            second._is_closed.set()
+        with pytest.raises(ServerError, match="has not answered the login of ann"):
+            waiting.result(20)
+    assert server.count("Login") == 1
+
+    monkeypatch.setattr(login, "LOGIN_TIMEOUT", 30.0)
+    may_answer.set()
+    with acquire(other_settings(server)) as session:
+        assert find(session) is None
+    until(lambda: not server.vcenter.sessions)
+    assert server.count("Login") == 2
 
 
 # ---- another address

@@ -1,6 +1,7 @@
 """The login to a vCenter, on a connection of its own: a directory may take minutes to check a password.
 
-Whoever no longer waits for the response leaves the call to its thread, which logs the session out if it comes late.
+Whoever no longer waits for the response leaves the call to its thread, which logs the session out if it comes late, and
+records a refusal.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def log_in(
         OSError, http.client.HTTPException, vmodl.MethodFault: As the call does.
     """
     while True:
-        refused_logins.check(settings)
+        if (other := refused_logins.claim(settings)) is not None:
+            _wait(other, settings, is_closed)
+            continue
         if left := refused_logins.pause(settings):
             if is_closed.wait(left):
                 raise ServerError(f"the login to {settings.server} was cancelled")
@@ -78,7 +81,7 @@ def log_in(
         try:
             cookie = _Attempt(settings, connect, manager).run(is_closed)
         except vim.fault.InvalidLogin:
-            refused_logins.record_refusal(settings)
+            refused_logins.check(settings)
             _log.debug("%s refused credentials that worked before", settings.server)
         except vim.fault.NoPermission:
             raise AuthenticationError(
@@ -86,7 +89,6 @@ def log_in(
                 "Grant the role Read-only on the virtual machines and their folder."
             ) from None
         else:
-            refused_logins.record_success(settings)
             return cookie
 
 
@@ -173,6 +175,25 @@ def _slow(settings: VsphereSettings, elapsed: float) -> str:
     )
 
 
+def _wait(answer: Future[Any], settings: VsphereSettings, is_closed: threading.Event) -> None:
+    """Waits until a login has its answer.
+
+    Raises:
+        ServerError: If it does not come in time.
+    """
+    began = _pending[settings] = time.monotonic()
+
+    def is_late() -> bool:
+        return time.monotonic() - began >= LOGIN_TIMEOUT and not _unlimited[settings]
+
+    try:
+        is_done = wait_until_done(answer, cancelled=lambda: is_closed.is_set() or is_late())
+    finally:
+        _pending.pop(settings, None)
+    if not is_done:
+        raise ServerError(f"{_slow(settings, time.monotonic() - began)}.")
+
+
 class _Attempt:
     def __init__(self, settings: VsphereSettings, connect: Callable[[float], Stub], manager: Any) -> None:
         self._settings = settings
@@ -181,24 +202,25 @@ class _Attempt:
         self._manager: Any = vim.SessionManager(moid_of(manager), self._stub)
 
     def run(self, is_closed: threading.Event) -> str:
-        began = _pending[self._settings] = time.monotonic()
         with contextlib.closing(Background("customization-gate-login")) as background:
             calling = background.submit(self._call)
+            calling.add_done_callback(lambda _: refused_logins.record_answer(self._settings))
             try:
-                is_done = wait_until_done(calling, cancelled=lambda: is_closed.is_set() or self._is_late(began))
-            finally:
-                _pending.pop(self._settings, None)
-        if is_done:
-            return calling.result()
-        calling.add_done_callback(self._log_out_late)
-        raise ServerError(f"{_slow(self._settings, time.monotonic() - began)}.")
-
-    def _is_late(self, began: float) -> bool:
-        return time.monotonic() - began >= LOGIN_TIMEOUT and not _unlimited[self._settings]
+                _wait(calling, self._settings, is_closed)
+            except ServerError:
+                calling.add_done_callback(self._log_out_late)
+                raise
+        return calling.result()
 
     def _call(self) -> str:
+        """Logs in, and records whether the credentials worked, also if nobody waits for it any more."""
         try:
             self._manager.Login(self._settings.user, self._settings.password)
+        except vim.fault.InvalidLogin:
+            refused_logins.record_refusal(self._settings)
+            raise
+        else:
+            refused_logins.record_success(self._settings)
             return str(self._stub.cookie)
         finally:
             self._stub.retire()

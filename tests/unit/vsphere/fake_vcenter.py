@@ -416,4 +416,5 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> FakeVcenter:
     monkeypatch.setattr(refused_logins, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(refused_logins, "_accepted", set())
     monkeypatch.setattr(refused_logins, "_refusals", {})
+    monkeypatch.setattr(refused_logins, "_unanswered", {})
     return vcenter
