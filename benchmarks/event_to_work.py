@@ -83,12 +83,15 @@ def _measure(engine: Engine, waiter: str, timeout: int) -> Delay:
 def _program(names: list[str], timeout: int) -> Callable[[], None]:
     def program() -> None:
         cluster = vsphere.get_compute_cluster(name="DC0_C0")
+        datastore = vsphere.get_datastore(name="LocalDS_0")
         template = vsphere.get_virtual_machine(name="linux-template")
         for name in names:
             vm = vsphere.VirtualMachine(
                 name,
                 name=name,
                 resource_pool_id=cluster.resource_pool_id,
+                datastore_id=datastore.id,
+                disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
                 clone=vsphere.VirtualMachineCloneArgs(
                     template_uuid=template.id,
                     customize=vsphere.VirtualMachineCloneCustomizeArgs(

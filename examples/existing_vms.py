@@ -10,6 +10,8 @@ from pulumi_customization_gate import CustomizationGate, GuestScript
 
 datacenter = vsphere.get_datacenter(name="DC0")
 cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
+network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
 template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
 
 # As before, with the wait of the VM resource. A change in `clone` would replace the VM. `ignore_changes` prevents that,
@@ -18,7 +20,10 @@ in_stack = vsphere.VirtualMachine(
     "old-0",
     name="old-0",
     resource_pool_id=cluster.resource_pool_id,
+    datastore_id=datastore.id,
     guest_id=template.guest_id,
+    network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
+    disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
     clone=vsphere.VirtualMachineCloneArgs(
         template_uuid=template.id,
         customize=vsphere.VirtualMachineCloneCustomizeArgs(
@@ -36,7 +41,10 @@ imported = vsphere.VirtualMachine(
     "old-1",
     name="old-1",
     resource_pool_id=cluster.resource_pool_id,
+    datastore_id=datastore.id,
     guest_id=template.guest_id,
+    network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
+    disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
     wait_for_guest_net_timeout=0,
     opts=pulumi.ResourceOptions(import_="/DC0/vm/old-1", ignore_changes=["clone"], protect=True),
 )

@@ -7,6 +7,8 @@ from pulumi_customization_components import GatedFleet
 
 datacenter = vsphere.get_datacenter(name="DC0")
 cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
+network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
 template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
 
 
@@ -15,8 +17,11 @@ def vm(role: str, memory: int) -> vsphere.VirtualMachineArgs:
     return vsphere.VirtualMachineArgs(
         name=f"shop-{role}",
         resource_pool_id=cluster.resource_pool_id,
+        datastore_id=datastore.id,
         memory=memory,
         guest_id=template.guest_id,
+        network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
+        disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
         clone=vsphere.VirtualMachineCloneArgs(
             template_uuid=template.id,
             customize=vsphere.VirtualMachineCloneCustomizeArgs(

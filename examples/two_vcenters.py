@@ -25,13 +25,18 @@ def vm_on(site: str) -> GatedVirtualMachine:
     there = pulumi.InvokeOptions(provider=provider)
     datacenter = vsphere.get_datacenter(name="DC0", opts=there)
     cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id, opts=there)
+    datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id, opts=there)
+    network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id, opts=there)
     template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id, opts=there)
     return GatedVirtualMachine(
         f"{site}-0",
         vsphere.VirtualMachineArgs(
             name=f"{site}-0",
             resource_pool_id=cluster.resource_pool_id,
+            datastore_id=datastore.id,
             guest_id=template.guest_id,
+            network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
+            disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
             clone=vsphere.VirtualMachineCloneArgs(
                 template_uuid=template.id,
                 customize=vsphere.VirtualMachineCloneCustomizeArgs(

@@ -1,5 +1,6 @@
 """A Windows VM that joins a domain: the gate waits until the guest has rebooted after the join, and a script checks it.
 
+pulumi config set template windows-2022
 pulumi config set --secret adminPassword
 pulumi config set --secret joinPassword
 """
@@ -12,6 +13,8 @@ from pulumi_customization_components import GatedVirtualMachine
 config = pulumi.Config()
 datacenter = vsphere.get_datacenter(name="DC0")
 cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
+network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
 template = vsphere.get_virtual_machine(name=config.require("template"), datacenter_id=datacenter.id)
 
 dc = GatedVirtualMachine(
@@ -19,7 +22,10 @@ dc = GatedVirtualMachine(
     vsphere.VirtualMachineArgs(
         name="win-0",
         resource_pool_id=cluster.resource_pool_id,
+        datastore_id=datastore.id,
         guest_id=template.guest_id,
+        network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
+        disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
         clone=vsphere.VirtualMachineCloneArgs(
             template_uuid=template.id,
             customize=vsphere.VirtualMachineCloneCustomizeArgs(

@@ -54,6 +54,8 @@ def _inputs(**changes: Any) -> dict[str, Any]:
     inputs = {
         "name": "web",
         "resourcePoolId": "resgroup-1",
+        "datastoreId": "datastore-1",
+        "disks": [{"label": "disk0", "size": 10}],
         "clone": {"templateUuid": MISSING, "customize": customize},
         "waitForGuestNetTimeout": 0,
     }
@@ -62,6 +64,7 @@ def _inputs(**changes: Any) -> dict[str, Any]:
 
 def _real_inputs(inventory: Inventory, name: str, **changes: Any) -> dict[str, Any]:
     inputs = _inputs(name=name, resourcePoolId=inventory.look_up("getComputeCluster", {"name": ""})["resourcePoolId"])
+    inputs["datastoreId"] = inventory.look_up("getDatastore", {"name": ""})["id"]
     inputs["clone"]["templateUuid"] = inventory.look_up("getVirtualMachine", {"name": "linux-template"})["uuid"]
     return {**inputs, **changes}
 
@@ -91,6 +94,9 @@ def test_config_keys_of_the_real_plugin_pass_and_others_are_refused() -> None:
     [
         pytest.param({}, [], id="complete"),
         pytest.param({"resourcePoolId": None}, ["resourcePoolId"], id="no pool"),
+        pytest.param({"datastoreId": None}, ["datastoreId"], id="no datastore"),
+        pytest.param({"datastoreId": None, "datastoreClusterId": "group-p1"}, [], id="a cluster of datastores"),
+        pytest.param({"disks": None}, ["disks"], id="no disks"),
         pytest.param({"waitForGuestNetTimeout": 5}, ["waitForGuestNetTimeout"], id="waits for an address"),
         pytest.param({"waitForGuestNetTimeout": None}, ["waitForGuestNetTimeout"], id="waits by default"),
         pytest.param(

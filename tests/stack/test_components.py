@@ -22,11 +22,14 @@ GREETING = 'echo "$HOSTNAME says hello"'
 def _vm(name: str, outcome: str = "succeeded") -> vsphere.VirtualMachineArgs:
     datacenter = vsphere.get_datacenter(name="DC0")
     cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+    datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
     network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
     template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
     return vsphere.VirtualMachineArgs(
         name=name,
         resource_pool_id=cluster.resource_pool_id,
+        datastore_id=datastore.id,
+        disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
         extra_config={"lab.outcome": outcome},
         network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
         clone=vsphere.VirtualMachineCloneArgs(

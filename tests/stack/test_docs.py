@@ -198,6 +198,7 @@ def test_vms_move_into_a_fleet(engine: Engine) -> None:
     def vm(name: str, domain: str = "example.com") -> vsphere.VirtualMachineArgs:
         datacenter = vsphere.get_datacenter(name="DC0")
         cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+        datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
         template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
         customize = vsphere.VirtualMachineCloneCustomizeArgs(
             timeout=0,
@@ -205,8 +206,14 @@ def test_vms_move_into_a_fleet(engine: Engine) -> None:
             network_interfaces=[vsphere.VirtualMachineCloneCustomizeNetworkInterfaceArgs()],
         )
         clone = vsphere.VirtualMachineCloneArgs(template_uuid=template.id, customize=customize)
-        pool = cluster.resource_pool_id
-        return vsphere.VirtualMachineArgs(name=name, resource_pool_id=pool, clone=clone, wait_for_guest_net_timeout=0)
+        return vsphere.VirtualMachineArgs(
+            name=name,
+            resource_pool_id=cluster.resource_pool_id,
+            datastore_id=datastore.id,
+            disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
+            clone=clone,
+            wait_for_guest_net_timeout=0,
+        )
 
     def before() -> None:
         for number in range(2):

@@ -59,12 +59,15 @@ def fleet(names: Sequence[str]) -> Program:
     def program() -> None:
         datacenter = vsphere.get_datacenter(name="DC0")
         cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+        datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
         template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
         vms = {
             name: vsphere.VirtualMachine(
                 name,
                 name=name,
                 resource_pool_id=cluster.resource_pool_id,
+                datastore_id=datastore.id,
+                disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
                 clone=vsphere.VirtualMachineCloneArgs(
                     template_uuid=template.id,
                     customize=vsphere.VirtualMachineCloneCustomizeArgs(

@@ -55,6 +55,8 @@ def customized_vm(name: str, resource: str = "web") -> vsphere.VirtualMachine:
         resource,
         name=name,
         resource_pool_id=vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id).resource_pool_id,
+        datastore_id=vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id).id,
+        disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
         guest_id=template.guest_id,
         clone=vsphere.VirtualMachineCloneArgs(
             template_uuid=template.id,
@@ -67,6 +69,21 @@ def customized_vm(name: str, resource: str = "web") -> vsphere.VirtualMachine:
             ),
         ),
         wait_for_guest_net_timeout=0,
+    )
+
+
+def vm_from_specification(resource: str, opts: pulumi.ResourceOptions | None = None) -> vsphere.VirtualMachine:
+    """Returns a VM for a preview, with a specification that is stored in vCenter, for which the VM resource waits."""
+    return vsphere.VirtualMachine(
+        resource,
+        resource_pool_id="pool",
+        datastore_id="datastore",
+        disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=10)],
+        clone=vsphere.VirtualMachineCloneArgs(
+            template_uuid="template", customization_spec=vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
+        ),
+        wait_for_guest_net_timeout=0,
+        opts=opts,
     )
 
 
@@ -213,14 +230,8 @@ def test_a_pack_of_ones_own_imports_the_rules(engine: Engine, tmp_path: Path) ->
     example = policy_runner.runnable(engine.cli, tmp_path, ROOT / "examples" / "policy_pack")
     own: dict[str, Any] = {"policy_packs": [str(example)]}
 
-    specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
-    clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
-
     def program() -> None:
-        web, _, _ = (
-            vsphere.VirtualMachine(name, resource_pool_id="pool", clone=clone, wait_for_guest_net_timeout=0)
-            for name in ("web", "shop-db", "legacy-1")
-        )
+        web, _, _ = map(vm_from_specification, ("web", "shop-db", "legacy-1"))
         CustomizationGate("gate", vms=[web], timeout=1)
 
     stack = engine.stack(program)
@@ -259,14 +270,9 @@ def test_advises_without_stopping(engine: Engine, pack: Callable[..., dict[str, 
 
 def test_the_advice_for_existing_vms_is_enough(engine: Engine, pack: Callable[..., dict[str, Any]]) -> None:
     """The engine reports `ignore_changes` to the rule: no change is asked of a VM that keeps its clone."""
-    specification = vsphere.VirtualMachineCloneCustomizationSpecArgs(id="linux")
-    clone = vsphere.VirtualMachineCloneArgs(template_uuid="template", customization_spec=specification)
 
     def program(opts: pulumi.ResourceOptions | None = None) -> None:
-        vm = vsphere.VirtualMachine(
-            "web", resource_pool_id="pool", clone=clone, wait_for_guest_net_timeout=0, opts=opts
-        )
-        CustomizationGate("gate", vms=[vm])
+        CustomizationGate("gate", vms=[vm_from_specification("web", opts)])
 
     stack = engine.stack(program)
     advised = stack.preview(**pack())

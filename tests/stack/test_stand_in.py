@@ -19,12 +19,15 @@ def _program(name: str, memory: int = 1024, extra: dict[str, str] | None = None)
     def program() -> None:
         datacenter = vsphere.get_datacenter(name="DC0")
         cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id)
+        datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id)
         network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id)
         template = vsphere.get_virtual_machine(name="linux-template", datacenter_id=datacenter.id)
         vm = vsphere.VirtualMachine(
             "vm",
             name=name,
             resource_pool_id=cluster.resource_pool_id,
+            datastore_id=datastore.id,
+            disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
             memory=memory,
             network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
             extra_config=extra,

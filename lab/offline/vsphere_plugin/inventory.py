@@ -167,8 +167,15 @@ class Inventory:
         vm = self._content.searchIndex.FindByInventoryPath(path.lstrip("/"))
         if vm is None:
             return None
-        pool, guest = moid(vm.resourcePool), vm.config.guestId
-        return {"name": vm.name, "resourcePoolId": pool, "guestId": guest}, {**outputs(vm), "imported": True}
+        inputs = {
+            "name": vm.name,
+            "resourcePoolId": moid(vm.resourcePool),
+            "datastoreId": moid(vm.datastore[0]),
+            "guestId": vm.config.guestId,
+            "networkInterfaces": [{"networkId": moid(network)} for network in vm.network],
+            "disks": [{"label": disk["label"], "size": disk["size"]} for disk in describe(vm)["disks"]],
+        }
+        return inputs, {**outputs(vm), "imported": True}
 
     def destroy(self, uuid: str) -> None:
         """Powers a virtual machine off and destroys it; one that is gone already is not an error.

@@ -170,6 +170,11 @@ def _problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     if kind.rpartition("$")[2] != VIRTUAL_MACHINE:
         return [("", f"{kind} is not in the lab's stand-in for the vSphere plugin")]
     problems = [] if "resourcePoolId" in inputs else [("resourcePoolId", "resourcePoolId is required")]
+    # The real plugin refuses these, too, but only when it plans the VM.
+    if not inputs.keys() & {"datastoreId", "datastoreClusterId"}:
+        problems.append(("datastoreId", "one of datastoreId and datastoreClusterId must be specified"))
+    if not inputs.get("disks"):
+        problems.append(("disks", "there must be at least one disk specified"))
     if inputs.get("waitForGuestNetTimeout") != 0:
         problems.append(("waitForGuestNetTimeout", "must be 0 in the lab: the stand-in leaves the waiting to the gate"))
     customize = (inputs.get("clone") or {}).get("customize")
