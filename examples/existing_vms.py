@@ -36,21 +36,9 @@ in_stack = vsphere.VirtualMachine(
     opts=pulumi.ResourceOptions(ignore_changes=["clone"]),
 )
 
-# Made by hand or by another tool. The import adds the VM to the stack. Only new VMs need `clone`.
-imported = vsphere.VirtualMachine(
-    "old-1",
-    name="old-1",
-    resource_pool_id=cluster.resource_pool_id,
-    datastore_id=datastore.id,
-    guest_id=template.guest_id,
-    network_interfaces=[vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network.id)],
-    disks=[vsphere.VirtualMachineDiskArgs(label="disk0", size=template.disks[0].size)],
-    wait_for_guest_net_timeout=0,
-    opts=pulumi.ResourceOptions(import_="/DC0/vm/old-1", ignore_changes=["clone"], protect=True),
-)
-
-vms = {"old-0": in_stack, "old-1": imported}
+# Made by hand or by another tool: any reference is enough, for example the path in the inventory.
+vms = {"old-0": in_stack.moid, "old-1": "/DC0/vm/old-1"}
 gate = CustomizationGate("old", vms=vms)
 for name, vm in vms.items():
-    GuestScript(f"{name}-motd", gate.after(vm.moid), script="echo managed by Pulumi > motd")
+    GuestScript(f"{name}-motd", gate.after(vm), script="echo managed by Pulumi > motd")
 pulumi.export("statuses", gate.statuses)

@@ -100,7 +100,7 @@ def test_fleet(engine: Engine) -> None:
 def test_existing_vms(engine: Engine) -> None:
     """A VM of the stack and one of vCenter get a gate; neither is replaced or restarted."""
     source = (ROOT / "examples" / "existing_vms.py").read_text(encoding="utf-8")
-    # As it was: neither gate nor import nor `ignore_changes`.
+    # As it was: neither a gate nor `ignore_changes`.
     before = source.partition("\n# Made by hand")[0].replace('ignore_changes=["clone"]', "")
     stack = engine.stack(lambda: exec(compile(before, "before", "exec"), {}))  # noqa: S102 -- our own example
     first = stack.up()
@@ -110,7 +110,8 @@ def test_existing_vms(engine: Engine) -> None:
 
     up(stack, "existing_vms")
 
-    assert [stack.resource(name)["outputs"]["moid"] for name in ("old-0", "old-1")] == moids
+    results = stack.resource("old")["outputs"]["results"]
+    assert [results[name]["moid"] for name in ("old-0", "old-1")] == moids
     changing = {"PowerOnVM_Task", "PowerOffVM_Task", "CloneVM_Task", "Destroy_Task", "ResetVM_Task"}
     assert engine.lab.stats()["calls"].keys() & changing == set()
     assert stack.outputs["statuses"] == dict.fromkeys(("old-0", "old-1"), "CustomizationSucceeded")

@@ -159,24 +159,6 @@ class Inventory:
         except vmodl.fault.ManagedObjectNotFound:
             return None
 
-    def import_vm(self, path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Returns inputs and outputs of the virtual machine at an inventory path, or None if there is none.
-
-        As with the real plugin, the inputs have no `clone` and no waits of their own.
-        """
-        vm = self._content.searchIndex.FindByInventoryPath(path.lstrip("/"))
-        if vm is None:
-            return None
-        inputs = {
-            "name": vm.name,
-            "resourcePoolId": moid(vm.resourcePool),
-            "datastoreId": moid(vm.datastore[0]),
-            "guestId": vm.config.guestId,
-            "networkInterfaces": [{"networkId": moid(network)} for network in vm.network],
-            "disks": [{"label": disk["label"], "size": disk["size"]} for disk in describe(vm)["disks"]],
-        }
-        return inputs, {**outputs(vm), "imported": True}
-
     def destroy(self, uuid: str) -> None:
         """Powers a virtual machine off and destroys it; one that is gone already is not an error.
 

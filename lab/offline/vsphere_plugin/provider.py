@@ -136,13 +136,7 @@ class Provider(protocol.Provider):
         return protocol.CreateResponse(made["uuid"], {**request.properties, **_wrap(made)})
 
     async def read(self, request: protocol.ReadRequest) -> protocol.ReadResponse:
-        """Returns what is there, or an empty answer, which means: gone. An import has a path and no inputs."""
-        if not request.inputs:
-            imported = await self._blocking(self._inventory.import_vm, request.resource_id)
-            if imported is None:
-                return protocol.ReadResponse()
-            inputs, outputs = imported
-            return protocol.ReadResponse(outputs["uuid"], {**_wrap(inputs), **_wrap(outputs)}, _wrap(inputs))
+        """Returns what is there, or an empty answer, which means: gone."""
         found = await self._blocking(self._inventory.read, request.resource_id)
         if found is None:
             return protocol.ReadResponse()
