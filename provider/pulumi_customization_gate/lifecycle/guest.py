@@ -18,6 +18,7 @@ from pulumi_customization_gate.vsphere.guest.calls import session_until
 from pulumi_customization_gate.vsphere.guest.deadline import Deadline
 from pulumi_customization_gate.vsphere.guest.errors import GuestGoneError, GuestLoginError, GuestTimeoutError
 from pulumi_customization_gate.vsphere.guest.operations import Guest
+from pulumi_customization_gate.vsphere.identity import is_same_guest
 from pulumi_customization_gate.vsphere.references import parse_reference
 from pulumi_customization_gate.vsphere.settings import read_settings
 
@@ -184,16 +185,6 @@ def server_of(config: Config, inputs: Mapping[str, Any], olds: Mapping[str, Any]
 def identity_of(guest: Guest) -> dict[str, str]:
     """Returns what is stored of the guest, by which another one is noticed."""
     return {GUEST_ID: guest.id, GUEST_SERVER: guest.session.settings.address}
-
-
-def is_same_guest(guest: str, other: str) -> bool:
-    """Returns whether two values of GUEST_ID are those of one guest.
-
-    A part that could not be read differs from nothing: of a VM whose host is disconnected, vCenter reports no UUID, and
-    another guest would be a replacement, which runs a script again.
-    """
-    parts = zip(guest.split("/"), other.split("/"), strict=False)
-    return all(part == known for part, known in parts if part and known)
 
 
 def _spelling(inputs: Mapping[str, Any], name: str) -> object:

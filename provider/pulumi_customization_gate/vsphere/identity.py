@@ -69,3 +69,24 @@ def _named(session: Session, reference: Reference, known: Mapping[str, tuple[Pla
     if moid in known:
         return {moid: known[moid][0].instance_uuid}
     return {moid: read_uuids(session, [moid]).get(moid, ("", ""))[0]}
+
+
+def is_same_guest(guest: str, other: str) -> bool:
+    """Returns whether two values of `Guest.id` are those of one guest.
+
+    A part that could not be read differs from nothing: of a VM whose host is disconnected, vCenter reports no UUID, and
+    another guest would be a replacement, which runs a script again.
+    """
+    parts = zip(guest.split("/"), other.split("/"), strict=False)
+    return all(part == known for part, known in parts if part and known)
+
+
+def is_same_vm(recorded: str, known: str) -> bool:
+    """Returns whether two values of `Guest.id` are those of one VM, so that what one of them did is not done again.
+
+    The instance UUIDs decide: a clone gets another one, and a VM keeps its own where it is registered again, or moves
+    to another vCenter. Where one of them is not known, this is the question of `is_same_guest`.
+    """
+    recorded, known = recorded.lower(), known.lower()
+    uuid, other = recorded.rpartition("/")[2], known.rpartition("/")[2]
+    return uuid == other if uuid and other else is_same_guest(recorded, known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_customization_gate.lifecycle.guest import is_same_guest
+from pulumi_customization_gate.vsphere.identity import is_same_guest
 
 
 @pytest.mark.parametrize(

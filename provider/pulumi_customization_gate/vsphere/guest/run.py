@@ -28,6 +28,7 @@ from pulumi_customization_gate.vsphere.guest.errors import (
 )
 from pulumi_customization_gate.vsphere.guest.outcome import Ending, Outcome
 from pulumi_customization_gate.vsphere.guest.program import CLAIM, OUTCOME, RUN, Script, program_for
+from pulumi_customization_gate.vsphere.identity import is_same_vm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,18 +129,6 @@ def remove_runs(guest: Guest, key: str) -> None:
         guest.remove_directory(directory.path)
 
 
-def _is_same_vm(recorded: str, known: str) -> bool:
-    """Whether two values of `Guest.id` are those of one VM, so that what one of them did is not done again.
-
-    The instance UUIDs decide: a clone gets another one, and a VM keeps its own where it is registered again, or moves
-    to another vCenter. Where one of them is not known, a part that is not known differs from nothing.
-    """
-    parts, others = recorded.lower().split("/"), known.lower().split("/")
-    if parts[-1] and others[-1]:
-        return parts[-1] == others[-1]
-    return all(part == other for part, other in zip(parts, others, strict=False) if part and other)
-
-
 class _Run:
     """One attempt, from the directory to the outcome."""
 
@@ -195,7 +184,7 @@ class _Run:
     def _is_recorded(self, record: bytes) -> bool:
         """Whether a directory is that of this attempt in this VM, by what its file COMPLETE holds."""
         fingerprint, _, vm = record.decode(errors="replace").partition("\n")
-        return fingerprint == self._attempt.fingerprint and _is_same_vm(vm, self._guest.id)
+        return fingerprint == self._attempt.fingerprint and is_same_vm(vm, self._guest.id)
 
     def _retire(self, directory: Directory) -> None:
         """Removes the directory of another attempt, once that runs no more: two attempts never run at once."""
