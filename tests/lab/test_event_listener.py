@@ -52,7 +52,7 @@ def test_a_change_with_an_empty_page_is_a_change(server: SoapServer) -> None:
     server.vcenter.events.shows_pages = False
     items = Items()
     with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
-        feed.read({})
+        feed.listen()
         until(lambda: polling(server))
         began = time.monotonic()
         key = server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
@@ -64,7 +64,7 @@ def test_the_reported_page_is_short(server: SoapServer) -> None:
     """Each change sends the latest page whole: it has twenty events, however many there are."""
     items = Items()
     with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
-        feed.read({})
+        feed.listen()
         until(lambda: polling(server))
         server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         items.first(Event)
@@ -78,7 +78,7 @@ def test_a_slow_collector_is_no_fault(server: SoapServer, monkeypatch: pytest.Mo
     server.delays.update(dict.fromkeys(("CreateCollectorForEvents", "ReadNextEvents"), 1.0))
     items = Items()
     with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
-        feed.read({})
+        feed.listen()
         until(lambda: polling(server))
         server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         items.first(Event)
@@ -98,7 +98,7 @@ def test_a_vm_in_a_vapp_has_a_folder(server: SoapServer) -> None:
     server.vcenter.events.allowed = {"group-v1"}
     items = Items()
     with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
-        feed.read({})
+        feed.listen()
         server.vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
         assert items.first(str) == "ann may not read events of the whole inventory; reading those of vm"
 
@@ -107,7 +107,7 @@ def test_no_collector_left_during_the_wait_backs_off(server: SoapServer) -> None
     """One new session is tried; then the feed waits for a collector that another client gives back."""
     items = Items()
     with acquire(server.settings()) as session, subscribe(session, ["vm-1"], items.put) as feed:
-        feed.read({})
+        feed.listen()
         until(lambda: polling(server))
         refused = server.refusal(vim.fault.InvalidState())
         server.reply("CreateCollectorForEvents", *[refused] * 8, None)

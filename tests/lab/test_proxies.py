@@ -202,7 +202,7 @@ def test_a_certificate_that_changes_during_the_wait_names_the_proxy(
         subscribe(session, [moid], items.put) as feed,
     ):
         polls = vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0)
-        feed.read({moid: None})
+        feed.listen()
         until(lambda: vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0) > polls)
         servers[address] = other.settings().server
         vcenter.lab.reset_connections()

@@ -91,6 +91,7 @@ def test_a_regular_read_holds_up_no_event(server: SoapServer, monkeypatch: pytes
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with acquire(server.settings()) as session, subscribe(session, ["vm-2"], items.put) as feed:
         feed.read({"vm-2": None}, details=False)
+        feed.listen()
         server.delays[READ] = SLOW
         reads = server.count(READ)
         until(lambda: server.count(READ) > reads)

@@ -32,6 +32,7 @@ def test_an_event_reaches_a_subscriber_through_real_sockets(server: SoapServer) 
     seen: queue.SimpleQueue[object] = queue.SimpleQueue()
     with acquire(server.settings()) as session, shared_feed.subscribe(session, ["vm-1"], seen.put) as feed:
         (snapshot,) = feed.read({"vm-1": None}).snapshots
+        feed.listen()
         server.vcenter.events.happen(vim.event.CustomizationStartedEvent, "vm-1", NOON)
         event = seen.get(timeout=10)
     assert (snapshot.vm, isinstance(event, Event)) == ("vm-1", True)

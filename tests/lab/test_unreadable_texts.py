@@ -60,7 +60,7 @@ def test_an_event_of_another_vm_does_not_stop_the_events(server: SoapServer) -> 
         return item.key
 
     with acquire(server.settings()) as session, subscribe(session, VMS, items.put) as feed:
-        feed.read({})
+        feed.listen()
         vcenter.events.happen(STARTED, "vm-foreign", NOON)
         among = vcenter.events.happen(STARTED, "vm-1", NOON)
         vcenter.now = NOON + timedelta(seconds=5)
@@ -77,7 +77,7 @@ def test_the_log_names_what_cannot_be_parsed_once(server: SoapServer) -> None:
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     notes: list[str] = []
     with acquire(server.settings()) as session, subscribe(session, VMS, items.put) as feed:
-        feed.read({})
+        feed.listen()
         for number in range(1, 4):
             at = NOON + timedelta(minutes=number)
             vcenter.now = at + timedelta(seconds=5)

@@ -511,7 +511,8 @@ def test_a_collector_that_overflows_loses_nothing(tmp_path: Path) -> None:
         vm = vcenter.clone(custom=linux(), plan={"duration": "1h"})
         until(lambda: status(vm) == "RUNNING")
         with started(vcenter, web=moid(vm)) as source:
-            observed = list(source.poll(0))
+            observed = [*source.poll(0), *source.poll(0)]
+            until(lambda: vcenter.lab.stats()["calls"].get("WaitForUpdatesEx", 0) > 1)
             vcenter.lab.add_fault("delay", method="ReadNextEvents", seconds=TEST_TIMEOUT)
             for _ in range(2):
                 noise = {"vm": "vm-0", "type": "CustomizationStartedEvent", "count": 2000}

@@ -71,6 +71,8 @@ class EventFeed:
         """For the long poll alone: every other call has a shorter time-out."""
         self._subscribers = Subscribers()
         self._delivery = EventDelivery(session, self._publish_event)
+        self._is_listening = threading.Event()
+        """Set once events may be read."""
         self._closing = threading.Event()
         self._is_released = False
         """Whether `close` has destroyed what there was: what the thread creates after that, the thread destroys."""
@@ -86,8 +88,7 @@ class EventFeed:
         self._stale_listeners: list[EventListener] = []
         self._listener: EventListener | None = None
         self._state = Reconciliation(session, self._subscribers.moids, self._subscribers.dispatch)
-        self._reads = SharedRead(session, self._state.read)
-        self.read = self._reads.read
+        self.read = SharedRead(session, self._state.read).read
         """Reads state and history for a subscriber; the reconciliation remembers the state."""
         self._thread = threading.Thread(target=self._run, name="customization-gate-events", daemon=True)
 
@@ -126,6 +127,13 @@ class EventFeed:
             if listener is not None:
                 listener.interrupt()
 
+    def listen(self) -> None:
+        """Begins to read events, also those since the collector was created; called once the first status is out.
+
+        The history holds what the collector begins with: to parse that once more would delay the first status.
+        """
+        self._is_listening.set()
+
     def remove(self, sink: Sink) -> None:
         """Ends a subscription."""
         self._subscribers.remove(sink)
@@ -139,7 +147,7 @@ class EventFeed:
     def close(self) -> None:
         """Ends the long poll and destroys the collector."""
         self._closing.set()
-        self._reads.has_read.set()
+        self._is_listening.set()
         self._state.close()
         self._session.stub.DropConnections()
         deadline = time.monotonic() + JOIN_TIMEOUT
@@ -156,8 +164,7 @@ class EventFeed:
         self._stub.retire()
 
     def _run(self) -> None:
-        # The history holds what the collector begins with: to parse both at once would delay the first status.
-        self._reads.has_read.wait()
+        self._is_listening.wait()
         try:
             while not self._closing.is_set():
                 self._turn_with_retries()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,8 +45,6 @@ class SharedRead:
         self, session: Session, read_state: Callable[[Iterable[str], bool], Sequence[Snapshot | Missing]]
     ) -> None:
         self._session, self._read_state = session, read_state
-        self.has_read = threading.Event()
-        """Set once a first read has ended, whether or not the server responded."""
         self._reads: Batched[_Request, _Answer] = Batched(self._read)
 
     def read(self, known: Mapping[str, datetime | None], *, details: bool = True) -> Reading:
@@ -75,11 +72,8 @@ class SharedRead:
                 before = known.get(vm, until)
                 known[vm] = None if before is None or until is None else min(before, until)
         details = any(request.details for request in requests)
-        try:
-            snapshots = self._session.with_retries(lambda: self._read_state(known, details))
-            histories = history.read(self._session, snapshots, known)
-        finally:
-            self.has_read.set()
+        snapshots = self._session.with_retries(lambda: self._read_state(known, details))
+        histories = history.read(self._session, snapshots, known)
         return _Answer({snapshot.vm: snapshot for snapshot in snapshots}, histories)
 
 

@@ -187,6 +187,8 @@ class VsphereSource:
 
     def poll(self, timeout: float) -> Sequence[Observation]:
         """Waits for the feed; no call to the server is made here."""
+        if self._feed is not None and self._queue.empty():
+            self._feed.listen()  # What `start` read has been judged.
         items: list[Observation | str | Exception] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait())

@@ -83,7 +83,7 @@ def watching(*moids: str) -> Iterator[Watcher]:
     """Subscribes to the events of VMs."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with acquire(SETTINGS) as session, subscribe(session, moids, items.put) as feed:
-        feed.read({})
+        feed.listen()
         yield Watcher(session, feed, items)
 
 
@@ -101,17 +101,17 @@ def test_events_are_reported_once_to_those_who_wait_for_their_vm(vcenter: FakeVc
     assert all(stub.is_retired for stub in vcenter.stubs[1:])
 
 
-def test_the_first_read_comes_before_the_events_of_the_collector(vcenter: FakeVcenter) -> None:
-    """A start reads the events since the power-on once: the collector, which holds them too, is read after it."""
+def test_the_first_status_comes_before_the_events_of_the_collector(vcenter: FakeVcenter) -> None:
+    """A start reads the events since the power-on once; the collector, which holds them too, waits until it is told."""
     vcenter.events.happen(STARTED, "vm-1", NOON)
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with acquire(SETTINGS) as session, subscribe(session, ["vm-1"], items.put) as feed:
         reading = feed.read({"vm-1": None})
         later = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        assert (items.empty(), vcenter.calls["WaitForUpdatesEx"]) == (True, 0)
+        feed.listen()
         assert Watcher(session, feed, items).keys(later) == [1, later]
     assert [event.key for event in reading.events["vm-1"]] == [1]
-    calls = list(vcenter.calls)
-    assert calls.index("QueryEvents") < calls.index("WaitForUpdatesEx")
 
 
 def test_an_empty_page_means_that_something_happened(vcenter: FakeVcenter) -> None:

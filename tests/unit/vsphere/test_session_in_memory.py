@@ -160,6 +160,7 @@ def test_the_log_shows_what_was_done_and_no_secret(vcenter: FakeVcenter, caplog:
     with acquire(SETTINGS) as session, subscribe(session, ["vm-1"], lambda _: None) as feed:
         vcenter.end_sessions()
         feed.read({"vm-1": None})
+        feed.listen()
         until(lambda: vcenter.calls["WaitForUpdatesEx"] > 0)
     text = "\n".join([*lines(caplog), *session.retries_since(0)])
 

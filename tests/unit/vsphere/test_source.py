@@ -91,6 +91,17 @@ def test_an_event_during_the_wait_is_polled(vcenter: FakeVcenter) -> None:
     assert [one.key for one in observations if isinstance(one, Event)] == [key]
 
 
+def test_the_first_status_does_not_wait_for_the_collector(vcenter: FakeVcenter) -> None:
+    """The events since the start are read once the next poll shows that the state and the history were judged."""
+    source = source_of("vm-1")
+    source.start()
+    first = source.poll(0)
+    assert (bool(first), vcenter.calls["WaitForUpdatesEx"]) == (True, 0)
+    source.poll(0)
+    until(lambda: vcenter.calls["WaitForUpdatesEx"] > 0)
+    source.close()
+
+
 @pytest.mark.usefixtures("vcenter")
 def test_a_reference_without_a_vm_is_an_observation() -> None:
     """A path that leads to no VM is Missing under the text that the user wrote."""
