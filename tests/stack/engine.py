@@ -229,7 +229,7 @@ class Engine:
         self.lab = lab
         self.cli = tools.pulumi
         self._home = home
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(101)  # the examples' VMs have names with small numbers
         self._variables = workspace.variables(home, lab)
         self._command = workspace.command(tools.pulumi, home)
         install_stand_in(tools.pulumi, home)
