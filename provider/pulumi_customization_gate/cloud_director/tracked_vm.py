@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from pulumi_customization_gate.cloud_director.diagnosis import FAILED
 from pulumi_customization_gate.cloud_director.vocabulary import progress_of
+from pulumi_customization_gate.core.backoff import uniform
 from pulumi_customization_gate.core.model import Missing, Snapshot, VmRef
 from pulumi_customization_gate.core.recency import AGREEMENT
 from pulumi_customization_gate.core.status import PowerState, Progress
@@ -38,7 +38,7 @@ _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 class Pace:
     """A growing, jittered interval."""
 
-    def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(self, draw: Callable[[float, float], float] = uniform) -> None:
         self._draw = draw
         self._interval = SHORTEST_INTERVAL
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 FACTOR = 1.5
 """How much longer each pause is than the one before."""
 
+uniform = random.Random().uniform  # noqa: S311 -- not a secret
+"""Draws a number between two others. A program that seeds `random` still gets the numbers of its own seed."""
+
 
 def backoff(first: float, longest: float) -> Iterator[float]:
     """Yields pauses without end, in seconds: from the first to the longest, each FACTOR times the one before.
@@ -19,5 +22,5 @@ def backoff(first: float, longest: float) -> Iterator[float]:
     """
     pause = first
     while True:
-        yield min(pause, longest) * random.uniform(0.5, 1)  # noqa: S311 -- not a secret
+        yield min(pause, longest) * uniform(0.5, 1)
         pause = min(pause * FACTOR, longest)
