@@ -137,7 +137,7 @@ class Session:
 
         Raises:
             ApiError: If the server answers with a fault, or ends one session after the other.
-            ServerError: If the server does not respond within START_TIMEOUT seconds.
+            ServerError: If the server does not respond within START_TIMEOUT seconds, or the session is closed.
         """
 
         def attempt() -> T:
@@ -261,19 +261,20 @@ class Session:
         for attempt, pause in enumerate(backoff(0.2, 3.0), 1):
             try:
                 answer = call()
-            except FAULTS as error:
+            except FAULTS as error:  # noqa: PERF203 -- an attempt takes far longer than the frame
                 is_over = attempt >= attempts or time.monotonic() >= began + START_TIMEOUT - CALL_TIMEOUT
                 if is_over or not isinstance(error, RETRYABLE) or isinstance(error, ssl.SSLCertVerificationError):
                     raise self._final(error, began) from None
                 _log.debug("%s: attempt %d failed: %s", server, attempt, self.describe(error))
                 if attempt == 1:
                     self._retries.append((time.monotonic(), f"{server}: {self.describe(error)}; retrying"))
+                if self._is_closed.wait(pause):  # Nobody waits for the response any more.
+                    raise self._final(error, began) from None
             else:
                 if attempt > 1:
                     now = time.monotonic()
                     self._retries.append((now, f"{server}: responded after {duration(now - began)}"))
                 return answer
-            time.sleep(pause)
         raise AssertionError("the pauses never end")
 
     def _final(self, error: BaseException, began: float) -> ServerError:

@@ -137,6 +137,17 @@ def test_no_log_in_follows_the_end(vcenter: FakeVcenter, monkeypatch: pytest.Mon
     assert (vcenter.calls["Login"], vcenter.sessions) == (1, set())
 
 
+def test_no_retry_follows_the_end(vcenter: FakeVcenter) -> None:
+    """The last user leaves while a call is retried: nobody waits for its response, so it is not sent again."""
+    with acquire(SETTINGS) as session, ThreadPoolExecutor() as threads:
+        vcenter.failures["FindByInventoryPath"] = [ConnectionResetError()] * 100
+        query = session.content.searchIndex.FindByInventoryPath
+        reading = threads.submit(session.with_retries, lambda: query("nothing"))
+        until(lambda: bool(session.retries_since(0)))
+        session.log_out()
+        assert isinstance(reading.exception(10), ServerError)
+
+
 def test_a_log_out_that_is_lost_is_sent_again(vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network error does not leave a session behind; a server that is gone does not hold up the end."""
     with acquire(SETTINGS):
