@@ -121,6 +121,21 @@ def test_events_shows_the_history_in_its_order(vcenter: VCenter, shell: Shell) -
     assert "\x9b" not in result.stdout
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_events_that_may_not_be_read_are_named(vcenter: VCenter, shell: Shell, output: str) -> None:
+    """An empty output alone would mean a VM without events."""
+    [vm] = customized(vcenter)
+    rule = vcenter.lab.add_fault("NoPermission", method="QueryEvents")
+    try:
+        result = shell("events", vm.name, "-o", output)
+    finally:
+        vcenter.done("DELETE", f"/faults/{rule}")
+
+    message = f"customization-gate: not all events of {vm.name} ({vm._moId}) could be read: NoPermission"
+    assert result.stderr.startswith(message)
+    assert "no events" not in result.stderr
+
+
 def test_events_of_a_vm_that_is_not_there_are_wrong_usage(shell: Shell) -> None:
     """An empty output would mean a VM without events."""
     result = shell("events", "vm-4711")

@@ -189,7 +189,7 @@ def test_a_query_of_events_that_takes_too_long_is_narrowed(server: SoapServer, m
 @pytest.mark.parametrize(
     "read",
     [
-        pytest.param(lambda session: history.read_all(session, ["vm-1"]), id="of one VM"),
+        pytest.param(lambda session: history.read_all(session, ["vm-1"])[0], id="of one VM"),
         pytest.param(lambda session: history.since(session, NOON), id="of the inventory"),
     ],
 )

@@ -151,11 +151,14 @@ def events(
     from pulumi_customization_gate.command_line.vm_events import histories  # noqa: PLC0415 -- the same
 
     with errors_reported(), access.session() as session:
-        found, names = histories(session, words_of(vms))
+        found, names, incomplete = histories(session, words_of(vms))
     if output is options.Output.json:
         typer.echo(json.dumps([event_document(event, names[event.vm]) for event in found], indent=2))
     else:
         views.show_events(found, names)
+    views.show_incomplete(incomplete, names)
+    if not found and not incomplete:
+        typer.echo("no events: nothing happened, or vCenter no longer keeps the events", err=True)
 
 
 application.command()(timeline)

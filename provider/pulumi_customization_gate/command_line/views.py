@@ -203,5 +203,10 @@ def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
         details = "; ".join(part for part in parts if part)
         when = f"{event.at:%Y-%m-%d} {clock_time(event.at)}"
         typer.echo(f"{when}  {labels[event.vm]:<{width}}  {event.name:<{longest}}  {details}".rstrip())
-    if not events:
-        typer.echo("no events: nothing happened, or vCenter no longer keeps the events", err=True)
+
+
+def show_incomplete(incomplete: dict[str, str], names: dict[str, str]) -> None:
+    """Writes to standard error of which VMs not all events could be read, and why."""
+    for moid, why in incomplete.items():
+        name = sanitize(names[moid], _LONGEST_NAME)
+        typer.echo(f"customization-gate: not all events of {name} ({moid}) could be read: {why}", err=True)

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pulumi_customization_gate.vsphere.session import Session
 
 
-def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict[str, str]]:
-    """Returns the events of the VMs that the references mean, oldest first, and the names of the VMs by ID.
+def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict[str, str], dict[str, str]]:
+    """Reads the events of the VMs that the references mean.
+
+    Returns:
+        The events, oldest first; the names of the VMs, and why not all events of a VM could be read, both by ID.
 
     Raises:
         ConfigurationError: If a reference has no VM.
@@ -30,5 +33,5 @@ def histories(session: Session, words: Sequence[str]) -> tuple[list[Event], dict
     gone += [look.vm for look in looks if isinstance(look, Missing)]
     if gone:
         raise ConfigurationError(f"{session.settings.server} has no virtual machine {', '.join(gone)}")
-    events = history.read_all(session, present)
-    return events, {snapshot.vm: snapshot.name for snapshot in snapshots}
+    events, incomplete = history.read_all(session, present)
+    return events, {snapshot.vm: snapshot.name for snapshot in snapshots}, incomplete

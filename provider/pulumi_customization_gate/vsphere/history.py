@@ -121,13 +121,17 @@ def read(
     return Histories({vm: found.get(vm, []) for vm in recent.keys() | single}, incomplete)
 
 
-def read_all(session: Session, moids: Iterable[str]) -> list[Event]:
+def read_all(session: Session, moids: Iterable[str]) -> tuple[list[Event], dict[str, str]]:
     """Returns every event of these VMs that the server remembers and a verdict could look at, oldest first.
+
+    Returns:
+        The events, and why not all events of a VM could be read, by its managed object ID.
 
     Raises:
         ServerError: If the server does not respond.
     """
-    return in_order(_of_each(session, dict.fromkeys(moids), tuple(EVENTS)).events)
+    found = _of_each(session, dict.fromkeys(moids), tuple(EVENTS))
+    return in_order(found.events), found.incomplete
 
 
 def since(session: Session, begin: datetime, entity: Any = None) -> list[Event]:
