@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 FACTOR = 1.5
 """How much longer each pause is than the one before."""
 
-uniform = random.Random().uniform  # noqa: S311 -- not a secret
-"""Draws a number between two others. A program that seeds `random` still gets the numbers of its own seed."""
+uniform = random.SystemRandom().uniform
+"""Draws a number between two others. Forked processes draw different ones, and `random` stays as it was seeded."""
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:

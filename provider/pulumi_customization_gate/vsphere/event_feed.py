@@ -192,7 +192,8 @@ class EventFeed:
                 return
 
     def _turn(self) -> None:
-        if self._listener is None or self._is_stale:
+        # A collector ends with its session, which another thread may have replaced.
+        if self._listener is None or self._is_stale or self._generation != self._session.generation:
             self._rebuild()
             if self._closing.is_set():
                 return

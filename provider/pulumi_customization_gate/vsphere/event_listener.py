@@ -120,7 +120,7 @@ class CollectorListener:
         update = poller.WaitForUpdatesEx(self.version, options)
         if update is None:
             return None
-        is_first, self.version = not self.version, update.version
+        self.version = update.version
         changes = (
             change
             for filter_update in update.filterSet
@@ -129,8 +129,7 @@ class CollectorListener:
         )
         page = [event for change in changes for event in change.val or ()]
         _log.debug("the latest page changed; it has %d events", len(page))
-        # The first answer comes at once and describes a collector that may be empty; each later one is a change.
-        return None if is_first and not page else page
+        return page
 
     def drain(self) -> Iterator[list[Any]]:
         """Yields the events that were not read yet, page by page."""

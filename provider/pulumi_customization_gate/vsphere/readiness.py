@@ -225,7 +225,9 @@ class GuestReadiness:
     def _confirm(self, ready: Mapping[str, _Followed], until: float) -> frozenset[str]:
         try:
             with acquire(self._settings) as session:
-                readings = session.with_retries(lambda: read_facts(session, list(ready), self._conditions.paths))
+                readings = session.with_retries(
+                    lambda: read_facts(session, list(ready), self._conditions.paths), self._closing
+                )
         except ServerError as error:
             _log.debug("the guests could not be read once more: %s", error)
             return frozenset()
@@ -269,7 +271,7 @@ class GuestReadiness:
                 with self._lock:
                     waiting = self._waiting()
                 moids, paths = list(waiting), self._conditions.paths
-                readings = session.with_retries(lambda: read_facts(session, moids, paths))  # noqa: B023 -- at once
+                readings = session.with_retries(partial(read_facts, session, moids, paths), self._closing)
                 self._learn(readings, waiting)
                 self._closing.wait(INTERVAL)
 

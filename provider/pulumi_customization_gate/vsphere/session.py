@@ -132,12 +132,16 @@ class Session:
         now: datetime = vim.ServiceInstance("ServiceInstance", self.stub).CurrentTime()
         return now.astimezone(timezone.utc)
 
-    def with_retries(self, call: Callable[[], T]) -> T:
+    def with_retries(self, call: Callable[[], T], given_up: threading.Event | None = None) -> T:
         """Makes calls that only read; retries after network errors, and logs in again where the session ended.
+
+        Args:
+            call: It is made again.
+            given_up: Set once nobody waits for the response; the end of the session shows that as well.
 
         Raises:
             ApiError: If the server answers with a fault, or ends one session after the other.
-            ServerError: If the server does not respond within START_TIMEOUT seconds, or the session is closed.
+            ServerError: If the server does not respond within START_TIMEOUT seconds, or nobody waits any more.
         """
 
         def attempt() -> T:
@@ -151,7 +155,7 @@ class Session:
                     # Another thread may have replaced the session meanwhile: then the call is made in the new one.
                     self.log_in_again(generation)
 
-        return self._retry(attempt)
+        return self._retry(attempt, given_up=given_up)
 
     def retries_since(self, since: float) -> list[str]:
         """Returns why calls were retried, a sentence each.
@@ -255,7 +259,7 @@ class Session:
         finally:
             stub.DropConnections()
 
-    def _retry(self, call: Callable[[], T], attempts: int = sys.maxsize) -> T:
+    def _retry(self, call: Callable[[], T], attempts: int = sys.maxsize, given_up: threading.Event | None = None) -> T:
         """Retries a call after network errors, for at most START_TIMEOUT seconds and so many attempts."""
         server, began = self.settings.server, time.monotonic()
         for attempt, pause in enumerate(backoff(0.2, 3.0), 1):
@@ -268,7 +272,7 @@ class Session:
                 _log.debug("%s: attempt %d failed: %s", server, attempt, self.describe(error))
                 if attempt == 1:
                     self._retries.append((time.monotonic(), f"{server}: {self.describe(error)}; retrying"))
-                if self._is_closed.wait(pause):  # Nobody waits for the response any more.
+                if (given_up or self._is_closed).wait(pause):
                     raise self._final(error, began) from None
             else:
                 if attempt > 1:

@@ -114,6 +114,30 @@ def test_the_first_status_comes_before_the_events_of_the_collector(vcenter: Fake
     assert [event.key for event in reading.events["vm-1"]] == [1]
 
 
+def test_an_empty_page_of_a_new_collector_may_mean_that_something_happened(vcenter: FakeVcenter) -> None:
+    """Of a server whose latest page is empty, also what happened before the first long poll is read."""
+    vcenter.events.shows_pages = False
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with acquire(SETTINGS) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        feed.listen()
+        assert Watcher(session, feed, items).keys(key) == [key]
+
+
+def test_a_session_that_was_replaced_before_the_first_poll(vcenter: FakeVcenter) -> None:
+    """Another thread has logged in again: the feed has a new collector made, and no note names a failure."""
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with acquire(SETTINGS) as session, subscribe(session, ["vm-1"], items.put) as feed:
+        vcenter.end_sessions()
+        session.with_retries(lambda: session.content.searchIndex.FindByInventoryPath("nothing"))
+        key = vcenter.events.happen(SUCCEEDED, "vm-1", NOON)
+        feed.listen()
+        watcher = Watcher(session, feed, items)
+        assert watcher.keys(key) == [key]
+    assert (watcher.notes(), vcenter.calls["Login"]) == ([], 2)
+    assert (vcenter.sessions, vcenter.events.collectors) == (set(), {})
+
+
 def test_an_empty_page_means_that_something_happened(vcenter: FakeVcenter) -> None:
     """A server whose latest page is empty still has its events read at once."""
     vcenter.events.shows_pages = False

@@ -288,6 +288,18 @@ def test_a_port_is_tried_once_more(vcenter: FakeVcenter, made: list[GuestReadine
     assert ready.unmet(WEB).startswith(f"tcp_port: port {port} is not reachable: 127.0.0.1 ")
 
 
+def test_no_retry_follows_the_end(vcenter: FakeVcenter, made: list[GuestReadiness]) -> None:
+    """The wait ends while a read of the guests is retried: it is not made again, and its session ends."""
+    vcenter.state.add("vm-1", **READY)
+    ready = following(made, guest_operations=True, settle=60)
+    until(lambda: ready.unmet(WEB) and vcenter.calls["RetrievePropertiesEx"])
+    vcenter.failures["RetrievePropertiesEx"] = [ConnectionResetError(104, "reset")] * 100
+    until(lambda: len(vcenter.failures["RetrievePropertiesEx"]) < 100)
+    ready.close()
+    until(lambda: not vcenter.sessions)
+    assert len(vcenter.failures["RetrievePropertiesEx"]) > 90
+
+
 def test_a_server_that_hangs_does_not_hold_up_the_last_look(
     vcenter: FakeVcenter, made: list[GuestReadiness], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STARTED, SUCCEEDED = vim.event.CustomizationStartedEvent, vim.event.CustomizationSucceeded
+DONE = {"guest__customizationInfo__customizationStatus": "TOOLSDEPLOYPKG_SUCCEEDED"}
 
 
 @pytest.fixture
@@ -78,6 +80,19 @@ def test_a_start_reads_state_and_history(vcenter: FakeVcenter) -> None:
         "Snapshotvm-2",
     ]
     assert (vcenter.sessions, vcenter.events.collectors) == (set(), {})
+
+
+def test_a_start_that_nobody_waits_for_reads_nothing(vcenter: FakeVcenter) -> None:
+    """The wait ends before the server responds: a later response has no collector created, and the session ends."""
+    vcenter.failures["RetrieveServiceContent"] = [ConnectionResetError(104, "reset")] * 3
+    source = source_of("vm-1")
+    with ThreadPoolExecutor() as threads:
+        starting = threads.submit(source.start)
+        until(lambda: len(vcenter.failures["RetrieveServiceContent"]) < 3)
+        source.close()
+        assert starting.result(TIMEOUT) == []
+
+    assert (vcenter.calls["CreateCollectorForEvents"], vcenter.sessions) == (0, set())
 
 
 def test_an_event_during_the_wait_is_polled(vcenter: FakeVcenter) -> None:
@@ -228,6 +243,49 @@ def test_a_refresh_reads_what_the_start_left_out(vcenter: FakeVcenter) -> None:
     assert is_complete
     assert [(one.host_name, one.ip_addresses) for one in snapshots] == [("web-1", ("192.0.2.1",))]
     assert any("CustomizationSucceeded" in line for line in explained)
+
+
+def test_a_power_off_that_the_state_does_not_show_yet_opens_no_gate(
+    vcenter: FakeVcenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VM that booted days ago is powered off during the start: the confirming read asks for its new events, too."""
+    vcenter.state.add("vm-1", summary__runtime__bootTime=NOON - timedelta(days=2), **DONE)
+    vcenter.state.add("vm-2", summary__runtime__bootTime=None, **DONE)
+    call = FakeVcenter.call
+    happened: list[int] = []
+
+    def powers_off(self: FakeVcenter, stub: Any, mo: Any, method: str, args: Any) -> Any:
+        answer = call(self, stub, mo, method, args)
+        if method == "CreateFilter" and not happened:
+            happened.extend(vcenter.events.happen(vim.event.VmPoweredOffEvent, vm, NOON) for vm in ("vm-1", "vm-2"))
+        return answer
+
+    monkeypatch.setattr(FakeVcenter, "call", powers_off)
+    report = wait(source_of("vm-1", "vm-2"), WaitRules(timeout=1))
+
+    assert len(happened) == 2
+    assert [outcome.ready for outcome in report.outcomes] == [False, False]
+
+
+def test_only_a_history_that_was_read_in_full_counts_as_read(vcenter: FakeVcenter) -> None:
+    """Of a VM that its state settles, the events since the start are not its history."""
+    vcenter.state.add("vm-1", summary__runtime__bootTime=NOON - timedelta(days=2), **DONE)
+    source = source_of("vm-1")
+    source.start()
+    first = source.poll(0)
+    key = vcenter.events.happen(vim.event.VmPoweredOffEvent, "vm-1", NOON)
+    source.refresh(TIMEOUT)
+    second = source.poll(0)
+    vcenter.state.add("vm-1", guest__customizationInfo__customizationStatus="TOOLSDEPLOYPKG_IDLE")
+    source.refresh(TIMEOUT)
+    source.poll(0)
+    source.refresh(TIMEOUT)
+    third = source.poll(0)
+    source.close()
+
+    assert [type(one) for one in first] == [Snapshot]
+    assert [one.key if isinstance(one, Event) else type(one) for one in second] == [key, Snapshot]
+    assert HistoryRead("vm-1") in third
 
 
 def no_permission(*_: object) -> list[Any]:
