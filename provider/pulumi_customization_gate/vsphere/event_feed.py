@@ -73,6 +73,8 @@ class EventFeed:
         self._delivery = EventDelivery(session, self._publish_event)
         self._is_listening = threading.Event()
         """Set once events may be read."""
+        self._has_looked = threading.Event()
+        """Set once they were read, or that failed."""
         self._closing = threading.Event()
         self._is_released = False
         """Whether `close` has destroyed what there was: what the thread creates after that, the thread destroys."""
@@ -100,9 +102,9 @@ class EventFeed:
         """
         session = self._session
         self._delivery.horizon = session.with_retries(session.current_time)
-        self._generation = session.generation
         try:
             self._listener = session.with_retries(lambda: self._new_listener(FIRST_REACH))
+            self._generation = session.generation
         except ApiError as error:
             if error.code != vim.fault.InvalidState.__name__:
                 raise
@@ -127,12 +129,16 @@ class EventFeed:
             if listener is not None:
                 listener.interrupt()
 
-    def listen(self) -> None:
+    def listen(self, timeout: float = 0.0) -> None:
         """Begins to read events, also those since the collector was created; called once the first status is out.
 
         The history holds what the collector begins with: to parse that once more would delay the first status.
+
+        Args:
+            timeout: Seconds to wait until they were read once, or that failed.
         """
         self._is_listening.set()
+        self._has_looked.wait(timeout)
 
     def remove(self, sink: Sink) -> None:
         """Ends a subscription."""
@@ -188,6 +194,8 @@ class EventFeed:
                 self._recover(error)
             else:
                 return
+            finally:
+                self._has_looked.set()
             if self._closing.wait(pause):
                 return
 

@@ -56,9 +56,6 @@ class Histories:
 
     events: Mapping[str, Sequence[Event]]
     """By the managed object ID of each VM whose events were asked for."""
-    complete: Collection[str]
-    """The managed object IDs of the VMs of which all events are known now; of others the state decided, or not all
-    could be read."""
     incomplete: Mapping[str, str]
     """Why not all events of a VM could be read, by its managed object ID."""
 
@@ -79,22 +76,20 @@ def read(
     """Returns the events that can still decide, and the VMs of which not all could be read.
 
     VMs that booted within RECENT share one query where they are more than FEW, and those whose events are known up to a
-    time another one; of the others only those are asked for one by one that their state does not settle. VMs that it
-    settled before share the query for what is new: the state may be late. Each query is retried by itself: of a
-    thousand, one always fails while a server is in trouble.
+    time another one; of the others only those are asked for one by one that their state does not settle. Each query is
+    retried by itself: of a thousand, one always fails while a server is in trouble.
 
     Args:
         session: The session on which it reads.
         snapshots: The VMs' states, read before.
-        known: The server's time until which the events of a VM are known already, or its state settled it, by its
-            managed object ID.
+        known: The server's time until which the events of a VM are known already, by its managed object ID.
 
     Raises:
         ServerError: If the server does not respond.
     """
     present = {snapshot.vm: snapshot for snapshot in snapshots if isinstance(snapshot, Snapshot)}
     # Of a clock that was set back since, no time is known: these VMs' events are read as if for the first time.
-    begins: dict[str, datetime] = {
+    begins: dict[str, datetime | None] = {
         vm: at - LATENESS for vm, at in known.items() if at is not None and vm in present and at <= present[vm].at
     }
     recent = {
@@ -115,7 +110,7 @@ def read(
     # An end that is not among them was dated before the boot, by a clock that was set: only a query without a
     # beginning returns it.
     single |= {vm for vm in first if _is_settled(present[vm]) and not explain_end(present[vm], found.get(vm, ()))}
-    again = {vm: begin for vm, begin in (begins | recent).items() if vm in begins and vm not in single}
+    again = {vm: begin for vm, begin in recent.items() if vm in begins}
     agains = _of_each(session, again) if len(again) <= FEW else _of_all(session, again)
     singles = _of_each(session, {vm: begins.get(vm) for vm in single})
     # The query for a single VM returns what the one before it did, and more; one that fails takes nothing away.
@@ -123,10 +118,7 @@ def read(
     incomplete |= agains.incomplete | singles.incomplete
     for vm, events in (_by_vm(agains.events) | _by_vm(singles.events)).items():
         found[vm] = [*found.get(vm, ()), *events] if vm in incomplete else events
-    asked = recent.keys() | single
-    return Histories(
-        {vm: found.get(vm, []) for vm in asked | again.keys()}, frozenset(asked - incomplete.keys()), incomplete
-    )
+    return Histories({vm: found.get(vm, []) for vm in recent.keys() | single}, incomplete)
 
 
 def read_all(session: Session, moids: Iterable[str]) -> tuple[list[Event], dict[str, str]]:

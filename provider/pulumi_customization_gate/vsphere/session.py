@@ -137,7 +137,7 @@ class Session:
 
         Args:
             call: It is made again.
-            given_up: Set once nobody waits for the response; the end of the session shows that as well.
+            given_up: Set once nobody waits for the response; by default that is the end of the session.
 
         Raises:
             ApiError: If the server answers with a fault, or ends one session after the other.

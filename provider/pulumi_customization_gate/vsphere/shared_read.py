@@ -23,8 +23,6 @@ class Reading:
     snapshots: Sequence[Snapshot | Missing]
     events: Mapping[str, Sequence[Event]]
     """By managed object ID, for those whose events were asked for."""
-    complete: Collection[str]
-    """The managed object IDs of the VMs of which all events are known now."""
     incomplete: Mapping[str, str]
     """Why not all events of a VM could be read, by managed object ID."""
 
@@ -53,8 +51,8 @@ class SharedRead:
         """Reads the state and the events that can still decide; both are newer than this call.
 
         Args:
-            known: The managed object IDs, each with the server's time until which its events are known, or its state
-                settled it; None where neither is so.
+            known: The managed object IDs, each with the server's time until which its events are known; None where
+                none are.
             details: Whether host name, addresses and the version of VMware Tools are wanted, too.
 
         Raises:
@@ -64,7 +62,6 @@ class SharedRead:
         return Reading(
             [answer.snapshots[vm] for vm in known if vm in answer.snapshots],
             {vm: answer.histories.events[vm] for vm in known if vm in answer.histories.events},
-            [vm for vm in known if vm in answer.histories.complete],
             {vm: why for vm, why in answer.histories.incomplete.items() if vm in known},
         )
 

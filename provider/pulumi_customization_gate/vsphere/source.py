@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+FIRST_LOOK = 1.0
+"""Seconds that a refresh waits at most until the events since the start were read."""
 MOST_NAMES = 3
 """How many VMs a note names."""
 
@@ -94,8 +96,6 @@ class VsphereSource:
         """The last refresh, while it has no answer and nothing has happened since it began."""
         self._read: dict[str, Snapshot] = {}
         """The state with which each VM's history was last read in full: what comes later, the next read reads."""
-        self._settled: dict[str, Snapshot] = {}
-        """The last state of each VM whose history was never read, because its state decides."""
         self._incomplete: dict[str, str] = {}
         """Why the last read of a VM's history did not return all of it, by managed object ID."""
         self._noted: set[str] = set()
@@ -166,14 +166,14 @@ class VsphereSource:
             self._queue.put(event)
         for snapshot in reading.snapshots:
             self._queue.put(snapshot)
-        for vm in reading.complete:
-            self._queue.put(HistoryRead(vm))
-            self._incomplete.pop(vm, None)
+        complete = reading.events.keys() - reading.incomplete.keys()
+        for vm in reading.events:
+            if vm in complete:
+                self._queue.put(HistoryRead(vm))
+                self._incomplete.pop(vm, None)
         self._incomplete.update(reading.incomplete)
         present = [snapshot for snapshot in reading.snapshots if isinstance(snapshot, Snapshot)]
-        self._read.update({snapshot.vm: snapshot for snapshot in present if snapshot.vm in reading.complete})
-        left = {snapshot.vm: snapshot for snapshot in present if snapshot.vm not in reading.incomplete}
-        self._settled = {vm: snapshot for vm, snapshot in left.items() if vm not in self._read}
+        self._read.update({snapshot.vm: snapshot for snapshot in present if snapshot.vm in complete})
         self._note_incomplete([snapshot for snapshot in present if snapshot.vm in reading.incomplete])
 
     def _note_incomplete(self, snapshots: Iterable[Snapshot]) -> None:
@@ -217,6 +217,8 @@ class VsphereSource:
 
         def is_read() -> bool:
             try:
+                # An event may show a change, such as a power-off, that the state shows seconds later.
+                feed.listen(min(FIRST_LOOK, timeout / 4))
                 self._take(feed.read({vm: self._events_known_until(vm) for vm in self._present}))
             except (*FAULTS, ServerError) as error:
                 _log.debug("the state could not be read: %s", session.describe(error))
@@ -230,13 +232,11 @@ class VsphereSource:
         return reading.result()
 
     def _events_known_until(self, vm: str) -> datetime | None:
-        """Returns until when the events of a VM are known or not needed; None where they do not explain its state."""
-        read, seen = self._read.get(vm) or self._settled.get(vm), self._snapshots.get(vm)
+        """Returns until when the events of a VM are known; None where they do not explain its state."""
+        read, seen = self._read.get(vm), self._snapshots.get(vm)
         if read is None or seen is None:
             return None
         is_as_read = (seen.progress, seen.booted_at) == (read.progress, read.booted_at)
-        if vm in self._settled and not is_as_read:
-            return None
         if is_as_read or seen.progress is None or not seen.progress.is_end:
             return read.at
         return read.at if explain_end(seen, list(self._events.get(vm, {}).values())) else None
