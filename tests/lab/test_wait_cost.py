@@ -98,6 +98,7 @@ def test_the_first_collector_leaves_the_past_to_the_history(vcenter: VCenter, mo
         assert events(source) == []
         until(lambda: calls(vcenter).get("WaitForUpdatesEx", 0) > 1)
         assert events(source) == []
+        assert calls(vcenter)["ReadNextEvents"] == 1  # It returned nothing: that is how an empty collector is known.
     finally:
         source.close()
 

@@ -156,9 +156,7 @@ def events(
         typer.echo(json.dumps([event_document(event, names[event.vm]) for event in found], indent=2))
     else:
         views.show_events(found, names)
-    views.show_incomplete(incomplete, names)
-    if not found and not incomplete:
-        typer.echo("no events: nothing happened, or vCenter no longer keeps the events", err=True)
+    views.show_missing_events(found, incomplete, names)
 
 
 application.command()(timeline)

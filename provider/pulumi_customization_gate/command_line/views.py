@@ -194,7 +194,7 @@ def _table(outcomes: Sequence[VmOutcome], heading: str, times: dict[str, str]) -
 
 def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
     """Writes a line for each event: its time, its VM, its class and its message."""
-    labels = {moid: f"{sanitize(name, _LONGEST_NAME)} ({moid})" for moid, name in names.items()}
+    labels = {moid: _label_of(moid, names) for moid in names}
     width = max(map(len, labels.values()), default=0)
     longest = max((len(event.name) for event in events), default=0)
     for event in events:
@@ -205,8 +205,13 @@ def show_events(events: Sequence[Event], names: dict[str, str]) -> None:
         typer.echo(f"{when}  {labels[event.vm]:<{width}}  {event.name:<{longest}}  {details}".rstrip())
 
 
-def show_incomplete(incomplete: dict[str, str], names: dict[str, str]) -> None:
-    """Writes to standard error of which VMs not all events could be read, and why."""
+def show_missing_events(events: Sequence[Event], incomplete: dict[str, str], names: dict[str, str]) -> None:
+    """Writes to standard error of which VMs not all events could be read, and why, or that there are none."""
     for moid, why in incomplete.items():
-        name = sanitize(names[moid], _LONGEST_NAME)
-        typer.echo(f"customization-gate: not all events of {name} ({moid}) could be read: {why}", err=True)
+        typer.echo(f"customization-gate: not all events of {_label_of(moid, names)} could be read: {why}", err=True)
+    if not events and not incomplete:
+        typer.echo("no events: nothing happened, or vCenter no longer keeps the events", err=True)
+
+
+def _label_of(moid: str, names: dict[str, str]) -> str:
+    return f"{sanitize(names[moid], _LONGEST_NAME)} ({moid})"

@@ -104,7 +104,6 @@ class EventFeed:
         self._delivery.horizon = session.with_retries(session.current_time)
         try:
             self._listener = session.with_retries(lambda: self._new_listener(FIRST_REACH))
-            self._generation = session.generation
         except ApiError as error:
             if error.code != vim.fault.InvalidState.__name__:
                 raise
@@ -114,6 +113,7 @@ class EventFeed:
                 "their sessions, then try again.",
                 code=error.code,
             ) from None
+        self._generation = session.generation
         self._state.start()
         self._thread.start()
 

@@ -225,9 +225,8 @@ class GuestReadiness:
     def _confirm(self, ready: Mapping[str, _Followed], until: float) -> frozenset[str]:
         try:
             with acquire(self._settings) as session:
-                readings = session.with_retries(
-                    lambda: read_facts(session, list(ready), self._conditions.paths), self._closing
-                )
+                moids, paths = list(ready), self._conditions.paths
+                readings = session.with_retries(partial(read_facts, session, moids, paths), self._closing)
         except ServerError as error:
             _log.debug("the guests could not be read once more: %s", error)
             return frozenset()
